@@ -1,0 +1,37 @@
+export type AppErrorCode =
+  | 'version_mismatch'
+  | 'write_conflict'
+  | 'idempotency_key_reused'
+  | 'idempotency_key_in_use'
+  | 'username_taken'
+  | 'email_taken'
+  | 'invalid_credentials'
+  | 'token_missing'
+  | 'token_invalid'
+  | 'token_expired'
+  | 'session_ended'
+  | 'session_not_found'
+  | 'too_many_attempts'
+  | 'hashing_busy'
+  | 'database_unavailable'
+  | 'auth_service_unavailable'
+
+/** What a use case or an adapter could not do. Knows its code and nothing of HTTP. */
+export class AppError extends Error {
+  readonly code: AppErrorCode
+  /** Seconds after which trying again makes sense. */
+  readonly retryAfter: number | undefined
+  /** The stream's version now, with `version_mismatch`. */
+  readonly version: number | undefined
+
+  constructor(
+    code: AppErrorCode,
+    facts: { retryAfter?: number; version?: number; cause?: unknown } = {},
+  ) {
+    super(code, { cause: facts.cause })
+    this.name = 'AppError'
+    this.code = code
+    this.retryAfter = facts.retryAfter
+    this.version = facts.version
+  }
+}

@@ -1,0 +1,256 @@
+import type { Placed } from '../domain/task/view.ts'
+import type { TaskPriority, TaskStatus } from '../domain/task/events.ts'
+import type { TaskView } from '../domain/task/view.ts'
+import type { Role, User } from '../domain/user.ts'
+
+export type Clock = () => Date
+
+/** Anything that takes structured lines; pino does. Never give it a token, a password or a header. */
+export type Log = {
+  readonly info: (facts: object, message: string) => void
+  readonly warn: (facts: object, message: string) => void
+  readonly error: (facts: object, message: string) => void
+}
+
+// ---------------------------------------------------------------------------------------- events
+
+/** Where a command came from; stored with its events and covered by their hashes. */
+export type Metadata = {
+  readonly request_id: string
+  readonly correlation_id: string
+  readonly causation_id: string
+  readonly session_id: string | null
+  readonly ip: string | null
+}
+
+/** An event as it is stored. `hash` and `prev_hash` are lower-case hex of SHA-256. */
+export type Recorded<Event> = Event &
+  Placed & {
+    /** Place among all events; greater is later in the log. Unique, with gaps. */
+    readonly position: number
+    readonly event_id: string
+    readonly schema_version: number
+    readonly actor_id: number
+    readonly metadata: Metadata
+    readonly recorded_at: string
+    readonly prev_hash: string | null
+    readonly hash: string
+  }
+
+/** The events of one stream, oldest first, and the head that the next event is chained to. */
+export type History<Event> = {
+  readonly version: number
+  readonly head_hash: string | null
+  readonly events: readonly Recorded<Event>[]
+}
+
+/** The client's Idempotency-Key and what identifies the request that it was sent with (SHA-256). */
+export type CommandKey = { readonly key: string; readonly fingerprint: Buffer }
+
+export type Append<Event, Row> = {
+  readonly stream_id: string
+  readonly stream_type: string
+  /** Version and head that the events were decided on; always enforced. 0 and null: a new stream. */
+  readonly expected: { readonly version: number; readonly head_hash: string | null }
+  readonly schema_version: number
+  /** May be empty with a command key: then only the answer is kept. */
+  readonly events: readonly Event[]
+  /** The read table's row after these events. */
+  readonly row: Row
+  readonly actor_id: number
+  readonly metadata: Metadata
+  /** ISO 8601 UTC with milliseconds. */
+  readonly occurred_at: string
+  readonly command: CommandKey | undefined
+}
+
+export type AppendResult<Event, Row> =
+  | { readonly outcome: 'appended' }
+  /** Another writer was first: the events that were missed, to decide again on top of them. */
+  | { readonly outcome: 'conflict'; readonly missed: History<Event> }
+  /** The same command was done before: its stored answer. */
+  | { readonly outcome: 'replayed'; readonly row: Row }
+
+/** Errors of every method: `database_unavailable`. */
+export type EventStore<Event, Row> = {
+  /** The whole stream, or what follows `after`. An unknown stream has version 0 and no events. */
+  readonly load: (stream_id: string, after?: number) => Promise<History<Event>>
+  /**
+   * Events, read-table row and command key in one transaction, or none of them.
+   * Errors: `idempotency_key_reused` (another fingerprint), `idempotency_key_in_use` (still running).
+   */
+  readonly append: (append: Append<Event, Row>) => Promise<AppendResult<Event, Row>>
+  /** The answer stored for a command key in the last 24 hours. Error: `idempotency_key_reused`. */
+  readonly answer: (actor_id: number, command: CommandKey) => Promise<Row | null>
+  /**
+   * Events of all streams in log order, after position `after`. Never returns an event while an
+   * earlier position may still commit, so a reader that goes on from the last position skips none.
+   */
+  readonly readAll: (after: number, limit: number) => Promise<readonly Recorded<Event>[]>
+}
+
+// ----------------------------------------------------------------------------------------- tasks
+
+export type TaskSort = 'created_at' | 'updated_at' | 'due_date' | 'priority'
+
+export type TaskQuery = {
+  readonly user_id: number
+  readonly status: readonly TaskStatus[] | undefined
+  readonly priority: readonly TaskPriority[] | undefined
+  /** Exclusive bounds, ISO 8601. */
+  readonly due_before: string | undefined
+  readonly due_after: string | undefined
+  readonly has_due_date: boolean | undefined
+  /** Contained in title or description, letter case ignored. */
+  readonly q: string | undefined
+  readonly sort: TaskSort
+  readonly descending: boolean
+  readonly limit: number
+  /** The last row of the page before. */
+  readonly after: TaskCursor | undefined
+}
+
+/** A place in a sorted list: the sorted value (null: no due date) and the id. */
+export type TaskCursor = { readonly value: string | null; readonly id: number }
+
+/** The read table. Error of every method: `database_unavailable`. */
+export type TaskList = {
+  /** A number that no task has had. */
+  readonly nextId: () => Promise<number>
+  /** Deleted tasks are not found. */
+  readonly find: (id: number) => Promise<TaskView | null>
+  /** Live tasks in order, and where the next page begins if there is one. */
+  readonly list: (
+    query: TaskQuery,
+  ) => Promise<{ readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }>
+}
+
+// ------------------------------------------------------------------------------ authorization port
+
+/** Who calls, as auth-service says. */
+export type Caller = {
+  readonly user_id: number
+  readonly username: string
+  readonly email: string
+  readonly role: Role
+  readonly session_id: string
+  /** Seconds since 1970. */
+  readonly iat: number
+  readonly exp: number
+}
+
+/**
+ * Validates a bearer token. Errors: `token_missing`, `token_invalid`, `token_expired`,
+ * `session_ended`, `auth_service_unavailable` (never access when in doubt).
+ */
+export type TokenValidator = {
+  readonly validate: (token: string, request_id: string) => Promise<Caller>
+}
+
+// ------------------------------------------------------------------------------------------ users
+
+export type NewUser = {
+  readonly username: string
+  readonly email: string
+  readonly password_hash: string
+  readonly created_at: Date
+}
+
+export type Credentials = { readonly user: User; readonly password_hash: string }
+
+/** Usernames and emails are unique whatever their letter case. Errors: `database_unavailable`. */
+export type Users = {
+  /** Errors: `username_taken`, `email_taken`. */
+  readonly add: (user: NewUser) => Promise<User>
+  readonly findByUsername: (username: string) => Promise<Credentials | null>
+  readonly find: (id: number) => Promise<Credentials | null>
+  readonly setPasswordHash: (id: number, password_hash: string) => Promise<void>
+  /** The user with the new role, or null if there is no such user. */
+  readonly setRole: (username: string, role: Role) => Promise<User | null>
+}
+
+export type Session = {
+  readonly id: string
+  readonly user_id: number
+  readonly created_at: string
+  readonly last_used_at: string
+  readonly expires_at: string
+  readonly ip: string | null
+  readonly user_agent: string | null
+}
+
+/** Error of every method: `database_unavailable`. A session that ended or expired is not there. */
+export type Sessions = {
+  readonly add: (session: Session) => Promise<void>
+  /** The session with its user as they are now, or null; notes the use at most once a minute. */
+  readonly use: (id: string, now: Date) => Promise<{ session: Session; user: User } | null>
+  readonly ofUser: (user_id: number, now: Date) => Promise<readonly Session[]>
+  /** Whether there was such a session of this user. */
+  readonly end: (user_id: number, id: string, now: Date) => Promise<boolean>
+  /** How many there were. */
+  readonly endAll: (user_id: number, now: Date) => Promise<number>
+}
+
+/** Slow, salted hashes. Error: `hashing_busy` when too many are under way. */
+export type PasswordHasher = {
+  readonly hash: (password: string) => Promise<string>
+  /** Takes as long for `null` (no such user) as for a wrong password. */
+  readonly verify: (password: string, hash: string | null) => Promise<boolean>
+  /** Whether the hash was made with another cost than today's. */
+  readonly isOutdated: (hash: string) => boolean
+}
+
+export type TokenClaims = {
+  readonly user_id: number
+  readonly username: string
+  readonly email: string
+  readonly role: Role
+  readonly sid: string
+  readonly iat: number
+  readonly exp: number
+}
+
+/** Signed tokens. */
+export type Tokens = {
+  /** Lifetime of a token in seconds. */
+  readonly lifetime: number
+  readonly sign: (claims: TokenClaims) => string
+  /** Errors: `token_invalid`, `token_expired`. */
+  readonly verify: (token: string, now: Date) => TokenClaims
+}
+
+export type SecurityEventType =
+  | 'registered'
+  | 'login_succeeded'
+  | 'login_failed'
+  | 'logged_out'
+  | 'session_ended'
+  | 'password_changed'
+  | 'password_change_failed'
+  | 'role_changed'
+
+export type SecurityEvent = {
+  readonly type: SecurityEventType
+  readonly user_id: number | null
+  readonly username: string | null
+  readonly session_id: string | null
+  readonly ip: string | null
+  readonly user_agent: string | null
+  readonly request_id: string | null
+  readonly occurred_at: Date
+  readonly details: Readonly<Record<string, string>>
+}
+
+/** Append-only. Error: `database_unavailable`. */
+export type SecurityEvents = { readonly add: (event: SecurityEvent) => Promise<void> }
+
+/**
+ * Counts tries at one account from one address, before the outcome is known, so that parallel tries
+ * count too. Error: `database_unavailable`.
+ */
+export type LoginAttempts = {
+  /** Notes a try. Error: `too_many_attempts` with the seconds to wait. */
+  readonly begin: (account: string, ip: string, now: Date) => Promise<void>
+  /** Forgets the tries after a success. */
+  readonly clear: (account: string, ip: string) => Promise<void>
+}

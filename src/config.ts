@@ -1,0 +1,128 @@
+import { z } from 'zod'
+
+export type Env = Readonly<Record<string, string | undefined>>
+
+/** The environment is missing something or holds something that makes no sense; says all of it. */
+export class ConfigError extends Error {}
+
+const whole = (min: number, max: number, fallback?: number) => {
+  const number = z
+    .string()
+    .regex(/^\d{1,10}$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
+  return fallback === undefined ? number : number.default(fallback)
+}
+const filled = z.string().min(1, 'must not be empty')
+const secret = (min: number) => z.string().min(min, `must be at least ${min} characters long`)
+const httpUrl = z
+  .string()
+  .refine((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? ''), 'must be an http(s) URL')
+
+/** Where PostgreSQL is, as pg takes it. */
+export type DatabaseConfig = {
+  readonly connection: {
+    readonly host?: string
+    readonly port?: number
+    readonly database?: string
+    readonly user?: string
+    readonly password?: string
+    readonly connectionString?: string
+    readonly ssl?: { readonly rejectUnauthorized: boolean }
+  }
+  readonly poolMax: number
+}
+
+const databaseUrl = z.object({
+  DATABASE_URL: z
+    .string()
+    .refine((url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''), 'must be a postgres:// URL'),
+  DB_POOL_MAX: whole(1, 100, 10),
+})
+const databaseParts = z.object({
+  DB_HOST: filled,
+  DB_PORT: whole(1, 65_535, 5432),
+  DB_NAME: filled,
+  DB_USER: filled,
+  DB_PASSWORD: filled,
+  DB_SSLMODE: z
+    .enum(['disable', 'require', 'verify-full'], 'must be disable, require or verify-full')
+    .default('disable'),
+  DB_POOL_MAX: whole(1, 100, 10),
+})
+
+const service = z.object({
+  PORT: whole(1, 65_535, 3000),
+  HOST: filled.default('0.0.0.0'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'], 'must be a level that pino knows')
+    .default('info'),
+  RATE_LIMIT_PER_SECOND: whole(0, 1_000_000, 100),
+  MAX_EVENT_LOOP_DELAY_MS: whole(0, 60_000, 100),
+  DRAIN_SECONDS: whole(0, 60, 5),
+  INTERNAL_API_KEY: secret(16),
+})
+
+const authService = service.extend({
+  JWT_SECRET: secret(32),
+  JWT_SECRET_PREVIOUS: secret(32).optional(),
+  JWT_EXPIRATION: whole(1, 86_400, 3600),
+  PASSWORD_PEPPER: secret(16),
+  BCRYPT_COST: whole(10, 20, 12),
+  LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),
+})
+
+const taskService = service.extend({ AUTH_SERVICE_URL: httpUrl })
+
+/** An empty variable counts as one that is not set: container definitions often carry those. */
+const present = (env: Env): Env =>
+  Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
+
+const usesUrl = (env: Env): boolean => env.DATABASE_URL !== undefined && env.DATABASE_URL !== ''
+
+/** Whether the environment names a database at all. */
+export const namesDatabase = (env: Env): boolean =>
+  usesUrl(env) || Object.keys(present(env)).some((name) => /^DB_(HOST|NAME|USER|PASSWORD)$/.test(name))
+
+function parse<T extends z.ZodObject>(schema: T, env: Env): z.output<T> {
+  const result = schema.safeParse(present(env))
+  if (result.success) return result.data
+  const faults = result.error.issues.map((issue) => {
+    const name = issue.path.join('.')
+    return present(env)[name] === undefined ? `${name} is missing` : `${name} ${issue.message}`
+  })
+  throw new ConfigError(`The environment is not complete: ${faults.join('; ')}.`)
+}
+
+function database(env: z.output<typeof databaseUrl> | z.output<typeof databaseParts>): DatabaseConfig {
+  const poolMax = env.DB_POOL_MAX
+  if ('DATABASE_URL' in env) return { connection: { connectionString: env.DATABASE_URL }, poolMax }
+  const { DB_HOST: host, DB_PORT: port, DB_NAME: name, DB_USER: user, DB_PASSWORD: password } = env
+  const connection = { host, port, database: name, user, password }
+  if (env.DB_SSLMODE === 'disable') return { connection, poolMax }
+  return {
+    connection: { ...connection, ssl: { rejectUnauthorized: env.DB_SSLMODE === 'verify-full' } },
+    poolMax,
+  }
+}
+
+export const databaseConfig = (env: Env): DatabaseConfig =>
+  database(usesUrl(env) ? parse(databaseUrl, env) : parse(databaseParts, env))
+
+export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
+
+export function authServiceConfig(env: Env) {
+  const settings = usesUrl(env)
+    ? parse(authService.extend(databaseUrl.shape), env)
+    : parse(authService.extend(databaseParts.shape), env)
+  return { ...settings, database: database(settings) }
+}
+
+export type TaskServiceConfig = ReturnType<typeof taskServiceConfig>
+
+export function taskServiceConfig(env: Env) {
+  const settings = usesUrl(env)
+    ? parse(taskService.extend(databaseUrl.shape), env)
+    : parse(taskService.extend(databaseParts.shape), env)
+  return { ...settings, database: database(settings) }
+}

@@ -1,0 +1,22 @@
+/** Who answers a path that comes from outside. */
+export type Target = 'auth-service' | 'task-service' | 'refused' | 'healthy' | 'not-found'
+
+/**
+ * The path rules of the entrance, first match first, for the local gateway and the load balancer.
+ * Patterns are the load balancer's: `*` stands for any characters, and `/tasks/*` is not `/tasks`.
+ */
+export const PATH_RULES: readonly { readonly patterns: readonly string[]; readonly target: Target }[] = [
+  { patterns: ['/auth/validate*'], target: 'refused' },
+  { patterns: ['/auth', '/auth/*'], target: 'auth-service' },
+  { patterns: ['/tasks', '/tasks/*', '/audit', '/audit/*'], target: 'task-service' },
+  { patterns: ['/health'], target: 'healthy' },
+]
+
+const matches = (pattern: string, path: string): boolean =>
+  pattern.endsWith('*') ? path.startsWith(pattern.slice(0, -1)) : path === pattern
+
+/** `path` as it stands in the request line, without the query. */
+export function route(path: string): Target {
+  const rule = PATH_RULES.find(({ patterns }) => patterns.some((pattern) => matches(pattern, path)))
+  return rule?.target ?? 'not-found'
+}
