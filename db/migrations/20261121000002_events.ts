@@ -1,0 +1,65 @@
+import type { Knex } from 'knex'
+
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    create table streams (
+      stream_id text primary key,
+      stream_type text not null,
+      version bigint not null check (version > 0),
+      head_hash bytea not null
+    );
+
+    -- Cache 1 (the default, stated because readers rely on it): a session that drew positions in
+    -- advance would write below positions that readers have passed.
+    create table events (
+      position bigint generated always as identity (cache 1) primary key,
+      stream_id text not null,
+      version bigint not null,
+      event_id uuid not null unique,
+      type text not null,
+      schema_version int not null,
+      data jsonb not null,
+      actor_id bigint not null,
+      metadata jsonb not null,
+      occurred_at timestamptz not null,
+      recorded_at timestamptz not null default clock_timestamp(),
+      prev_hash bytea,
+      hash bytea not null,
+      unique (stream_id, version)
+    );
+
+    create function refuse_change() returns trigger language plpgsql as $$
+    begin
+      raise exception '% is append-only: % refused', tg_table_name, tg_op
+        using errcode = 'insufficient_privilege';
+    end
+    $$;
+
+    create trigger events_are_append_only
+      before update or delete or truncate on events
+      for each statement execute function refuse_change();
+    -- Also while a replica or a restore fires only "always" triggers.
+    alter table events enable always trigger events_are_append_only;
+
+    -- Answers by the client's Idempotency-Key. 'unchanged': the command yielded no event.
+    create table commands (
+      actor_id bigint not null,
+      key text not null,
+      fingerprint bytea not null,
+      status text not null check (status in ('applied', 'unchanged')),
+      response jsonb not null,
+      expires_at timestamptz not null,
+      primary key (actor_id, key)
+    );
+    create index commands_by_expiry on commands (actor_id, expires_at);
+  `)
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`
+    drop table commands;
+    drop table events;
+    drop table streams;
+    drop function refuse_change();
+  `)
+}

@@ -1,0 +1,145 @@
+import type { Knex } from 'knex'
+
+// The only way into the log. It runs with its owner's rights, and the services hold no right to write
+// the tables it writes, so no writer can leave out the version check, the chain or the beacon.
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    -- The greatest position drawn so far, by transactions under way too; 0 before the first.
+    create function last_position() returns bigint
+    language sql volatile security definer set search_path = public, pg_temp as $$
+      select case when is_called then last_value else 0 end from events_position_seq
+    $$;
+
+    -- A position that no later commit can fall below: events up to it are all visible to a statement
+    -- that begins after this function has returned. A writer lays a beacon, a shared advisory lock
+    -- whose key holds the position that its events will be greater than, before it draws positions.
+    -- The order of the two steps matters: a writer whose beacon is not there at step 2 has either
+    -- ended, or will draw positions above step 1's.
+    create function safe_position() returns bigint
+    language plpgsql volatile security definer set search_path = public, pg_temp as $$
+    declare
+      drawn bigint;
+      beacon bigint;
+    begin
+      drawn := last_position();                                                          -- step 1
+      select min(((classid::bigint & 65535) << 32) | objid::bigint) into beacon          -- step 2
+        from pg_locks
+        where locktype = 'advisory' and objsubid = 1 and mode = 'ShareLock'
+          and database = (select oid from pg_database where datname = current_database())
+          and classid::bigint >> 16 = 21587;
+      return least(drawn, beacon);
+    end
+    $$;
+
+    -- Outcomes: 'appended'; 'conflict' (the stream is not where the caller thinks); with a command
+    -- key also 'replayed' (with the answer of the first time), 'reused' (other fingerprint),
+    -- 'running' (the first one has not ended).
+    create function append_events(
+      p_stream_id text,
+      p_stream_type text,
+      p_expected_version bigint,
+      p_prev_hash bytea,
+      p_schema_version int,
+      p_event_ids uuid[],
+      p_types text[],
+      p_data jsonb[],
+      p_hashes bytea[],
+      p_actor_id bigint,
+      p_metadata jsonb,
+      p_occurred_at timestamptz,
+      p_row jsonb,
+      p_key text,
+      p_fingerprint bytea
+    ) returns table (outcome text, response jsonb)
+    language plpgsql volatile security definer set search_path = public, pg_temp as $$
+    #variable_conflict use_column
+    declare
+      events_count int := cardinality(p_event_ids);
+      done commands;
+    begin
+      if p_key is not null then
+        if not pg_try_advisory_xact_lock(p_actor_id::bit(32)::int, hashtext(p_key)) then
+          return query select 'running', null::jsonb;
+          return;
+        end if;
+        select * into done from commands
+          where actor_id = p_actor_id and key = p_key and expires_at > now();
+        if found then
+          return query select
+            case when done.fingerprint = p_fingerprint then 'replayed' else 'reused' end,
+            case when done.fingerprint = p_fingerprint then done.response end;
+          return;
+        end if;
+      end if;
+
+      if events_count = 0 then
+        perform from streams where stream_id = p_stream_id and version = p_expected_version;
+      elsif p_expected_version = 0 then
+        insert into streams (stream_id, stream_type, version, head_hash)
+          values (p_stream_id, p_stream_type, events_count, p_hashes[events_count])
+          on conflict do nothing;
+      else
+        update streams
+          set version = version + events_count, head_hash = p_hashes[events_count]
+          where stream_id = p_stream_id and version = p_expected_version
+            and head_hash = p_prev_hash;
+      end if;
+      if not found then
+        return query select 'conflict', null::jsonb;
+        return;
+      end if;
+
+      if events_count > 0 then
+        perform pg_advisory_xact_lock_shared((21587::bigint << 48) | last_position());
+        insert into events (stream_id, version, event_id, type, schema_version, data, actor_id,
+            metadata, occurred_at, prev_hash, hash)
+          select p_stream_id, p_expected_version + n, event_id, type, p_schema_version, data,
+            p_actor_id, p_metadata, p_occurred_at,
+            case when n = 1 then p_prev_hash else p_hashes[n - 1] end, hash
+          from unnest(p_event_ids, p_types, p_data, p_hashes)
+            with ordinality as e (event_id, type, data, hash, n)
+          order by n;
+        insert into tasks select * from jsonb_populate_record(null::tasks, p_row)
+          on conflict (id) do update set
+            title = excluded.title, description = excluded.description, status = excluded.status,
+            priority = excluded.priority, due_date = excluded.due_date,
+            updated_at = excluded.updated_at, version = excluded.version,
+            deleted_at = excluded.deleted_at;
+      end if;
+
+      if p_key is not null then
+        delete from commands where (actor_id, key) in (
+          select actor_id, key from commands
+            where actor_id = p_actor_id and expires_at <= now() for update skip locked);
+        insert into commands (actor_id, key, fingerprint, status, response, expires_at)
+          values (p_actor_id, p_key, p_fingerprint,
+            case when events_count = 0 then 'unchanged' else 'applied' end,
+            p_row, now() + interval '24 hours')
+          on conflict (actor_id, key) do update set
+            fingerprint = excluded.fingerprint, status = excluded.status,
+            response = excluded.response, expires_at = excluded.expires_at;
+      end if;
+      return query select 'appended', null::jsonb;
+    end
+    $$;
+
+    revoke execute on function append_events, safe_position, last_position from public;
+    grant usage on schema public to tasktrail_task, tasktrail_auditor;
+    grant select on streams, events, commands, tasks to tasktrail_task;
+    grant usage on sequence task_ids to tasktrail_task;
+    grant execute on function append_events, safe_position to tasktrail_task;
+    grant select on streams, events to tasktrail_auditor;
+    grant execute on function safe_position to tasktrail_auditor;
+  `)
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`
+    drop function append_events;
+    drop function safe_position;
+    drop function last_position;
+    revoke all on streams, events, commands, tasks from tasktrail_task, tasktrail_auditor;
+    revoke all on sequence task_ids from tasktrail_task;
+    revoke usage on schema public from tasktrail_task, tasktrail_auditor;
+  `)
+}

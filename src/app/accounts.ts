@@ -1,0 +1,119 @@
+import type { User } from '../domain/user.ts'
+import { AppError } from './errors.ts'
+import type {
+  Caller,
+  Credentials,
+  LoginAttempts,
+  Occasion,
+  PasswordHasher,
+  SecurityEvents,
+  Session,
+  Sessions,
+  Tokens,
+  Users,
+} from './ports.ts'
+
+export type AccountsDependencies = {
+  readonly users: Users
+  readonly sessions: Sessions
+  readonly securityEvents: SecurityEvents
+  readonly attempts: LoginAttempts
+  readonly hasher: PasswordHasher
+  readonly tokens: Tokens
+  readonly newSessionId: () => string
+  /** Lifetime of a token and its session in seconds. */
+  readonly lifetime: number
+}
+
+export type Accounts = ReturnType<typeof accounts>
+
+/** Registration, sessions and passwords. Error of every use case: `database_unavailable`. */
+export function accounts(on: AccountsDependencies) {
+  const { users, sessions, securityEvents, attempts, hasher, tokens, newSessionId, lifetime } = on
+
+  /** Errors: `too_many_attempts`, `hashing_busy`, `invalid_credentials`. */
+  async function prove(
+    username: string,
+    find: () => Promise<Credentials | null>,
+    password: string,
+    failure: 'login_failed' | 'password_change_failed',
+    occasion: Occasion,
+  ): Promise<Credentials> {
+    const address = occasion.ip ?? ''
+    await attempts.begin(username, address, occasion.now)
+    const credentials = await find()
+    const proven = await hasher.verify(password, credentials?.password_hash ?? null)
+    if (credentials === null || !proven) {
+      const user_id = credentials?.user.id ?? null
+      await securityEvents.add(failure, { user_id, username }, occasion)
+      throw new AppError('invalid_credentials')
+    }
+    await attempts.clear(username, address)
+    return credentials
+  }
+
+  return {
+    /** Errors: `username_taken`, `email_taken`, `hashing_busy`. */
+    async register(
+      { username, email, password }: { username: string; email: string; password: string },
+      occasion: Occasion,
+    ): Promise<User> {
+      const password_hash = await hasher.hash(password)
+      return users.add({ username, email, password_hash }, occasion)
+    },
+
+    /** Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
+    async login(username: string, password: string, occasion: Occasion) {
+      const find = () => users.findByUsername(username)
+      const credentials = await prove(username, find, password, 'login_failed', occasion)
+      if (hasher.isOutdated(credentials.password_hash)) {
+        await users.rehash(credentials, await hasher.hash(password))
+      }
+      const { id: user_id, ...user } = credentials.user
+      const sid = newSessionId()
+      const iat = Math.floor(occasion.now.getTime() / 1000)
+      const exp = iat + lifetime
+      await sessions.begin({ id: sid, expires_at: new Date(exp * 1000) }, credentials, occasion)
+      const { username: name, email, role } = user
+      const token = tokens.sign({ user_id, username: name, email, role, sid, iat, exp })
+      return { token, expires_in: lifetime, user: credentials.user }
+    },
+
+    /** Who holds the token, as things are now. Errors: those of TokenValidator. */
+    async validate(token: string, now: Date): Promise<Caller & { user: User }> {
+      const { sid, iat, exp } = tokens.verify(token, now)
+      const found = await sessions.use(sid, now)
+      if (found === null) throw new AppError('session_ended')
+      if (new Date(found.session.expires_at) <= now) throw new AppError('token_expired')
+      const { user } = found
+      const { id: user_id, username, email, role } = user
+      return { user_id, username, email, role, session_id: sid, iat, exp, user }
+    },
+
+    async logout(caller: Caller, occasion: Occasion): Promise<void> {
+      await sessions.end(caller.user_id, caller.session_id, 'logged_out', occasion)
+    },
+
+    /** Ends every session. Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
+    async changePassword(
+      caller: Caller,
+      { current, next }: { current: string; next: string },
+      occasion: Occasion,
+    ): Promise<void> {
+      const find = () => users.find(caller.user_id)
+      const failure = 'password_change_failed'
+      const credentials = await prove(caller.username, find, current, failure, occasion)
+      const changed = await users.changePassword(credentials, await hasher.hash(next), occasion)
+      if (!changed) throw new AppError('invalid_credentials')
+    },
+
+    sessions: (caller: Caller, now: Date): Promise<readonly Session[]> =>
+      sessions.ofUser(caller.user_id, now),
+
+    /** Error: `session_not_found`. */
+    async endSession(caller: Caller, id: string, occasion: Occasion): Promise<void> {
+      const ended = await sessions.end(caller.user_id, id, 'session_ended', occasion)
+      if (!ended) throw new AppError('session_not_found')
+    },
+  }
+}

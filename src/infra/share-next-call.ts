@@ -1,0 +1,31 @@
+type Lane<Result> = { readonly running: Promise<Result>; next: Promise<Result> | undefined }
+
+/**
+ * Lets concurrent callers with the same key share calls, never one that began before they came: while
+ * a call runs, all later callers together wait for one next call, which starts when that one settles.
+ * So nobody gets an answer from before their question, and a key has at most two calls at a time. A
+ * shared call is made with the details of the caller who has waited longest.
+ */
+export function shareNextCall<Details, Result>(
+  call: (key: string, details: Details) => Promise<Result>,
+): (key: string, details: Details) => Promise<Result> {
+  const lanes = new Map<string, Lane<Result>>()
+
+  function start(key: string, details: Details): Promise<Result> {
+    const lane: Lane<Result> = { running: call(key, details), next: undefined }
+    lanes.set(key, lane)
+    const leave = () => {
+      if (lane.next === undefined) lanes.delete(key)
+    }
+    lane.running.then(leave, leave)
+    return lane.running
+  }
+
+  return (key, details) => {
+    const lane = lanes.get(key)
+    if (lane === undefined) return start(key, details)
+    const begin = () => start(key, details)
+    lane.next ??= lane.running.then(begin, begin)
+    return lane.next
+  }
+}
