@@ -69,25 +69,30 @@ export function accounts(on: AccountsDependencies) {
       if (hasher.isOutdated(credentials.password_hash)) {
         await users.rehash(credentials, await hasher.hash(password))
       }
-      const { id: user_id, ...user } = credentials.user
+      const { id: user_id, username: name, email, role } = credentials.user
       const sid = newSessionId()
       const iat = Math.floor(occasion.now.getTime() / 1000)
       const exp = iat + lifetime
       await sessions.begin({ id: sid, expires_at: new Date(exp * 1000) }, credentials, occasion)
-      const { username: name, email, role } = user
       const token = tokens.sign({ user_id, username: name, email, role, sid, iat, exp })
       return { token, expires_in: lifetime, user: credentials.user }
     },
 
     /** Who holds the token, as things are now. Errors: those of TokenValidator. */
-    async validate(token: string, now: Date): Promise<Caller & { user: User }> {
+    async validate(token: string, now: Date): Promise<Caller> {
       const { sid, iat, exp } = tokens.verify(token, now)
       const found = await sessions.use(sid, now)
       if (found === null) throw new AppError('session_ended')
       if (new Date(found.session.expires_at) <= now) throw new AppError('token_expired')
-      const { user } = found
-      const { id: user_id, username, email, role } = user
-      return { user_id, username, email, role, session_id: sid, iat, exp, user }
+      const { id: user_id, username, email, role } = found.user
+      return { user_id, username, email, role, session_id: sid, iat, exp }
+    },
+
+    /** Error: `session_ended`, when the account has gone since the token was validated. */
+    async me(caller: Caller): Promise<User> {
+      const credentials = await users.find(caller.user_id)
+      if (credentials === null) throw new AppError('session_ended')
+      return credentials.user
     },
 
     async logout(caller: Caller, occasion: Occasion): Promise<void> {

@@ -95,19 +95,19 @@ export type TaskSort = 'created_at' | 'updated_at' | 'due_date' | 'priority'
 
 export type TaskQuery = {
   readonly user_id: number
-  readonly status: readonly TaskStatus[] | undefined
-  readonly priority: readonly TaskPriority[] | undefined
+  readonly status?: readonly TaskStatus[] | undefined
+  readonly priority?: readonly TaskPriority[] | undefined
   /** Exclusive bounds, ISO 8601. */
-  readonly due_before: string | undefined
-  readonly due_after: string | undefined
-  readonly has_due_date: boolean | undefined
+  readonly due_before?: string | undefined
+  readonly due_after?: string | undefined
+  readonly has_due_date?: boolean | undefined
   /** Contained in title or description, letter case ignored. */
-  readonly q: string | undefined
+  readonly q?: string | undefined
   readonly sort: TaskSort
   readonly descending: boolean
   readonly limit: number
   /** The last row of the page before. */
-  readonly after: TaskCursor | undefined
+  readonly after?: TaskCursor | undefined
 }
 
 /** A place in a sorted list: the sorted value (null: no due date) and the id. */

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { mkdir, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { freePorts } from './ports.ts'
 import { type Binaries, postgresBinaries, realPlace } from './postgres-binaries.ts'
 import { livePostmaster, readPostmaster } from './postmaster.ts'
 
@@ -54,7 +54,7 @@ export async function startEmbeddedPostgres(
   const deadline = Date.now() + READY_MS
   for (;;) {
     await predecessorIsGone(dataDir)
-    const server = launch(binaries, options, port ?? (await freePort()))
+    const server = launch(binaries, options, port ?? (await freePorts(1))[0] ?? 0)
     const failure = await readyOrFailure(server, options)
     if (failure === null) return server
     await server.stop()
@@ -104,8 +104,8 @@ async function initialise(
     args.push('--auth=scram-sha-256', '--encoding=UTF8', '--locale=C.UTF-8')
     const initdb = binaries.run('initdb', syncs ? args : [...args, '--no-sync'])
     const lines = collectLines(initdb)
-    const [code] = await closed(initdb)
-    if (code !== 0) throw new Error(`initdb failed in ${dataDir}: ${reason(lines)}`)
+    if ((await ended(initdb)) !== 'code 0')
+      throw new Error(`initdb failed in ${dataDir}: ${reason(lines)}`)
     await rename(made, real)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOTEMPTY') throw alreadyRunning(dataDir)
@@ -119,7 +119,8 @@ async function initialise(
 async function removeLeftovers(real: string): Promise<void> {
   for (const name of await readdir(dirname(real))) {
     const [, pid] = name.match(/\.initdb-(\d+)$/) ?? []
-    if (pid === undefined || !name.startsWith(`${basename(real)}.`) || isAlive(Number(pid))) continue
+    if (pid === undefined || !name.startsWith(`${basename(real)}.`) || isAlive(Number(pid)))
+      continue
     await rm(join(dirname(real), name), { recursive: true, force: true })
   }
 }
@@ -174,20 +175,19 @@ function launch(binaries: Binaries, options: EmbeddedPostgresOptions, port: numb
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const child = binaries.run('postgres', ['-D', options.dataDir, ...flags])
   const lines = collectLines(child, options.log)
-  let ended = false
-  const exited = closed(child).then(([code, signal]) => {
-    ended = true
-    return signal === null ? `code ${code}` : `signal ${signal}`
+  let hasExited = false
+  const exited = ended(child).finally(() => {
+    hasExited = true
   })
   const stop = async () => {
-    if (ended) return
+    if (hasExited) return
     child.kill('SIGINT')
     // Immediate shutdown: the write-ahead log loses nothing.
     const overdue = setTimeout(() => child.kill('SIGQUIT'), STOP_MS)
     await exited
     clearTimeout(overdue)
   }
-  return { port, pid: child.pid ?? -1, exited, stop, lines, hasExited: () => ended }
+  return { port, pid: child.pid ?? -1, exited, stop, lines, hasExited: () => hasExited }
 }
 
 /** Waits until the server takes connections; null, or why it does not. */
@@ -199,7 +199,9 @@ async function readyOrFailure(
   while (!server.hasExited()) {
     const postmaster = await readPostmaster(dataDir)
     if (postmaster?.pid === server.pid && postmaster.status === 'ready') {
-      return connectOnce(server.port, password, database).catch((error: Error) => refusal(error, dataDir))
+      return connectOnce(server.port, password, database).catch((error: Error) =>
+        refusal(error, dataDir),
+      )
     }
     if (Date.now() > deadline) return new Error(`PostgreSQL was not ready in ${READY_MS / 1000} s.`)
     await sleep(10)
@@ -245,18 +247,21 @@ function collectLines(
 
 /** The line that says what went wrong. */
 const reason = (lines: readonly string[]): string =>
-  (lines.findLast((line) => /FATAL|PANIC|error:/.test(line)) ?? lines.at(-1) ?? 'it said nothing').trim()
+  (
+    lines.findLast((line) => /FATAL|PANIC|error:/.test(line)) ??
+    lines.at(-1) ??
+    'it said nothing'
+  ).trim()
 
-/** Exit code and signal, after the last line was read. */
-const closed = async (child: ReturnType<Binaries['run']>): Promise<[number | null, string | null]> =>
-  once(child, 'close').catch((error: Error) => [error.message, null]) as Promise<
-    [number | null, string | null]
-  >
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : 0
+/** How the program ended: `code 1`, `signal SIGKILL`, or why it did not begin. */
+async function ended(child: ReturnType<Binaries['run']>): Promise<string> {
+  const closed = once(child, 'close').catch(() => {})
+  try {
+    const [code, signal] = await once(child, 'exit')
+    // Its last lines arrive with the closing; but what a killed server leaves behind holds them open.
+    await Promise.race([closed, sleep(200)])
+    return signal === null ? `code ${code}` : `signal ${signal}`
+  } catch (error) {
+    return (error as Error).message
+  }
 }

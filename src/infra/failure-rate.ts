@@ -1,4 +1,4 @@
-import type { IBreaker } from 'cockatiel'
+import { CircuitState, type IBreaker } from 'cockatiel'
 
 type Second = { readonly at: number; calls: number; failures: number }
 
@@ -39,12 +39,12 @@ export function failureRate({
     state: undefined,
     success: (state) => {
       // A probe has worked: what was before no longer counts.
-      if (state === HALF_OPEN) recent = []
+      if (state === CircuitState.HalfOpen) recent = []
       count(0)
     },
     failure: (state) => {
       count(1)
-      if (state !== CLOSED) return true
+      if (state !== CircuitState.Closed) return true
       return sum('calls') >= calls && sum('failures') >= share * sum('calls')
     },
   }

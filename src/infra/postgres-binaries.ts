@@ -1,6 +1,18 @@
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
-import { chmod, cp, lchown, lstat, mkdtemp, readdir, readFile } from 'node:fs/promises'
-import { readlink, rename, rm, stat, symlink } from 'node:fs/promises'
+import {
+  chmod,
+  cp,
+  lchown,
+  lstat,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -95,7 +107,8 @@ const works = ([command = '', ...args]: readonly string[]): boolean =>
 // ------------------------------------------------- root without user namespaces: another account
 
 /** Where the data directory really is; it need not exist. */
-export const realPlace = (dataDir: string): Promise<string> => readlink(dataDir).catch(() => dataDir)
+export const realPlace = (dataDir: string): Promise<string> =>
+  readlink(dataDir).catch(() => dataDir)
 
 function canReach({ uid, gid }: Account, path: string): boolean {
   if (uid === undefined) return true

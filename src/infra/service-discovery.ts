@@ -1,4 +1,5 @@
-import { lookup as systemLookup, Resolver } from 'node:dns/promises'
+import type { LookupAddress } from 'node:dns'
+import { Resolver, lookup as systemLookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import type { Log } from '../app/ports.ts'
 
@@ -13,11 +14,16 @@ export type Discovery = (hostname: string) => Promise<Addresses>
 type Answer = { readonly addresses: Addresses; readonly until: number }
 type Host = { turn: number; answer: Answer | undefined; query: Promise<Answer> | undefined }
 
+type Lookup = (name: string, options: { all: true }) => Promise<readonly LookupAddress[]>
+
 const MAX_AGE = 10_000
 const STALE_AGE = 1000
 
-/** Two tries of 300 ms, so that a dead name server leaves time to call with the stale answer. */
-const boundedResolver = () => new Resolver({ timeout: 300, tries: 2, maxTimeout: 300 })
+/**
+ * Two tries. Node looks after c-ares' timeouts so coarsely that these take 450 to 600 ms (measured;
+ * 300 ms each would take 900 to 1200), which leaves time to call with the stale answer.
+ */
+export const RESOLVER_LIMITS = { timeout: 150, maxTimeout: 150, tries: 2 }
 
 const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null)?.code
 const isLocalhost = (name: string): boolean => /(^|\.)localhost\.?$/i.test(name)
@@ -41,13 +47,13 @@ const rotated = (addresses: Addresses, turn: number): Addresses => {
 /** A records are cached for their TTL, 10 s at most; see `Discovery`. */
 export function serviceDiscovery({
   log,
-  resolver = boundedResolver(),
+  resolver = new Resolver(RESOLVER_LIMITS),
   lookup = systemLookup,
   now = () => performance.now(),
 }: {
   readonly log: Log
   readonly resolver?: Pick<Resolver, 'resolve4'>
-  readonly lookup?: (name: string, options: { all: true }) => ReturnType<typeof bothFamilies>
+  readonly lookup?: Lookup
   /** Milliseconds. */
   readonly now?: () => number
 }): Discovery {
@@ -79,28 +85,25 @@ export function serviceDiscovery({
 
   // While DNS fails the last answer stands, asked again once a second. When DNS says that there is
   // no instance it does not: another machine may get the address, and with it tokens and our key.
-  async function refresh(name: string, stale: Answer | undefined): Promise<Answer> {
+  async function refresh(name: string, host: Host): Promise<Answer> {
+    const stale = host.answer
+    host.answer = undefined
     try {
-      return await ask(name)
+      host.answer = await ask(name)
     } catch (error) {
       if (stale === undefined || saysNone(error)) throw error
       log.warn({ hostname: name, code: codeOf(error) }, 'DNS fails, the last answer stands')
-      return { addresses: stale.addresses, until: now() + STALE_AGE }
+      host.answer = { addresses: stale.addresses, until: now() + STALE_AGE }
     }
+    return host.answer
   }
 
-  async function answerOf(name: string, host: Host): Promise<Answer> {
+  function answerOf(name: string, host: Host): Promise<Answer> | Answer {
     if (host.answer !== undefined && now() < host.answer.until) return host.answer
-    host.query ??= refresh(name, host.answer).finally(() => {
+    host.query ??= refresh(name, host).finally(() => {
       host.query = undefined
     })
-    try {
-      host.answer = await host.query
-      return host.answer
-    } catch (error) {
-      host.answer = undefined
-      throw error
-    }
+    return host.query
   }
 
   return async (hostname) => {

@@ -14,6 +14,8 @@ export type Database = {
     statement: Statement,
     values: readonly unknown[],
   ) => Promise<Row[]>
+  /** Whether the database answers; false, not an error, when it does not. */
+  readonly ping: () => Promise<boolean>
   readonly close: () => Promise<void>
 }
 
@@ -77,6 +79,11 @@ export function openDatabase({ connection, poolMax, role, log }: DatabaseOptions
         throw translate(error)
       }
     },
+    ping: () =>
+      pool.query('select 1').then(
+        () => true,
+        () => false,
+      ),
     close: () => pool.end(),
   }
 }

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto'
+import { Container, ContainerModule } from 'inversify'
+import { v7 as uuidv7 } from 'uuid'
+import packageJson from '../package.json' with { type: 'json' }
+import { type Accounts, accounts } from './app/accounts.ts'
+import type {
+  Clock,
+  Log,
+  LoginAttempts,
+  PasswordHasher,
+  SecurityEvents,
+  Sessions,
+  Tokens,
+  Users,
+} from './app/ports.ts'
+import { type AuthServiceConfig, authServiceConfig } from './config.ts'
+import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
+import { admission } from './http/authenticate.ts'
+import { docsRoutes } from './http/docs.ts'
+import { routes } from './http/endpoint.ts'
+import { healthEndpoints, healthRoutes } from './http/health.ts'
+import { openApi } from './http/openapi.ts'
+import { rateLimit } from './http/rate-limit.ts'
+import { type Service, service, strictRouter } from './http/server.ts'
+import { bcryptPasswordHasher } from './infra/password-hasher.ts'
+import { type Database, openDatabase } from './infra/postgres/database.ts'
+import { postgresLoginAttempts } from './infra/postgres/login-attempts.ts'
+import { postgresSecurityEvents } from './infra/postgres/security-events.ts'
+import { postgresSessions } from './infra/postgres/sessions.ts'
+import { postgresUsers } from './infra/postgres/users.ts'
+import { jwtTokens } from './infra/tokens.ts'
+import { configured, type Running, run } from './process.ts'
+import { token } from './token.ts'
+
+const BASE = '/auth'
+/** Answered under overload too: task-service can do nothing without it. */
+const VALIDATE = '/auth/validate'
+
+const Token = {
+  config: token<AuthServiceConfig>('config'),
+  log: token<Log>('log'),
+  clock: token<Clock>('clock'),
+  db: token<Database>('db'),
+  users: token<Users>('users'),
+  sessions: token<Sessions>('sessions'),
+  securityEvents: token<SecurityEvents>('securityEvents'),
+  attempts: token<LoginAttempts>('attempts'),
+  hasher: token<PasswordHasher>('hasher'),
+  tokens: token<Tokens>('tokens'),
+  accounts: token<Accounts>('accounts'),
+  service: token<Service>('service'),
+}
+
+const adapters = new ContainerModule(({ bind }) => {
+  bind(Token.db)
+    .toResolvedValue(
+      ({ database }, log) => openDatabase({ ...database, role: 'tasktrail_auth', log }),
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
+  bind(Token.users).toResolvedValue(postgresUsers, [Token.db])
+  bind(Token.sessions).toResolvedValue(postgresSessions, [Token.db])
+  bind(Token.securityEvents).toResolvedValue(postgresSecurityEvents, [Token.db])
+  bind(Token.attempts).toResolvedValue(postgresLoginAttempts, [Token.db])
+  bind(Token.hasher)
+    .toResolvedValue(
+      ({ PASSWORD_PEPPER, BCRYPT_COST }) => bcryptPasswordHasher(PASSWORD_PEPPER, BCRYPT_COST),
+      [Token.config],
+    )
+    .inSingletonScope()
+  bind(Token.tokens).toResolvedValue(
+    ({ JWT_SECRET, JWT_SECRET_PREVIOUS }) => jwtTokens(JWT_SECRET, JWT_SECRET_PREVIOUS),
+    [Token.config],
+  )
+})
+
+const useCases = new ContainerModule(({ bind }) => {
+  bind(Token.accounts)
+    .toResolvedValue(
+      (config, users, sessions, securityEvents, attempts, hasher, tokens) => {
+        const adapters = { users, sessions, securityEvents, attempts, hasher, tokens }
+        return accounts({ ...adapters, newSessionId: randomUUID, lifetime: config.JWT_EXPIRATION })
+      },
+      [
+        Token.config,
+        Token.users,
+        Token.sessions,
+        Token.securityEvents,
+        Token.attempts,
+        Token.hasher,
+        Token.tokens,
+      ],
+    )
+    .inSingletonScope()
+})
+
+const http = new ContainerModule(({ bind }) => {
+  bind(Token.service)
+    .toResolvedValue(httpService, [Token.config, Token.log, Token.clock, Token.db, Token.accounts])
+    .inSingletonScope()
+})
+
+function httpService(
+  config: AuthServiceConfig,
+  log: Log,
+  clock: Clock,
+  db: Database,
+  accounts: Accounts,
+): Service {
+  const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
+  const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
+  const loginLimit = rateLimit('login', config.LOGIN_LIMIT_PER_MINUTE, 60)
+  const router = strictRouter()
+  const on = routes(router, admission({ tokens, internalApiKey: config.INTERNAL_API_KEY, limit }))
+  healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
+  authRoutes(on, { accounts, clock, loginLimit })
+  const title = 'Tasktrail auth-service'
+  const endpoints = [...healthEndpoints(BASE, 'auth'), ...AUTH_ENDPOINTS]
+  docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
+  return service(router, {
+    log,
+    newId: uuidv7,
+    maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
+    spared: [`${BASE}/health`, '/ready', VALIDATE],
+  })
+}
+
+/** The whole of auth-service, wired; not yet listening. */
+export function authService(config: AuthServiceConfig, log: Log, clock: Clock): Running {
+  const container = new Container()
+  container.bind(Token.config).toConstantValue(config)
+  container.bind(Token.log).toConstantValue(log)
+  container.bind(Token.clock).toConstantValue(clock)
+  container.load(adapters, useCases, http)
+  return {
+    service: container.get(Token.service),
+    dispose: () => container.get(Token.db).close(),
+  }
+}
+
+if (import.meta.main) {
+  const config = configured(authServiceConfig)
+  await run('auth-service', config, (log) => authService(config, log, () => new Date()))
+}

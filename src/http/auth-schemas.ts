@@ -1,0 +1,79 @@
+import { dictionary } from '@zxcvbn-ts/language-common'
+import { z } from 'zod'
+import { ROLES } from '../domain/user.ts'
+import { instant, text } from './fields.ts'
+
+const MIN_PASSWORD = 8
+const MAX_PASSWORD = 256
+
+/** Of the passwords that are long enough, the 3,000 that people choose most (NIST 800-63B). */
+const COMMON = new Set(
+  dictionary['passwords-common'].filter(({ length }) => length >= MIN_PASSWORD).slice(0, 3_000),
+)
+
+const username = z
+  .string()
+  .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must have 3 to 50 characters of A-Z a-z 0-9 _ . -')
+const password = text(1, MAX_PASSWORD)
+const newPassword = text(MIN_PASSWORD, MAX_PASSWORD).refine(
+  (value) => !COMMON.has(value.toLowerCase()),
+  'must not be one of the most common passwords',
+)
+const role = z.enum(ROLES)
+
+export const registration = z
+  .strictObject({
+    username,
+    email: z.email('must be an email address').max(100, 'must have at most 100 characters'),
+    password: newPassword,
+  })
+  .meta({ id: 'Registration' })
+
+export const login = z.strictObject({ username, password }).meta({ id: 'Login' })
+
+export const passwordChange = z
+  .strictObject({ current_password: password, new_password: newPassword })
+  .meta({ id: 'PasswordChange' })
+
+export const sessionId = { id: z.uuid('must be a UUID') }
+
+const identity = { id: z.int(), username: z.string(), email: z.string(), role }
+
+export const user = z.strictObject({ ...identity, created_at: instant }).meta({ id: 'User' })
+
+export const loggedIn = z.strictObject({
+  token: z.string(),
+  expires_in: z.int().meta({ description: 'Seconds' }),
+  user: z.strictObject(identity).meta({ id: 'Identity' }),
+})
+
+export const validated = z.strictObject({
+  valid: z.literal(true),
+  user: z
+    .strictObject({
+      user_id: z.int(),
+      username: z.string(),
+      email: z.string(),
+      role,
+      session_id: z.uuid(),
+      iat: z.int(),
+      exp: z.int(),
+    })
+    .meta({ id: 'Caller' }),
+})
+
+export const sessions = z.strictObject({
+  sessions: z.array(
+    z
+      .strictObject({
+        id: z.uuid(),
+        created_at: instant,
+        last_used_at: instant,
+        expires_at: instant,
+        ip: z.string().nullable(),
+        user_agent: z.string().nullable(),
+        current: z.boolean(),
+      })
+      .meta({ id: 'Session' }),
+  ),
+})

@@ -1,0 +1,156 @@
+import type { Context } from 'koa'
+import { z } from 'zod'
+import type { Accounts } from '../app/accounts.ts'
+import type { Clock, Occasion } from '../app/ports.ts'
+import * as schema from './auth-schemas.ts'
+import { bearerToken } from './authenticate.ts'
+import type { Endpoint, routes } from './endpoint.ts'
+import type { RateLimit } from './rate-limit.ts'
+
+const oneUser = z.strictObject({ user: schema.user })
+
+const register = {
+  method: 'post',
+  path: '/auth/register',
+  summary: 'Create an account',
+  access: 'public',
+  body: schema.registration,
+  answers: { 201: { description: 'Created', body: oneUser } },
+  errors: ['username_taken', 'email_taken', 'hashing_busy', 'database_unavailable'],
+} as const satisfies Endpoint
+
+const login = {
+  method: 'post',
+  path: '/auth/login',
+  summary: 'Begin a session',
+  access: 'public',
+  body: schema.login,
+  answers: { 200: { description: 'A token for one session', body: schema.loggedIn } },
+  errors: ['invalid_credentials', 'too_many_attempts', 'hashing_busy', 'database_unavailable'],
+} as const satisfies Endpoint
+
+const validate = {
+  method: 'post',
+  path: '/auth/validate',
+  summary: 'Who holds this token',
+  description: 'For task-service only: not reachable from outside, and needs the internal API key.',
+  access: 'internal',
+  answers: { 200: { description: 'The caller, as things are now', body: schema.validated } },
+} as const satisfies Endpoint
+
+const logout = {
+  method: 'post',
+  path: '/auth/logout',
+  summary: 'End this session',
+  access: 'token',
+  answers: { 204: { description: 'The session is over, everywhere' } },
+} as const satisfies Endpoint
+
+const me = {
+  method: 'get',
+  path: '/auth/me',
+  summary: 'The caller',
+  access: 'token',
+  answers: { 200: { description: 'The user', body: oneUser } },
+} as const satisfies Endpoint
+
+const changePassword = {
+  method: 'put',
+  path: '/auth/password',
+  summary: 'Change the password',
+  access: 'token',
+  body: schema.passwordChange,
+  answers: { 204: { description: 'Changed; every session of the user is over' } },
+  errors: ['invalid_credentials', 'too_many_attempts', 'hashing_busy'],
+} as const satisfies Endpoint
+
+const listSessions = {
+  method: 'get',
+  path: '/auth/sessions',
+  summary: "The caller's sessions",
+  access: 'token',
+  answers: { 200: { description: 'Newest first', body: schema.sessions } },
+} as const satisfies Endpoint
+
+const endSession = {
+  method: 'delete',
+  path: '/auth/sessions/:id',
+  summary: "End one of the caller's sessions",
+  access: 'token',
+  params: schema.sessionId,
+  answers: { 204: { description: 'The session is over, everywhere' } },
+  errors: ['session_not_found'],
+} as const satisfies Endpoint
+
+export const AUTH_ENDPOINTS: readonly Endpoint[] = [
+  register,
+  login,
+  validate,
+  logout,
+  me,
+  changePassword,
+  listSessions,
+  endSession,
+] as readonly Endpoint[]
+
+export type AuthRoutes = {
+  readonly accounts: Accounts
+  readonly clock: Clock
+  /** Counts logins by address. */
+  readonly loginLimit: RateLimit
+}
+
+export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
+  const { accounts, clock, loginLimit } = dependencies
+  const occasion = (ctx: Context): Occasion => ({
+    request_id: ctx.state.request_id,
+    ip: ctx.ip || null,
+    user_agent: ctx.get('User-Agent').slice(0, 500) || null,
+    now: clock(),
+  })
+
+  on(register, async ({ body }, ctx) => {
+    ctx.body = { user: await accounts.register(body, occasion(ctx)) }
+    ctx.status = 201
+  })
+
+  on(login, async ({ body }, ctx) => {
+    await loginLimit(ctx, ctx.ip)
+    const { user, ...session } = await accounts.login(body.username, body.password, occasion(ctx))
+    const { created_at, ...identity } = user
+    ctx.body = { ...session, user: identity }
+  })
+
+  on(validate, async (_input, ctx) => {
+    ctx.body = { valid: true, user: await accounts.validate(bearerToken(ctx), clock()) }
+  })
+
+  on(logout, async (_input, ctx, caller) => {
+    await accounts.logout(caller, occasion(ctx))
+    ctx.status = 204
+  })
+
+  on(me, async (_input, ctx, caller) => {
+    ctx.body = { user: await accounts.me(caller) }
+  })
+
+  on(changePassword, async ({ body }, ctx, caller) => {
+    const change = { current: body.current_password, next: body.new_password }
+    await accounts.changePassword(caller, change, occasion(ctx))
+    ctx.status = 204
+  })
+
+  on(listSessions, async (_input, ctx, caller) => {
+    const sessions = await accounts.sessions(caller, clock())
+    ctx.body = {
+      sessions: sessions.map(({ user_id, ...session }) => {
+        return { ...session, current: session.id === caller.session_id }
+      }),
+    }
+  })
+
+  on(endSession, async ({ params }, ctx, caller) => {
+    await accounts.endSession(caller, params.id, occasion(ctx))
+    ctx.status = 204
+  })
+}

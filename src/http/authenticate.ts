@@ -1,0 +1,50 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Context } from 'koa'
+import { AppError } from '../app/errors.ts'
+import type { TokenValidator } from '../app/ports.ts'
+import type { Admit } from './endpoint.ts'
+import { HttpError } from './errors.ts'
+import type { RateLimit } from './rate-limit.ts'
+
+/** The token of `Authorization: Bearer …`. Error: `token_missing`. */
+export function bearerToken(ctx: Context): string {
+  const [, token] = /^Bearer +(\S.*)$/i.exec(ctx.get('Authorization')) ?? []
+  if (token === undefined) throw new AppError('token_missing')
+  return token.trim()
+}
+
+export type Admission = {
+  readonly tokens: TokenValidator
+  readonly internalApiKey: string
+  readonly limit: RateLimit
+}
+
+/** Who may call what. Requests are counted by user where there is one, else by address. */
+export function admission({ tokens, internalApiKey, limit }: Admission): Admit {
+  const isInternal = equals(internalApiKey)
+  return async (ctx, access) => {
+    switch (access) {
+      case 'open':
+        return undefined
+      case 'public':
+        await limit(ctx, ctx.ip)
+        return undefined
+      case 'internal':
+        if (!isInternal(ctx.get('X-Internal-Api-Key'))) throw new HttpError('internal_key_required')
+        return undefined
+      case 'token': {
+        const caller = await tokens.validate(bearerToken(ctx), ctx.state.request_id)
+        ctx.state.user_id = caller.user_id
+        await limit(ctx, String(caller.user_id))
+        return caller
+      }
+    }
+  }
+}
+
+/** Compares in constant time; hashes, because the lengths differ. */
+function equals(expected: string): (given: string) => boolean {
+  const digest = (value: string) => createHash('sha256').update(value).digest()
+  const wanted = digest(expected)
+  return (given) => timingSafeEqual(digest(given), wanted)
+}

@@ -1,0 +1,59 @@
+import { isUtf8 } from 'node:buffer'
+import type { Context } from 'koa'
+import { koaBody } from 'koa-body'
+import { HttpError } from './errors.ts'
+
+const LIMIT = 64 * 1024
+const MAX_DEPTH = 20
+
+const parse = koaBody({
+  json: true,
+  jsonTypes: ['application/json'],
+  jsonLimit: LIMIT,
+  jsonStrict: true,
+  text: false,
+  urlencoded: false,
+  multipart: false,
+  patchNode: false,
+  patchKoa: true,
+  onError: (error) => {
+    throw 'status' in error && error.status === 413
+      ? new HttpError('body_too_large')
+      : new HttpError('malformed_body')
+  },
+})
+
+/** Leaves the parsed JSON in `ctx.request.body`; a request without a body counts as `{}`. */
+export async function readBody(ctx: Context): Promise<void> {
+  ctx.request.body = {}
+  // `is` answers null when there is no body at all.
+  if (ctx.request.is('application/json') === null || ctx.request.length === 0) return
+  const encoded = ctx.get('Content-Encoding') || 'identity'
+  const charset = ctx.request.charset || 'utf-8'
+  const acceptable = encoded === 'identity' && charset.toLowerCase() === 'utf-8'
+  if (!ctx.request.is('application/json') || !acceptable) throw new HttpError('unsupported_media_type')
+
+  // koa-body decodes broken UTF-8 to replacement characters: what was sent would be lost silently.
+  const chunks: Buffer[] = []
+  const keep = (chunk: Buffer) => chunks.push(chunk)
+  ctx.req.on('data', keep)
+  try {
+    await parse(ctx as Parameters<typeof parse>[0], async () => {})
+  } finally {
+    ctx.req.off('data', keep)
+  }
+  if (!isUtf8(Buffer.concat(chunks)) || isTooDeep(ctx.request.body)) {
+    throw new HttpError('malformed_body')
+  }
+}
+
+function isTooDeep(value: unknown): boolean {
+  let level: unknown[] = [value]
+  for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+    level = level.flatMap((item) =>
+      typeof item === 'object' && item !== null ? Object.values(item) : [],
+    )
+    if (level.length === 0) return false
+  }
+  return true
+}

@@ -1,0 +1,65 @@
+import { createReadStream } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import type { Router } from '@koa/router'
+
+const swaggerUi = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
+
+const ASSETS: Readonly<Record<string, string>> = {
+  'swagger-ui.css': 'text/css',
+  'swagger-ui-bundle.js': 'text/javascript',
+  'favicon-32x32.png': 'image/png',
+}
+
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+].join('; ')
+
+const page = (title: string, base: string) => `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title}</title>
+<link rel="stylesheet" href="${base}/docs/swagger-ui.css">
+<link rel="icon" href="${base}/docs/favicon-32x32.png">
+</head>
+<body>
+<div id="docs"></div>
+<script src="${base}/docs/swagger-ui-bundle.js"></script>
+<script src="${base}/docs/start.js"></script>
+</body>
+</html>
+`
+
+const start = (base: string) =>
+  `SwaggerUIBundle({ url: '${base}/openapi.json', dom_id: '#docs', deepLinking: true })\n`
+
+/** The OpenAPI document at `<base>/openapi.json` and a page to read and try it at `<base>/docs`. */
+export function docsRoutes(router: Router, base: string, title: string, document: object): void {
+  const text = JSON.stringify(document)
+  router.get(`${base}/openapi.json`, (ctx) => {
+    ctx.type = 'application/json'
+    ctx.body = text
+  })
+  router.get(`${base}/docs`, (ctx) => {
+    ctx.set('Content-Security-Policy', POLICY)
+    ctx.type = 'text/html'
+    ctx.body = page(title, base)
+  })
+  router.get(`${base}/docs/start.js`, (ctx) => {
+    ctx.type = 'text/javascript'
+    ctx.body = start(base)
+  })
+  for (const [name, type] of Object.entries(ASSETS)) {
+    router.get(`${base}/docs/${name}`, (ctx) => {
+      ctx.type = type
+      ctx.set('Cache-Control', 'public, max-age=86400')
+      ctx.body = createReadStream(join(swaggerUi, name))
+    })
+  }
+}

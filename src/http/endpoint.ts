@@ -1,0 +1,119 @@
+import type { Router } from '@koa/router'
+import type { Context } from 'koa'
+import { z } from 'zod'
+import type { Caller } from '../app/ports.ts'
+import { readBody } from './body.ts'
+import { type ErrorCode, type Fault, HttpError } from './errors.ts'
+import { faultsOf } from './fields.ts'
+
+/** What a successful answer looks like. */
+export type Answer = {
+  readonly description: string
+  readonly body?: z.ZodType
+  /** Names of headers with what they say. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** `application/json` unless it says otherwise. */
+  readonly type?: string
+}
+
+type Shape = z.ZodRawShape
+
+/**
+ * One call of the API: what is parsed is what the OpenAPI document shows. Headers that are not named
+ * here are not looked at; anything else that is not named is refused.
+ */
+export type Endpoint<P extends Shape = Shape, Q extends Shape = Shape, H extends Shape = Shape, B extends Shape = Shape> = {
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete'
+  readonly path: string
+  readonly summary: string
+  readonly description?: string
+  /**
+   * Who may call: anyone, uncounted (`open`) or within the rate limit (`public`); who has a valid
+   * token; services of Tasktrail, with the internal key.
+   */
+  readonly access: 'open' | 'public' | 'token' | 'internal'
+  readonly params?: P
+  readonly query?: Q
+  readonly headers?: H
+  readonly body?: z.ZodObject<B>
+  readonly answers: Readonly<Record<number, Answer>>
+  /** Besides those that follow from access, body and parameters. */
+  readonly errors?: readonly ErrorCode[]
+}
+
+export type Input<P extends Shape, Q extends Shape, H extends Shape, B extends Shape> = {
+  readonly params: z.output<z.ZodObject<P>>
+  readonly query: z.output<z.ZodObject<Q>>
+  readonly headers: z.output<z.ZodObject<H>>
+  readonly body: z.output<z.ZodObject<B>>
+}
+
+/** Lets in whom the endpoint's access allows, or throws. A caller is there for access by token. */
+export type Admit = (ctx: Context, access: Endpoint['access']) => Promise<Caller | undefined>
+
+/** Adds routes to a router; each admits, parses all of the input, and calls its handler. */
+export function routes(router: Router, admit: Admit) {
+  function on<P extends Shape, Q extends Shape, H extends Shape, B extends Shape>(
+    endpoint: Endpoint<P, Q, H, B> & { readonly access: 'token' },
+    handler: (input: Input<P, Q, H, B>, ctx: Context, caller: Caller) => Promise<void>,
+  ): void
+  function on<P extends Shape, Q extends Shape, H extends Shape, B extends Shape>(
+    endpoint: Endpoint<P, Q, H, B>,
+    handler: (input: Input<P, Q, H, B>, ctx: Context) => Promise<void>,
+  ): void
+  function on<P extends Shape, Q extends Shape, H extends Shape, B extends Shape>(
+    endpoint: Endpoint<P, Q, H, B>,
+    handler: (input: Input<P, Q, H, B>, ctx: Context, caller: Caller) => Promise<void>,
+  ): void {
+    const parse = parser(endpoint)
+    router[endpoint.method](endpoint.path, async (ctx) => {
+      const context = ctx as unknown as Context
+      context.state.route = endpoint.path
+      const caller = await admit(context, endpoint.access)
+      if (endpoint.body) await readBody(context)
+      await handler(parse(context), context, caller as Caller)
+    })
+  }
+  return on
+}
+
+function parser<P extends Shape, Q extends Shape, H extends Shape, B extends Shape>(
+  endpoint: Endpoint<P, Q, H, B>,
+) {
+  const params = z.strictObject(endpoint.params ?? ({} as P))
+  const query = z.strictObject(endpoint.query ?? ({} as Q))
+  const headers = z.strictObject(endpoint.headers ?? ({} as H))
+  const body = endpoint.body ?? (z.object({}) as unknown as z.ZodObject<B>)
+
+  return (ctx: Context): Input<P, Q, H, B> => {
+    const faults: Fault[] = []
+    const part = <T extends z.ZodObject>(schema: T, value: unknown, noun: string): z.output<T> => {
+      const result = schema.safeParse(value, { reportInput: true })
+      if (result.success) return result.data
+      faults.push(...faultsOf(result.error, Object.keys(schema.shape), noun))
+      return {} as z.output<T>
+    }
+    const input = {
+      params: part(params, ctx.params, 'path'),
+      query: part(query, singleValues(new URLSearchParams(ctx.querystring), faults), 'parameter'),
+      headers: part(headers, named(ctx, Object.keys(headers.shape)), 'header'),
+      body: part(body, endpoint.body ? ctx.request.body : {}, 'field'),
+    }
+    if (faults.length > 0) throw new HttpError('validation_failed', { faults })
+    return input
+  }
+}
+
+function singleValues(search: URLSearchParams, faults: Fault[]): Record<string, string> {
+  const values = new Map<string, string>()
+  for (const [name, value] of search) {
+    if (values.has(name)) faults.push({ field: name, message: `${name} is given more than once` })
+    values.set(name, value)
+  }
+  return Object.fromEntries(values)
+}
+
+const named = (ctx: Context, names: readonly string[]): Record<string, unknown> =>
+  Object.fromEntries(
+    names.map((name) => [name, ctx.headers[name.toLowerCase()]]).filter(([, value]) => value !== undefined),
+  )

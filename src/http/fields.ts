@@ -1,0 +1,86 @@
+import { z } from 'zod'
+import type { Fault } from './errors.ts'
+
+// Characters are counted as JSON Schema counts them: Unicode code points, not UTF-16 units.
+const codePoints = (text: string): number => {
+  let count = 0
+  for (const _ of text) count++
+  return count
+}
+
+/** Text that PostgreSQL can keep (no NUL) and UTF-8 can carry (no lone surrogate). */
+export const text = (min: number, max: number, { trim = false } = {}) =>
+  (trim ? z.string().trim() : z.string())
+    .refine((value) => value.isWellFormed() && !value.includes('\0'), {
+      error: 'must not contain NUL or half of a surrogate pair',
+      abort: true,
+    })
+    .refine((value) => codePoints(value) >= min, `must have at least ${characters(min)}`)
+    .refine((value) => codePoints(value) <= max, `must have at most ${characters(max)}`)
+    .meta({ minLength: min, maxLength: max })
+
+const characters = (count: number): string => `${count} character${count === 1 ? '' : 's'}`
+
+const TIME = 'must be an ISO 8601 time with Z or an offset, such as 2026-01-31T09:00:00Z'
+
+/** A time in any offset, from the year 1 to 9999; becomes UTC with milliseconds. */
+export const time = z.iso
+  .datetime({ offset: true, error: TIME })
+  .refine((value) => /^(?!0000)\d{4}-/.test(utc(value)), { error: 'must lie in the years 1 to 9999' })
+  .transform((value) => utc(value))
+
+const utc = (value: string): string => {
+  const date = new Date(value)
+  return Number.isNaN(date.getTime()) ? '' : date.toISOString()
+}
+
+/** A time as answers carry it. */
+export const instant = z.iso.datetime({ precision: 3 }).meta({ examples: ['2026-01-31T09:00:00.000Z'] })
+
+/** An id in a path. */
+export const id = z
+  .string()
+  .regex(/^[1-9]\d{0,15}$/, 'must be a positive integer')
+  .transform(Number)
+  .refine(Number.isSafeInteger, 'must be at most 9007199254740991')
+
+/** `a,b` in a query, each one of `values`. */
+export const listOf = <const T extends string>(values: readonly [T, ...T[]]) => {
+  const message = `must be a comma-separated list of: ${values.join(', ')}`
+  return z
+    .string()
+    .transform((list) => list.split(','))
+    .pipe(z.array(z.enum(values, message)))
+    .transform((list) => [...new Set(list)])
+}
+
+/** What a failed parse says, one fault a field, in words for the client. */
+export function faultsOf(error: z.ZodError, allowed: readonly string[], noun: string): Fault[] {
+  return error.issues.flatMap((issue) => {
+    const field = issue.path.join('.') || noun
+    if (issue.code === 'unrecognized_keys') {
+      const message = `Unknown ${noun}; allowed: ${allowed.join(', ') || 'none'}`
+      return issue.keys.map((key) => ({ field: key, message }))
+    }
+    return [{ field, message: `${label(field)} ${rule(issue)}` }]
+  })
+}
+
+const label = (field: string): string =>
+  (field.charAt(0).toUpperCase() + field.slice(1)).replaceAll('_', ' ')
+
+function rule(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      if (issue.input === undefined) return 'is required'
+      return `must be ${/^[aeiou]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}`
+    case 'invalid_value':
+      if (issue.input === undefined && !isCustom(issue)) return 'is required'
+      return isCustom(issue) ? issue.message : `must be one of: ${issue.values.join(', ')}`
+    default:
+      return issue.message
+  }
+}
+
+/** Our own rules begin with a verb; zod's defaults do not. */
+const isCustom = (issue: z.core.$ZodIssue): boolean => issue.message.startsWith('must ')

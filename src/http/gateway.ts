@@ -1,0 +1,148 @@
+import { once } from 'node:events'
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
+import type { Duplex } from 'node:stream'
+import { createProxyServer } from 'httpxy'
+import { v7 as uuid } from 'uuid'
+import { route } from './routing.ts'
+
+export type Upstream = { readonly host: string; readonly port: number }
+
+export type GatewayOptions = {
+  readonly host: string
+  readonly port: number
+  readonly upstreams: Readonly<Record<'auth-service' | 'task-service', Upstream>>
+  /** Of a connection to a service on which nothing moves. @default 60_000, the load balancer's */
+  readonly idleTimeoutMs?: number
+}
+
+export type Gateway = {
+  /** Takes no new connections; resolves when those that are open have ended. */
+  readonly close: () => Promise<void>
+  /** Ends all connections, also in the middle of an answer. */
+  readonly destroy: () => void
+}
+
+// What belongs to one connection and not to the message. The internal key goes with calls between
+// services; from outside it is never genuine.
+const STRIPPED = ['upgrade', 'keep-alive', 'proxy-connection', 'x-internal-api-key']
+
+/**
+ * The local stand-in for the load balancer: the same path rules, the same X-Forwarded headers. Paths
+ * go by as they stand in the request line, so that both sides judge the same text.
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const proxy = createProxyServer({
+    agent: new Agent({ keepAlive: true, maxFreeSockets: 64 }),
+    proxyTimeout: options.idleTimeoutMs ?? 60_000,
+  })
+  proxy.on('proxyRes', ({ headers }) => {
+    delete headers.connection
+    delete headers['keep-alive']
+  })
+  proxy.on('error', (_error, req, res) => {
+    if (req === undefined || res === undefined || !('headersSent' in res)) return
+    if (res.headersSent) res.destroy()
+    else answer(req, res, 'service_unavailable')
+  })
+
+  const server = createServer((req, res) => {
+    const { url = '' } = req
+    if (!url.startsWith('/')) return answer(req, res, 'malformed_request')
+    const target = route(url.replace(/\?.*/s, ''))
+    switch (target) {
+      case 'refused':
+        return answer(req, res, 'internal_only')
+      case 'not-found':
+        return answer(req, res, 'route_not_found')
+      case 'healthy':
+        return send(res, 200, { status: 'healthy' })
+      case 'auth-service':
+      case 'task-service': {
+        for (const name of STRIPPED) delete req.headers[name]
+        const forward = { target: options.upstreams[target], headers: forwarded(req) }
+        // It rejects for what the error listener has answered.
+        proxy.web(req, res, forward).catch(() => {})
+      }
+    }
+  })
+  // Longer than the clients' own, so that it is the client who drops an idle connection.
+  server.keepAliveTimeout = 75_000
+  server.on('clientError', refuse)
+  server.listen(options.port, options.host)
+  await once(server, 'listening')
+  return {
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+    destroy: () => server.closeAllConnections(),
+  }
+}
+
+/** What the load balancer adds. It appends to X-Forwarded-For, whatever the client wrote there. */
+function forwarded(req: IncomingMessage): Record<string, string> {
+  const client = req.socket.remoteAddress?.replace(/^::ffff:/, '') ?? ''
+  const before = req.headers['x-forwarded-for']
+  return {
+    connection: 'keep-alive',
+    'x-forwarded-for': before === undefined ? client : `${before}, ${client}`,
+    'x-forwarded-proto': 'http',
+    'x-forwarded-port': String(req.socket.localPort),
+  }
+}
+
+// --------------------------------------------------------------------------------------- answers
+
+const FAILURES = {
+  malformed_request: [400, 'The request is malformed'],
+  internal_only: [403, 'Only services of Tasktrail may call this'],
+  route_not_found: [404, 'There is nothing at this path'],
+  request_timeout: [408, 'The request did not arrive in time'],
+  headers_too_large: [431, 'The headers are too large'],
+  service_unavailable: [503, 'Service unavailable'],
+} as const satisfies Record<string, readonly [status: number, message: string]>
+
+type Failure = keyof typeof FAILURES
+
+function failureBody(code: Failure, request_id: string) {
+  const [status, message] = FAILURES[code]
+  return { error: STATUS_CODES[status], message, code, request_id }
+}
+
+function answer(req: IncomingMessage, res: ServerResponse, code: Failure): void {
+  const sent = String(req.headers['x-request-id'] ?? '')
+  const request_id = /^[A-Za-z0-9._-]{1,128}$/.test(sent) ? sent : uuid()
+  res.setHeader('X-Request-Id', request_id)
+  if (code === 'service_unavailable') res.setHeader('Retry-After', '1')
+  send(res, FAILURES[code][0], failureBody(code, request_id))
+}
+
+function send(res: ServerResponse, status: number, body: object): void {
+  const text = JSON.stringify(body)
+  res.setHeader('Content-Length', Buffer.byteLength(text))
+  res
+    .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
+    .end(text)
+}
+
+const FAILURE_OF: Readonly<Record<string, Failure>> = {
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+}
+
+/** What the parser does not take for HTTP has no request to answer, only a socket. */
+function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const code = FAILURE_OF[error.code ?? ''] ?? 'malformed_request'
+  const [status] = FAILURES[code]
+  const text = JSON.stringify(failureBody(code, uuid()))
+  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, 'Content-Type: application/json']
+  head.push(`Content-Length: ${Buffer.byteLength(text)}`, 'Connection: close')
+  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`)
+}

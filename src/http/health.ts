@@ -1,0 +1,46 @@
+import { z } from 'zod'
+import { AppError } from '../app/errors.ts'
+import type { Endpoint, routes } from './endpoint.ts'
+
+const healthy = (base: string, name: string) =>
+  ({
+    method: 'get',
+    path: `${base}/health`,
+    summary: 'Whether the process answers',
+    access: 'open',
+    answers: {
+      200: {
+        description: 'It does',
+        body: z.strictObject({ status: z.literal('healthy'), service: z.literal(name) }),
+      },
+    },
+  }) as const satisfies Endpoint
+
+const ready = {
+  method: 'get',
+  path: '/ready',
+  summary: 'Whether what the service depends on answers',
+  description: 'Informs; no load balancer asks, or one slow dependency would take down all instances.',
+  access: 'open',
+  answers: { 200: { description: 'It does', body: z.strictObject({ status: z.literal('ready') }) } },
+  errors: ['database_unavailable'],
+} as const satisfies Endpoint
+
+export const healthEndpoints = (base: string, name: string): readonly Endpoint[] => [
+  healthy(base, name),
+  ready,
+]
+
+/** `ping` asks the database and throws when it is away. */
+export function healthRoutes(
+  on: ReturnType<typeof routes>,
+  { base, name, ping }: { base: string; name: string; ping: () => Promise<boolean> },
+): void {
+  on(healthy(base, name), async (_input, ctx) => {
+    ctx.body = { status: 'healthy', service: name }
+  })
+  on(ready, async (_input, ctx) => {
+    if (!(await ping())) throw new AppError('database_unavailable')
+    ctx.body = { status: 'ready' }
+  })
+}

@@ -1,0 +1,109 @@
+import { createServer, type Server, STATUS_CODES } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { Router } from '@koa/router'
+import Koa, { type Context } from 'koa'
+import type { Log } from '../app/ports.ts'
+import { accessLog } from './access-log.ts'
+import { answerErrors, HttpError } from './errors.ts'
+import { overload } from './overload.ts'
+import { requestId } from './request-id.ts'
+
+export type ServiceOptions = {
+  readonly log: Log
+  readonly newId: () => string
+  /** Milliseconds; 0 switches load shedding off. */
+  readonly maxEventLoopDelay: number
+  /** Paths that are answered under overload too. */
+  readonly spared: readonly string[]
+}
+
+export type Service = {
+  readonly listen: (port: number, host: string) => Promise<AddressInfo>
+  /** Answers from now on close their connection, so that clients look for another instance. */
+  readonly retire: () => void
+  /** Takes no new connection; resolves when all answers are out, at the latest after `ms`. */
+  readonly close: (ms: number) => Promise<void>
+}
+
+export function service(router: Router, options: ServiceOptions): Service {
+  const { log, newId, maxEventLoopDelay, spared } = options
+  let retiring = false
+  const app = new Koa({ proxy: true, maxIpsCount: 1 })
+  app.use(requestId(newId))
+  app.use(accessLog(log))
+  app.use((ctx, next) => {
+    ctx.set('Cache-Control', 'no-store')
+    ctx.set('X-Content-Type-Options', 'nosniff')
+    if (retiring) ctx.set('Connection', 'close')
+    return next()
+  })
+  app.use(answerErrors(log))
+  app.use(overload(maxEventLoopDelay, spared))
+  app.use(router.routes() as unknown as Koa.Middleware)
+  app.use(refuseUnknown(router))
+  // What fails while an answer goes out: the connection is gone or broken, there is nobody to tell.
+  app.on('error', (error: Error, ctx?: Context) => {
+    log.warn({ request_id: ctx?.state.request_id, err: error.message }, 'answer failed')
+  })
+
+  const server = createServer({ maxHeaderSize: 16 * 1024 }, app.callback())
+  // Longer than the load balancer's 60 s, or it would send a request on a connection we just closed.
+  server.keepAliveTimeout = 75_000
+  server.headersTimeout = 10_000
+  server.requestTimeout = 15_000
+  server.on('clientError', refuseBroken)
+  return {
+    listen: (port, host) => listening(server, port, host),
+    retire: () => {
+      retiring = true
+    },
+    close: (ms) => closed(server, ms),
+  }
+}
+
+/** A router whose paths mean exactly what they say. */
+export const strictRouter = () => new Router({ sensitive: true })
+
+/** No route: 404; a route, but not with this method: 405 with the methods it has. */
+const refuseUnknown = (router: Router) => (ctx: Context) => {
+  const methods = new Set(router.match(ctx.path, ctx.method).path.flatMap((layer) => layer.methods))
+  if (methods.size === 0) throw new HttpError('route_not_found')
+  ctx.set('Allow', [...methods, 'OPTIONS'].join(', '))
+  if (ctx.method !== 'OPTIONS') throw new HttpError('method_not_allowed')
+  ctx.status = 204
+}
+
+const BROKEN: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+}
+
+/** Bytes that are no HTTP request: there is no context to answer in, so the answer is written here. */
+function refuseBroken(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const status = BROKEN[error.code ?? ''] ?? 400
+  const reason = STATUS_CODES[status]
+  const body = JSON.stringify({ error: reason, message: 'Not a valid request', code: 'bad_request' })
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
+}
+
+function listening(server: Server, port: number, host: string): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => resolve(server.address() as AddressInfo))
+  })
+}
+
+async function closed(server: Server, ms: number): Promise<void> {
+  const done = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const timer = setTimeout(() => server.closeAllConnections(), ms)
+  // Connections that become idle from now on must not wait for their next request.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100)
+  await done
+  clearTimeout(timer)
+  clearInterval(sweep)
+}

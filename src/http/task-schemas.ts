@@ -1,0 +1,126 @@
+import { z } from 'zod'
+import type { TaskCursor, TaskSort } from '../app/ports.ts'
+import { TASK_PRIORITIES, TASK_STATUSES } from '../domain/task/events.ts'
+import type { TaskView } from '../domain/task/view.ts'
+import { id, instant, listOf, text, time } from './fields.ts'
+
+const title = text(1, 200, { trim: true })
+const description = text(0, 10_000).nullable()
+const status = z.enum(TASK_STATUSES)
+const priority = z.enum(TASK_PRIORITIES)
+const due_date = time.nullable()
+
+export const newTask = z
+  .strictObject({
+    title,
+    description: description.default(null),
+    status: status.default('pending'),
+    priority: priority.default('medium'),
+    due_date: due_date.default(null),
+  })
+  .meta({ id: 'NewTask' })
+
+export const taskChanges = z
+  .strictObject({
+    title: title.exactOptional(),
+    description: description.exactOptional(),
+    status: status.exactOptional(),
+    priority: priority.exactOptional(),
+    due_date: due_date.exactOptional(),
+  })
+  .meta({
+    id: 'TaskChanges',
+    description: 'Fields that are absent stay as they are; null clears description and due_date',
+  })
+
+export const taskId = { id }
+
+const SORTS = ['created_at', 'updated_at', 'due_date', 'priority'] as const satisfies TaskSort[]
+const ORDERS = SORTS.flatMap((sort) => [sort, `-${sort}`] as const)
+
+export const listQuery = {
+  limit: z
+    .string()
+    .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 200')
+    .transform(Number)
+    .refine((limit) => limit >= 1 && limit <= 200, 'must be a whole number from 1 to 200')
+    .optional()
+    .meta({ description: 'Size of a page, 1 to 200; without it, 10,000 tasks at most' }),
+  cursor: z.string().max(500, 'must be a cursor of this list').optional().meta({
+    description: 'next_cursor of the page before, with the same sort',
+  }),
+  status: listOf(TASK_STATUSES).optional().meta({ description: 'Comma-separated' }),
+  priority: listOf(TASK_PRIORITIES).optional().meta({ description: 'Comma-separated' }),
+  due_before: time.optional(),
+  due_after: time.optional(),
+  has_due_date: z
+    .enum(['true', 'false'])
+    .transform((value) => value === 'true')
+    .optional(),
+  q: text(1, 200).optional().meta({ description: 'Contained in title or description' }),
+  sort: z.enum(ORDERS).default('-created_at').meta({ description: '- for descending' }),
+}
+
+export const writeHeaders = {
+  'Idempotency-Key': z
+    .string()
+    .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
+    .optional()
+    .meta({ description: 'The same request with the same key is done once (24 hours)' }),
+}
+
+const TAG = String.raw`(?:W/)?"[\x21\x23-\x7e]*"`
+
+export const changeHeaders = {
+  ...writeHeaders,
+  'If-Match': z
+    .string()
+    .regex(RegExp(String.raw`^(?:\*|${TAG}(?:\s*,\s*${TAG})*)$`), 'must be * or a list of ETags')
+    .transform(versions)
+    .optional()
+    .meta({ description: 'ETag of the version to change; 412 if the task has moved on' }),
+}
+
+/** Versions that an If-Match names; a weak tag never matches (RFC 9110). `*`: any, undefined. */
+function versions(header: string): number[] | undefined {
+  if (header === '*') return undefined
+  return [...header.matchAll(/(?<!W\/)"(\d+)"/g)].map(([, version]) => Number(version))
+}
+
+export const taskSchema = z
+  .strictObject({
+    id: z.int(),
+    user_id: z.int(),
+    title: z.string(),
+    description: z.string().nullable(),
+    status,
+    priority,
+    due_date: instant.nullable(),
+    created_at: instant,
+    updated_at: instant,
+    version: z.int(),
+  })
+  .meta({ id: 'Task' })
+
+export const taskOf = ({ deleted_at, ...task }: TaskView): z.output<typeof taskSchema> => task
+
+// A cursor names its order: in another one it would skip tasks without a word.
+const dated = z.tuple([z.enum(['created_at', '-created_at', 'updated_at', '-updated_at']), instant, z.int()])
+const due = z.tuple([z.enum(['due_date', '-due_date']), instant.nullable(), z.int()])
+const ranked = z.tuple([z.enum(['priority', '-priority']), priority, z.int()])
+const cursor = z.union([dated, due, ranked])
+
+export const writeCursor = (order: string, { value, id }: TaskCursor): string =>
+  Buffer.from(JSON.stringify([order, value, id])).toString('base64url')
+
+/** Null if it is no cursor of a list in this order. */
+export function readCursor(order: string, written: string): TaskCursor | null {
+  try {
+    const result = cursor.safeParse(JSON.parse(Buffer.from(written, 'base64url').toString()))
+    if (!result.success || result.data[0] !== order) return null
+    const [, value, id] = result.data
+    return { value, id }
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,206 @@
+import { createHash } from 'node:crypto'
+import type { Context } from 'koa'
+import { z } from 'zod'
+import type { CommandContext, HandleCommand, Handled } from '../app/handle-command.ts'
+import type { Caller, Clock, TaskList, TaskSort } from '../app/ports.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { TaskCommand } from '../domain/task/task.ts'
+import { type TaskView, taskStream } from '../domain/task/view.ts'
+import type { Answer, Endpoint, routes } from './endpoint.ts'
+import { type ErrorCode, HttpError } from './errors.ts'
+import * as schema from './task-schemas.ts'
+
+const ETAG = { ETag: 'The version in quotes' }
+const REPLAYED = { 'Idempotent-Replayed': 'true when this is the stored answer of an earlier request' }
+const oneTask = z.strictObject({ task: schema.taskSchema })
+const taskAnswer = (description: string, headers: Answer['headers']): Answer => ({
+  description,
+  body: oneTask,
+  headers: { ...ETAG, ...headers },
+})
+const OWN: readonly ErrorCode[] = ['task_not_found', 'task_forbidden']
+const KEYED: readonly ErrorCode[] = ['idempotency_key_reused', 'idempotency_key_in_use']
+const CHANGING: readonly ErrorCode[] = [...OWN, ...KEYED, 'version_mismatch', 'write_conflict']
+
+const createTask = {
+  method: 'post',
+  path: '/tasks',
+  summary: 'Create a task',
+  access: 'token',
+  headers: schema.writeHeaders,
+  body: schema.newTask,
+  answers: { 201: taskAnswer('Created', { ...REPLAYED, Location: 'Where the task is' }) },
+  errors: KEYED,
+} as const satisfies Endpoint
+
+const listTasks = {
+  method: 'get',
+  path: '/tasks',
+  summary: "The caller's tasks",
+  access: 'token',
+  query: schema.listQuery,
+  answers: {
+    200: {
+      description: 'Tasks, newest first unless sorted otherwise; next_cursor is null on the last page',
+      body: z.strictObject({
+        tasks: z.array(schema.taskSchema),
+        next_cursor: z.string().nullable().optional(),
+      }),
+      headers: { Link: 'rel="next", where the next page is' },
+    },
+  },
+} as const satisfies Endpoint
+
+const getTask = {
+  method: 'get',
+  path: '/tasks/:id',
+  summary: 'One task',
+  access: 'token',
+  params: schema.taskId,
+  answers: {
+    200: taskAnswer('The task', {}),
+    304: { description: 'Still the version of If-None-Match', headers: ETAG },
+  },
+  errors: OWN,
+} as const satisfies Endpoint
+
+const changing = {
+  path: '/tasks/:id',
+  summary: 'Change the fields that are present',
+  access: 'token',
+  params: schema.taskId,
+  headers: schema.changeHeaders,
+  body: schema.taskChanges,
+  answers: { 200: taskAnswer('The task as it is now', REPLAYED) },
+  errors: CHANGING,
+} as const satisfies Omit<Endpoint, 'method'>
+const putTask = { ...changing, method: 'put' } as const satisfies Endpoint
+const patchTask = { ...changing, method: 'patch' } as const satisfies Endpoint
+
+const deleteTask = {
+  method: 'delete',
+  path: '/tasks/:id',
+  summary: 'Delete a task',
+  access: 'token',
+  params: schema.taskId,
+  headers: schema.changeHeaders,
+  answers: { 204: { description: 'Deleted', headers: REPLAYED } },
+  errors: CHANGING,
+} as const satisfies Endpoint
+
+export const TASK_ENDPOINTS: readonly Endpoint[] = [
+  createTask,
+  listTasks,
+  getTask,
+  putTask,
+  patchTask,
+  deleteTask,
+] as readonly Endpoint[]
+
+export type TaskRoutes = {
+  readonly handle: HandleCommand<TaskCommand, TaskView>
+  readonly tasks: TaskList
+  readonly clock: Clock
+}
+
+/** More than this in one answer only page by page. */
+const WHOLE_LIST = 10_000
+
+export function taskRoutes(on: ReturnType<typeof routes>, { handle, tasks, clock }: TaskRoutes): void {
+  on(createTask, async ({ body: fields, headers }, ctx, caller) => {
+    const context = commandContext(ctx, caller, clock, headers, fields)
+    const command = { type: 'CreateTask', actor_id: caller.user_id, fields } as const
+    const handled = await handle(taskStream(await tasks.nextId()), command, context)
+    ctx.status = 201
+    ctx.set('Location', `/tasks/${handled.row.id}`)
+    showTask(ctx, handled)
+  })
+
+  on(listTasks, async ({ query }, ctx, caller) => {
+    const { sort: order, cursor, limit = WHOLE_LIST, ...filters } = query
+    const after = cursor === undefined ? undefined : schema.readCursor(order, cursor)
+    if (after === null) {
+      const faults = [{ field: 'cursor', message: 'Cursor must be one that this list gave' }]
+      throw new HttpError('validation_failed', { faults })
+    }
+    const descending = order.startsWith('-')
+    const sort = order.replace('-', '') as TaskSort
+    const { user_id } = caller
+    const found = await tasks.list({ ...filters, user_id, sort, descending, limit, after })
+    const next = found.next && schema.writeCursor(order, found.next)
+    if (next !== null) ctx.set('Link', `<${nextPage(ctx, next)}>; rel="next"`)
+    const shown = next !== null || query.limit !== undefined
+    ctx.body = { tasks: found.tasks.map(schema.taskOf), ...(shown && { next_cursor: next }) }
+  })
+
+  on(getTask, async ({ params }, ctx, caller) => {
+    const row = await tasks.find(params.id)
+    if (row === null) throw new DomainError('task_not_found')
+    if (row.user_id !== caller.user_id) throw new DomainError('task_forbidden')
+    showTask(ctx, { row, replayed: false })
+    if (ctx.fresh) ctx.status = 304
+  })
+
+  for (const endpoint of [putTask, patchTask]) {
+    on(endpoint, async ({ params, body: changes, headers }, ctx, caller) => {
+      const context = commandContext(ctx, caller, clock, headers, changes)
+      const command = { type: 'ChangeTask', actor_id: caller.user_id, changes } as const
+      showTask(ctx, await handle(taskStream(params.id), command, context))
+    })
+  }
+
+  on(deleteTask, async ({ params, headers }, ctx, caller) => {
+    const context = commandContext(ctx, caller, clock, headers, null)
+    const command = { type: 'DeleteTask', actor_id: caller.user_id } as const
+    const { replayed } = await handle(taskStream(params.id), command, context)
+    if (replayed) ctx.set('Idempotent-Replayed', 'true')
+    ctx.status = 204
+  })
+}
+
+type WriteHeaders = {
+  readonly 'Idempotency-Key'?: string | undefined
+  readonly 'If-Match'?: readonly number[] | undefined
+}
+
+/** `body` is the parsed one: its keys stand in the schema's order, whatever the client's was. */
+function commandContext(
+  ctx: Context,
+  caller: Caller,
+  clock: Clock,
+  headers: WriteHeaders,
+  body: unknown,
+): CommandContext {
+  const { request_id } = ctx.state
+  const ifMatch = headers['If-Match']
+  const key = headers['Idempotency-Key']
+  const request = JSON.stringify([ctx.method, ctx.path, ifMatch, body])
+  const fingerprint = createHash('sha256').update(request).digest()
+  return {
+    actor_id: caller.user_id,
+    metadata: {
+      request_id,
+      correlation_id: request_id,
+      causation_id: request_id,
+      session_id: caller.session_id,
+      ip: ctx.ip,
+    },
+    now: clock(),
+    ifMatch,
+    command: key === undefined ? undefined : { key, fingerprint },
+  }
+}
+
+function showTask(ctx: Context, { row, replayed }: Handled<TaskView>): void {
+  ctx.set('ETag', `"${row.version}"`)
+  ctx.set('Cache-Control', 'private, no-cache')
+  if (replayed) ctx.set('Idempotent-Replayed', 'true')
+  // A status that was set before stays.
+  ctx.body = { task: schema.taskOf(row) }
+}
+
+function nextPage(ctx: Context, cursor: string): string {
+  const query = new URLSearchParams(ctx.querystring)
+  query.set('cursor', cursor)
+  return `${ctx.path}?${query}`
+}

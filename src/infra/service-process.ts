@@ -1,0 +1,65 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { get } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Running } from './keep-running.ts'
+
+export type ServiceProcess = {
+  readonly name: string
+  readonly script: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Answers 200 once the service is ready. */
+  readonly healthUrl: string
+  /** Gives up waiting, and ends what was started. */
+  readonly signal: AbortSignal
+}
+
+const READY_MS = 30_000
+const STOP_MS = 25_000
+
+/** Starts a service and waits until it is healthy. What it writes goes to this process's stderr. */
+export async function startService(service: ServiceProcess): Promise<Running> {
+  const child = spawn(process.execPath, [service.script], {
+    env: service.env,
+    // The channel carries nothing: its end tells the service that this process is gone, even if it
+    // was killed, and that nobody is left to stop it.
+    stdio: ['ignore', 2, 2, 'ipc'],
+    // A session of its own: Ctrl-C goes to the whole group, and the order of stopping is ours.
+    detached: true,
+  })
+  let hasExited = false
+  const exited = once(child, 'exit')
+    .then(([code, signal]) => (signal === null ? `code ${code}` : `signal ${signal}`))
+    .catch((error: Error) => error.message)
+    .finally(() => {
+      hasExited = true
+    })
+  const stop = async () => {
+    if (hasExited) return
+    child.kill('SIGTERM')
+    const overdue = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+    await exited
+    clearTimeout(overdue)
+  }
+
+  const deadline = Date.now() + READY_MS
+  while (!(await isHealthy(service.healthUrl))) {
+    if (hasExited) throw new Error(`${service.name} ended (${await exited}) before it was ready.`)
+    if (service.signal.aborted || Date.now() > deadline) {
+      await stop()
+      throw new Error(`${service.name} was not ready in ${READY_MS / 1000} s.`)
+    }
+    await sleep(25)
+  }
+  return { pid: child.pid ?? -1, exited, stop }
+}
+
+const isHealthy = (url: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const request = get(url, { agent: false, timeout: 1_000 }, (response) => {
+      response.resume()
+      resolve(response.statusCode === 200)
+    })
+    request.on('timeout', () => request.destroy())
+    request.on('error', () => resolve(false))
+  })

@@ -1,0 +1,175 @@
+// `npm start`: the whole of Tasktrail on this machine, watched until Ctrl-C.
+import { fileURLToPath } from 'node:url'
+import {
+  authServiceConfig,
+  ConfigError,
+  databaseConfig,
+  type Env,
+  namesDatabase,
+  taskServiceConfig,
+} from './config.ts'
+import { startGateway } from './http/gateway.ts'
+import { EMBEDDED_DATABASE, embeddedEnv, keepSecrets, postgresDirectory } from './infra/data-dir.ts'
+import { startEmbeddedPostgres } from './infra/embedded-postgres.ts'
+import { type KeptRunning, keepRunning, type Running } from './infra/keep-running.ts'
+import { whenLauncherDies } from './infra/launchers.ts'
+import { freePorts, requireFree } from './infra/ports.ts'
+import { migrations } from './infra/postgres/migrations.ts'
+import { requireReachable } from './infra/postgres/reachable.ts'
+import { startService } from './infra/service-process.ts'
+
+/** The environment, without the variables that are set to nothing. */
+const env: Env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ''))
+const say = (line: string): void => console.log(line)
+const stopping = new AbortController()
+/** How to stop what has been started; the last started stops first. */
+const stops: (() => Promise<unknown>)[] = []
+
+async function start(): Promise<void> {
+  const [host, port] = [env.HOST ?? '127.0.0.1', gatewayPort(env.PORT)]
+  await requireFree(port, host)
+  const { DB_PASSWORD, ...secrets } = await keepSecrets(env)
+  const [authPort = 0, taskPort = 0] = await freePorts(2)
+  const AUTH_SERVICE_URL = `http://127.0.0.1:${authPort}`
+  const settings = { DRAIN_SECONDS: '0', ...secrets, ...env, HOST: '127.0.0.1', AUTH_SERVICE_URL }
+  const auth = { ...settings, PORT: String(authPort) }
+  const task = { ...settings, PORT: String(taskPort) }
+  requireSound(auth, task)
+
+  const database = namesDatabase(env) ? {} : await embeddedDatabase(DB_PASSWORD)
+  stopping.signal.throwIfAborted()
+  await migrate({ ...env, ...database })
+  stopping.signal.throwIfAborted()
+  await services([
+    { name: 'auth-service', health: '/auth/health', env: { ...auth, ...database } },
+    { name: 'task-service', health: '/tasks/health', env: { ...task, ...database } },
+  ])
+  stopping.signal.throwIfAborted()
+
+  const upstream = (port: number) => ({ host: '127.0.0.1', port })
+  const upstreams = { 'auth-service': upstream(authPort), 'task-service': upstream(taskPort) }
+  const gateway = await startGateway({ host, port, upstreams })
+  // What is open ends with the services, or with this process.
+  stops.push(async () => void gateway.close())
+  stopping.signal.throwIfAborted()
+  const url = `http://${host}:${port}`
+  introduce('gateway', process.pid, url)
+  say(`\nTasktrail is ready: ${url}\n\n${examples(url)}\n\nCtrl-C stops it.`)
+}
+
+function gatewayPort(text = '8080'): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (port >= 1 && port <= 65_535) return port
+  throw new ConfigError(`PORT must be a whole number from 1 to 65535, not "${text}".`)
+}
+
+/** Says what is wrong with the settings before anything runs. */
+function requireSound(auth: Env, task: Env): void {
+  const database = namesDatabase(env) ? {} : embeddedEnv(1, 'not known yet')
+  authServiceConfig({ ...auth, ...database })
+  taskServiceConfig({ ...task, ...database })
+}
+
+// ------------------------------------------------------------------------------------- processes
+
+async function embeddedDatabase(password: string): Promise<Env> {
+  const dataDir = postgresDirectory(env)
+  const log = (line: string) => {
+    if (/ (WARNING|FATAL|PANIC): /.test(line)) console.error(`postgres: ${line}`)
+  }
+  let place = {}
+  let port = 0
+  const begin = async () => {
+    const server = { dataDir, password, database: EMBEDDED_DATABASE, log, ...place }
+    const running = await startEmbeddedPostgres(server)
+    port = running.port
+    place = { port } // Found once; the services know it from then on.
+    return running
+  }
+  const postgres = await keep('postgres', begin, () => `127.0.0.1:${port}`)
+  stops.push(postgres.stop)
+  return embeddedEnv(port, password)
+}
+
+async function migrate(env: Env): Promise<void> {
+  const config = databaseConfig(env)
+  await requireReachable(config)
+  const schema = migrations(config)
+  await schema.latest().finally(schema.close)
+}
+
+type Service = { readonly name: string; readonly health: string; readonly env: Env }
+
+async function services(all: readonly Service[]): Promise<void> {
+  const starts = await Promise.allSettled(all.map(service))
+  const started = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
+  stops.push(() => Promise.all(started.map(({ stop }) => stop())))
+  for (const start of starts) if (start.status === 'rejected') throw start.reason
+}
+
+function service({ name, health, env }: Service): Promise<KeptRunning> {
+  const url = `http://127.0.0.1:${env.PORT}`
+  const script = fileURLToPath(new URL(`./${name}.ts`, import.meta.url))
+  const { signal } = stopping
+  const begin = () => startService({ name, script, env, healthUrl: url + health, signal })
+  return keep(name, begin, () => url)
+}
+
+async function keep(
+  name: string,
+  start: () => Promise<Running>,
+  address: () => string,
+): Promise<KeptRunning> {
+  const running = await keepRunning({
+    start,
+    startedAgain: (how, { pid }) =>
+      say(`${name} died (${how}), started again: pid ${pid}, ${address()}`),
+    cannotStart: ({ message }, retryMs) =>
+      say(`${name} cannot be started again, next try in ${retryMs / 1000} s: ${message}`),
+  })
+  introduce(name, running.pid, address())
+  return running
+}
+
+// ------------------------------------------------------------------------------------ what is said
+
+const introduce = (name: string, pid: number, address: string): void =>
+  say(`${name.padEnd(12)}  pid ${String(pid).padEnd(7)}  ${address}`)
+
+const examples = (url: string): string => `Try it:
+
+  curl -X POST ${url}/auth/register -H 'Content-Type: application/json' \\
+    -d '{"username":"ada","email":"ada@example.com","password":"engines-of-analysis"}'
+
+  TOKEN=$(curl -s -X POST ${url}/auth/login -H 'Content-Type: application/json' \\
+    -d '{"username":"ada","password":"engines-of-analysis"}' | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
+
+  curl -X POST ${url}/tasks -H "Authorization: Bearer $TOKEN" \\
+    -H 'Content-Type: application/json' -d '{"title":"Write the first program"}'
+
+  curl ${url}/tasks -H "Authorization: Bearer $TOKEN"`
+
+// ------------------------------------------------------------------------------- beginning and end
+
+/** The first signal stops everything; more of them change nothing. */
+const stop = (): void => {
+  if (!stopping.signal.aborted) say('Tasktrail is stopping.')
+  stopping.abort()
+}
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop)
+whenLauncherDies(stop)
+// Who reads our lines may go before us.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+let code = 0
+try {
+  await start()
+  await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve))
+} catch (error) {
+  if (!stopping.signal.aborted) {
+    console.error(error instanceof Error ? error.message : error)
+    code = 1
+  }
+}
+for (const stop of stops.reverse()) await stop()
+process.exit(code)

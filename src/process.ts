@@ -1,0 +1,83 @@
+import { pino } from 'pino'
+import { ConfigError, type Env } from './config.ts'
+import type { Service } from './http/server.ts'
+
+export type Running = {
+  readonly service: Service
+  /** Lets go of what the service used, in the order in which nothing is missing before its user ends. */
+  readonly dispose: () => Promise<void>
+}
+
+export type ServiceSettings = {
+  readonly PORT: number
+  readonly HOST: string
+  readonly LOG_LEVEL: string
+  readonly DRAIN_SECONDS: number
+}
+
+const FINISH_MS = 20_000
+const GIVE_UP_MS = 5_000
+
+export const logger = (name: string, level: string) =>
+  pino({
+    name,
+    level,
+    base: { service: name },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+  })
+
+/** Says what is wrong in one sentence and ends the process, when the environment makes no sense. */
+export function configured<Config>(parse: (env: Env) => Config): Config {
+  try {
+    return parse(process.env)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    console.error(error.message)
+    process.exit(1)
+  }
+}
+
+/**
+ * Runs a service as this process until it is told to stop: SIGTERM, SIGINT, or its parent's end. It
+ * then answers on for a while, so that the load balancer can look away, finishes what it has begun,
+ * and lets go of its database last.
+ */
+export async function run(
+  name: string,
+  settings: ServiceSettings,
+  start: (log: ReturnType<typeof logger>) => Running,
+): Promise<void> {
+  const log = logger(name, settings.LOG_LEVEL)
+  const fatal = (error: unknown) => {
+    log.fatal({ err: error }, 'cannot go on')
+    process.exit(1)
+  }
+  process.on('uncaughtException', fatal)
+  process.on('unhandledRejection', fatal)
+
+  const { service, dispose } = start(log)
+  let stopping = false
+  const stop = async (reason: string, drainSeconds: number) => {
+    if (stopping) return
+    stopping = true
+    log.info({ reason }, 'stopping')
+    setTimeout(() => process.exit(1), drainSeconds * 1000 + FINISH_MS + GIVE_UP_MS).unref()
+    service.retire()
+    await new Promise((resolve) => setTimeout(resolve, drainSeconds * 1000))
+    await service.close(FINISH_MS)
+    await dispose()
+    log.info({}, 'stopped')
+    process.exit(0)
+  }
+  process.on('SIGTERM', () => stop('SIGTERM', settings.DRAIN_SECONDS))
+  process.on('SIGINT', () => stop('SIGINT', settings.DRAIN_SECONDS))
+  // `npm start` gives its services a channel: it closes when the runner ends, however it ends.
+  process.on('disconnect', () => stop('the parent is gone', 0))
+
+  const { address, port } = await service.listen(settings.PORT, settings.HOST).catch((error) => {
+    console.error(`Cannot listen on ${settings.HOST}:${settings.PORT}: ${error.message}.`)
+    process.exit(1)
+  })
+  log.info({ address, port, pid: process.pid }, 'listening')
+}

@@ -1,0 +1,133 @@
+import { Container, ContainerModule } from 'inversify'
+import { v7 as uuidv7 } from 'uuid'
+import packageJson from '../package.json' with { type: 'json' }
+import { type HandleCommand, handleCommand } from './app/handle-command.ts'
+import type { Clock, EventStore, Log, TaskList, TokenValidator } from './app/ports.ts'
+import { type TaskServiceConfig, taskServiceConfig } from './config.ts'
+import { TASK_EVENT_SCHEMA_VERSION, type TaskEvent } from './domain/task/events.ts'
+import { type TaskCommand, task } from './domain/task/task.ts'
+import { type TaskView, viewTask } from './domain/task/view.ts'
+import { admission } from './http/authenticate.ts'
+import { docsRoutes } from './http/docs.ts'
+import { routes } from './http/endpoint.ts'
+import { healthEndpoints, healthRoutes } from './http/health.ts'
+import { openApi } from './http/openapi.ts'
+import { rateLimit } from './http/rate-limit.ts'
+import { type Service, service, strictRouter } from './http/server.ts'
+import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
+import { authServiceClient } from './infra/auth-service-client.ts'
+import { type Database, openDatabase } from './infra/postgres/database.ts'
+import { postgresEventStore } from './infra/postgres/event-store.ts'
+import { postgresTaskList } from './infra/postgres/task-list.ts'
+import { serviceDiscovery } from './infra/service-discovery.ts'
+import { configured, type Running, run } from './process.ts'
+import { token } from './token.ts'
+
+const BASE = '/tasks'
+
+const Token = {
+  config: token<TaskServiceConfig>('config'),
+  log: token<Log>('log'),
+  clock: token<Clock>('clock'),
+  db: token<Database>('db'),
+  events: token<EventStore<TaskEvent, TaskView>>('events'),
+  tasks: token<TaskList>('tasks'),
+  authService: token<TokenValidator & { close: () => void }>('authService'),
+  handle: token<HandleCommand<TaskCommand, TaskView>>('handle'),
+  service: token<Service>('service'),
+}
+
+const adapters = new ContainerModule(({ bind }) => {
+  bind(Token.db)
+    .toResolvedValue(
+      ({ database }, log) => openDatabase({ ...database, role: 'tasktrail_task', log }),
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
+  bind(Token.events).toResolvedValue((db) => postgresEventStore<TaskEvent, TaskView>(db), [Token.db])
+  bind(Token.tasks).toResolvedValue(postgresTaskList, [Token.db])
+  bind(Token.authService)
+    .toResolvedValue(
+      ({ AUTH_SERVICE_URL: url, INTERNAL_API_KEY: apiKey }, log) =>
+        authServiceClient({ url, apiKey, discovery: serviceDiscovery({ log }), log }),
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
+})
+
+const useCases = new ContainerModule(({ bind }) => {
+  bind(Token.handle).toResolvedValue(
+    (events) =>
+      handleCommand(
+        {
+          stream_type: 'task',
+          schema_version: TASK_EVENT_SCHEMA_VERSION,
+          decider: task,
+          view: viewTask,
+        },
+        events,
+      ),
+    [Token.events],
+  )
+})
+
+const http = new ContainerModule(({ bind }) => {
+  bind(Token.service)
+    .toResolvedValue(httpService, [
+      Token.config,
+      Token.log,
+      Token.clock,
+      Token.db,
+      Token.authService,
+      Token.handle,
+      Token.tasks,
+    ])
+    .inSingletonScope()
+})
+
+function httpService(
+  config: TaskServiceConfig,
+  log: Log,
+  clock: Clock,
+  db: Database,
+  tokens: TokenValidator,
+  handle: HandleCommand<TaskCommand, TaskView>,
+  tasks: TaskList,
+): Service {
+  const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
+  const router = strictRouter()
+  const on = routes(router, admission({ tokens, internalApiKey: config.INTERNAL_API_KEY, limit }))
+  // Before the tasks: /tasks/health and /tasks/docs are no task ids.
+  healthRoutes(on, { base: BASE, name: 'task', ping: db.ping })
+  const title = 'Tasktrail task-service'
+  const endpoints = [...healthEndpoints(BASE, 'task'), ...TASK_ENDPOINTS]
+  docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
+  taskRoutes(on, { handle, tasks, clock })
+  return service(router, {
+    log,
+    newId: uuidv7,
+    maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
+    spared: [`${BASE}/health`, '/ready'],
+  })
+}
+
+/** The whole of task-service, wired; not yet listening. */
+export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): Running {
+  const container = new Container()
+  container.bind(Token.config).toConstantValue(config)
+  container.bind(Token.log).toConstantValue(log)
+  container.bind(Token.clock).toConstantValue(clock)
+  container.load(adapters, useCases, http)
+  return {
+    service: container.get(Token.service),
+    dispose: async () => {
+      container.get(Token.authService).close()
+      await container.get(Token.db).close()
+    },
+  }
+}
+
+if (import.meta.main) {
+  const config = configured(taskServiceConfig)
+  await run('task-service', config, (log) => taskService(config, log, () => new Date()))
+}
