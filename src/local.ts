@@ -52,7 +52,7 @@ async function start(): Promise<void> {
   // What is open ends with the services, or with this process.
   stops.push(async () => void gateway.close())
   stopping.signal.throwIfAborted()
-  const url = `http://${host}:${port}`
+  const url = `http://${/^(0\.0\.0\.0|::)$/.test(host) ? '127.0.0.1' : host}:${port}`
   introduce('gateway', process.pid, url)
   say(`\nTasktrail is ready: ${url}\n\n${examples(url)}\n\nCtrl-C stops it.`)
 }

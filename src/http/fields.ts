@@ -15,11 +15,11 @@ export const text = (min: number, max: number, { trim = false } = {}) =>
       error: 'must not contain NUL or half of a surrogate pair',
       abort: true,
     })
-    .refine((value) => codePoints(value) >= min, `must have at least ${characters(min)}`)
-    .refine((value) => codePoints(value) <= max, `must have at most ${characters(max)}`)
+    .refine((value) => codePoints(value) >= min, {
+      error: min === 1 ? 'is required' : `must have at least ${min} characters`,
+    })
+    .refine((value) => codePoints(value) <= max, `must have at most ${max} characters`)
     .meta({ minLength: min, maxLength: max })
-
-const characters = (count: number): string => `${count} character${count === 1 ? '' : 's'}`
 
 const TIME = 'must be an ISO 8601 time with Z or an offset, such as 2026-01-31T09:00:00Z'
 

@@ -1,0 +1,63 @@
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import { openApi } from '../../src/http/openapi.ts'
+import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
+import { healthEndpoints } from '../../src/http/health.ts'
+import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
+
+type Operation = {
+  responses: Record<string, { content?: Record<string, { schema: object }>; headers?: object }>
+}
+type Document = { paths: Record<string, Record<string, Operation>> }
+
+const DOCUMENTS = [
+  openApi('auth', '1', [...healthEndpoints('/auth', 'auth'), ...AUTH_ENDPOINTS]),
+  openApi('task', '1', [...healthEndpoints('/tasks', 'task'), ...TASK_ENDPOINTS]),
+] as unknown as Document[]
+
+const ajv = new Ajv2020({ strict: false, allErrors: true })
+;(addFormats as unknown as (to: Ajv2020) => void)(ajv)
+DOCUMENTS.forEach((document, index) => {
+  ajv.addSchema(document, `document-${index}`)
+})
+
+/** Where in the documents an operation stands, or undefined if no path has this method. */
+function find(method: string, path: string) {
+  const verb = (method === 'HEAD' ? 'get' : method).toLowerCase()
+  for (const [index, document] of DOCUMENTS.entries()) {
+    const exact = Object.keys(document.paths).toSorted((a, b) => +a.includes('{') - +b.includes('{'))
+    for (const template of exact) {
+      const pattern = new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}/?$`)
+      const operation = document.paths[template]?.[verb]
+      if (pattern.test(path) && operation) return { index, template, verb, operation }
+    }
+  }
+  return undefined
+}
+
+const pointer = (...parts: string[]) =>
+  parts.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')
+
+/** Throws unless the OpenAPI documents promise this answer: its status, its type and its body. */
+export function checkContract(method: string, path: string, response: Response, body: string): void {
+  const found = find(method, path)
+  if (found === undefined) {
+    if (response.status === 404 || response.status === 405 || response.status === 204) return
+    throw new Error(`${method} ${path} answers ${response.status}, but is in no document`)
+  }
+  const promised = found.operation.responses[response.status]
+  const where = `${method} ${path} -> ${response.status}`
+  if (promised === undefined) throw new Error(`${where} is not promised: ${body}`)
+  const type = response.headers.get('content-type')?.split(';')[0] ?? ''
+  if (promised.content === undefined || method === 'HEAD') {
+    if (body !== '') throw new Error(`${where} has a body: ${body}`)
+    return
+  }
+  if (promised.content[type] === undefined) throw new Error(`${where} has type ${type}`)
+  const place = ['paths', found.template, found.verb, 'responses', String(response.status)]
+  const reference = pointer(...place, 'content', type, 'schema')
+  const validate = ajv.compile({ $ref: `document-${found.index}#/${reference}` })
+  if (!validate(JSON.parse(body))) {
+    throw new Error(`${where} breaks its schema: ${ajv.errorsText(validate.errors)}: ${body}`)
+  }
+}
