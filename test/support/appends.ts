@@ -1,0 +1,62 @@
+import { createHash, randomUUID } from 'node:crypto'
+import type { Append, CommandKey, Metadata } from '../../src/app/ports.ts'
+import type { TaskEvent, TaskFields } from '../../src/domain/task/events.ts'
+import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+
+export const metadata: Metadata = {
+  request_id: 'r-1',
+  correlation_id: 'r-1',
+  causation_id: 'r-1',
+  session_id: '0d2f5e0e-5a3b-4a43-a6f1-5d1d8bb6d4a1',
+  ip: '127.0.0.1',
+}
+
+export const NEW = { version: 0, head_hash: null }
+
+export const created = (fields: Partial<TaskFields> = {}): TaskEvent => ({
+  type: 'TaskCreated',
+  data: {
+    user_id: 1,
+    title: 'A task',
+    description: null,
+    status: 'pending',
+    priority: 'medium',
+    due_date: null,
+    ...fields,
+  },
+})
+
+export const renamed = (title: string): TaskEvent => ({ type: 'TaskRenamed', data: { title } })
+
+export const key = (name: string, request: string): CommandKey => ({
+  key: name,
+  fingerprint: createHash('sha256').update(request).digest(),
+})
+
+/** An append to the stream of task `id` with what does not matter filled in. */
+export function append(
+  id: number,
+  events: readonly TaskEvent[],
+  facts: Partial<Append<TaskEvent, TaskView>> = {},
+): Append<TaskEvent, TaskView> {
+  const stream_id = taskStream(id)
+  const occurred_at = '2026-11-21T10:00:00.000Z'
+  const first = created()
+  const row = [first, ...events].reduce<TaskView | null>(
+    (row, event, index) => viewTask(row, { ...event, stream_id, version: index, occurred_at }),
+    null,
+  )
+  return {
+    stream_id,
+    stream_type: 'task',
+    expected: NEW,
+    schema_version: 1,
+    events,
+    row: row as TaskView,
+    actor_id: 1,
+    metadata: { ...metadata, request_id: randomUUID() },
+    occurred_at,
+    command: undefined,
+    ...facts,
+  }
+}

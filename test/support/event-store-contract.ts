@@ -1,0 +1,203 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { AppError } from '../../src/app/errors.ts'
+import { handleCommand } from '../../src/app/handle-command.ts'
+import type { EventStore } from '../../src/app/ports.ts'
+import type { TaskEvent } from '../../src/domain/task/events.ts'
+import { task } from '../../src/domain/task/task.ts'
+import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { eventHash } from '../../src/infra/event-chain.ts'
+import { append, created, key, metadata, NEW, renamed } from './appends.ts'
+import { arbitraryFields } from './tasks.ts'
+
+type Store = EventStore<TaskEvent, TaskView>
+
+const WRITERS = 64
+const codeOf = (error: unknown) => (error instanceof AppError ? error.code : error)
+const many = <T>(work: (index: number) => Promise<T>) =>
+  Promise.all(Array.from({ length: WRITERS }, (_, index) => work(index)))
+
+let lastId = 0
+const newId = () => ++lastId
+
+/** The laws of the EventStore port; every implementation obeys all of them. */
+export function eventStoreContract(store: () => Store): void {
+  const head = async (id: number) => {
+    const { version, head_hash } = await store().load(taskStream(id))
+    return { version, head_hash }
+  }
+
+  it('knows no events of a stream that was never written', async () => {
+    const history = await store().load('task-0')
+    expect(history).to.deep.equal({ version: 0, head_hash: null, events: [] })
+  })
+
+  it('gives back what was appended, in order, with its origin', async () => {
+    const id = newId()
+    const first = append(id, [created(), renamed('Two'), renamed('Three')])
+    expect(await store().append(first)).to.deep.equal({ outcome: 'appended' })
+    const { version, events } = await store().load(taskStream(id))
+    expect(version).to.equal(3)
+    expect(events.map(({ version }) => version)).to.deep.equal([1, 2, 3])
+    expect(events.map(({ type, data }) => ({ type, data }))).to.deep.equal(first.events)
+    for (const event of events) {
+      const { stream_id, actor_id, occurred_at, metadata, schema_version } = first
+      const origin = { stream_id, actor_id, occurred_at, metadata, schema_version }
+      expect(event).to.deep.include(origin)
+    }
+    expect((await store().load(taskStream(id), 2)).events).to.deep.equal(events.slice(2))
+  })
+
+  it('chains each event to the one before it, whatever the texts, also when read back', async () => {
+    await fc.assert(
+      fc.asyncProperty(arbitraryFields, arbitraryFields, async (one, two) => {
+        const id = newId()
+        await store().append(append(id, [created(one), renamed(two.title)]))
+        const again = append(id, [renamed(one.title)], { expected: await head(id) })
+        await store().append(again)
+        const { events, head_hash } = await store().load(taskStream(id))
+        let previous: string | null = null
+        for (const event of events) {
+          expect(event.prev_hash).to.equal(previous)
+          expect(event.hash).to.equal(eventHash(previous, event))
+          previous = event.hash
+        }
+        expect(head_hash).to.equal(previous)
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  it('refuses an append at another version, names what was missed, and keeps nothing of it', async () => {
+    const id = newId()
+    await store().append(append(id, [created()]))
+    const begun = await head(id)
+    await store().append(append(id, [renamed('First')], { expected: begun }))
+    const command = key(`late-${id}`, 'x')
+    const late = append(id, [renamed('Late')], { expected: begun, command })
+    const result = await store().append(late)
+    if (result.outcome !== 'conflict') throw new Error(result.outcome)
+    expect(result.missed.version).to.equal(2)
+    expect(result.missed.events.map(({ data }) => data)).to.deep.equal([{ title: 'First' }])
+    expect(await head(id)).to.deep.equal({
+      version: 2,
+      head_hash: result.missed.head_hash,
+    })
+    expect(await store().answer(1, command)).to.equal(null)
+  })
+
+  it('refuses an append beyond the end, to a stream that is not there, and on another head', async () => {
+    const id = newId()
+    const nowhere = append(id, [renamed('x')], { expected: { version: 1, head_hash: 'ab'.repeat(32) } })
+    expect(await store().append(nowhere)).to.have.property('outcome', 'conflict')
+    await store().append(append(id, [created()]))
+    const { head_hash } = await head(id)
+    for (const expected of [
+      { version: 2, head_hash },
+      { version: 1, head_hash: 'ab'.repeat(32) },
+    ]) {
+      const result = await store().append(append(id, [renamed('x')], { expected }))
+      expect(result).to.have.property('outcome', 'conflict')
+    }
+    expect(await head(id)).to.deep.equal({ version: 1, head_hash })
+  })
+
+  it(`lets exactly one of ${WRITERS} racing creators create a stream`, async () => {
+    const id = newId()
+    const results = await many(() => store().append(append(id, [created()])))
+    expect(results.filter(({ outcome }) => outcome === 'appended')).to.have.length(1)
+    expect(results.filter(({ outcome }) => outcome === 'conflict')).to.have.length(WRITERS - 1)
+    expect(await head(id)).to.have.property('version', 1)
+  })
+
+  it(`loses none of ${WRITERS} racing changes that decide again after a conflict`, async () => {
+    const id = newId()
+    await store().append(append(id, [created()]))
+    const aggregate = { stream_type: 'task', schema_version: 1, decider: task, view: viewTask }
+    const handle = handleCommand(aggregate, store())
+    const context = { actor_id: 1, metadata, now: new Date(), ifMatch: undefined, command: undefined }
+    await many(async (index) => {
+      const command = { type: 'ChangeTask', actor_id: 1, changes: { title: `Title ${index}` } } as const
+      for (;;) {
+        try {
+          return await handle(taskStream(id), command, context)
+        } catch (error) {
+          if (codeOf(error) !== 'write_conflict') throw error
+        }
+      }
+    })
+    const { events } = await store().load(taskStream(id))
+    const titles = events.slice(1).map(({ data }) => (data as { title: string }).title)
+    expect(titles).to.have.length(WRITERS)
+    expect(new Set(titles)).to.have.property('size', WRITERS)
+  })
+
+  it('answers the same command with the stored answer, and another one under its key with an error', async () => {
+    const id = newId()
+    const command = key(`k-${id}`, 'one')
+    const first = append(id, [created()], { command })
+    await store().append(first)
+    const again = await store().append(append(newId(), [created()], { command }))
+    expect(again).to.deep.equal({ outcome: 'replayed', row: first.row })
+    expect(await store().answer(1, command)).to.deep.equal(first.row)
+
+    const other = key(`k-${id}`, 'two')
+    const reused = await store().append(append(newId(), [created()], { command: other })).catch(codeOf)
+    expect(reused).to.equal('idempotency_key_reused')
+    expect(await store().answer(1, other).catch(codeOf)).to.equal('idempotency_key_reused')
+  })
+
+  it('keeps the keys of two users apart', async () => {
+    const id = newId()
+    const command = key(`shared-${id}`, 'one')
+    await store().append(append(id, [created()], { command }))
+    const theirs = append(newId(), [created()], { command, actor_id: 2 })
+    expect(await store().append(theirs)).to.deep.equal({ outcome: 'appended' })
+  })
+
+  it('keeps the answer of a command that changed nothing', async () => {
+    const id = newId()
+    await store().append(append(id, [created()]))
+    const command = key(`nothing-${id}`, 'one')
+    const nothing = append(id, [], { expected: await head(id), command })
+    expect(await store().append(nothing)).to.deep.equal({ outcome: 'appended' })
+    expect(await head(id)).to.have.property('version', 1)
+    expect(await store().answer(1, command)).to.deep.equal(nothing.row)
+  })
+
+  it(`does one command once, ${WRITERS} times at the same moment`, async () => {
+    const command = key(`race-${newId()}`, 'one')
+    const results = await many(async () => {
+      const id = newId()
+      const result = await store().append(append(id, [created()], { command })).catch(codeOf)
+      return { id, result: typeof result === 'object' ? (result as { outcome: string }).outcome : result }
+    })
+    const done = results.filter(({ result }) => result === 'appended')
+    expect(done).to.have.length(1)
+    const others = results.filter(({ result }) => result !== 'appended')
+    for (const { id, result } of others) {
+      expect(result).to.be.oneOf(['replayed', 'idempotency_key_in_use'])
+      expect(await head(id)).to.deep.equal(NEW)
+    }
+  })
+
+  it('reads all streams in one order, page by page, each event once', async () => {
+    const ids = Array.from({ length: 5 }, newId)
+    for (const id of ids) await store().append(append(id, [created(), renamed('Two')]))
+    const seen: { position: number; stream_id: string; version: number }[] = []
+    for (let after = 0; ; ) {
+      const page = await store().readAll(after, 3)
+      const last = page.at(-1)
+      if (last === undefined) break
+      seen.push(...page)
+      after = last.position
+    }
+    const positions = seen.map(({ position }) => position)
+    expect(positions).to.deep.equal(positions.toSorted((a, b) => a - b))
+    expect(new Set(positions)).to.have.property('size', positions.length)
+    for (const id of ids) {
+      const ofStream = seen.filter(({ stream_id }) => stream_id === taskStream(id))
+      expect(ofStream.map(({ version }) => version)).to.deep.equal([1, 2])
+    }
+  })
+}

@@ -1,0 +1,19 @@
+import { expect } from 'chai'
+import type { Decider } from '../../src/domain/decider.ts'
+import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
+
+/** `given(task)(...events).when(command).then(...events)`, or `.thenRefuses(code)`. */
+export const given =
+  <State, Command, Event>(decider: Decider<State, Command, Event>) =>
+  (...history: readonly Event[]) => ({
+    when(command: Command) {
+      const decide = () =>
+        decider.decide(command, history.reduce(decider.evolve, decider.initialState))
+      return {
+        then: (...events: readonly Event[]) => expect(decide()).to.deep.equal(events),
+        thenRefuses(code: DomainErrorCode) {
+          expect(decide).to.throw(DomainError).with.property('code', code)
+        },
+      }
+    },
+  })

@@ -1,0 +1,62 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import pg from 'pg'
+import { chain } from '../../src/infra/event-chain.ts'
+import { append, created } from './appends.ts'
+
+let nextId = 1
+
+/**
+ * Writers that sleep between drawing their positions and the end of their transaction, up to 20 ms,
+ * roll back one time in ten, and pause between transactions, up to `pause` ms. Resolves when `ms` are
+ * over, with the positions that were committed.
+ */
+export async function lateWriters(
+  url: string,
+  { writers, pause, ms }: { writers: number; pause: number; ms: number },
+): Promise<number[]> {
+  const until = performance.now() + ms
+  const committed = await Promise.all(
+    Array.from({ length: writers }, async () => {
+      const client = new pg.Client(url)
+      await client.connect()
+      const positions: number[] = []
+      while (performance.now() < until) {
+        const id = nextId++
+        await delay(Math.random() * pause)
+        await client.query('begin')
+        const drawn = await write(client, id)
+        await client.query('select pg_sleep($1)', [Math.random() * 0.02])
+        const keeps = Math.random() > 0.1
+        await client.query(keeps ? 'commit' : 'rollback')
+        if (keeps) positions.push(...drawn)
+      }
+      await client.end()
+      return positions
+    }),
+  )
+  return committed.flat()
+}
+
+async function write(client: pg.Client, id: number): Promise<number[]> {
+  const facts = append(id, [created(), { type: 'TaskCompleted', data: { status: 'completed' } }])
+  const events = chain(facts)
+  await client.query({
+    name: 'append',
+    text: 'select append_events($1, $2, 0, null, 1, $3, $4, $5, $6, 1, $7, $8, $9, null, null)',
+    values: [
+      facts.stream_id,
+      facts.stream_type,
+      events.map(({ event_id }) => event_id),
+      events.map(({ type }) => type),
+      events.map(({ data }) => JSON.stringify(data)),
+      events.map(({ hash }) => Buffer.from(hash, 'hex')),
+      facts.metadata,
+      facts.occurred_at,
+      facts.row,
+    ],
+  })
+  const { rows } = await client.query('select position from events where stream_id = $1', [
+    facts.stream_id,
+  ])
+  return rows.map(({ position }) => Number(position))
+}

@@ -1,0 +1,56 @@
+import { AppError } from '../../src/app/errors.ts'
+import type { CommandKey, EventStore, Recorded } from '../../src/app/ports.ts'
+import { chain } from '../../src/infra/event-chain.ts'
+
+type Shape = { readonly type: string; readonly data: unknown }
+
+/** The event store as plainly as its port reads: the yardstick for the one on PostgreSQL. */
+export function memoryEventStore<Event extends Shape, Row>(
+  clock: () => Date = () => new Date(),
+): EventStore<Event, Row> {
+  const log: Recorded<Event>[] = []
+  const answers = new Map<string, { fingerprint: Buffer; row: Row }>()
+  const ofStream = (stream_id: string, after = 0) =>
+    log.filter((event) => event.stream_id === stream_id && event.version > after)
+
+  const load = (stream_id: string, after = 0) => {
+    const events = ofStream(stream_id, after)
+    const last = events.at(-1)
+    return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
+  }
+
+  const answer = (actor_id: number, { key, fingerprint }: CommandKey): Row | null => {
+    const found = answers.get(`${actor_id} ${key}`)
+    if (found === undefined) return null
+    if (!found.fingerprint.equals(fingerprint)) throw new AppError('idempotency_key_reused')
+    return found.row
+  }
+
+  return {
+    load: async (stream_id, after) => structuredClone(load(stream_id, after)),
+    answer: async (actor_id, command) => answer(actor_id, command),
+    readAll: async (after, limit) =>
+      log.filter(({ position }) => position > after).slice(0, limit),
+
+    async append(append) {
+      const { stream_id, schema_version, expected, row, actor_id, metadata, occurred_at } = append
+      const done = append.command && answer(actor_id, append.command)
+      if (done) return { outcome: 'replayed', row: done }
+      const { version, head_hash } = load(stream_id)
+      if (version !== expected.version || head_hash !== expected.head_hash) {
+        return { outcome: 'conflict', missed: structuredClone(load(stream_id, expected.version)) }
+      }
+      for (const event of chain(append)) {
+        const position = log.length + 1
+        const origin = { stream_id, schema_version, actor_id, metadata, occurred_at }
+        const recorded_at = clock().toISOString()
+        log.push({ ...event, ...origin, position, recorded_at } as unknown as Recorded<Event>)
+      }
+      if (append.command) {
+        const { key, fingerprint } = append.command
+        answers.set(`${actor_id} ${key}`, { fingerprint, row })
+      }
+      return { outcome: 'appended' }
+    },
+  }
+}

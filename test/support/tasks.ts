@@ -1,0 +1,38 @@
+import fc from 'fast-check'
+import { TASK_PRIORITIES, TASK_STATUSES, type TaskFields } from '../../src/domain/task/events.ts'
+import type { TaskCommand } from '../../src/domain/task/task.ts'
+
+const text = (maxLength: number) =>
+  fc.string({ unit: 'grapheme', maxLength }).filter((value) => !value.includes('\0'))
+
+const dueDate = fc
+  .date({ min: new Date('0001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59.999Z') })
+  .filter((date) => !Number.isNaN(date.getTime()))
+  .map((date) => date.toISOString())
+
+/** What a client may set: any title that has something in it after trimming. */
+export const arbitraryFields: fc.Arbitrary<TaskFields> = fc.record({
+  title: text(60)
+    .map((value) => value.trim())
+    .filter((value) => value.length > 0),
+  description: fc.option(text(200)),
+  status: fc.constantFrom(...TASK_STATUSES),
+  priority: fc.constantFrom(...TASK_PRIORITIES),
+  due_date: fc.option(dueDate),
+})
+
+/** Any subset of the fields. */
+export const arbitraryChanges: fc.Arbitrary<Partial<TaskFields>> = fc
+  .tuple(arbitraryFields, fc.subarray(['title', 'description', 'status', 'priority', 'due_date']))
+  .map(([fields, names]) =>
+    Object.fromEntries(Object.entries(fields).filter(([name]) => names.includes(name))),
+  )
+
+/** Commands of users 1 to 3 on one task. */
+export const arbitraryCommand: fc.Arbitrary<TaskCommand> = fc
+  .tuple(fc.integer({ min: 1, max: 3 }), arbitraryFields, arbitraryChanges, fc.nat(9))
+  .map(([actor_id, fields, changes, kind]): TaskCommand => {
+    if (kind < 3) return { type: 'CreateTask', actor_id, fields }
+    if (kind < 9) return { type: 'ChangeTask', actor_id, changes }
+    return { type: 'DeleteTask', actor_id }
+  })

@@ -1,0 +1,56 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+
+export type TcpProxy = {
+  readonly port: number
+  /** Refuses new connections and cuts those that are open, until `restore`. */
+  readonly cut: () => void
+  readonly restore: () => void
+  /** The next bytes from the server that `matches` are swallowed and their connection is cut. */
+  readonly loseReply: (matches: (bytes: Buffer) => boolean) => void
+  readonly close: () => Promise<void>
+}
+
+/** A wire to a server on loopback that can be cut. */
+export async function tcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
+  const open = new Set<Socket>()
+  let isCut = false
+  let lose: ((bytes: Buffer) => boolean) | undefined
+  const server = createServer((client) => {
+    if (isCut) return void client.destroy()
+    const upstream = connect(target)
+    const end = () => {
+      client.destroy()
+      upstream.destroy()
+      open.delete(client)
+    }
+    open.add(client)
+    for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
+    client.pipe(upstream)
+    upstream.on('data', (bytes) => {
+      if (!lose?.(bytes)) return void client.write(bytes)
+      lose = undefined
+      end()
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as AddressInfo).port,
+    cut: () => {
+      isCut = true
+      for (const socket of open) socket.destroy()
+    },
+    restore: () => {
+      isCut = false
+    },
+    loseReply: (matches) => {
+      lose = matches
+    },
+    close: async () => {
+      for (const socket of open) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
