@@ -30,10 +30,10 @@ export type DatabaseOptions = {
 const { INT8, TIMESTAMPTZ } = pg.types.builtins
 
 // Numbers here stay below 2^53 (ids and positions are drawn from sequences). Times leave the database
-// as the API and the events write them.
+// as the API and the events write them; only in ISO form does Date take the year 99 for what it is.
 const PARSERS: Record<number, (text: string) => unknown> = {
   [INT8]: Number,
-  [TIMESTAMPTZ]: (text) => new Date(text).toISOString(),
+  [TIMESTAMPTZ]: (text) => new Date(text.replace(' ', 'T').replace('+00', 'Z')).toISOString(),
 }
 
 const types: pg.CustomTypesConfig = {
@@ -47,7 +47,7 @@ export function openDatabase({ connection, poolMax, role, log }: DatabaseOptions
   const pool = new pg.Pool({
     ...connection,
     types,
-    options: `-c role=${role}`,
+    options: `-c role=${role} -c timezone=UTC -c datestyle=ISO`,
     application_name: role,
     max: poolMax,
     connectionTimeoutMillis: 1_000,

@@ -1,0 +1,152 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { AppError } from '../../src/app/errors.ts'
+import { type CommandContext, handleCommand } from '../../src/app/handle-command.ts'
+import type { EventStore } from '../../src/app/ports.ts'
+import { DomainError } from '../../src/domain/errors.ts'
+import type { TaskEvent } from '../../src/domain/task/events.ts'
+import { task } from '../../src/domain/task/task.ts'
+import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { key, metadata } from '../support/appends.ts'
+import { memoryEventStore } from '../support/memory-event-store.ts'
+import { arbitraryCommand, arbitraryFields } from '../support/tasks.ts'
+
+const aggregate = { stream_type: 'task', schema_version: 1, decider: task, view: viewTask }
+const context: CommandContext = {
+  actor_id: 1,
+  metadata,
+  now: new Date('2026-11-21T10:00:00Z'),
+  ifMatch: undefined,
+  command: undefined,
+}
+const fields = {
+  title: 'A task',
+  description: null,
+  status: 'pending',
+  priority: 'low',
+  due_date: null,
+} as const
+const create = { type: 'CreateTask', actor_id: 1, fields } as const
+const rename = (title: string) => ({ type: 'ChangeTask', actor_id: 1, changes: { title } }) as const
+const stream = taskStream(1)
+const codeOf = (error: unknown) => (error as AppError | DomainError).code
+
+describe('Handling a command', () => {
+  let store: EventStore<TaskEvent, TaskView>
+  const handle = (command: Parameters<typeof task.decide>[0], facts: Partial<CommandContext> = {}) =>
+    handleCommand(aggregate, store)(stream, command, { ...context, ...facts })
+  const version = async () => (await store.load(stream)).version
+
+  beforeEach(() => {
+    store = memoryEventStore()
+  })
+
+  it('answers with the row after it', async () => {
+    const at = context.now.toISOString()
+    expect(await handle(create)).to.deep.equal({
+      replayed: false,
+      row: {
+        id: 1,
+        user_id: 1,
+        ...fields,
+        created_at: at,
+        updated_at: at,
+        version: 1,
+        deleted_at: null,
+      },
+    })
+  })
+
+  it('appends nothing when nothing changes', async () => {
+    await handle(create)
+    expect((await handle(rename('A task'))).row).to.have.property('version', 1)
+    expect(await version()).to.equal(1)
+  })
+
+  it('changes a version that the client named, and no other', async () => {
+    await handle(create)
+    await handle(rename('Two'), { ifMatch: [7, 1] })
+    const late = await handle(rename('Three'), { ifMatch: [1] }).catch((error) => error)
+    expect(late).to.include({ code: 'version_mismatch', version: 2 })
+    const unchanged = await handle(rename('Two'), { ifMatch: [1] }).catch(codeOf)
+    expect(unchanged).to.equal('version_mismatch')
+    expect(await version()).to.equal(2)
+  })
+
+  it('tells a stranger that it is forbidden before it tells of versions', async () => {
+    await handle(create)
+    const stranger = { type: 'DeleteTask', actor_id: 2 } as const
+    expect(await handle(stranger, { ifMatch: [9] }).catch(codeOf)).to.equal('task_forbidden')
+  })
+
+  it('is done once under one key, and answered as the first time, also when all has changed', async () => {
+    const command = key('k', 'rename')
+    await handle(create)
+    const first = await handle(rename('Two'), { command })
+    await handle({ type: 'DeleteTask', actor_id: 1 })
+    const again = await handle(rename('Two'), { command })
+    expect(again).to.deep.equal({ row: first.row, replayed: true })
+    expect(await version()).to.equal(3)
+  })
+
+  it('that changes nothing is still done once under its key', async () => {
+    const command = key('k', 'complete')
+    const complete = { type: 'ChangeTask', actor_id: 1, changes: { status: 'completed' } } as const
+    await handle(create)
+    await handle(complete)
+    const unchanged = await handle(complete, { command })
+    await handle({ type: 'ChangeTask', actor_id: 1, changes: { status: 'pending' } })
+    expect(await handle(complete, { command })).to.deep.equal({ ...unchanged, replayed: true })
+    expect(await version()).to.equal(3)
+  })
+
+  it('decides again on what others wrote meanwhile', async () => {
+    await handle(create)
+    const { load } = store
+    let interrupted = false
+    store = {
+      ...store,
+      load: async (id, after) => {
+        const history = await load(id, after)
+        if (!interrupted) {
+          interrupted = true
+          await handle({ type: 'ChangeTask', actor_id: 1, changes: { priority: 'high' } })
+        }
+        return history
+      },
+    }
+    const { row } = await handle(rename('Mine'))
+    expect(row).to.include({ title: 'Mine', priority: 'high', version: 3 })
+  })
+
+  it('gives up when others are first again and again', async () => {
+    await handle(create)
+    const missed = await store.load(stream)
+    store = { ...store, append: async () => ({ outcome: 'conflict', missed }) }
+    const refused = await handle(rename('Mine')).catch((error) => error)
+    expect(refused).to.be.instanceOf(AppError).with.property('code', 'write_conflict')
+  })
+
+  it('leaves in the store exactly what the rules decide, for any commands', async () => {
+    await fc.assert(
+      fc.asyncProperty(arbitraryFields, fc.array(arbitraryCommand), async (first, commands) => {
+        store = memoryEventStore()
+        let state = task.initialState
+        const expected: TaskEvent[] = []
+        for (const command of [{ ...create, fields: first }, ...commands]) {
+          try {
+            const decided = task.decide(command, state)
+            await handle(command)
+            expected.push(...decided)
+            state = decided.reduce(task.evolve, state)
+          } catch (error) {
+            if (!(error instanceof DomainError)) throw error
+            expect(await handle(command).catch(codeOf)).to.equal(error.code)
+          }
+        }
+        const { events } = await store.load(stream)
+        expect(events.map(({ type, data }) => ({ type, data }))).to.deep.equal(expected)
+      }),
+    )
+  })
+})
