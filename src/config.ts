@@ -36,7 +36,10 @@ export type DatabaseConfig = {
 const databaseUrl = z.object({
   DATABASE_URL: z
     .string()
-    .refine((url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''), 'must be a postgres:// URL'),
+    .refine(
+      (url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''),
+      'must be a postgres:// URL',
+    ),
   DB_POOL_MAX: whole(1, 100, 10),
 })
 const databaseParts = z.object({
@@ -82,7 +85,8 @@ const usesUrl = (env: Env): boolean => env.DATABASE_URL !== undefined && env.DAT
 
 /** Whether the environment names a database at all. */
 export const namesDatabase = (env: Env): boolean =>
-  usesUrl(env) || Object.keys(present(env)).some((name) => /^DB_(HOST|NAME|USER|PASSWORD)$/.test(name))
+  usesUrl(env) ||
+  Object.keys(present(env)).some((name) => /^DB_(HOST|NAME|USER|PASSWORD)$/.test(name))
 
 function parse<T extends z.ZodObject>(schema: T, env: Env): z.output<T> {
   const result = schema.safeParse(present(env))
@@ -94,7 +98,9 @@ function parse<T extends z.ZodObject>(schema: T, env: Env): z.output<T> {
   throw new ConfigError(`The environment is not complete: ${faults.join('; ')}.`)
 }
 
-function database(env: z.output<typeof databaseUrl> | z.output<typeof databaseParts>): DatabaseConfig {
+function database(
+  env: z.output<typeof databaseUrl> | z.output<typeof databaseParts>,
+): DatabaseConfig {
   const poolMax = env.DB_POOL_MAX
   if ('DATABASE_URL' in env) return { connection: { connectionString: env.DATABASE_URL }, poolMax }
   const { DB_HOST: host, DB_PORT: port, DB_NAME: name, DB_USER: user, DB_PASSWORD: password } = env

@@ -44,7 +44,10 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.log],
     )
     .inSingletonScope()
-  bind(Token.events).toResolvedValue((db) => postgresEventStore<TaskEvent, TaskView>(db), [Token.db])
+  bind(Token.events).toResolvedValue(
+    (db) => postgresEventStore<TaskEvent, TaskView>(db),
+    [Token.db],
+  )
   bind(Token.tasks).toResolvedValue(postgresTaskList, [Token.db])
   bind(Token.authService)
     .toResolvedValue(

@@ -53,7 +53,10 @@ export function handleCommand<State, Command, Event, Row>(
     let history: History<Event> = await store.load(stream_id)
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { version, head_hash } = history
-      const events = decider.decide(command, history.events.reduce(decider.evolve, decider.initialState))
+      const events = decider.decide(
+        command,
+        history.events.reduce(decider.evolve, decider.initialState),
+      )
       if (ifMatch && !ifMatch.includes(version)) throw new AppError('version_mismatch', { version })
 
       const placed = events.map((event, index) => {
@@ -65,7 +68,13 @@ export function handleCommand<State, Command, Event, Row>(
 
       const expected = { version, head_hash }
       const origin = { stream_id, stream_type, schema_version, actor_id, metadata, occurred_at }
-      const result = await store.append({ ...origin, expected, events, row, command: context.command })
+      const result = await store.append({
+        ...origin,
+        expected,
+        events,
+        row,
+        command: context.command,
+      })
       switch (result.outcome) {
         case 'appended':
           return { row, replayed: false }

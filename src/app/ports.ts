@@ -1,6 +1,5 @@
-import type { Placed } from '../domain/task/view.ts'
 import type { TaskPriority, TaskStatus } from '../domain/task/events.ts'
-import type { TaskView } from '../domain/task/view.ts'
+import type { Placed, TaskView } from '../domain/task/view.ts'
 import type { Role, User } from '../domain/user.ts'
 
 export type Clock = () => Date

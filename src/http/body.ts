@@ -31,7 +31,8 @@ export async function readBody(ctx: Context): Promise<void> {
   const encoded = ctx.get('Content-Encoding') || 'identity'
   const charset = ctx.request.charset || 'utf-8'
   const acceptable = encoded === 'identity' && charset.toLowerCase() === 'utf-8'
-  if (!ctx.request.is('application/json') || !acceptable) throw new HttpError('unsupported_media_type')
+  if (!ctx.request.is('application/json') || !acceptable)
+    throw new HttpError('unsupported_media_type')
 
   // koa-body decodes broken UTF-8 to replacement characters: what was sent would be lost silently.
   const chunks: Buffer[] = []
@@ -47,13 +48,12 @@ export async function readBody(ctx: Context): Promise<void> {
   }
 }
 
-function isTooDeep(value: unknown): boolean {
-  let level: unknown[] = [value]
-  for (let depth = 0; depth <= MAX_DEPTH; depth++) {
-    level = level.flatMap((item) =>
-      typeof item === 'object' && item !== null ? Object.values(item) : [],
-    )
-    if (level.length === 0) return false
+function isTooDeep(body: object): boolean {
+  let level = [body]
+  for (let depth = 0; depth < MAX_DEPTH; depth++) {
+    level = level.flatMap((container) => Object.values(container)).filter(isContainer)
   }
-  return true
+  return level.length > 0
 }
+
+const isContainer = (value: unknown): value is object => typeof value === 'object' && value !== null

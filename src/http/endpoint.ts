@@ -22,7 +22,12 @@ type Shape = z.ZodRawShape
  * One call of the API: what is parsed is what the OpenAPI document shows. Headers that are not named
  * here are not looked at; anything else that is not named is refused.
  */
-export type Endpoint<P extends Shape = Shape, Q extends Shape = Shape, H extends Shape = Shape, B extends Shape = Shape> = {
+export type Endpoint<
+  P extends Shape = Shape,
+  Q extends Shape = Shape,
+  H extends Shape = Shape,
+  B extends Shape = Shape,
+> = {
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete'
   readonly path: string
   readonly summary: string
@@ -115,5 +120,7 @@ function singleValues(search: URLSearchParams, faults: Fault[]): Record<string, 
 
 const named = (ctx: Context, names: readonly string[]): Record<string, unknown> =>
   Object.fromEntries(
-    names.map((name) => [name, ctx.headers[name.toLowerCase()]]).filter(([, value]) => value !== undefined),
+    names
+      .map((name) => [name, ctx.headers[name.toLowerCase()]])
+      .filter(([, value]) => value !== undefined),
   )

@@ -109,7 +109,8 @@ export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
     const code: ErrorCode = isKnown(error) ? error.code : 'internal_error'
     const { request_id } = ctx.state
     if (code === 'internal_error') log.error({ request_id, err: error }, 'unexpected error')
-    else if (STATUS[code] === 503) log.warn({ request_id, code, err: causeOf(error) }, 'unavailable')
+    else if (STATUS[code] === 503)
+      log.warn({ request_id, code, err: causeOf(error) }, 'unavailable')
     answer(ctx, code, error instanceof Error ? error : new Error(String(error)))
   }
 }
@@ -126,7 +127,8 @@ function answer(ctx: Context, code: ErrorCode, error: Error): void {
   const message = typeof template === 'string' ? template : template(ctx)
   const faults = error instanceof HttpError ? error.faults : undefined
   const version = error instanceof AppError ? error.version : undefined
-  const retryAfter = error instanceof AppError || error instanceof HttpError ? error.retryAfter : undefined
+  const retryAfter =
+    error instanceof AppError || error instanceof HttpError ? error.retryAfter : undefined
 
   if (status === 401) ctx.set('WWW-Authenticate', 'Bearer')
   if (status === 503 || retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter ?? 1))

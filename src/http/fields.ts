@@ -25,8 +25,10 @@ const TIME = 'must be an ISO 8601 time with Z or an offset, such as 2026-01-31T0
 
 /** A time in any offset, from the year 1 to 9999; becomes UTC with milliseconds. */
 export const time = z.iso
-  .datetime({ offset: true, error: TIME })
-  .refine((value) => /^(?!0000)\d{4}-/.test(utc(value)), { error: 'must lie in the years 1 to 9999' })
+  .datetime({ offset: true, error: TIME, abort: true })
+  .refine((value) => /^(?!0000)\d{4}-/.test(utc(value)), {
+    error: 'must lie in the years 1 to 9999',
+  })
   .transform((value) => utc(value))
 
 const utc = (value: string): string => {
@@ -35,7 +37,9 @@ const utc = (value: string): string => {
 }
 
 /** A time as answers carry it. */
-export const instant = z.iso.datetime({ precision: 3 }).meta({ examples: ['2026-01-31T09:00:00.000Z'] })
+export const instant = z.iso
+  .datetime({ precision: 3 })
+  .meta({ examples: ['2026-01-31T09:00:00.000Z'] })
 
 /** An id in a path. */
 export const id = z
@@ -46,18 +50,18 @@ export const id = z
 
 /** `a,b` in a query, each one of `values`. */
 export const listOf = <const T extends string>(values: readonly [T, ...T[]]) => {
-  const message = `must be a comma-separated list of: ${values.join(', ')}`
+  const each = z.array(z.enum(values))
+  const isList = (list: string) => each.safeParse(list.split(',')).success
   return z
     .string()
-    .transform((list) => list.split(','))
-    .pipe(z.array(z.enum(values, message)))
-    .transform((list) => [...new Set(list)])
+    .refine(isList, `must be a comma-separated list of: ${values.join(', ')}`)
+    .transform((list) => [...new Set(list.split(','))] as T[])
 }
 
 /** What a failed parse says, one fault a field, in words for the client. */
 export function faultsOf(error: z.ZodError, allowed: readonly string[], noun: string): Fault[] {
   return error.issues.flatMap((issue) => {
-    const field = issue.path.join('.') || noun
+    const field = issue.path.join('.') || 'body'
     if (issue.code === 'unrecognized_keys') {
       const message = `Unknown ${noun}; allowed: ${allowed.join(', ') || 'none'}`
       return issue.keys.map((key) => ({ field: key, message }))

@@ -20,9 +20,12 @@ const ready = {
   method: 'get',
   path: '/ready',
   summary: 'Whether what the service depends on answers',
-  description: 'Informs; no load balancer asks, or one slow dependency would take down all instances.',
+  description:
+    'Informs; no load balancer asks, or one slow dependency would take down all instances.',
   access: 'open',
-  answers: { 200: { description: 'It does', body: z.strictObject({ status: z.literal('ready') }) } },
+  answers: {
+    200: { description: 'It does', body: z.strictObject({ status: z.literal('ready') }) },
+  },
   errors: ['database_unavailable'],
 } as const satisfies Endpoint
 

@@ -78,7 +78,10 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): Json {
     token: [{ token: [] }],
     internal: [{ token: [], internal: [] }],
   }
-  const responses = Object.entries(answers).map(([status, answer]) => [status, response(answer, schemaOf)])
+  const responses = Object.entries(answers).map(([status, answer]) => [
+    status,
+    response(answer, schemaOf),
+  ])
   return {
     operationId,
     summary,
@@ -120,7 +123,9 @@ function response({ description, body, headers, type }: Answer, schemaOf: Schema
   return {
     description,
     ...(named.length > 0 && { headers: Object.fromEntries(named) }),
-    ...(body && { content: { [type ?? 'application/json']: { schema: schemaOf(body, 'output') } } }),
+    ...(body && {
+      content: { [type ?? 'application/json']: { schema: schemaOf(body, 'output') } },
+    }),
   }
 }
 

@@ -20,6 +20,7 @@ export function rateLimit(name: string, points: number, seconds: number): RateLi
     const reset = Math.max(1, Math.ceil(state.msBeforeNext / 1000))
     ctx.set('RateLimit-Policy', policy)
     ctx.set('RateLimit', `"${name}";r=${Math.max(0, state.remainingPoints)};t=${reset}`)
-    if (state.consumedPoints > points) throw new HttpError('too_many_requests', { retryAfter: reset })
+    if (state.consumedPoints > points)
+      throw new HttpError('too_many_requests', { retryAfter: reset })
   }
 }

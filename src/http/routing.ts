@@ -5,7 +5,10 @@ export type Target = 'auth-service' | 'task-service' | 'refused' | 'healthy' | '
  * The path rules of the entrance, first match first, for the local gateway and the load balancer.
  * Patterns are the load balancer's: `*` stands for any characters, and `/tasks/*` is not `/tasks`.
  */
-export const PATH_RULES: readonly { readonly patterns: readonly string[]; readonly target: Target }[] = [
+export const PATH_RULES: readonly {
+  readonly patterns: readonly string[]
+  readonly target: Target
+}[] = [
   { patterns: ['/auth/validate*'], target: 'refused' },
   { patterns: ['/auth', '/auth/*'], target: 'auth-service' },
   { patterns: ['/tasks', '/tasks/*', '/audit', '/audit/*'], target: 'task-service' },

@@ -46,12 +46,14 @@ export function service(router: Router, options: ServiceOptions): Service {
     log.warn({ request_id: ctx?.state.request_id, err: error.message }, 'answer failed')
   })
 
-  const server = createServer({ maxHeaderSize: 16 * 1024 }, app.callback())
+  // Node looks for requests that take too long only every 30 s, unless told otherwise.
+  const limits = { maxHeaderSize: 16 * 1024, connectionsCheckingInterval: 1_000 }
+  const server = createServer(limits, app.callback())
   // Longer than the load balancer's 60 s, or it would send a request on a connection we just closed.
   server.keepAliveTimeout = 75_000
   server.headersTimeout = 10_000
   server.requestTimeout = 15_000
-  server.on('clientError', refuseBroken)
+  server.on('clientError', refuseBroken(newId))
   return {
     listen: (port, host) => listening(server, port, host),
     retire: () => {
@@ -83,7 +85,11 @@ function refuseBroken(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const status = BROKEN[error.code ?? ''] ?? 400
   const reason = STATUS_CODES[status]
-  const body = JSON.stringify({ error: reason, message: 'Not a valid request', code: 'bad_request' })
+  const body = JSON.stringify({
+    error: reason,
+    message: 'Not a valid request',
+    code: 'bad_request',
+  })
   socket.end(
     `HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

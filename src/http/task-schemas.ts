@@ -84,7 +84,7 @@ export const changeHeaders = {
 /** Versions that an If-Match names; a weak tag never matches (RFC 9110). `*`: any, undefined. */
 function versions(header: string): number[] | undefined {
   if (header === '*') return undefined
-  return [...header.matchAll(/(?<!W\/)"(\d+)"/g)].map(([, version]) => Number(version))
+  return [...header.matchAll(/(?<!W\/)"([1-9]\d*)"/g)].map(([, version]) => Number(version))
 }
 
 export const taskSchema = z
@@ -105,8 +105,12 @@ export const taskSchema = z
 export const taskOf = ({ deleted_at, ...task }: TaskView): z.output<typeof taskSchema> => task
 
 // A cursor names its order: in another one it would skip tasks without a word.
-const dated = z.tuple([z.enum(['created_at', '-created_at', 'updated_at', '-updated_at']), instant, z.int()])
-const due = z.tuple([z.enum(['due_date', '-due_date']), instant.nullable(), z.int()])
+const dated = z.tuple([
+  z.enum(['created_at', '-created_at', 'updated_at', '-updated_at']),
+  time,
+  z.int(),
+])
+const due = z.tuple([z.enum(['due_date', '-due_date']), time.nullable(), z.int()])
 const ranked = z.tuple([z.enum(['priority', '-priority']), priority, z.int()])
 const cursor = z.union([dated, due, ranked])
 

@@ -11,7 +11,9 @@ import { type ErrorCode, HttpError } from './errors.ts'
 import * as schema from './task-schemas.ts'
 
 const ETAG = { ETag: 'The version in quotes' }
-const REPLAYED = { 'Idempotent-Replayed': 'true when this is the stored answer of an earlier request' }
+const REPLAYED = {
+  'Idempotent-Replayed': 'true when this is the stored answer of an earlier request',
+}
 const oneTask = z.strictObject({ task: schema.taskSchema })
 const taskAnswer = (description: string, headers: Answer['headers']): Answer => ({
   description,
@@ -41,7 +43,8 @@ const listTasks = {
   query: schema.listQuery,
   answers: {
     200: {
-      description: 'Tasks, newest first unless sorted otherwise; next_cursor is null on the last page',
+      description:
+        'Tasks, newest first unless sorted otherwise; next_cursor is null on the last page',
       body: z.strictObject({
         tasks: z.array(schema.taskSchema),
         next_cursor: z.string().nullable().optional(),
@@ -106,7 +109,10 @@ export type TaskRoutes = {
 /** More than this in one answer only page by page. */
 const WHOLE_LIST = 10_000
 
-export function taskRoutes(on: ReturnType<typeof routes>, { handle, tasks, clock }: TaskRoutes): void {
+export function taskRoutes(
+  on: ReturnType<typeof routes>,
+  { handle, tasks, clock }: TaskRoutes,
+): void {
   on(createTask, async ({ body: fields, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, clock, headers, fields)
     const command = { type: 'CreateTask', actor_id: caller.user_id, fields } as const

@@ -32,12 +32,20 @@ export function eventHash(prev_hash: string | null, event: Hashed): string {
 }
 
 /** The events of an append with ids and versions, each chained to the one before. */
-export function chain<Event extends { type: string; data: unknown }>(append: Append<Event, unknown>) {
+export function chain<Event extends { type: string; data: unknown }>(
+  append: Append<Event, unknown>,
+) {
   let prev_hash = append.expected.head_hash
   return append.events.map((event, index) => {
     const version = append.expected.version + index + 1
     const linked = { ...append, ...event, version, event_id: uuidv7(), prev_hash }
     prev_hash = eventHash(prev_hash, linked)
-    return { ...event, version, event_id: linked.event_id, prev_hash: linked.prev_hash, hash: prev_hash }
+    return {
+      ...event,
+      version,
+      event_id: linked.event_id,
+      prev_hash: linked.prev_hash,
+      hash: prev_hash,
+    }
   })
 }

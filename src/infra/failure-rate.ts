@@ -42,9 +42,8 @@ export function failureRate({
       if (state === CircuitState.HalfOpen) recent = []
       count(0)
     },
-    failure: (state) => {
+    failure: () => {
       count(1)
-      if (state !== CircuitState.Closed) return true
       return sum('calls') >= calls && sum('failures') >= share * sum('calls')
     },
   }

@@ -40,7 +40,9 @@ const claims = z.object({
  */
 export function jwtTokens(secret: string, previous: string | undefined): Tokens {
   const current = signingKey(secret)
-  const keys = new Map([current, ...(previous === undefined ? [] : [signingKey(previous)])].reverse())
+  const keys = new Map(
+    [current, ...(previous === undefined ? [] : [signingKey(previous)])].reverse(),
+  )
   const [keyid, key] = current
 
   return {

@@ -33,8 +33,10 @@ const codeOf = (error: unknown) => (error as AppError | DomainError).code
 
 describe('Handling a command', () => {
   let store: EventStore<TaskEvent, TaskView>
-  const handle = (command: Parameters<typeof task.decide>[0], facts: Partial<CommandContext> = {}) =>
-    handleCommand(aggregate, store)(stream, command, { ...context, ...facts })
+  const handle = (
+    command: Parameters<typeof task.decide>[0],
+    facts: Partial<CommandContext> = {},
+  ) => handleCommand(aggregate, store)(stream, command, { ...context, ...facts })
   const version = async () => (await store.load(stream)).version
 
   beforeEach(() => {

@@ -59,6 +59,22 @@ describe('Shared calls', () => {
     expect(await Promise.all(answers)).to.deep.equal([1, ...Array(63).fill(2)])
   })
 
+  it('are joined by a caller who asks again as soon as the first has ended', async () => {
+    let calls = 0
+    let running = 0
+    const share = shareNextCall(async () => {
+      calls += 1
+      running += 1
+      await new Promise((resolve) => setImmediate(resolve))
+      running -= 1
+      return running
+    })
+    const again = share('key', undefined).then(() => share('key', undefined))
+    const waiting = share('key', undefined)
+    expect(await Promise.all([again, waiting])).to.deep.equal([0, 0])
+    expect(calls).to.equal(2)
+  })
+
   it('leave nothing behind when they fail', async () => {
     let calls = 0
     const share = shareNextCall(async () => {

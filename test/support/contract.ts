@@ -1,8 +1,8 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
-import { openApi } from '../../src/http/openapi.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import { healthEndpoints } from '../../src/http/health.ts'
+import { openApi } from '../../src/http/openapi.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 
 type Operation = {
@@ -25,7 +25,9 @@ DOCUMENTS.forEach((document, index) => {
 function find(method: string, path: string) {
   const verb = (method === 'HEAD' ? 'get' : method).toLowerCase()
   for (const [index, document] of DOCUMENTS.entries()) {
-    const exact = Object.keys(document.paths).toSorted((a, b) => +a.includes('{') - +b.includes('{'))
+    const exact = Object.keys(document.paths).toSorted(
+      (a, b) => +a.includes('{') - +b.includes('{'),
+    )
     for (const template of exact) {
       const pattern = new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}/?$`)
       const operation = document.paths[template]?.[verb]
@@ -36,10 +38,17 @@ function find(method: string, path: string) {
 }
 
 const pointer = (...parts: string[]) =>
-  parts.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')
+  parts
+    .map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1')))
+    .join('/')
 
 /** Throws unless the OpenAPI documents promise this answer: its status, its type and its body. */
-export function checkContract(method: string, path: string, response: Response, body: string): void {
+export function checkContract(
+  method: string,
+  path: string,
+  response: Response,
+  body: string,
+): void {
   const found = find(method, path)
   if (found === undefined) {
     if (response.status === 404 || response.status === 405 || response.status === 204) return

@@ -88,7 +88,9 @@ export function eventStoreContract(store: () => Store): void {
 
   it('refuses an append beyond the end, to a stream that is not there, and on another head', async () => {
     const id = newId()
-    const nowhere = append(id, [renamed('x')], { expected: { version: 1, head_hash: 'ab'.repeat(32) } })
+    const nowhere = append(id, [renamed('x')], {
+      expected: { version: 1, head_hash: 'ab'.repeat(32) },
+    })
     expect(await store().append(nowhere)).to.have.property('outcome', 'conflict')
     await store().append(append(id, [created()]))
     const { head_hash } = await head(id)
@@ -115,9 +117,19 @@ export function eventStoreContract(store: () => Store): void {
     await store().append(append(id, [created()]))
     const aggregate = { stream_type: 'task', schema_version: 1, decider: task, view: viewTask }
     const handle = handleCommand(aggregate, store())
-    const context = { actor_id: 1, metadata, now: new Date(), ifMatch: undefined, command: undefined }
+    const context = {
+      actor_id: 1,
+      metadata,
+      now: new Date(),
+      ifMatch: undefined,
+      command: undefined,
+    }
     await many(async (index) => {
-      const command = { type: 'ChangeTask', actor_id: 1, changes: { title: `Title ${index}` } } as const
+      const command = {
+        type: 'ChangeTask',
+        actor_id: 1,
+        changes: { title: `Title ${index}` },
+      } as const
       for (;;) {
         try {
           return await handle(taskStream(id), command, context)
@@ -142,7 +154,9 @@ export function eventStoreContract(store: () => Store): void {
     expect(await store().answer(1, command)).to.deep.equal(first.row)
 
     const other = key(`k-${id}`, 'two')
-    const reused = await store().append(append(newId(), [created()], { command: other })).catch(codeOf)
+    const reused = await store()
+      .append(append(newId(), [created()], { command: other }))
+      .catch(codeOf)
     expect(reused).to.equal('idempotency_key_reused')
     expect(await store().answer(1, other).catch(codeOf)).to.equal('idempotency_key_reused')
   })
@@ -169,8 +183,13 @@ export function eventStoreContract(store: () => Store): void {
     const command = key(`race-${newId()}`, 'one')
     const results = await many(async () => {
       const id = newId()
-      const result = await store().append(append(id, [created()], { command })).catch(codeOf)
-      return { id, result: typeof result === 'object' ? (result as { outcome: string }).outcome : result }
+      const result = await store()
+        .append(append(id, [created()], { command }))
+        .catch(codeOf)
+      return {
+        id,
+        result: typeof result === 'object' ? (result as { outcome: string }).outcome : result,
+      }
     })
     const done = results.filter(({ result }) => result === 'appended')
     expect(done).to.have.length(1)

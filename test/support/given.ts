@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { Decider } from '../../src/domain/decider.ts'
 import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
 
-/** `given(task)(...events).when(command).then(...events)`, or `.thenRefuses(code)`. */
+/** `given(task)(...events).when(command).then(...events)`, or `.refuses(code)`. */
 export const given =
   <State, Command, Event>(decider: Decider<State, Command, Event>) =>
   (...history: readonly Event[]) => ({
@@ -10,8 +10,8 @@ export const given =
       const decide = () =>
         decider.decide(command, history.reduce(decider.evolve, decider.initialState))
       return {
-        then: (...events: readonly Event[]) => expect(decide()).to.deep.equal(events),
-        thenRefuses(code: DomainErrorCode) {
+        yields: (...events: readonly Event[]) => expect(decide()).to.deep.equal(events),
+        refuses(code: DomainErrorCode) {
           expect(decide).to.throw(DomainError).with.property('code', code)
         },
       }

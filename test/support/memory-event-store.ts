@@ -29,8 +29,7 @@ export function memoryEventStore<Event extends Shape, Row>(
   return {
     load: async (stream_id, after) => structuredClone(load(stream_id, after)),
     answer: async (actor_id, command) => answer(actor_id, command),
-    readAll: async (after, limit) =>
-      log.filter(({ position }) => position > after).slice(0, limit),
+    readAll: async (after, limit) => log.filter(({ position }) => position > after).slice(0, limit),
 
     async append(append) {
       const { stream_id, schema_version, expected, row, actor_id, metadata, occurred_at } = append

@@ -72,10 +72,17 @@ export async function startSystem(
 ): Promise<System> {
   const db = database ?? (await testDatabase())
   const lines: string[] = []
-  const note = (facts: object, message: string) => void lines.push(JSON.stringify({ facts, message }))
+  const note = (facts: object, message: string) =>
+    void lines.push(JSON.stringify({ facts, message }))
   const log: Log = { info: note, warn: note, error: note }
   const limits = { RATE_LIMIT_PER_SECOND: '0', LOGIN_LIMIT_PER_MINUTE: '0', BCRYPT_COST: '10' }
-  const env = { ...SECRETS, ...limits, MAX_EVENT_LOOP_DELAY_MS: '0', DATABASE_URL: db.url, ...overrides }
+  const env = {
+    ...SECRETS,
+    ...limits,
+    MAX_EVENT_LOOP_DELAY_MS: '0',
+    DATABASE_URL: db.url,
+    ...overrides,
+  }
 
   const auth = authService(authServiceConfig(env), log, clock)
   const authPort = (await auth.service.listen(0, '127.0.0.1')).port

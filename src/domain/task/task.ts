@@ -5,11 +5,19 @@ import type { TaskEvent, TaskFields, TaskStatus } from './events.ts'
 /** A deleted task keeps its fields, so that it can come back as it was. */
 export type TaskState =
   | { readonly existence: 'absent' }
-  | { readonly existence: 'live' | 'deleted'; readonly user_id: number; readonly fields: TaskFields }
+  | {
+      readonly existence: 'live' | 'deleted'
+      readonly user_id: number
+      readonly fields: TaskFields
+    }
 
 export type TaskCommand =
   | { readonly type: 'CreateTask'; readonly actor_id: number; readonly fields: TaskFields }
-  | { readonly type: 'ChangeTask'; readonly actor_id: number; readonly changes: Partial<TaskFields> }
+  | {
+      readonly type: 'ChangeTask'
+      readonly actor_id: number
+      readonly changes: Partial<TaskFields>
+    }
   | { readonly type: 'DeleteTask'; readonly actor_id: number }
 
 export const task: Decider<TaskState, TaskCommand, TaskEvent> = {

@@ -11,7 +11,11 @@ export type TaskView = TaskFields & {
 }
 
 /** Where and when an event stands in its stream. */
-export type Placed = { readonly stream_id: string; readonly version: number; readonly occurred_at: string }
+export type Placed = {
+  readonly stream_id: string
+  readonly version: number
+  readonly occurred_at: string
+}
 
 export const taskStream = (id: number): string => `task-${id}`
 const taskId = (stream_id: string): number => Number(stream_id.slice('task-'.length))

@@ -63,7 +63,10 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
         case 'running':
           throw new AppError('idempotency_key_in_use', { retryAfter: 1 })
         case 'conflict':
-          return { outcome: 'conflict', missed: await load(append.stream_id, append.expected.version) }
+          return {
+            outcome: 'conflict',
+            missed: await load(append.stream_id, append.expected.version),
+          }
         default:
           throw new Error('append_events gave no outcome')
       }

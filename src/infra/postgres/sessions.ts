@@ -71,7 +71,10 @@ export function postgresSessions(db: Database): Sessions {
       if (row === undefined) return null
       if (row.stale) await db.query(TOUCH, [id, now])
       const { username, email, role, user_created_at, stale, ...session } = row
-      return { session, user: { id: row.user_id, username, email, role, created_at: user_created_at } }
+      return {
+        session,
+        user: { id: row.user_id, username, email, role, created_at: user_created_at },
+      }
     },
 
     ofUser: (user_id, now) => db.query<Session>(OF_USER, [user_id, now]),

@@ -27,12 +27,12 @@ const tasks = given(task)
 
 describe('A task', () => {
   it('begins when it is created, with all of its fields and its owner', () => {
-    tasks().when(create).then(created)
+    tasks().when(create).yields(created)
   })
 
   it('is created once', () => {
-    tasks(created).when(create).thenRefuses('task_exists')
-    tasks(created, deleted).when(create).thenRefuses('task_exists')
+    tasks(created).when(create).refuses('task_exists')
+    tasks(created, deleted).when(create).refuses('task_exists')
   })
 
   it('says each change in a word of its own', () => {
@@ -46,7 +46,7 @@ describe('A task', () => {
           due_date: '2026-12-24T18:00:00.000Z',
         }),
       )
-      .then(
+      .yields(
         { type: 'TaskRenamed', data: { title: 'Send it' } },
         { type: 'TaskDescribed', data: { description: 'by mail' } },
         { type: 'TaskStarted', data: { status: 'in_progress' } },
@@ -56,35 +56,45 @@ describe('A task', () => {
   })
 
   it('is completed, and reopened', () => {
-    tasks(created).when(change({ status: 'completed' })).then(completed)
+    tasks(created)
+      .when(change({ status: 'completed' }))
+      .yields(completed)
     tasks(created, completed)
       .when(change({ status: 'pending' }))
-      .then({ type: 'TaskReopened', data: { status: 'pending' } })
+      .yields({ type: 'TaskReopened', data: { status: 'pending' } })
   })
 
   it('completed twice is completed once', () => {
-    tasks(created, completed).when(change({ status: 'completed' })).then()
+    tasks(created, completed)
+      .when(change({ status: 'completed' }))
+      .yields()
   })
 
   it('loses its description and due date by null, and nothing by silence', () => {
     const described: TaskEvent = { type: 'TaskDescribed', data: { description: 'by mail' } }
     tasks(created, described)
       .when(change({ description: null }))
-      .then({ type: 'TaskDescribed', data: { description: null } })
-    tasks(created, described).when(change({})).then()
+      .yields({ type: 'TaskDescribed', data: { description: null } })
+    tasks(created, described).when(change({})).yields()
   })
 
   it('that belongs to another is neither changed nor deleted', () => {
-    tasks(created).when(change({ title: 'Mine' }, STRANGER)).thenRefuses('task_forbidden')
-    tasks(created).when(remove(STRANGER)).thenRefuses('task_forbidden')
+    tasks(created)
+      .when(change({ title: 'Mine' }, STRANGER))
+      .refuses('task_forbidden')
+    tasks(created).when(remove(STRANGER)).refuses('task_forbidden')
   })
 
   it('that never was, or is deleted, is not found', () => {
-    tasks().when(change({ title: 'x' })).thenRefuses('task_not_found')
-    tasks().when(remove()).thenRefuses('task_not_found')
-    tasks(created, deleted).when(change({ title: 'x' })).thenRefuses('task_not_found')
-    tasks(created, deleted).when(remove()).thenRefuses('task_not_found')
-    tasks(created, deleted).when(remove(STRANGER)).thenRefuses('task_not_found')
+    tasks()
+      .when(change({ title: 'x' }))
+      .refuses('task_not_found')
+    tasks().when(remove()).refuses('task_not_found')
+    tasks(created, deleted)
+      .when(change({ title: 'x' }))
+      .refuses('task_not_found')
+    tasks(created, deleted).when(remove()).refuses('task_not_found')
+    tasks(created, deleted).when(remove(STRANGER)).refuses('task_not_found')
   })
 
   it('keeps its fields when it is deleted', () => {
