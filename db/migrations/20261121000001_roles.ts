@@ -10,19 +10,22 @@ export async function up(knex: Knex): Promise<void> {
     declare
       role_name text;
     begin
-      -- One migration at a time in the cluster: concurrent grants on one role fail otherwise.
-      perform pg_advisory_xact_lock(7455, 1);
       foreach role_name in array array['tasktrail_auth', 'tasktrail_task', 'tasktrail_auditor'] loop
-        if not exists (select from pg_roles where rolname = role_name) then
-          begin
+        -- No lock reaches over databases: what another migration does at this moment is done.
+        begin
+          if not exists (select from pg_roles where rolname = role_name) then
             execute format('create role %I nologin', role_name);
-          exception when duplicate_object or unique_violation then
-            null;
-          end;
-        end if;
-        if not pg_has_role(current_user, role_name, 'member') then
-          execute format('grant %I to %I', role_name, current_user);
-        end if;
+          end if;
+        exception when duplicate_object or unique_violation then
+          null;
+        end;
+        begin
+          if not pg_has_role(current_user, role_name, 'member') then
+            execute format('grant %I to %I', role_name, current_user);
+          end if;
+        exception when unique_violation then
+          null;
+        end;
       end loop;
     end
     $$`)

@@ -27,7 +27,7 @@ export async function up(knex: Knex): Promise<void> {
       ip text,
       user_agent text
     );
-    create index sessions_of_user on sessions (user_id, created_at) where ended_at is null;
+    create index sessions_of_user on sessions (user_id, created_at);
 
     create table login_attempts (
       account text not null,

@@ -42,7 +42,11 @@ export function accounts(on: AccountsDependencies) {
     const address = occasion.ip ?? ''
     await attempts.begin(username, address, occasion.now)
     const credentials = await find()
-    const proven = await hasher.verify(password, credentials?.password_hash ?? null)
+    const hash = credentials?.password_hash ?? null
+    const proven = await hasher.verify(password, hash).catch(async (busy) => {
+      await attempts.withdraw(username, address)
+      throw busy
+    })
     if (credentials === null || !proven) {
       const user_id = credentials?.user.id ?? null
       await securityEvents.add(failure, { user_id, username }, occasion)

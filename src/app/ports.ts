@@ -243,6 +243,8 @@ export type SecurityEvents = {
 export type LoginAttempts = {
   /** Notes a try. Error: `too_many_attempts` with the seconds to wait. */
   readonly begin: (account: string, ip: string, now: Date) => Promise<void>
+  /** Takes a try back whose outcome nobody has learned. */
+  readonly withdraw: (account: string, ip: string) => Promise<void>
   /** Forgets the tries after a success. */
   readonly clear: (account: string, ip: string) => Promise<void>
 }

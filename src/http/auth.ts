@@ -96,7 +96,7 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
 export type AuthRoutes = {
   readonly accounts: Accounts
   readonly clock: Clock
-  /** Counts logins by address. */
+  /** Counts logins, and registrations apart from them, by address: each costs a hash. */
   readonly loginLimit: RateLimit
 }
 
@@ -104,12 +104,14 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   const { accounts, clock, loginLimit } = dependencies
   const occasion = (ctx: Context): Occasion => ({
     request_id: ctx.state.request_id,
-    ip: ctx.ip || null,
+    // No address is longer; what stands here may come from a proxy that is none of ours.
+    ip: ctx.ip.slice(0, 45) || null,
     user_agent: ctx.get('User-Agent').slice(0, 500) || null,
     now: clock(),
   })
 
   on(register, async ({ body }, ctx) => {
+    await loginLimit(ctx, `register ${ctx.ip}`)
     ctx.body = { user: await accounts.register(body, occasion(ctx)) }
     ctx.status = 201
   })

@@ -1,11 +1,5 @@
 import { once } from 'node:events'
-import {
-  Agent,
-  createServer,
-  type IncomingMessage,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http'
+import { Agent, createServer, type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { createProxyServer } from 'httpxy'
 import { v7 as uuid } from 'uuid'
@@ -41,14 +35,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     agent: new Agent({ keepAlive: true, maxFreeSockets: 64 }),
     proxyTimeout: options.idleTimeoutMs ?? 60_000,
   })
-  proxy.on('proxyRes', ({ headers }) => {
-    delete headers.connection
+  proxy.on('proxyRes', ({ headers }, _req, res) => {
+    headers.connection = res.shouldKeepAlive ? 'keep-alive' : 'close'
     delete headers['keep-alive']
   })
   proxy.on('error', (_error, req, res) => {
-    if (req === undefined || res === undefined || !('headersSent' in res)) return
-    if (res.headersSent) res.destroy()
-    else answer(req, res, 'service_unavailable')
+    // An answer that has begun is broken off by the proxy: nobody takes it for whole.
+    if (req === undefined || !(res instanceof ServerResponse) || res.headersSent) return
+    answer(req, res, 'service_unavailable')
   })
 
   const server = createServer((req, res) => {

@@ -1,5 +1,5 @@
 import { createServer, type Server, STATUS_CODES } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, isIP, type Socket } from 'node:net'
 import { Router } from '@koa/router'
 import Koa, { type Context } from 'koa'
 import type { Log } from '../app/ports.ts'
@@ -29,6 +29,11 @@ export function service(router: Router, options: ServiceOptions): Service {
   const { log, newId, maxEventLoopDelay, spared } = options
   let retiring = false
   const app = new Koa({ proxy: true, maxIpsCount: 1 })
+  app.use((ctx, next) => {
+    // Without a load balancer in front, anyone may have written the X-Forwarded-For.
+    if (isIP(ctx.ip) === 0) ctx.request.ip = ctx.socket.remoteAddress ?? ''
+    return next()
+  })
   app.use(requestId(newId))
   app.use(accessLog(log))
   app.use((ctx, next) => {
@@ -75,26 +80,27 @@ const refuseUnknown = (router: Router) => (ctx: Context) => {
   ctx.status = 204
 }
 
-const BROKEN: Readonly<Record<string, number>> = {
-  HPE_HEADER_OVERFLOW: 431,
-  ERR_HTTP_REQUEST_TIMEOUT: 408,
+// The codes are the gateway's.
+const MALFORMED = [400, 'malformed_request', 'The request is malformed'] as const
+const BROKEN: Readonly<Record<string, readonly [status: number, code: string, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The headers are too large'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request did not arrive in time'],
 }
 
 /** Bytes that are no HTTP request: there is no context to answer in, so the answer is written here. */
-function refuseBroken(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const status = BROKEN[error.code ?? ''] ?? 400
-  const reason = STATUS_CODES[status]
-  const body = JSON.stringify({
-    error: reason,
-    message: 'Not a valid request',
-    code: 'bad_request',
-  })
-  socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  )
-}
+const refuseBroken =
+  (newId: () => string) =>
+  (error: NodeJS.ErrnoException, socket: Socket): void => {
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    const [status, code, message] = BROKEN[error.code ?? ''] ?? MALFORMED
+    const reason = STATUS_CODES[status]
+    const request_id = newId()
+    const body = JSON.stringify({ error: reason, message, code, request_id })
+    socket.end(
+      `HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+        `X-Request-Id: ${request_id}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    )
+  }
 
 function listening(server: Server, port: number, host: string): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {

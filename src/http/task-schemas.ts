@@ -61,6 +61,10 @@ export const listQuery = {
   sort: z.enum(ORDERS).default('-created_at').meta({ description: '- for descending' }),
 }
 
+export const readHeaders = {
+  'If-None-Match': z.string().optional().meta({ description: 'ETags of what the client has; 304' }),
+}
+
 export const writeHeaders = {
   'Idempotency-Key': z
     .string()

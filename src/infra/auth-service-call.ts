@@ -57,8 +57,8 @@ function answerOf(status: number, body: string): Answer {
 }
 
 /**
- * Sockets are kept open between calls and given up at the end of the first call, or of the idle time,
- * after `life` ms, so that traffic follows when instances come and go behind an address.
+ * Sockets are kept open between calls for `life` ms from the end of their first call, then given up
+ * at the end of a call or while idle: none outlives by much the instance that DNS named.
  */
 function keepAliveAgent(protocol: string, life: number, maxSockets: number) {
   const options = { keepAlive: true, maxSockets }

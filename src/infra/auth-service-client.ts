@@ -1,9 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { BrokenCircuitError, CircuitState, circuitBreaker, handleAll } from 'cockatiel'
+import { BrokenCircuitError } from 'cockatiel'
 import { AppError } from '../app/errors.ts'
 import type { Caller, Log, TokenValidator } from '../app/ports.ts'
-import { type Answer, authServiceCall } from './auth-service-call.ts'
-import { failureRate } from './failure-rate.ts'
+import { type Answer, authServiceCall, type Question } from './auth-service-call.ts'
+import { guardedCalls } from './guarded-calls.ts'
 import { restingAddresses } from './resting-addresses.ts'
 import type { Discovery } from './service-discovery.ts'
 import { shareNextCall } from './share-next-call.ts'
@@ -12,7 +11,7 @@ import { shareNextCall } from './share-next-call.ts'
 const SETTINGS = {
   connect: 300,
   request: 1000,
-  /** Both tries, the pause between them and the wait for a shared call, from the caller's arrival. */
+  /** Both tries, the pause between them and the wait for a shared call, from the arrival on. */
   total: 2000,
   halfOpenAfter: 5000,
   /** How long an instance that failed is left alone if there is another. */
@@ -22,15 +21,11 @@ const SETTINGS = {
   maxSockets: 64,
 }
 
-/** A try with less time left would only blame auth-service for our delay. */
-const LEAST_TIME = 50
-
 /** What a bearer token consists of (RFC 6750). Anything else is no token, and may be no header. */
 const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/
 const MAX_TOKEN = 4096
 
 type Details = { readonly request_id: string; readonly deadline: number }
-type Question = Details & { readonly token: string }
 
 /** Settles after `ms` whatever the work does; the work is told by its AbortController. */
 async function within<T>(ms: number, work: (control: AbortController) => Promise<T>): Promise<T> {
@@ -48,25 +43,10 @@ async function within<T>(ms: number, work: (control: AbortController) => Promise
   }
 }
 
-/** Retries are one in ten calls at most, after ten that may come at once: no storm on a sick service. */
-function retryBudget() {
-  let tenths = 100
-  return {
-    earn: () => {
-      tenths = Math.min(100, tenths + 1)
-    },
-    spend: (): boolean => {
-      if (tenths < 10) return false
-      tenths -= 10
-      return true
-    },
-  }
-}
-
 /**
- * The authorization port over HTTP: rotates over the instances that `discovery` names, gives each call
- * two tries, and shares calls without ever using one that began before its caller came. Whatever is
- * not a clear answer of auth-service is `auth_service_unavailable` with `retryAfter`.
+ * The authorization port over HTTP: rotates over the instances that `discovery` names, gives each
+ * call two tries, and shares calls without ever using one that began before its caller came.
+ * Whatever is not a clear answer of auth-service is `auth_service_unavailable` with `retryAfter`.
  */
 export function authServiceClient({
   url,
@@ -88,67 +68,34 @@ export function authServiceClient({
   const base = new URL(url)
   const { ask, close } = authServiceCall({ url: base, apiKey, ...limits })
   const instances = restingAddresses(limits.rest, now)
-  const budget = retryBudget()
+  const { halfOpenAfter } = limits
+  const guard = guardedCalls({ hostname: base.hostname, halfOpenAfter, now, log })
 
-  const breaker = circuitBreaker(handleAll, {
-    halfOpenAfter: limits.halfOpenAfter,
-    breaker: failureRate({ share: 0.5, calls: 20, seconds: 10, now }),
-  })
-  let opened = 0
-  breaker.onBreak(() => {
-    opened = now()
-    log.error({ hostname: base.hostname }, 'auth-service fails, calls to it are suspended')
-  })
-  breaker.onReset(() => log.info({ hostname: base.hostname }, 'auth-service answers again'))
-
-  /** A 401 is an answer, not a failure; what rejects counts against auth-service. */
-  async function attempt(question: Question): Promise<Answer> {
-    // cockatiel would let the calls beside the probe wait for it, and then all loose at once.
-    if (breaker.state === CircuitState.HalfOpen)
-      throw new BrokenCircuitError('a probe is under way')
-    return breaker.execute(() =>
-      within(Math.min(limits.request, question.deadline - now()), async (control) => {
-        const address = instances.pick(await discovery(base.hostname))
-        try {
-          const answer = await ask(address, question, control)
-          instances.work(address)
-          return answer
-        } catch (error) {
-          instances.fail(address)
-          throw error
-        }
-      }),
-    )
-  }
-
-  const hasTime = (question: Question, pause = 0) => question.deadline - now() - pause >= LEAST_TIME
-
-  async function attemptTwice(question: Question): Promise<Answer> {
-    if (!hasTime(question)) throw new Error('no time left after the call before')
-    budget.earn()
-    try {
-      return await attempt(question)
-    } catch (error) {
-      const pause = 50 + Math.random() * 200
-      const closed = breaker.state === CircuitState.Closed
-      if (!closed || !hasTime(question, pause) || !budget.spend()) throw error
-      await delay(pause)
-      return attempt(question)
-    }
-  }
-
-  const retryAfter = (): number => {
-    if (breaker.state !== CircuitState.Open) return 1
-    return Math.max(1, Math.ceil((opened + limits.halfOpenAfter - now()) / 1000))
-  }
+  /** A 401 or 403 is an answer; what rejects is a failure of auth-service. */
+  const attempt = (question: Question, ms: number): Promise<Answer> =>
+    within(ms, async (control) => {
+      const addresses = await discovery(base.hostname)
+      control.signal.throwIfAborted()
+      const address = instances.pick(addresses)
+      try {
+        const answer = await ask(address, question, control)
+        instances.work(address)
+        return answer
+      } catch (error) {
+        instances.fail(address)
+        throw error
+      }
+    })
 
   const validate = shareNextCall<Details, Caller>(async (token, details) => {
-    const { request_id } = details
-    const answer = await attemptTwice({ token, ...details }).catch((cause: Error) => {
+    const { request_id, deadline } = details
+    const timeLeft = () => deadline - now()
+    const call = () => attempt({ token, request_id }, Math.min(limits.request, timeLeft()))
+    const answer = await guard.run(call, timeLeft).catch((cause: Error) => {
       if (!(cause instanceof BrokenCircuitError)) {
         log.warn({ request_id, reason: cause.message }, 'auth-service did not answer')
       }
-      throw new AppError('auth_service_unavailable', { retryAfter: retryAfter(), cause })
+      throw new AppError('auth_service_unavailable', { retryAfter: guard.retryAfter(), cause })
     })
     if (answer.outcome === 'valid') return answer.caller
     if (answer.outcome === 'denied') throw new AppError(answer.code)

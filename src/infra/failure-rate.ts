@@ -4,8 +4,8 @@ type Second = { readonly at: number; calls: number; failures: number }
 
 /**
  * Says that the circuit must open when at least `share` of at least `calls` calls in the last
- * `seconds` failed. cockatiel's SamplingBreaker opens only above the share, and forgets a second only
- * when another call comes: 19 failures and, an hour later, one more opened it.
+ * `seconds` failed. cockatiel's SamplingBreaker opens only above the share, and forgets a second
+ * only when another call comes: 19 failures and, an hour later, one more opened it.
  */
 export function failureRate({
   share,

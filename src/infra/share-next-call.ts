@@ -1,10 +1,10 @@
 type Lane<Result> = { readonly running: Promise<Result>; next: Promise<Result> | undefined }
 
 /**
- * Lets concurrent callers with the same key share calls, never one that began before they came: while
- * a call runs, all later callers together wait for one next call, which starts when that one settles.
- * So nobody gets an answer from before their question, and a key has at most two calls at a time. A
- * shared call is made with the details of the caller who has waited longest.
+ * Lets concurrent callers with the same key share calls, never one that began before they came:
+ * while a call runs, all later callers together wait for one next call, which starts when that one
+ * settles. So nobody gets an answer from before their question, and a key has one running and one
+ * waiting call at most. A shared call is made with the details of who has waited longest.
  */
 export function shareNextCall<Details, Result>(
   call: (key: string, details: Details) => Promise<Result>,

@@ -11,16 +11,12 @@ const MAX_BYTES = 4 * 1024
 /** Seconds that the clocks of two instances may differ. */
 const LEEWAY = 30
 
-// Header parameters that name a key or demand an extension: we would never honour one (RFC 8725).
-const header = z.object({
+// Nothing else may stand there: we honour no parameter that brings a key or demands an extension,
+// such as jku, jwk, x5u or crit (RFC 8725).
+const header = z.strictObject({
   alg: z.literal('HS256'),
   typ: z.literal('JWT'),
   kid: z.string(),
-  jku: z.never().optional(),
-  jwk: z.never().optional(),
-  x5u: z.never().optional(),
-  x5c: z.never().optional(),
-  crit: z.never().optional(),
 })
 
 const claims = z.object({
@@ -44,16 +40,18 @@ export function jwtTokens(secret: string, previous: string | undefined): Tokens 
     [current, ...(previous === undefined ? [] : [signingKey(previous)])].reverse(),
   )
   const [keyid, key] = current
+  const keyOf: KeyOf = (given) => keys.get(header.safeParse(given).data?.kid ?? '')
 
   return {
     sign: (payload) =>
       jwt.sign(payload, key, { algorithm: 'HS256', keyid, issuer: ISSUER, audience: AUDIENCE }),
 
     verify(token, now) {
-      const payload = verifySignature(token, keys, now)
-      const result = claims.safeParse(payload)
-      if (!result.success) throw new AppError('token_invalid')
-      return result.data satisfies TokenClaims
+      const { data } = claims.safeParse(verifySignature(token, keyOf, now))
+      // jsonwebtoken does not look at the time of issue.
+      if (data === undefined || data.iat > seconds(now) + LEEWAY)
+        throw new AppError('token_invalid')
+      return data satisfies TokenClaims
     },
   }
 }
@@ -64,10 +62,17 @@ function signingKey(secret: string): [string, KeyObject] {
   return [id, createSecretKey(Buffer.from(secret))]
 }
 
-function verifySignature(token: string, keys: ReadonlyMap<string, KeyObject>, now: Date): unknown {
-  if (token.length > MAX_BYTES) throw new AppError('token_invalid')
-  const result = header.safeParse(readHeader(token))
-  const key = result.success ? keys.get(result.data.kid) : undefined
+const seconds = (time: Date): number => Math.floor(time.getTime() / 1000)
+
+/** The key that a token's header leads to, if it is one of ours. */
+export type KeyOf = (header: unknown) => KeyObject | undefined
+
+/**
+ * The payload of a token that is signed, meant for us and not expired. Errors: `token_invalid`,
+ * `token_expired`, with jsonwebtoken's reason as the cause.
+ */
+export function verifySignature(token: string, keyOf: KeyOf, now: Date): unknown {
+  const key = keyOf(readHeader(token))
   if (key === undefined) throw new AppError('token_invalid')
   try {
     return jwt.verify(token, key, {
@@ -75,7 +80,7 @@ function verifySignature(token: string, keys: ReadonlyMap<string, KeyObject>, no
       issuer: ISSUER,
       audience: AUDIENCE,
       clockTolerance: LEEWAY,
-      clockTimestamp: Math.floor(now.getTime() / 1000),
+      clockTimestamp: seconds(now),
     })
   } catch (cause) {
     const expired = cause instanceof jwt.TokenExpiredError
@@ -83,13 +88,16 @@ function verifySignature(token: string, keys: ReadonlyMap<string, KeyObject>, no
   }
 }
 
-/** jsonwebtoken's own `decode` throws for some damaged tokens and decodes leniently. */
+/** The header of three parts, each in the one spelling that base64url gives it. */
 function readHeader(token: string): unknown {
-  const [first = '', ...rest] = token.split('.')
-  if (rest.length !== 2 || !/^[A-Za-z0-9_-]+$/.test(first)) return null
+  if (token.length > MAX_BYTES) throw new AppError('token_invalid')
+  const parts = token.split('.').map((text) => ({ text, bytes: Buffer.from(text, 'base64url') }))
+  const [first] = parts
+  const exact = parts.every(({ text, bytes }) => bytes.toString('base64url') === text)
+  if (first === undefined || parts.length !== 3 || !exact) throw new AppError('token_invalid')
   try {
-    return JSON.parse(Buffer.from(first, 'base64url').toString())
-  } catch {
-    return null
+    return JSON.parse(first.bytes.toString())
+  } catch (cause) {
+    throw new AppError('token_invalid', { cause })
   }
 }

@@ -44,7 +44,7 @@ async function listen(address: string, port: number): Promise<Instance> {
   return instance
 }
 
-/** Real HTTP servers on loopback addresses with one common port, as tasks behind one DNS name are. */
+/** Real HTTP servers on loopback addresses with one common port, like tasks behind one name. */
 export async function authInstances(addresses: readonly [string, ...string[]]) {
   const first = await listen(addresses[0], 0)
   const { port } = first.server.address() as AddressInfo

@@ -71,5 +71,5 @@ export function migrations(config: DatabaseConfig): Migrations {
 }
 
 /** Writes an empty migration and returns its path; needs no database. */
-export const makeMigration = (name: string): Promise<string> =>
-  knex({ client: 'pg', migrations: options }).migrate.make(name)
+export const makeMigration = (name: string, directory = DIRECTORY): Promise<string> =>
+  knex({ client: 'pg', migrations: { ...options, directory } }).migrate.make(name)

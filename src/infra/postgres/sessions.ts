@@ -35,7 +35,13 @@ const USE = {
     from ${LIVE} where s.id = $1`,
 }
 
-const TOUCH = { name: 'touch_session', text: 'update sessions set last_used_at = $2 where id = $1' }
+// Of requests at the same moment one finds it stale still.
+const TOUCH = {
+  name: 'touch_session',
+  text: `
+    update sessions set last_used_at = $2
+    where id = $1 and last_used_at < $2::timestamptz - interval '1 minute'`,
+}
 
 const OF_USER = {
   name: 'sessions_of_user',

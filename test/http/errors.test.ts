@@ -1,0 +1,239 @@
+import { STATUS_CODES } from 'node:http'
+import { expect } from 'chai'
+import pg from 'pg'
+import { type Answer, type System, startSystem } from '../support/system.ts'
+
+type User = Awaited<ReturnType<System['newUser']>>
+type Documented = Record<string, Record<string, { security: object[] }>>
+
+type Refusal = readonly [
+  status: number,
+  code: string,
+  provoke: (headers: object) => Promise<Answer>,
+  ...beside: string[],
+]
+
+const PROBLEM = 'application/problem+json'
+
+describe('Every answer', () => {
+  let system: System
+  let sql: pg.Client
+  let ann: User
+  let bob: User
+  let task: { id: number }
+  let paths: Documented = {}
+
+  before(async () => {
+    system = await startSystem()
+    sql = new pg.Client(system.database.url)
+    await sql.connect()
+    ann = await system.newUser()
+    bob = await system.newUser()
+    task = (await call('POST', '/tasks', { body: { title: 'A task' } })).body.task
+    const documents = await Promise.all(
+      ['/auth/openapi.json', '/tasks/openapi.json'].map((path) => fetch(urlOf(path) + path)),
+    )
+    for (const document of documents) {
+      const { paths: documented } = (await document.json()) as { paths: Documented }
+      paths = { ...paths, ...documented }
+    }
+  })
+  after(async () => {
+    await sql.end()
+    await system.stop()
+  })
+
+  const call = (method: string, path: string, facts: object = {}) =>
+    system.call(method, path, { token: ann.token, ...facts })
+  const urlOf = (path: string) => (path.startsWith('/tasks') ? system.urls.task : system.urls.auth)
+  /** The path with an id in it. */
+  const filled = (path: string) => path.replace('{id}', String(task.id))
+  const lines = () =>
+    system
+      .logged()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+
+  describe('that is an error', () => {
+    // One of each kind, with what is beside the four fields that all have.
+    const mine = () => `/tasks/${task.id}`
+    const refusals: readonly Refusal[] = [
+      [
+        400,
+        'validation_failed',
+        (headers) => call('GET', '/tasks?limit=0', { headers }),
+        'details',
+      ],
+      [400, 'malformed_body', (headers) => call('POST', '/tasks', { headers, body: '{' })],
+      [401, 'token_missing', (headers) => call('GET', '/tasks', { headers, token: undefined })],
+      [401, 'token_invalid', (headers) => call('GET', '/auth/me', { headers, token: 'a.b.c' })],
+      [403, 'task_forbidden', (headers) => call('GET', mine(), { headers, token: bob.token })],
+      [403, 'internal_key_required', (headers) => call('POST', '/auth/validate', { headers })],
+      [404, 'task_not_found', (headers) => call('GET', '/tasks/999999999', { headers })],
+      [404, 'route_not_found', (headers) => call('GET', '/nowhere', { headers })],
+      [405, 'method_not_allowed', (headers) => call('POST', mine(), { headers })],
+      [
+        409,
+        'username_taken',
+        (headers) => call('POST', '/auth/register', { headers, body: again() }),
+      ],
+      [
+        412,
+        'version_mismatch',
+        (headers) => call('DELETE', mine(), { headers: { ...headers, 'if-match': '"9"' } }),
+        'version',
+      ],
+      [
+        413,
+        'body_too_large',
+        (headers) => call('POST', '/tasks', { headers, body: 'x'.repeat(65_537) }),
+      ],
+      [
+        415,
+        'unsupported_media_type',
+        (headers) =>
+          call('POST', '/tasks', {
+            headers: { ...headers, 'content-type': 'text/plain' },
+            body: '{}',
+          }),
+      ],
+    ]
+    const again = () => {
+      const { username, password } = ann
+      return { username, password, email: 'other@example.com' }
+    }
+
+    for (const [status, code, provoke, ...beside] of refusals) {
+      it(`says ${status} ${code} in the same few fields, also as a problem`, async () => {
+        const plain = await provoke({ accept: '*/*' })
+        expect(plain.status).to.equal(status)
+        expect(plain.headers.get('content-type')).to.match(/^application\/json/)
+        expect(plain.headers.get('cache-control')).to.equal('no-store')
+        const { error, message, request_id, ...facts } = plain.body
+        expect(error).to.equal(STATUS_CODES[status])
+        expect(message).to.be.a('string')
+        expect(request_id).to.equal(plain.headers.get('x-request-id'))
+        expect(facts).to.have.all.keys('code', ...beside)
+        expect(facts.code).to.equal(code)
+
+        const problem = await provoke({ accept: PROBLEM })
+        expect(problem.status).to.equal(status)
+        expect(problem.headers.get('content-type')).to.equal(PROBLEM)
+        expect(problem.body).to.deep.equal({
+          ...facts,
+          type: 'about:blank',
+          title: error,
+          detail: message,
+          status,
+          instance: problem.body.instance,
+          request_id: problem.headers.get('x-request-id'),
+        })
+        expect(problem.body.instance).to.match(/^\/(tasks|auth|nowhere)/)
+      })
+    }
+
+    it('says nothing of its cause when nobody foresaw it; the log does', async () => {
+      await sql.query('alter table tasks rename to lost')
+      const { status, body } = await call('GET', '/tasks')
+      await sql.query('alter table lost rename to tasks')
+      expect(status).to.equal(500)
+      const { request_id, ...rest } = body
+      expect(rest).to.deep.equal({
+        error: 'Internal Server Error',
+        message: 'An unexpected error occurred',
+        code: 'internal_error',
+      })
+      const logged = lines().find(({ message }) => message === 'unexpected error')
+      expect(logged.facts.request_id).to.equal(request_id)
+      expect((await call('GET', '/tasks')).status).to.equal(200)
+    })
+  })
+
+  it('to a call without a valid token is 401 and names the scheme', async () => {
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const [method, { security }] of Object.entries(methods)) {
+        if (!security.some((scheme) => 'token' in scheme) || path === '/auth/validate') continue
+        for (const [token, code] of [
+          [undefined, 'token_missing'],
+          ['not.a.token', 'token_invalid'],
+        ] as const) {
+          // Before anything else is looked at.
+          const { status, headers, body } = await call(method.toUpperCase(), filled(path), {
+            token,
+            headers: { 'content-type': 'text/plain' },
+          })
+          expect(status, `${method} ${path}`).to.equal(401)
+          expect(headers.get('www-authenticate')).to.equal('Bearer')
+          expect(body.code).to.equal(code)
+        }
+      }
+    }
+  })
+
+  it('to a method that a path has not is 405 with those that it has; OPTIONS says the same', async () => {
+    for (const [path, methods] of Object.entries(paths)) {
+      const known = Object.keys(methods).map((method) => method.toUpperCase())
+      const allowed = [...known, ...(known.includes('GET') ? ['HEAD'] : []), 'OPTIONS']
+      const options = await call('OPTIONS', filled(path), { token: undefined })
+      expect(options.status).to.equal(204)
+      const said = options.headers.get('allow')?.split(', ') ?? []
+      // To the router /tasks/health could be a task, too.
+      if (path === '/tasks/health') expect(said).to.include.members(allowed)
+      else expect(said, path).to.have.members(allowed)
+      for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'SEARCH']) {
+        if (said.includes(method)) continue
+        const { status, headers } = await call(method, filled(path), { token: undefined })
+        expect(status, `${method} ${path}`).to.equal(405)
+        expect(headers.get('allow')).to.equal(options.headers.get('allow'))
+      }
+    }
+  })
+
+  it('to a path that is not there is 404, whatever the method', async () => {
+    const nowhere = ['/', '/task', '/Tasks', '/TASKS', '/auth', '/auth/Me', '//tasks', '/tasks/1/2']
+    for (const path of [...nowhere, '/tasks%2F1', '/tasks/1//', '/auth/sessions/1/2']) {
+      for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS', 'PROPFIND']) {
+        const { status, body } = await call(method, path)
+        expect(status, `${method} ${path}`).to.equal(404)
+        expect(body.code).to.equal('route_not_found')
+      }
+    }
+  })
+
+  it('to HEAD is that to GET without its body', async () => {
+    for (const path of [
+      '/tasks',
+      `/tasks/${task.id}`,
+      '/tasks/health',
+      '/auth/me',
+      '/auth/health',
+    ]) {
+      const [head, get] = [await call('HEAD', path), await call('GET', path)]
+      expect(head.status).to.equal(200)
+      expect(head.body).to.equal('')
+      for (const name of ['content-type', 'content-length', 'etag']) {
+        expect(head.headers.get(name), name).to.equal(get.headers.get(name))
+      }
+    }
+  })
+
+  it('tells browsers not to guess its type', async () => {
+    for (const path of ['/tasks', '/nowhere', '/auth/health', '/tasks/x']) {
+      expect((await call('GET', path)).headers.get('x-content-type-options')).to.equal('nosniff')
+    }
+  })
+
+  it('to a parameter that is unknown or given twice is 400, on every route that gets so far', async () => {
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const method of Object.keys(methods)) {
+        if (path === '/auth/validate') continue
+        const body = ['post', 'put', 'patch'].includes(method) ? {} : undefined
+        const target = filled(path).replace('/sessions/1', `/sessions/${crypto.randomUUID()}`)
+        const answer = await call(method.toUpperCase(), `${target}?odd=1&odd=2`, { body })
+        expect(answer.status, `${method} ${path}`).to.equal(400)
+        const said = answer.body.details.filter(({ field }: { field: string }) => field === 'odd')
+        expect(said, `${method} ${path}`).to.have.length(2)
+      }
+    }
+  })
+})

@@ -1,0 +1,425 @@
+import { once } from 'node:events'
+import {
+  createServer,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import Koa from 'koa'
+import { type Gateway, startGateway } from '../../src/http/gateway.ts'
+import { strictRouter } from '../../src/http/server.ts'
+import { freePorts } from '../../src/infra/ports.ts'
+import { until } from '../support/processes.ts'
+
+type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
+
+describe('The gateway', () => {
+  let port: number
+  let gateway: Gateway
+  let servers: Server[]
+  let auth: Handler
+  let task: Handler
+
+  const portOf = (server: Server | undefined): number => {
+    const address = server?.address()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  }
+  const listen = async (handler: () => Handler, port = 0) => {
+    const server = createServer((req, res) => handler()(req, res)).listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    servers.push(server)
+    return { host: '127.0.0.1', port: portOf(server) }
+  }
+  const echo: Handler = async (req, res) => {
+    const { method, url, headers } = req
+    res.end(JSON.stringify({ method, url, headers, body: await text(req) }))
+  }
+
+  beforeEach(async () => {
+    servers = []
+    auth = (_req, res) => res.end('auth')
+    task = (_req, res) => res.end('task')
+    const upstreams = {
+      'auth-service': await listen(() => auth),
+      'task-service': await listen(() => task),
+    }
+    ;[port = 0] = await freePorts(1)
+    gateway = await startGateway({ host: '127.0.0.1', port, upstreams, idleTimeoutMs: 500 })
+  })
+  afterEach(async () => {
+    const closed = gateway.close()
+    gateway.destroy()
+    await closed
+    for (const server of servers) {
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
+  /** The path as it stands: fetch would tidy it up. */
+  const call = (path: string, options: { method?: string; headers?: object; body?: string } = {}) =>
+    new Promise<{ status: number; headers: IncomingMessage['headers']; body: string }>(
+      (resolve, reject) => {
+        const { method = 'GET', headers = {}, body } = options
+        const outgoing = request({ port, host: '127.0.0.1', path, method, headers: { ...headers } })
+        outgoing.on('error', reject)
+        outgoing.on('response', async (res) => {
+          const { statusCode: status = 0, headers } = res
+          text(res).then((body) => resolve({ status, headers, body }), reject)
+        })
+        outgoing.end(body)
+      },
+    )
+  /** Bytes as they are, and what comes back until the connection ends. */
+  const raw = async (bytes: string) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.write(bytes, 'latin1')
+    return text(socket)
+  }
+
+  describe('by path', () => {
+    for (const [path, who] of [
+      ['/auth', 'auth'],
+      ['/auth/login', 'auth'],
+      ['/tasks', 'task'],
+      ['/tasks?limit=1', 'task'],
+      ['/tasks/1/history', 'task'],
+      ['/audit', 'task'],
+      ['/audit/events?a=/auth/validate', 'task'],
+    ]) {
+      it(`gives ${path} to the ${who}-service`, async () => {
+        expect(await call(path as string)).to.include({ status: 200, body: who })
+      })
+    }
+
+    it('answers /health itself', async () => {
+      const { status, body } = await call('/health')
+      expect(status).to.equal(200)
+      expect(JSON.parse(body)).to.deep.equal({ status: 'healthy' })
+    })
+
+    for (const path of [
+      '/',
+      '/tasksx',
+      '/authx',
+      '/AUTH/login',
+      '/healthz',
+      '/api/tasks',
+      '//tasks',
+    ]) {
+      it(`answers ${path} with 404`, async () => {
+        const { status, headers, body } = await call(path, { headers: { 'X-Request-Id': 'abc-1' } })
+        expect(status).to.equal(404)
+        expect(headers['content-type']).to.equal('application/json')
+        expect(JSON.parse(body)).to.deep.equal({
+          error: 'Not Found',
+          message: 'There is nothing at this path',
+          code: 'route_not_found',
+          request_id: 'abc-1',
+        })
+      })
+    }
+  })
+
+  describe('guards /auth/validate', () => {
+    beforeEach(() => {
+      const app = new Koa()
+      const router = strictRouter()
+      router.all('/auth/validate', (ctx) => {
+        ctx.body = 'validated'
+      })
+      auth = app.use(router.routes() as unknown as Koa.Middleware).callback()
+      task = auth
+    })
+
+    for (const path of [
+      '/auth/validate',
+      '/auth/validate/',
+      '/auth/validate?x=1',
+      '/auth/validates',
+    ]) {
+      it(`refusing ${path}`, async () => {
+        const { status, body } = await call(path, { method: 'POST' })
+        expect(status).to.equal(403)
+        expect(JSON.parse(body)).to.include({ error: 'Forbidden', code: 'internal_only' })
+      })
+    }
+
+    // Each reads as /auth/validate to somebody: none may do so to the service's router.
+    for (const path of [
+      '/auth//validate',
+      '/auth/%76alidate',
+      '/auth%2fvalidate',
+      '/auth/%2e/validate',
+      '/AUTH/validate',
+      '/auth/Validate',
+      '/auth/VALIDATE',
+      '/auth/./validate',
+      '/auth/x/../validate',
+      '/x/../auth/validate',
+      '/tasks/../auth/validate',
+      '/tasks/..%2fauth/validate',
+      '//auth/validate',
+      '/./auth/validate',
+      '/auth\\validate',
+      '/auth/;/validate',
+      '/auth/validate#x',
+      '/auth#/../auth/validate',
+      '/auth?/../auth/validate',
+      '/auth/%00validate',
+      '/auth/validat%65',
+    ]) {
+      it(`letting nobody in by ${path}`, async () => {
+        const answer = await raw(`POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+        expect(answer).to.match(/^HTTP\/1\.1 (403|404) /)
+        expect(answer).not.to.include('validated')
+      })
+    }
+
+    it('letting nobody in by a whole URL in the request line', async () => {
+      const line = 'POST http://127.0.0.1/auth/validate HTTP/1.1'
+      expect(await raw(`${line}\r\nHost: x\r\nConnection: close\r\n\r\n`)).to.match(
+        /^HTTP\/1\.1 400 /,
+      )
+    })
+
+    it('of which the service would let in who got so far', async () => {
+      const answer = await fetch(`http://127.0.0.1:${portOf(servers[0])}/auth/validate`)
+      expect(await answer.text()).to.equal('validated')
+    })
+  })
+
+  describe('passes on', () => {
+    beforeEach(() => {
+      task = echo
+    })
+
+    it('method, path, query, headers and body as they are', async () => {
+      const headers = {
+        Authorization: 'Bearer x',
+        'Content-Type': 'application/json',
+        Host: 'me:1',
+      }
+      const { body } = await call('/tasks/%C3%A4//b/?q=%20a&q=b', {
+        method: 'PUT',
+        headers,
+        body: '{"a":1}',
+      })
+      const seen = JSON.parse(body)
+      expect(seen).to.include({
+        method: 'PUT',
+        url: '/tasks/%C3%A4//b/?q=%20a&q=b',
+        body: '{"a":1}',
+      })
+      expect(seen.headers).to.include({ authorization: 'Bearer x', host: 'me:1' })
+    })
+
+    it('the address of the client, behind what the client claims', async () => {
+      const { body } = await call('/tasks', { headers: { 'X-Forwarded-For': '10.0.0.1' } })
+      expect(JSON.parse(body).headers).to.include({
+        'x-forwarded-for': '10.0.0.1, 127.0.0.1',
+        'x-forwarded-proto': 'http',
+        'x-forwarded-port': String(port),
+      })
+      const plain = await call('/tasks', { headers: { 'X-Forwarded-Proto': 'https' } })
+      expect(JSON.parse(plain.body).headers).to.include({
+        'x-forwarded-for': '127.0.0.1',
+        'x-forwarded-proto': 'http',
+      })
+    })
+
+    it('no internal API key', async () => {
+      const { body } = await call('/tasks', {
+        headers: { 'X-Internal-Api-Key': 'stolen', 'X-Other': '1' },
+      })
+      expect(JSON.parse(body).headers).to.include({ 'x-other': '1' })
+      expect(JSON.parse(body).headers).not.to.have.property('x-internal-api-key')
+    })
+
+    it('status and headers of the answer, also of one without a body', async () => {
+      task = (_req, res) => res.writeHead(304, { ETag: '"4"', 'Retry-After': '7' }).end()
+      const { status, headers, body } = await call('/tasks/1')
+      expect({ status, body }).to.deep.equal({ status: 304, body: '' })
+      expect(headers).to.include({ etag: '"4"', 'retry-after': '7' })
+    })
+
+    it('an answer piece by piece, as it is written', async () => {
+      let more: () => void = () => {}
+      task = async (_req, res) => {
+        res.writeHead(200, { 'Content-Type': 'text/event-stream' }).write('data: 1\n\n')
+        await new Promise<void>((resolve) => {
+          more = resolve
+        })
+        res.end('data: 2\n\n')
+      }
+      const answer = await fetch(`http://127.0.0.1:${port}/tasks/stream`)
+      const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader()
+      expect((await reader?.read())?.value).to.equal('data: 1\n\n')
+      more()
+      expect((await reader?.read())?.value).to.equal('data: 2\n\n')
+    })
+
+    it('a body of 10 MB both ways', async () => {
+      task = (req, res) => req.pipe(res)
+      const body = 'ä'.repeat(5_000_000)
+      expect((await call('/tasks', { method: 'POST', body })).body === body).to.equal(true)
+    })
+
+    it('many requests over few connections', async () => {
+      const connections = new Set<unknown>()
+      task = (req, res) => {
+        connections.add(req.socket)
+        res.end()
+      }
+      for (let i = 0; i < 50; i++) await (await fetch(`http://127.0.0.1:${port}/tasks`)).text()
+      expect(connections.size).to.be.below(3)
+    })
+  })
+
+  describe('when a service', () => {
+    const unavailable = async () => {
+      const { status, headers, body } = await call('/tasks', { method: 'POST', body: '{}' })
+      expect(status).to.equal(503)
+      expect(headers['retry-after']).to.equal('1')
+      expect(JSON.parse(body)).to.include({
+        error: 'Service Unavailable',
+        message: 'Service unavailable',
+        code: 'service_unavailable',
+      })
+      expect(JSON.parse(body).request_id)
+        .to.match(/^[0-9a-f-]{36}$/)
+        .and.equal(headers['x-request-id'])
+    }
+
+    it('is away answers 503, and goes on when it is back', async () => {
+      const [, server] = servers
+      const own = portOf(server)
+      await call('/tasks')
+      server?.closeAllConnections()
+      server?.close()
+      await unavailable()
+      await listen(() => task, own)
+      expect(await call('/tasks')).to.include({ status: 200, body: 'task' })
+    })
+
+    it('hangs up without an answer answers 503', async () => {
+      task = (req) => req.socket.destroy()
+      await unavailable()
+    })
+
+    it('does not answer in time answers 503', async () => {
+      task = () => {}
+      await unavailable()
+    })
+
+    it('dies in the middle of an answer breaks off, so that nobody takes it for whole', async () => {
+      task = (_req, res) => {
+        res.writeHead(200).write('half', () => res.destroy())
+      }
+      const outcome = await call('/tasks').catch((error) => error.code)
+      expect(outcome).to.equal('ECONNRESET')
+    })
+
+    it('stops in the middle of an answer breaks off in time', async () => {
+      task = (_req, res) => {
+        res.writeHead(200).write('half')
+      }
+      const outcome = await call('/tasks').catch((error) => error.code)
+      expect(outcome).to.equal('ECONNRESET')
+    })
+
+    it('answers before the body is there passes that on', async () => {
+      task = (_req, res) => res.writeHead(413).end('too much')
+      const { status } = await call('/tasks', { method: 'POST', body: 'x'.repeat(30_000) })
+      expect(status).to.equal(413)
+    })
+  })
+
+  it('lets the service know when the client goes away', async () => {
+    let closed = false
+    task = (_req, res) => {
+      res.writeHead(200).write('data')
+      const writing = setInterval(() => res.write('data'), 50)
+      res.on('close', () => {
+        clearInterval(writing)
+        closed = true
+      })
+    }
+    const client = new AbortController()
+    const answer = await fetch(`http://127.0.0.1:${port}/tasks/stream`, client)
+    await answer.body?.getReader().read()
+    client.abort()
+    await until(() => closed, 'the end of the answer', 2_000)
+  })
+
+  describe('does not take', () => {
+    const host = 'Host: x\r\n'
+    const code = { 400: 'malformed_request', 431: 'headers_too_large' }
+    for (const [what, bytes, status] of [
+      ['what is no HTTP', 'hello\r\n\r\n', 400],
+      ['a request line without a path', `GET\r\n${host}\r\n`, 400],
+      ['a path that is none', `GET tasks HTTP/1.1\r\n${host}\r\n`, 400],
+      [
+        'two lengths',
+        `POST /tasks HTTP/1.1\r\n${host}Content-Length: 1\r\nContent-Length: 2\r\n\r\nab`,
+        400,
+      ],
+      [
+        'a length beside chunks',
+        `POST /tasks HTTP/1.1\r\n${host}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+        400,
+      ],
+      [
+        'headers without end',
+        `GET /tasks HTTP/1.1\r\n${host}X: ${'y'.repeat(20_000)}\r\n\r\n`,
+        431,
+      ],
+    ] as const) {
+      it(`${what}: ${status}, and lives on`, async () => {
+        const answer = await raw(bytes)
+        expect(answer).to.match(new RegExp(`^HTTP/1.1 ${status} `))
+        const [, body = ''] = answer.split('\r\n\r\n')
+        expect(JSON.parse(body)).to.include({ code: code[status], error: STATUS_CODES[status] })
+        expect(await call('/tasks')).to.include({ status: 200 })
+      })
+    }
+
+    it('a request without a host', async () => {
+      expect(await raw('GET /tasks HTTP/1.1\r\n\r\n')).to.match(/^HTTP\/1\.1 400 /)
+    })
+
+    it('bytes beyond ASCII in a path for a reason to die', async () => {
+      task = echo
+      const answer = await raw(`GET /tasks/\xff\xe4 HTTP/1.1\r\n${host}Connection: close\r\n\r\n`)
+      expect(answer).to.match(/^HTTP\/1.1 (200|400) /)
+      expect(await call('/tasks')).to.include({ status: 200 })
+    })
+
+    it('a protocol switch, it answers as if nobody had asked', async () => {
+      task = echo
+      const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
+      const socket = connect(port, '127.0.0.1')
+      socket.write(`GET /tasks HTTP/1.1\r\n${host}${upgrade}\r\n`)
+      let got = ''
+      socket.on('data', (data) => {
+        got += data
+      })
+      await until(() => got.includes('\r\n\r\n'), 'an answer', 2_000)
+      socket.destroy()
+      expect(got).to.match(/^HTTP\/1.1 200 /)
+      expect(got).not.to.match(/upgrade/i)
+    })
+  })
+
+  it('closes while a connection is open but idle', async () => {
+    await (await fetch(`http://127.0.0.1:${port}/tasks`)).text()
+    const closed = gateway.close().then(() => 'closed')
+    expect(await Promise.race([closed, sleep(5_000, 'hangs')])).to.equal('closed')
+  })
+})

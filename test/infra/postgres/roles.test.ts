@@ -1,0 +1,305 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import pg from 'pg'
+import type { DatabaseConfig } from '../../../src/config.ts'
+import {
+  type EmbeddedPostgres,
+  SUPERUSER,
+  startEmbeddedPostgres,
+} from '../../../src/infra/embedded-postgres.ts'
+import { migrations } from '../../../src/infra/postgres/migrations.ts'
+import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
+import { startSystem } from '../../support/system.ts'
+
+const ROLES = ['tasktrail_auth', 'tasktrail_task', 'tasktrail_auditor'] as const
+
+/** What each role may do to each table; to a table that is not named, nothing. */
+const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
+  tasktrail_auth: {
+    login_attempts: 'delete insert select update',
+    security_events: 'insert',
+    sessions: 'delete insert select update(ended_at) update(last_used_at)',
+    users:
+      'insert select update(credentials_version) update(password_hash) update(role) ' +
+      'update(updated_at)',
+  },
+  tasktrail_task: {
+    commands: 'select',
+    events: 'select',
+    streams: 'select',
+    tasks: 'select',
+  },
+  tasktrail_auditor: {
+    events: 'select',
+    security_events: 'select',
+    streams: 'select',
+  },
+}
+const SEQUENCES = { tasktrail_auth: [], tasktrail_task: ['task_ids'], tasktrail_auditor: [] }
+const FUNCTIONS = {
+  tasktrail_auth: [],
+  tasktrail_task: ['append_events', 'safe_position'],
+  tasktrail_auditor: ['safe_position'],
+}
+
+const PRIVILEGES = `
+  select relname as name, string_agg(can, ' ' order by can) as can from (
+    select relname, lower(privilege) as can
+      from pg_class, unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES',
+        'TRIGGER']) privilege
+      where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm')
+        and has_table_privilege($1, pg_class.oid, privilege)
+    union all
+    select relname, lower(privilege) || '(' || attname || ')'
+      from pg_class join pg_attribute on attrelid = pg_class.oid and attnum > 0,
+        unnest(array['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) privilege
+      where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm')
+        and has_column_privilege($1, pg_class.oid, attnum, privilege)
+        and not has_table_privilege($1, pg_class.oid, privilege)
+  ) allowed group by relname`
+
+async function connected(config: DatabaseConfig): Promise<pg.Client> {
+  const client = new pg.Client(config.connection)
+  await client.connect()
+  return client
+}
+
+const message = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'done',
+    (error: Error) => error.message,
+  )
+
+describe('The roles of the database', () => {
+  let database: TestDatabase
+  let sql: pg.Client
+
+  before(async () => {
+    database = await testDatabase()
+    sql = await connected(database.config)
+  })
+  after(async () => {
+    await sql.end()
+    await database.drop()
+  })
+
+  const names = async (text: string, role: string): Promise<string[]> =>
+    (await sql.query(text, [role])).rows.map(({ name }) => name)
+
+  for (const role of ROLES) {
+    describe(role, () => {
+      it('may do to the tables what is listed, and no more', async () => {
+        const { rows } = await sql.query(PRIVILEGES, [role])
+        const found = Object.fromEntries(rows.map(({ name, can }) => [name, can]))
+        expect(found).to.deep.equal(TABLES[role])
+      })
+
+      it('draws from the sequences that are listed, and no others', async () => {
+        const usable = `
+          select relname as name from pg_class
+          where relnamespace = 'public'::regnamespace and relkind = 'S' and (
+            has_sequence_privilege($1, oid, 'USAGE') or has_sequence_privilege($1, oid, 'UPDATE')
+            or has_sequence_privilege($1, oid, 'SELECT'))`
+        expect(await names(usable, role)).to.deep.equal(SEQUENCES[role])
+      })
+
+      it('calls the functions that are listed, and no others but those of triggers', async () => {
+        const callable = `
+          select proname as name from pg_proc
+          where pronamespace = 'public'::regnamespace and prorettype <> 'trigger'::regtype
+            and has_function_privilege($1, oid, 'EXECUTE') order by proname`
+        expect(await names(callable, role)).to.deep.equal(FUNCTIONS[role])
+      })
+
+      it('cannot log in, make anything, or pass for another role', async () => {
+        const { rows } = await sql.query(
+          `select rolcanlogin or rolsuper or rolcreatedb or rolcreaterole or rolbypassrls
+              or rolreplication as attributes,
+            has_schema_privilege(oid, 'public', 'create') as in_schema,
+            has_database_privilege(oid, current_database(), 'create') as in_database,
+            exists (select from pg_auth_members where member = pg_roles.oid) as memberships
+          from pg_roles where rolname = $1`,
+          [role],
+        )
+        expect(rows).to.deep.equal([
+          { attributes: false, in_schema: false, in_database: false, memberships: false },
+        ])
+      })
+    })
+  }
+
+  const REFUSED: Record<(typeof ROLES)[number], readonly string[]> = {
+    tasktrail_auth: [
+      `update users set username = 'admin'`,
+      `update users set email = 'x@example.com'`,
+      'delete from users',
+      'update sessions set user_id = 1',
+      `update sessions set expires_at = 'infinity'`,
+      'select from tasks',
+      'select from events',
+      'delete from security_events',
+      'drop table users',
+      'create table loot (password text)',
+      'alter table security_events disable trigger all',
+      'set session_replication_role = replica',
+    ],
+    tasktrail_task: [
+      'select from users',
+      'select from sessions',
+      'select from login_attempts',
+      'select from security_events',
+      `insert into events (stream_id) values ('task-1')`,
+      `update events set type = 'TaskDeleted'`,
+      'delete from events',
+      'truncate events',
+      'update streams set version = 1',
+      `update tasks set title = 'mine now'`,
+      'delete from commands',
+      'select last_position()',
+      `select setval('task_ids', 1)`,
+      'alter table events disable trigger all',
+    ],
+    tasktrail_auditor: [
+      'select from users',
+      'select from sessions',
+      'select from tasks',
+      'select from commands',
+      'delete from events',
+      'delete from security_events',
+      `select nextval('task_ids')`,
+    ],
+  }
+  for (const role of ROLES) {
+    for (const statement of REFUSED[role]) {
+      it(`refuse ${role}: ${statement}`, async () => {
+        await sql.query(`begin; set local role ${role}`)
+        const outcome = await message(sql.query(statement))
+        await sql.query('rollback')
+        expect(outcome).to.match(/^(permission denied|must be owner)/)
+      })
+    }
+  }
+})
+
+/** The whole of what migrations can leave behind in the schema, their own record aside. */
+const OBJECTS = `
+  select format('%s %s', relkind, relname) as name from pg_class
+    where relnamespace = 'public'::regnamespace and relname not like 'knex%' and relkind <> 'i'
+  union all select 'function ' || proname from pg_proc where pronamespace = 'public'::regnamespace
+  union all select 'type ' || typname from pg_type
+    where typnamespace = 'public'::regnamespace and typtype = 'e'
+  order by 1`
+
+describe('The migrations', () => {
+  const directory = new URL('../../../db/migrations', import.meta.url)
+  let all: string[]
+
+  before(async () => {
+    all = (await readdir(directory)).toSorted()
+  })
+
+  const objects = async (config: DatabaseConfig): Promise<string[]> => {
+    const client = await connected(config)
+    const { rows } = await client.query(OBJECTS).finally(() => client.end())
+    return rows.map(({ name }) => name)
+  }
+  /** A user and a task are made over HTTP, by services that log in as the URL says. */
+  const use = async (database: TestDatabase) => {
+    const system = await startSystem({}, undefined, database)
+    try {
+      const { token } = await system.newUser()
+      const { status } = await system.call('POST', '/tasks', { token, body: { title: 'Migrate' } })
+      expect(status).to.equal(201)
+    } finally {
+      await system.stop()
+    }
+  }
+
+  it('go back with data in the tables, and forward again', async () => {
+    const database = await testDatabase()
+    const schema = migrations(database.config)
+    const before = await objects(database.config)
+    await use(database)
+    expect(await schema.rollback()).to.have.members(all)
+    expect(await objects(database.config)).to.deep.equal([])
+    expect(await schema.rollback()).to.deep.equal([])
+    expect(await schema.latest()).to.deep.equal(all)
+    expect(await schema.latest()).to.deep.equal([])
+    expect(await objects(database.config)).to.deep.equal(before)
+    await use(database)
+    await schema.close()
+    await database.drop()
+  })
+
+  describe('of an owner that is no superuser, on a server that has seen none', () => {
+    const password = randomUUID()
+    let dataDir: string
+    let server: EmbeddedPostgres
+    let root: pg.Client
+
+    const place = (user: string, database: string): DatabaseConfig['connection'] => {
+      return { host: '127.0.0.1', port: server.port, user, password, database }
+    }
+    const databaseOf = (user: string, name: string): TestDatabase => ({
+      config: { connection: place(user, name), poolMax: 2 },
+      url: `postgres://${user}:${password}@127.0.0.1:${server.port}/${name}`,
+      drop: async () => {},
+    })
+
+    before(async () => {
+      dataDir = await mkdtemp(join(tmpdir(), 'tasktrail-roles-'))
+      const settings = { fsync: 'off', synchronous_commit: 'off' }
+      server = await startEmbeddedPostgres({ dataDir: join(dataDir, 'pg'), password, settings })
+      root = await connected({ connection: place(SUPERUSER, 'postgres'), poolMax: 1 })
+      await root.query(`create role owner login createrole password '${password}'`)
+      await root.query(`create role app login password '${password}'`)
+      for (const name of ['one', 'two', 'three'])
+        await root.query(`create database ${name} owner owner`)
+    })
+    after(async () => {
+      await root.end()
+      await server.stop()
+      await rm(dataDir, { recursive: true, force: true })
+    })
+
+    it('make the roles once, though several databases are migrated at the same time', async () => {
+      const runs = ['one', 'two', 'three'].map((name) => {
+        const schema = migrations(databaseOf('owner', name).config)
+        return schema.latest().finally(schema.close)
+      })
+      expect(await Promise.all(runs)).to.deep.equal([all, all, all])
+    })
+
+    it('serve the services with the rights of their roles', async () => {
+      await use(databaseOf('owner', 'one'))
+      const owner = await connected(databaseOf('owner', 'one').config)
+      expect(await message(owner.query('delete from events'))).to.match(/append-only/)
+      expect(await message(owner.query('truncate security_events'))).to.match(/append-only/)
+      await owner.end()
+    })
+
+    it('serve a login that is nothing but a member of the roles', async () => {
+      await root.query('grant tasktrail_auth, tasktrail_task to app')
+      await use(databaseOf('app', 'two'))
+      const app = await connected(databaseOf('app', 'two').config)
+      const attempts = ['drop table users', 'delete from events', 'select from knex_migrations']
+      for (const attempt of attempts) {
+        expect(await message(app.query(attempt))).to.match(/^(permission denied|must be owner)/)
+      }
+      await app.end()
+    })
+
+    it('go back with data in the tables, and forward again', async () => {
+      const database = databaseOf('owner', 'one')
+      const schema = migrations(database.config)
+      expect(await schema.rollback()).to.have.members(all)
+      expect(await objects(database.config)).to.deep.equal([])
+      expect(await schema.latest()).to.deep.equal(all)
+      await use(database)
+      await schema.close()
+    })
+  })
+})

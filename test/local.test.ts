@@ -1,0 +1,363 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect } from 'chai'
+import pg from 'pg'
+import { freePorts } from '../src/infra/ports.ts'
+import { testDatabase } from './support/postgres.ts'
+import {
+  allGone,
+  isRunning,
+  killAll,
+  type Started,
+  startProcess,
+  until,
+} from './support/processes.ts'
+
+const COLD_MS = 15_000
+const NAMES = ['postgres', 'auth-service', 'task-service', 'gateway'] as const
+
+type Process = { readonly pid: number; readonly address: string }
+
+describe('npm start', function () {
+  this.timeout(120_000)
+  let place: string
+  let port: number
+  let pids: number[]
+
+  beforeEach(async () => {
+    place = await mkdtemp(join(tmpdir(), 'tasktrail local-'))
+    ;[port = 0] = await freePorts(1)
+    pids = []
+  })
+  afterEach(async () => {
+    killAll(pids)
+    await allGone(pids)
+    await rm(place, { recursive: true, force: true })
+  })
+
+  const env = (more: Record<string, string> = {}) => ({
+    DATA_DIR: join(place, 'data'),
+    PORT: String(port),
+    BCRYPT_COST: '10',
+    ...more,
+  })
+  const run = (more?: Record<string, string>, command = [process.execPath, 'src/local.ts']) => {
+    const [name = '', ...args] = command
+    const runner = startProcess(name, args, { env: env(more) })
+    pids.push(runner.pid)
+    return runner
+  }
+  const ready = async (runner: Started) => {
+    try {
+      await runner.line(/^Tasktrail is ready/)
+    } finally {
+      pids.push(...processes(runner).map(({ pid }) => pid))
+    }
+    return runner
+  }
+  const start = (more?: Record<string, string>, command?: string[]) => ready(run(more, command))
+  /** The lines that introduce a process. */
+  const processes = ({ out }: Started): (Process & { name: string })[] =>
+    out.flatMap((line) => {
+      const [, name = '', pid, address = ''] = line.match(/^([a-z-]+) +pid (\d+) +(\S+)$/) ?? []
+      return pid === undefined ? [] : [{ name, pid: Number(pid), address }]
+    })
+  const processOf = (runner: Started, name: (typeof NAMES)[number]): Process => {
+    const found = processes(runner).find((process) => process.name === name)
+    if (found === undefined) throw new Error(`no ${name} in ${runner.out.join('\n')}`)
+    return found
+  }
+  const stop = async (runner: Started, signal: NodeJS.Signals = 'SIGTERM') => {
+    process.kill(runner.pid, signal)
+    expect(await runner.ended).to.equal('code 0')
+    await allGone(processes(runner).map(({ pid }) => pid))
+  }
+  /** How a start fails: its sentence on stderr, alone. */
+  const failure = async (more?: Record<string, string>) => {
+    const runner = run(more)
+    expect(await runner.ended).to.equal('code 1')
+    expect(runner.out.filter((line) => /ready/.test(line))).to.deep.equal([])
+    expect(runner.err).to.have.lengthOf(1)
+    return runner.err[0]
+  }
+
+  const call = async (
+    path: string,
+    { token = '', ...init }: RequestInit & { token?: string } = {},
+  ) => {
+    const headers = {
+      ...(init.body !== undefined && { 'Content-Type': 'application/json' }),
+      ...(token && { Authorization: `Bearer ${token}` }),
+    }
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`, { ...init, headers })
+    return { status: answer.status, body: JSON.parse((await answer.text()) || '{}') }
+  }
+  const post = (path: string, body: object, token?: string) =>
+    call(path, { method: 'POST', body: JSON.stringify(body), ...(token && { token }) })
+  const login = async () => {
+    const [username, password] = ['ada', 'engines-of-analysis']
+    await post('/auth/register', { username, email: 'ada@example.com', password })
+    return (await post('/auth/login', { username, password })).body.token as string
+  }
+
+  describe('on a new machine', () => {
+    it('is ready in 15 s, and says which processes run and what to try', async () => {
+      const began = Date.now()
+      const runner = await start()
+      expect(Date.now() - began).to.be.below(COLD_MS)
+      expect(processes(runner).map(({ name }) => name)).to.have.members(NAMES)
+      for (const { pid } of processes(runner)) expect(isRunning(pid)).to.equal(true)
+      expect(processOf(runner, 'gateway')).to.deep.include({
+        pid: runner.pid,
+        address: `http://127.0.0.1:${port}`,
+      })
+      expect(runner.out).to.include(`Tasktrail is ready: http://127.0.0.1:${port}`)
+      await stop(runner)
+    })
+
+    it('prints examples that work as they stand', async () => {
+      const runner = await start()
+      await runner.line(/^Ctrl-C/)
+      const begin = runner.out.indexOf('Try it:') + 1
+      const script = runner.out.slice(begin, runner.out.indexOf('Ctrl-C stops it.')).join('\n')
+      const { stdout } = await promisify(execFile)('bash', ['-ec', script])
+      const list = stdout.match(/\{"tasks":.*/)?.[0] ?? '{}'
+      expect(JSON.parse(list).tasks[0]).to.include({ title: 'Write the first program', version: 1 })
+      await stop(runner)
+    })
+
+    it('keeps its secrets to its user, and out of all it writes', async () => {
+      const runner = await start()
+      await login()
+      const file = join(place, 'data', 'secrets.json')
+      expect(statSync(file).mode & 0o777).to.equal(0o600)
+      const secrets = Object.values(JSON.parse(readFileSync(file, 'utf8'))) as string[]
+      expect(secrets).to.have.lengthOf(4)
+      await stop(runner)
+      const written = [...runner.out, ...runner.err].join('\n')
+      for (const secret of secrets) expect(written).not.to.include(secret)
+    })
+  })
+
+  it('keeps data and sessions over a restart, and is then ready in 5 s', async () => {
+    const first = await start()
+    const token = await login()
+    const { body } = await post('/tasks', { title: 'Stays' }, token)
+    await stop(first)
+    const began = Date.now()
+    const second = await start()
+    expect(Date.now() - began).to.be.below(5_000)
+    expect((await call(`/tasks/${body.task.id}`, { token })).body.task).to.deep.equal(body.task)
+    await stop(second)
+  })
+
+  it('applies the path rules', async () => {
+    const runner = await start()
+    const token = await login()
+    expect((await call('/health')).body).to.deep.equal({ status: 'healthy' })
+    expect((await call('/auth/me', { token })).status).to.equal(200)
+    expect((await call('/auth/validate', { method: 'POST', token })).status).to.equal(403)
+    for (const trick of [
+      '/auth//validate',
+      '/auth/%76alidate',
+      '/auth/Validate',
+      '/AUTH/validate',
+    ]) {
+      expect((await call(trick, { method: 'POST', token })).status).to.equal(404)
+    }
+    await stop(runner)
+  })
+
+  describe('watches its processes', () => {
+    it('and starts again what dies, at the same address', async () => {
+      const runner = await start()
+      const token = await login()
+      for (const name of ['auth-service', 'task-service', 'postgres'] as const) {
+        const { pid, address } = processOf(runner, name)
+        process.kill(pid, 'SIGKILL')
+        const line = await runner.line(new RegExp(`^${name} died`))
+        const again = Number(line.match(/pid (\d+)/)?.[1])
+        pids.push(again)
+        expect(line).to.equal(
+          `${name} died (signal SIGKILL), started again: pid ${again}, ${address}`,
+        )
+        expect(isRunning(again)).to.equal(true)
+        // The services find their database again by themselves.
+        await until(
+          async () => (await post('/tasks', { title: name }, token)).status === 201,
+          `a task after the death of ${name}`,
+        )
+      }
+      expect((await call('/tasks', { token })).body.tasks).to.have.lengthOf(3)
+      await stop(runner)
+    })
+
+    it('and stops what it has started again', async () => {
+      const runner = await start()
+      process.kill(processOf(runner, 'task-service').pid, 'SIGKILL')
+      const line = await runner.line(/^task-service died/)
+      const again = Number(line.match(/pid (\d+)/)?.[1])
+      pids.push(again)
+      await stop(runner)
+      expect(isRunning(again)).to.equal(false)
+    })
+  })
+
+  describe('stops everything', () => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      it(`on ${signal}, with exit code 0`, async () => {
+        const runner = await start()
+        await stop(runner, signal)
+        expect(readdirSync(join(place, 'data', 'postgres'))).not.to.include('postmaster.pid')
+        expect(runner.out.at(-1)).to.equal('Tasktrail is stopping.')
+      })
+    }
+
+    it('on the first of many signals', async () => {
+      const runner = await start()
+      const impatient = setInterval(() => runner.child.kill('SIGINT'), 5)
+      expect(await runner.ended).to.equal('code 0')
+      clearInterval(impatient)
+      await allGone(processes(runner).map(({ pid }) => pid))
+      expect(runner.out.filter((line) => /stopping/.test(line))).to.have.lengthOf(1)
+    })
+
+    it('on a signal while it starts', async () => {
+      for (const moment of [/^postgres/, /^(auth|task)-service/]) {
+        const runner = run()
+        await runner.line(moment)
+        await stop(runner, 'SIGINT')
+        expect(runner.out.filter((line) => /ready/.test(line))).to.deep.equal([])
+      }
+    })
+
+    it('when it is killed, and starts again at once', async () => {
+      const first = await start()
+      const token = await login()
+      process.kill(first.pid, 'SIGKILL')
+      const second = await start()
+      await allGone(processes(first).map(({ pid }) => pid))
+      expect((await call('/tasks', { token })).status).to.equal(200)
+      await stop(second)
+    })
+
+    it('when its launcher is killed', async () => {
+      const launcher = await start({}, [process.execPath, 'bin/node.cjs', 'src/local.ts'])
+      expect(processOf(launcher, 'gateway').pid).not.to.equal(launcher.pid)
+      process.kill(launcher.pid, 'SIGKILL')
+      await allGone(processes(launcher).map(({ pid }) => pid))
+    })
+
+    it('when npm is killed', async () => {
+      const npm = await start({ HOME: place }, ['npm', 'start'])
+      process.kill(npm.pid, 'SIGKILL')
+      await allGone(processes(npm).map(({ pid }) => pid))
+    })
+
+    it('when npm is told to stop', async () => {
+      await stop(await start({ HOME: place }, ['npm', 'start']), 'SIGTERM')
+    })
+  })
+
+  describe('with a database of its own', () => {
+    it('uses that one, and starts none', async () => {
+      const database = await testDatabase()
+      const { host, port: dbPort, user, password, database: name } = database.config.connection
+      const parts = {
+        DB_HOST: host,
+        DB_PORT: dbPort,
+        DB_USER: user,
+        DB_PASSWORD: password,
+        DB_NAME: name,
+      }
+      const strings = Object.entries(parts).map(([key, value]) => [key, String(value)])
+      for (const variables of [{ DATABASE_URL: database.url }, Object.fromEntries(strings)]) {
+        const runner = await start(variables)
+        expect(processes(runner).map(({ name }) => name)).not.to.include('postgres')
+        expect(existsSync(join(place, 'data', 'postgres'))).to.equal(false)
+        const token = await login()
+        expect((await post('/tasks', { title: 'Elsewhere' }, token)).status).to.equal(201)
+        await stop(runner)
+      }
+      const client = new pg.Client(database.url)
+      await client.connect()
+      expect((await client.query('select from tasks')).rowCount).to.equal(2)
+      await client.end()
+      await database.drop()
+    })
+
+    it('that cannot be reached says where and why, without the password', async () => {
+      const [nowhere] = await freePorts(1)
+      expect(
+        await failure({ DATABASE_URL: `postgres://me:hidden@127.0.0.1:${nowhere}/tasktrail` }),
+      ).to.equal(`Cannot reach the database at 127.0.0.1:${nowhere}: nothing listens there.`)
+      const { host, port } = JSON.parse(process.env.TEST_POSTGRES ?? '{}')
+      expect(
+        await failure({ DATABASE_URL: `postgres://tasktrail:hidden@${host}:${port}/x` }),
+      ).to.equal(
+        `Cannot reach the database at ${host}:${port}: ` +
+          'password authentication failed for user "tasktrail".',
+      )
+    })
+  })
+
+  describe('does not start, and says so in one sentence,', () => {
+    it('when its port is taken', async () => {
+      const server = createServer().listen(port, '127.0.0.1')
+      await once(server, 'listening')
+      expect(await failure()).to.equal(
+        `Port ${port} is taken: stop what listens there, or set PORT.`,
+      )
+      server.close()
+      expect(existsSync(join(place, 'data'))).to.equal(false)
+    })
+
+    it('when its port is none', async () => {
+      for (const PORT of ['http', '0', '65536', '-1', '80 80']) {
+        expect(await failure({ PORT })).to.equal(
+          `PORT must be a whole number from 1 to 65535, not "${PORT}".`,
+        )
+      }
+    })
+
+    it('when a setting makes no sense', async () => {
+      expect(await failure({ JWT_SECRET: 'short' })).to.match(/^The environment .* JWT_SECRET /)
+      expect(existsSync(join(place, 'data', 'postgres'))).to.equal(false)
+    })
+
+    it('when the data are of another PostgreSQL', async () => {
+      const dataDir = join(place, 'data', 'postgres')
+      await mkdir(dataDir, { recursive: true })
+      await writeFile(join(dataDir, 'PG_VERSION'), '17\n')
+      expect(await failure()).to.equal(
+        `${dataDir} was made by PostgreSQL 17 and this is PostgreSQL 15: ` +
+          'move it away, or set DATA_DIR to another directory.',
+      )
+    })
+
+    it('when its secrets are damaged', async () => {
+      const file = join(place, 'data', 'secrets.json')
+      await mkdir(join(place, 'data'))
+      await writeFile(file, '{')
+      expect(await failure()).to.equal(`${file} is damaged: it holds no JSON object.`)
+    })
+
+    it('when another runs on the same data', async () => {
+      const first = await start()
+      const [elsewhere] = await freePorts(1)
+      const { pid } = processOf(first, 'postgres')
+      expect(await failure({ PORT: String(elsewhere) })).to.equal(
+        `Another Tasktrail already runs on ${join(place, 'data', 'postgres')} ` +
+          `(PostgreSQL, pid ${pid}): stop it, or set DATA_DIR to another directory.`,
+      )
+      expect((await call('/auth/health')).status).to.equal(200)
+      await stop(first)
+    })
+  })
+})

@@ -1,0 +1,140 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { expect } from 'chai'
+import pg from 'pg'
+import { keepSecrets, postgresDirectory } from '../src/infra/data-dir.ts'
+import { startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
+import { freePorts } from '../src/infra/ports.ts'
+import { makeMigration } from '../src/infra/postgres/migrations.ts'
+import { type TestDatabase, testDatabase } from './support/postgres.ts'
+import { startProcess } from './support/processes.ts'
+
+describe('npm run migrate', () => {
+  let database: TestDatabase
+  let all: string[]
+  before(async () => {
+    all = (await readdir('db/migrations')).sort()
+  })
+  beforeEach(async () => {
+    database = await testDatabase()
+  })
+  afterEach(() => database.drop())
+
+  const migrate = async (
+    args: string[],
+    env: Record<string, string> = { DATABASE_URL: database.url },
+  ) => {
+    const { out, err, ended } = startProcess(process.execPath, ['src/migrate.ts', ...args], { env })
+    return { ended: await ended, out, err }
+  }
+  const query = async (sql: string) => {
+    const client = new pg.Client(database.url)
+    await client.connect()
+    return client.query(sql).finally(() => client.end())
+  }
+
+  it('brings the schema up, tells how far it is, and takes the last run back', async () => {
+    expect(await migrate(['latest'])).to.deep.equal({
+      ended: 'code 0',
+      out: ['Nothing to migrate.'],
+      err: [],
+    })
+    const down = await migrate(['rollback'])
+    expect(down.out).to.deep.equal(all.map((name) => `Rolled back ${name}`).reverse())
+    const { out } = await migrate(['status'])
+    expect(out).to.deep.equal(all.map((name) => `pending  ${name}`))
+    const { rowCount } = await query("select from pg_tables where tablename in ('users', 'events')")
+    expect(rowCount).to.equal(0)
+
+    const up = await migrate(['latest'])
+    expect(up).to.deep.equal({
+      ended: 'code 0',
+      out: all.map((name) => `Migrated ${name}`),
+      err: [],
+    })
+    expect((await migrate(['status'])).out).to.deep.equal(all.map((name) => `done     ${name}`))
+    await query('select from users, events')
+  })
+
+  it('is done once by many at the same time', async () => {
+    await migrate(['rollback'])
+    const runs = await Promise.all([1, 2, 3].map(() => migrate(['latest'])))
+    expect(runs.map(({ ended }) => ended)).to.deep.equal(['code 0', 'code 0', 'code 0'])
+    const lines = runs.flatMap(({ out }) => out)
+    expect(lines.filter((line) => line.startsWith('Migrated'))).to.have.lengthOf(all.length)
+    expect(lines.filter((line) => line === 'Nothing to migrate.')).to.have.lengthOf(2)
+  })
+
+  it('goes on after a run that was killed and left its mark', async () => {
+    await migrate(['rollback'])
+    await query('update knex_migrations_lock set is_locked = 1')
+    expect((await migrate(['latest'])).ended).to.equal('code 0')
+  })
+
+  it('finds the server that npm start runs, through DATA_DIR', async () => {
+    const place = await mkdtemp(join(tmpdir(), 'tasktrail-migrate-'))
+    const env = { DATA_DIR: place }
+    const dataDir = postgresDirectory(env)
+    const { DB_PASSWORD: password } = await keepSecrets(env)
+    const settings = { fsync: 'off' }
+    const server = await startEmbeddedPostgres({
+      dataDir,
+      password,
+      database: 'tasktrail',
+      settings,
+    })
+    expect((await migrate(['latest'], env)).out).to.have.lengthOf(all.length)
+    await server.stop()
+    expect(await migrate(['status'], env)).to.deep.equal({
+      ended: 'code 1',
+      out: [],
+      err: [
+        `No database: no server runs on ${dataDir}. Run "npm start" in another terminal, or set ` +
+          'DATABASE_URL, or DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD.',
+      ],
+    })
+    await rm(place, { recursive: true })
+  })
+
+  it('says in one sentence what is wrong', async () => {
+    const [nowhere] = await freePorts(1)
+    const url = (host: string) => ({ DATABASE_URL: `postgres://me:hidden@${host}:${nowhere}/x` })
+    for (const [args, env, sentence] of [
+      [
+        ['status'],
+        url('127.0.0.1'),
+        `Cannot reach the database at 127.0.0.1:${nowhere}: nothing listens there.`,
+      ],
+      [
+        ['status'],
+        url('localhost'),
+        `Cannot reach the database at localhost:${nowhere}: nothing listens there.`,
+      ],
+      [
+        ['status'],
+        { DB_HOST: 'localhost' },
+        'The environment is not complete: DB_NAME is missing; DB_USER is missing; DB_PASSWORD is missing.',
+      ],
+      [['latets'], {}, 'There is no "latets": use latest, status, rollback or make.'],
+      [['make'], {}, 'Name the migration in lower_case_words: npm run migrate:make -- add_labels'],
+      [
+        ['make', '../x'],
+        {},
+        'Name the migration in lower_case_words: npm run migrate:make -- add_labels',
+      ],
+    ] as [string[], Record<string, string>, string][]) {
+      expect(await migrate(args, env)).to.deep.equal({ ended: 'code 1', out: [], err: [sentence] })
+    }
+  })
+
+  it('makes a migration in the style of the others, without a database', async () => {
+    const place = await mkdtemp(join(tmpdir(), 'tasktrail-migrate-'))
+    const file = await makeMigration('add_labels', place)
+    expect(basename(file)).to.match(/^\d{14}_add_labels\.ts$/)
+    expect(await readFile(file, 'utf8')).to.match(
+      /^import type \{ Knex \} from 'knex'\n\nexport async function up/,
+    )
+    await rm(place, { recursive: true })
+  })
+})

@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export type Started = {
+  readonly child: ChildProcess
+  readonly pid: number
+  /** Lines of stdout and of stderr so far. */
+  readonly out: string[]
+  readonly err: string[]
+  /** Resolves with the first line of stdout that matches; rejects when the process ends before. */
+  readonly line: (pattern: RegExp) => Promise<string>
+  /** `code 0`, `signal SIGKILL`; after the last line. */
+  readonly ended: Promise<string>
+}
+
+/** Starts a process with these variables and PATH alone. */
+export function startProcess(
+  command: string,
+  args: readonly string[],
+  { env = {}, cwd = process.cwd() }: { env?: Record<string, string>; cwd?: string } = {},
+): Started {
+  const own = { PATH: process.env.PATH ?? '', ...env }
+  const child = spawn(command, args, { env: own, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  const [out, err]: [string[], string[]] = [[], []]
+  createInterface({ input: child.stdout }).on('line', (line) => out.push(line))
+  createInterface({ input: child.stderr }).on('line', (line) => err.push(line))
+  let exit: string | undefined
+  const ended = once(child, 'exit').then(async ([code, signal]) => {
+    exit = signal === null ? `code ${code}` : `signal ${signal}`
+    // What the process leaves behind may hold its output open; that shows elsewhere.
+    await Promise.race([once(child, 'close'), sleep(300)])
+    return exit
+  })
+  const line = async (pattern: RegExp) => {
+    const found = () => out.find((text) => pattern.test(text))
+    await until(
+      () => found() !== undefined || exit !== undefined,
+      () => `line ${pattern}`,
+    )
+    const text = found()
+    if (text === undefined) throw new Error(`ended (${exit}) without ${pattern}: ${err.join('\n')}`)
+    return text
+  }
+  return { child, pid: child.pid ?? -1, out, err, line, ended }
+}
+
+/** Polls until it holds. */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+  what: string | (() => string),
+  ms = 30_000,
+): Promise<void> {
+  const deadline = Date.now() + ms
+  while (!(await holds())) {
+    if (Date.now() > deadline) {
+      throw new Error(`not within ${ms} ms: ${typeof what === 'string' ? what : what()}`)
+    }
+    await sleep(20)
+  }
+}
+
+/** Whether the process runs; one that ended and was not yet collected does not. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+export const allGone = (pids: readonly number[]): Promise<void> =>
+  until(
+    () => !pids.some(isRunning),
+    () => `the end of ${pids.filter(isRunning).join(', ')}`,
+  )
+
+/** Ends what is left of a test, however it went. */
+export function killAll(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It is gone, which is what was wanted.
+    }
+  }
+}
