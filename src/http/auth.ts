@@ -104,7 +104,7 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   const { accounts, clock, loginLimit } = dependencies
   const occasion = (ctx: Context): Occasion => ({
     request_id: ctx.state.request_id,
-    // No address is longer; what stands here may come from a proxy that is none of ours.
+    // An IPv6 address may go on with the name of a zone, of any length.
     ip: ctx.ip.slice(0, 45) || null,
     user_agent: ctx.get('User-Agent').slice(0, 500) || null,
     now: clock(),

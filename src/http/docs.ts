@@ -36,8 +36,14 @@ const page = (title: string, base: string) => `<!doctype html>
 </html>
 `
 
-const start = (base: string) =>
-  `SwaggerUIBundle({ url: '${base}/openapi.json', dom_id: '#docs', deepLinking: true })\n`
+// Without a validatorUrl the page would ask validator.swagger.io what it thinks of the document.
+const start = (base: string) => `SwaggerUIBundle({
+  url: '${base}/openapi.json',
+  dom_id: '#docs',
+  deepLinking: true,
+  validatorUrl: null,
+})
+`
 
 /** The OpenAPI document at `<base>/openapi.json` and a page to read and try it at `<base>/docs`. */
 export function docsRoutes(router: Router, base: string, title: string, document: object): void {

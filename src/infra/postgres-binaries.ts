@@ -1,4 +1,4 @@
-import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import {
   chmod,
   cp,
@@ -15,14 +15,15 @@ import {
 } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join, resolve } from 'node:path'
-import type { Readable } from 'node:stream'
+import { type Program, startProgram } from './program.ts'
 
 /** How the server's programs are run on this machine. */
 export type Binaries = {
   readonly run: (
     program: 'initdb' | 'postgres',
     args: readonly string[],
-  ) => ChildProcessByStdio<null, Readable, Readable>
+    log?: (line: string) => void,
+  ) => Program
   /** Gives a directory to the account that the programs run as. */
   readonly own: (directory: string) => Promise<void>
 }
@@ -51,13 +52,8 @@ export async function postgresBinaries(dataDir: string): Promise<Binaries> {
       )
   const { wrapper, ...identity } = account
   return {
-    run: (program, args) => {
-      const [command = '', ...rest] = [...wrapper, join(home, 'bin', program), ...args]
-      // A session of its own: Ctrl-C in a terminal goes to the whole group, and the server has to
-      // outlive those who use it.
-      const options = { ...identity, cwd: '/', detached: true }
-      return spawn(command, rest, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
-    },
+    run: (program, args, log) =>
+      startProgram([...wrapper, join(home, 'bin', program), ...args], { ...identity, log }),
     own: (directory) => own(account, directory),
   }
 }

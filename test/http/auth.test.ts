@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
 import pg from 'pg'
 import { jwtTokens } from '../../src/infra/tokens.ts'
+import { until } from '../support/processes.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -19,7 +20,7 @@ describe('Accounts over HTTP', () => {
   let system: System
   let sql: pg.Client
   let ann: User
-  let now = new Date()
+  const now = new Date()
 
   before(async () => {
     system = await startSystem({}, () => now)
@@ -463,16 +464,16 @@ describe('Accounts over HTTP', () => {
 
     it('leaves no session to a login that was verified before it and begins after it', async () => {
       const user = await system.newUser()
-      await sql.query('begin; lock table sessions in share row exclusive mode')
+      const blocker = new pg.Client(system.database.url)
+      await blocker.connect()
+      await blocker.query('begin; lock table sessions in share row exclusive mode')
       const late = login(user.username, user.password)
       const waiting = `select from pg_stat_activity where wait_event_type = 'Lock'
         and datname = current_database() and query like '%insert into sessions%'`
-      const deadline = Date.now() + 5_000
-      while ((await sql.query(waiting)).rows.length === 0) {
-        if (Date.now() > deadline) throw new Error('No login waits for the table.')
-      }
-      expect((await change(user.token, user.password)).status).to.equal(204)
-      await sql.query('commit')
+      await until(async () => (await sql.query(waiting)).rows.length > 0, 'a login that waits')
+      const changed = await change(user.token, user.password)
+      await blocker.end()
+      expect(changed.status).to.equal(204)
       const { status, body } = await late
       expect(status).to.equal(200)
       expect((await me(body.token)).body.code).to.equal('session_ended')
@@ -562,14 +563,15 @@ describe('Accounts over HTTP', () => {
     })
   })
 
-  describe('An address that a client makes up', () => {
-    it('is kept as far as an address can go', async () => {
+  describe('An address', () => {
+    it('is kept as far as one can go, whatever zone a client makes up for it', async () => {
       const username = name()
-      const headers = { 'x-forwarded-for': 'f'.repeat(9_000) }
+      const address = `fe80::1%${'f'.repeat(9_000)}`
+      const headers = { 'x-forwarded-for': address }
       const body = { username, password: 'wrong password' }
       expect((await system.call('POST', '/auth/login', { body, headers })).status).to.equal(401)
       const text = 'select ip from security_events where username = $1'
-      expect((await sql.query(text, [username])).rows).to.deep.equal([{ ip: 'f'.repeat(45) }])
+      expect((await sql.query(text, [username])).rows).to.deep.equal([{ ip: address.slice(0, 45) }])
     })
   })
 
@@ -583,10 +585,8 @@ describe('Accounts over HTTP', () => {
       await system.call('PUT', '/auth/password', { token: user.token, body })
       await me(`${user.token}x`)
       await register({ password: secret, role: secret.slice(3) })
-      now = new Date(now.getTime() + 1)
       const logged = system.logged()
-      const lines = () => logged.split('\n').length
-      expect(lines()).to.be.greaterThan(20)
+      expect(logged.split('\n').length).to.be.greaterThan(6)
       for (const hidden of [
         secret.slice(3),
         user.password,

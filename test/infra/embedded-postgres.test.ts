@@ -48,6 +48,7 @@ describe('The embedded PostgreSQL', () => {
       password: PASSWORD,
       database,
     })
+    client.on('error', () => {}) // Killed with its server.
     await client.connect()
     return client.query(sql).finally(() => client.end())
   }
@@ -124,8 +125,13 @@ describe('The embedded PostgreSQL', () => {
     it('starts again at once, on the same port, with what was committed', async () => {
       let server: EmbeddedPostgres = await start()
       await query(server, 'create table kept (id int)')
-      // One backend is busy: it notices the death of its parent late.
-      const busy = query(server, 'select pg_sleep(60)').catch(() => {})
+      // A backend that computes does not notice the death of its parent.
+      const end = `clock_timestamp() + interval '2 s'`
+      const computing = `do $$ declare until timestamptz := ${end};
+        begin while clock_timestamp() < until loop null; end loop; end $$`
+      const busy = query(server, computing).catch(() => {})
+      const active = `select from pg_stat_activity where state = 'active' and query like 'do $$%'`
+      await until(async () => (await query(server, active)).rowCount === 1, 'a busy backend')
       for (let round = 1; round <= 3; round++) {
         process.kill(server.pid, 'SIGKILL')
         expect(await server.exited).to.equal('signal SIGKILL')

@@ -1,4 +1,10 @@
-import { createHmac, createPublicKey, createSecretKey, generateKeyPairSync } from 'node:crypto'
+import {
+  createHmac,
+  createPublicKey,
+  createSecretKey,
+  generateKeyPairSync,
+  type JsonWebKey,
+} from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import fc from 'fast-check'
@@ -359,8 +365,7 @@ describe('A forged token', () => {
 
 describe('The vectors of Wycheproof', () => {
   type Vector = { tcId: number; comment: string; jws: string; result: 'valid' | 'invalid' }
-  type Group = { private: Jwk; public?: Jwk; tests: Vector[] }
-  type Jwk = { kty: string; k?: string; n?: string; x?: string; y?: string }
+  type Group = { private: JsonWebKey; public?: JsonWebKey; tests: Vector[] }
   const file = new URL('../data/wycheproof/json_web_signature_test.json', import.meta.url)
   const { testGroups }: { testGroups: Group[] } = JSON.parse(readFileSync(file, 'utf8'))
   const symmetric = testGroups.filter((group) => group.private.kty === 'oct')
@@ -408,7 +413,7 @@ describe('The vectors of Wycheproof', () => {
   it('never pass with a public key, neither as one nor as the secret of an HMAC', () => {
     expect(asymmetric).to.have.length.greaterThan(10)
     for (const { public: jwk, tests } of asymmetric) {
-      const key = createPublicKey({ key: jwk as object, format: 'jwk' })
+      const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
       const secrets = [
         key.export({ type: 'spki', format: 'pem' }),
         key.export({ type: 'spki', format: 'der' }),

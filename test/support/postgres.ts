@@ -4,12 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import type { DatabaseConfig } from '../../src/config.ts'
-import {
-  type EmbeddedPostgres,
-  SUPERUSER,
-  startEmbeddedPostgres,
-} from '../../src/infra/embedded-postgres.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/infra/embedded-postgres.ts'
 import { migrations } from '../../src/infra/postgres/migrations.ts'
+import { SUPERUSER } from '../../src/infra/postgres-data.ts'
 
 export type TestDatabase = {
   readonly config: DatabaseConfig

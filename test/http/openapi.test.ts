@@ -1,0 +1,243 @@
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import packageJson from '../../package.json' with { type: 'json' }
+import type { Schema } from '../support/hostile-values.ts'
+import { nastyObject } from '../support/hostile-values.ts'
+import { type System, startSystem } from '../support/system.ts'
+
+type Media = Record<string, { schema: Schema }>
+type Response = { description: string; content?: Media; headers?: Record<string, object> }
+type Operation = {
+  operationId: string
+  summary: string
+  security: Record<string, unknown>[]
+  parameters: { name: string; in: string; required: boolean; schema: Schema }[]
+  requestBody?: { required: boolean; content: Media }
+  responses: Record<string, Response>
+}
+type Document = {
+  openapi: string
+  info: { title: string; version: string }
+  servers: { url: string }[]
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, Schema>; securitySchemes: Record<string, object> }
+}
+
+/** The statuses that the contract promises for each call; 429, 500 and 503 it promises for all. */
+const PROMISED: Readonly<Record<string, readonly number[]>> = {
+  'post /auth/register': [201, 400, 409, 413, 415],
+  'post /auth/login': [200, 400, 401, 413, 415],
+  'post /auth/validate': [200, 400, 401, 403],
+  'post /auth/logout': [204, 400, 401],
+  'get /auth/me': [200, 400, 401],
+  'put /auth/password': [204, 400, 401, 413, 415],
+  'get /auth/sessions': [200, 400, 401],
+  'delete /auth/sessions/{id}': [204, 400, 401, 404],
+  'get /auth/health': [200, 400],
+  'get /ready': [200, 400],
+  'post /tasks': [201, 400, 401, 409, 413, 415, 422],
+  'get /tasks': [200, 400, 401],
+  'get /tasks/{id}': [200, 304, 400, 401, 403, 404],
+  'put /tasks/{id}': [200, 400, 401, 403, 404, 409, 412, 413, 415, 422],
+  'patch /tasks/{id}': [200, 400, 401, 403, 404, 409, 412, 413, 415, 422],
+  'delete /tasks/{id}': [204, 400, 401, 403, 404, 409, 412, 422],
+  'get /tasks/health': [200, 400],
+}
+
+const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true })
+;(addFormats as unknown as (to: Ajv2020) => void)(ajv)
+
+describe('The OpenAPI documents', () => {
+  let system: System
+  let documents: Readonly<Record<'auth' | 'tasks', Document>>
+  let operations: [name: string, Operation, Document][]
+
+  const read = async (base: 'auth' | 'tasks'): Promise<Document> => {
+    const url = base === 'auth' ? system.urls.auth : system.urls.task
+    const answer = await fetch(`${url}/${base}/openapi.json`)
+    expect(answer.status).to.equal(200)
+    expect(answer.headers.get('content-type')).to.match(/^application\/json/)
+    return (await answer.json()) as Document
+  }
+  before(async () => {
+    system = await startSystem()
+    documents = { auth: await read('auth'), tasks: await read('tasks') }
+    operations = Object.values(documents).flatMap((document) =>
+      Object.entries(document.paths).flatMap(([path, methods]) =>
+        Object.entries(methods).map(([method, operation]): [string, Operation, Document] => [
+          `${method} ${path}`,
+          operation,
+          document,
+        ]),
+      ),
+    )
+  })
+  after(() => system.stop())
+
+  it('are OpenAPI 3.1 of this version, for wherever they are served', () => {
+    for (const { openapi, info, servers } of Object.values(documents)) {
+      expect(openapi).to.match(/^3\.1\.\d+$/)
+      expect(info.title).to.be.a('string').and.not.equal('')
+      expect(info.version).to.equal(packageJson.version)
+      expect(servers).to.deep.equal([{ url: '/' }])
+    }
+  })
+
+  it('name every call of the contract, and no other', () => {
+    const named = operations.map(([name]) => name)
+    expect([...new Set(named)]).to.have.members(Object.keys(PROMISED))
+  })
+
+  it('promise each call every status that the contract names, and no other', () => {
+    for (const [name, { responses }] of operations) {
+      const statuses = Object.keys(responses).map(Number)
+      expect(statuses, name).to.have.members([...(PROMISED[name] ?? []), 429, 500, 503])
+    }
+  })
+
+  it('give each call an id of its own, a summary and described answers', () => {
+    for (const document of Object.values(documents)) {
+      const ids = operations.filter(([, , of]) => of === document).map(([, one]) => one.operationId)
+      expect(new Set(ids).size).to.equal(ids.length)
+      for (const id of ids) expect(id).to.match(/^[a-z][A-Za-z]+$/)
+    }
+    for (const [name, { summary, responses }] of operations) {
+      expect(summary, name).to.be.a('string').and.not.equal('')
+      for (const { description } of Object.values(responses)) expect(description).to.not.equal('')
+    }
+  })
+
+  it('declare every parameter once, those of the path among them', () => {
+    for (const [name, { parameters }] of operations) {
+      const seen = parameters.map((parameter) => `${parameter.in} ${parameter.name.toLowerCase()}`)
+      expect(new Set(seen).size, name).to.equal(seen.length)
+      const inPath = [...name.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter)
+      const declared = parameters.filter((parameter) => parameter.in === 'path')
+      expect(declared.map((parameter) => parameter.name)).to.deep.equal(inPath)
+      for (const parameter of parameters) {
+        expect(parameter.in).to.be.oneOf(['path', 'query', 'header'])
+        expect(parameter.required, `${name} ${parameter.name}`).to.equal(parameter.in === 'path')
+        // OpenAPI ignores these three as parameters.
+        expect(parameter.name).to.not.match(/^(accept|content-type|authorization)$/i)
+      }
+    }
+  })
+
+  it('guard every call with a scheme that is declared; only the public ones are open', () => {
+    const open: string[] = []
+    for (const [name, { security }, { components }] of operations) {
+      if (security.length === 0) open.push(name)
+      for (const scheme of security.flatMap(Object.keys)) {
+        expect(components.securitySchemes, name).to.have.property(scheme)
+      }
+    }
+    expect([...new Set(open)]).to.have.members([
+      'post /auth/register',
+      'post /auth/login',
+      'get /auth/health',
+      'get /tasks/health',
+      'get /ready',
+    ])
+  })
+
+  it('refer only to what is there, and hold nothing that is not referred to', () => {
+    for (const document of Object.values(documents)) {
+      const text = JSON.stringify(document)
+      const refs = [...text.matchAll(/"\$ref":"([^"]*)"/g)].map(([, ref]) => ref ?? '')
+      expect(refs).to.not.have.length(0)
+      const names = new Set(refs.map((ref) => ref.replace('#/components/schemas/', '')))
+      expect([...names]).to.have.members(Object.keys(document.components.schemas))
+      for (const name of names) expect(name).to.match(/^[A-Za-z0-9._-]+$/)
+      expect(text).to.not.include('$defs').and.not.include('"$schema"')
+    }
+  })
+
+  it('have schemas that are JSON Schema 2020-12 through and through', () => {
+    for (const [name, { parameters, requestBody, responses }, { components }] of operations) {
+      const media = [requestBody, ...Object.values(responses)].flatMap((part) =>
+        Object.values(part?.content ?? {}),
+      )
+      for (const { schema } of [...parameters, ...media]) {
+        const whole = JSON.stringify({ ...schema, $defs: components.schemas })
+        const alone = JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/'))
+        expect(() => ajv.compile(alone), name).to.not.throw()
+      }
+    }
+  })
+
+  it('show every error as JSON and as a problem', () => {
+    for (const [name, { responses }] of operations) {
+      for (const [status, { content = {} }] of Object.entries(responses)) {
+        if (Number(status) < 400) continue
+        expect(content, `${name} ${status}`).to.deep.equal({
+          'application/json': { schema: { $ref: '#/components/schemas/Error' } },
+          'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } },
+        })
+      }
+    }
+  })
+
+  it('rule out nothing that the service lets in', async () => {
+    const { token } = await system.newUser()
+    const { NewTask = {} } = documents.tasks.components.schemas
+    const validate = ajv.compile(NewTask)
+    await fc.assert(
+      fc.asyncProperty(nastyObject(NewTask.properties ?? {}, 1), async (body) => {
+        const { status } = await system.call('POST', '/tasks', { token, body })
+        expect(status).to.be.oneOf([201, 400, 413])
+        if (!validate(JSON.parse(JSON.stringify(body)))) expect(status).to.not.equal(201)
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
+
+describe('The documentation page', () => {
+  let system: System
+  before(async () => {
+    system = await startSystem()
+  })
+  after(() => system.stop())
+
+  for (const base of ['/auth', '/tasks']) {
+    const get = (path: string) =>
+      fetch((base === '/auth' ? system.urls.auth : system.urls.task) + base + path)
+
+    it(`of ${base} is served with all that it needs, and needs nothing from elsewhere`, async () => {
+      const page = await get('/docs')
+      expect(page.status).to.equal(200)
+      expect(page.headers.get('content-type')).to.match(/^text\/html/)
+      const policy = page.headers.get('content-security-policy')
+      expect(policy)
+        .to.match(/^default-src 'none'/)
+        .and.not.match(/https?:|\*/)
+      const html = await page.text()
+      expect(html).to.not.match(/\/\/|@import|<style|<script>|javascript:/)
+      const references = [...html.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, path]) => path ?? '')
+      expect(references).to.have.length(4)
+      for (const reference of references) {
+        expect(reference.startsWith(`${base}/docs/`), reference).to.equal(true)
+        const asset = await get(reference.slice(base.length))
+        expect(asset.status, reference).to.equal(200)
+        expect(asset.headers.get('content-type')).to.match(/javascript|css|image\/png/)
+        expect((await asset.arrayBuffer()).byteLength).to.be.above(50)
+      }
+    })
+
+    it(`of ${base} shows this service’s document and asks no validator about it`, async () => {
+      const script = await (await get('/docs/start.js')).text()
+      expect(script).to.include(`'${base}/openapi.json'`).and.include('validatorUrl: null')
+      expect(script).to.not.include('//')
+      const css = await (await get('/docs/swagger-ui.css')).text()
+      expect(css).to.not.match(/@import|url\(\s*["']?(?!data:|["']?data:)/)
+    })
+
+    it(`of ${base} gives away no other file`, async () => {
+      for (const path of ['/docs/package.json', '/docs/swagger-ui.js', '/docs/..%2fpackage.json']) {
+        expect((await get(path)).status, path).to.be.oneOf([400, 401, 404])
+      }
+    })
+  }
+})
