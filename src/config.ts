@@ -15,6 +15,9 @@ const whole = (min: number, max: number, fallback?: number) => {
 }
 const filled = z.string().min(1, 'must not be empty')
 const secret = (min: number) => z.string().min(min, `must be at least ${min} characters long`)
+/** One that goes in a header: what cannot stand there would fail every call, not the start. */
+const headerSecret = (min: number) =>
+  secret(min).regex(/^[!-~]*$/, 'must be printable ASCII without spaces')
 const httpUrl = z
   .string()
   .refine((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? ''), 'must be an http(s) URL')
@@ -39,7 +42,9 @@ const databaseUrl = z.object({
     .refine(
       (url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''),
       'must be a postgres:// URL',
-    ),
+    )
+    // pg prefers them to ours, which take the role that limits a service.
+    .refine((url) => !URL.parse(url)?.searchParams.has('options'), 'must not carry options'),
   DB_POOL_MAX: whole(1, 100, 10),
 })
 const databaseParts = z.object({
@@ -63,7 +68,7 @@ const service = z.object({
   RATE_LIMIT_PER_SECOND: whole(0, 1_000_000, 100),
   MAX_EVENT_LOOP_DELAY_MS: whole(0, 60_000, 100),
   DRAIN_SECONDS: whole(0, 60, 5),
-  INTERNAL_API_KEY: secret(16),
+  INTERNAL_API_KEY: headerSecret(16),
 })
 
 const authService = service.extend({

@@ -20,7 +20,6 @@ const GIVE_UP_MS = 5_000
 
 export const logger = (name: string, level: string) =>
   pino({
-    name,
     level,
     base: { service: name },
     timestamp: pino.stdTimeFunctions.isoTime,
@@ -74,6 +73,8 @@ export async function run(
   process.on('SIGINT', () => stop('SIGINT', settings.DRAIN_SECONDS))
   // `npm start` gives its services a channel: it closes when the runner ends, however it ends.
   process.on('disconnect', () => stop('the parent is gone', 0))
+  // It closed before anyone listened.
+  if (process.connected === false) void stop('the parent is gone', 0)
 
   const { address, port } = await service.listen(settings.PORT, settings.HOST).catch((error) => {
     console.error(`Cannot listen on ${settings.HOST}:${settings.PORT}: ${error.message}.`)

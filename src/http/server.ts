@@ -36,14 +36,15 @@ export function service(router: Router, options: ServiceOptions): Service {
   })
   app.use(requestId(newId))
   app.use(accessLog(log))
-  app.use((ctx, next) => {
+  app.use(async (ctx, next) => {
     ctx.set('Cache-Control', 'no-store')
     ctx.set('X-Content-Type-Options', 'nosniff')
+    await next()
+    // Only now: it may have been told to retire since the request came.
     if (retiring) ctx.set('Connection', 'close')
-    return next()
   })
   app.use(answerErrors(log))
-  app.use(overload(maxEventLoopDelay, spared))
+  app.use(overload({ maxDelay: maxEventLoopDelay, spared }))
   app.use(router.routes() as unknown as Koa.Middleware)
   app.use(refuseUnknown(router))
   // What fails while an answer goes out: the connection is gone or broken, there is nobody to tell.

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
 import pg from 'pg'
+import type { Env } from '../../src/config.ts'
 import { jwtTokens } from '../../src/infra/tokens.ts'
 import { until } from '../support/processes.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
@@ -47,6 +48,11 @@ describe('Accounts over HTTP', () => {
       headers: { 'x-internal-api-key': system.env.INTERNAL_API_KEY ?? '' },
     })
   const me = (token: string) => system.call('GET', '/auth/me', { token })
+  /** Another instance on the same database, with settings of its own. */
+  const beside = async (env: Env, work: (other: System) => Promise<void>) => {
+    const other = await startSystem(env, () => now, system.database)
+    await work(other).finally(other.stop)
+  }
   const hashOf = async (username: string): Promise<string> => {
     const text = 'select password_hash from users where username = $1'
     return (await sql.query(text, [username])).rows[0].password_hash
@@ -185,16 +191,16 @@ describe('Accounts over HTTP', () => {
       await login(username, 'a good long password')
       expect(await hashOf(username)).to.equal(before)
 
-      const costlier = await startSystem({ BCRYPT_COST: '11' }, () => now, system.database)
-      const attempt = (password: string) =>
-        costlier.call('POST', '/auth/login', { body: { username, password } })
-      expect((await attempt('a wrong long password')).status).to.equal(401)
-      expect(await hashOf(username)).to.equal(before)
-      const { token } = (await attempt('a good long password')).body
-      expect(await hashOf(username)).to.match(/^\$2b\$11\$/)
-      expect((await me(token)).status).to.equal(200)
-      expect((await attempt('a good long password')).status).to.equal(200)
-      await costlier.stop()
+      await beside({ BCRYPT_COST: '11' }, async (costlier) => {
+        const attempt = (password: string) =>
+          costlier.call('POST', '/auth/login', { body: { username, password } })
+        expect((await attempt('a wrong long password')).status).to.equal(401)
+        expect(await hashOf(username)).to.equal(before)
+        const { token } = (await attempt('a good long password')).body
+        expect(await hashOf(username)).to.match(/^\$2b\$11\$/)
+        expect((await me(token)).status).to.equal(200)
+        expect((await attempt('a good long password')).status).to.equal(200)
+      })
     })
   })
 
@@ -279,17 +285,16 @@ describe('Accounts over HTTP', () => {
     })
 
     it('gives tokens the lifetime that JWT_EXPIRATION says', async () => {
-      const brief = await startSystem({ JWT_EXPIRATION: '60' }, () => now, system.database)
-      const { username, password } = ann
-      const { body } = await brief.call('POST', '/auth/login', { body: { username, password } })
-      const { iat, exp } = jwt.decode(body.token) as jwt.JwtPayload
-      expect(body.expires_in).to.equal(60)
-      expect(Number(exp) - Number(iat)).to.equal(60)
-      const { token } = body
-      const { sessions } = (await brief.call('GET', '/auth/sessions', { token })).body
-      const current = sessions.find((session: { current: boolean }) => session.current)
-      expect(current.expires_at).to.equal(new Date(Number(exp) * 1000).toISOString())
-      await brief.stop()
+      await beside({ JWT_EXPIRATION: '60' }, async (brief) => {
+        const { username, password } = ann
+        const { body } = await brief.call('POST', '/auth/login', { body: { username, password } })
+        const { iat, exp } = jwt.decode(body.token) as jwt.JwtPayload
+        expect(body.expires_in).to.equal(60)
+        expect(Number(exp) - Number(iat)).to.equal(60)
+        const { sessions } = (await brief.call('GET', '/auth/sessions', { token: body.token })).body
+        const current = sessions.find((session: { current: boolean }) => session.current)
+        expect(current.expires_at).to.equal(new Date(Number(exp) * 1000).toISOString())
+      })
     })
   })
 
@@ -484,18 +489,18 @@ describe('Accounts over HTTP', () => {
     it('is rotated without ending sessions, as long as the previous one is known', async () => {
       const [first, second] = [system.env.JWT_SECRET ?? '', randomUUID() + randomUUID()]
       const both = { JWT_SECRET: second, JWT_SECRET_PREVIOUS: first }
-      const rotated = await startSystem(both, () => now, system.database)
-      const later = await startSystem({ JWT_SECRET: second }, () => now, system.database)
       const { username, password, token: old } = await system.newUser()
-      const body = { username, password }
-      const { token: fresh } = (await rotated.call('POST', '/auth/login', { body })).body
       const status = async (instance: System, token: string) =>
         (await instance.call('GET', '/tasks', { token })).status
-
-      expect([await status(rotated, old), await status(rotated, fresh)]).to.deep.equal([200, 200])
-      expect([await status(later, old), await status(later, fresh)]).to.deep.equal([401, 200])
-      expect(await status(system, fresh)).to.equal(401)
-      await Promise.all([rotated.stop(), later.stop()])
+      await beside(both, async (rotated) => {
+        const body = { username, password }
+        const { token: fresh } = (await rotated.call('POST', '/auth/login', { body })).body
+        expect([await status(rotated, old), await status(rotated, fresh)]).to.deep.equal([200, 200])
+        expect(await status(system, fresh)).to.equal(401)
+        await beside({ JWT_SECRET: second }, async (later) => {
+          expect([await status(later, old), await status(later, fresh)]).to.deep.equal([401, 200])
+        })
+      })
     })
   })
 

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { expect } from 'chai'
 import type { Context } from 'koa'
 import { HttpError } from '../../src/http/errors.ts'
-import { overload } from '../../src/http/overload.ts'
+import { type Overload, overload } from '../../src/http/overload.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -98,72 +98,94 @@ describe('Load shedding', () => {
     const end = performance.now() + ms
     while (performance.now() < end);
   }
-  const isRefused = (shed: ReturnType<typeof overload>, path = '/tasks'): HttpError | undefined => {
-    try {
-      void shed(at(path), next)
-      return undefined
-    } catch (error) {
-      return error as HttpError
-    }
-  }
-  const overloaded = async (shed: ReturnType<typeof overload>): Promise<HttpError> => {
+  type Shed = ReturnType<typeof overload>
+  const shedding = (facts: Partial<Overload> = {}): Shed =>
+    overload({ maxDelay: 20, spared: [], window: WINDOW, queue: 0, ...facts })
+  const refusal = (shed: Shed, path = '/tasks'): Promise<HttpError | undefined> =>
+    shed(at(path), next).then(
+      () => undefined,
+      (error: HttpError) => error,
+    )
+  const overloaded = async (shed: Shed): Promise<HttpError> => {
     for (;;) {
       hold(40)
       await turn()
-      const error = isRefused(shed)
+      const error = await refusal(shed)
       if (error !== undefined) return error
     }
   }
 
   it('refuses requests while the event loop answers too late, and says when to come back', async () => {
-    const shed = overload(20, ['/tasks/health'], WINDOW)
-    expect(isRefused(shed)).to.equal(undefined)
+    const shed = shedding()
+    expect(await refusal(shed)).to.equal(undefined)
     const error = await overloaded(shed)
     expect(error).to.be.instanceOf(HttpError)
     expect(error.code).to.equal('overloaded')
     expect(error.retryAfter).to.be.within(1, 5)
-    const waits = Array.from({ length: 50 }, () => isRefused(shed)?.retryAfter)
-    expect(new Set(waits).size).to.be.above(1)
+    const errors = await Promise.all(Array.from({ length: 50 }, () => refusal(shed)))
+    expect(new Set(errors.map((each) => each?.retryAfter)).size).to.be.above(1)
   })
 
   it('spares health checks', async () => {
-    const shed = overload(20, ['/tasks/health'], WINDOW)
+    const shed = shedding({ spared: ['/tasks/health'] })
     await overloaded(shed)
-    expect(isRefused(shed, '/tasks/health')).to.equal(undefined)
+    expect(await refusal(shed, '/tasks/health')).to.equal(undefined)
+  })
+
+  it('refuses only those who would wait behind a queue', async () => {
+    const shed = shedding({ queue: 3 })
+    const gate = Promise.withResolvers<void>()
+    const underWay = [1, 2, 3].map(() => shed(at('/tasks'), () => gate.promise))
+    await overloaded(shed)
+    gate.resolve()
+    await Promise.all(underWay)
+    expect(await refusal(shed)).to.equal(undefined)
+  })
+
+  it('counts a request that failed as done', async () => {
+    const shed = shedding({ queue: 1 })
+    const failing = shed(at('/tasks'), () => Promise.reject(new Error('failed')))
+    await failing.catch(() => {})
+    const gate = Promise.withResolvers<void>()
+    const underWay = shed(at('/tasks'), () => gate.promise)
+    await overloaded(shed)
+    gate.resolve()
+    await underWay
+    expect(await refusal(shed)).to.equal(undefined)
   })
 
   it('ends when the loop is free again', async () => {
-    const shed = overload(20, [], WINDOW)
+    const shed = shedding()
     await overloaded(shed)
-    while (isRefused(shed)) await new Promise((resolve) => setTimeout(resolve, 10))
+    while (await refusal(shed)) await new Promise((resolve) => setTimeout(resolve, 10))
   })
 
   it('does not begin for single delays of a process that has time', async () => {
-    const shed = overload(20, [], WINDOW)
+    const shed = shedding()
     for (let n = 0; n < 5; n++) {
       hold(40)
       await new Promise((resolve) => setTimeout(resolve, WINDOW))
-      expect(isRefused(shed)).to.equal(undefined)
+      expect(await refusal(shed)).to.equal(undefined)
     }
   })
 
   it('does not begin under work in small pieces, however much of it', async () => {
-    const shed = overload(200, [], WINDOW)
+    const shed = shedding({ maxDelay: 200 })
     const end = performance.now() + 4 * WINDOW
     while (performance.now() < end) {
       hold(5)
       await turn()
-      expect(isRefused(shed)).to.equal(undefined)
+      expect(await refusal(shed)).to.equal(undefined)
     }
   })
 
   it('is off at 0', async () => {
-    const shed = overload(0, [], WINDOW)
+    const shed = shedding({ maxDelay: 0 })
     const end = performance.now() + 3 * WINDOW
     while (performance.now() < end) {
       hold(40)
       await turn()
-      expect(isRefused(shed)).to.equal(undefined)
+      expect(await refusal(shed)).to.equal(undefined)
     }
   })
 })

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import pg from 'pg'
+import type { Env } from '../../src/config.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -216,6 +217,10 @@ describe('More hashes than can be made', () => {
   })
   after(() => system.stop())
 
+  const beside = async <T>(env: Env, work: (other: System) => Promise<T>): Promise<T> => {
+    const other = await startSystem(env, undefined, system.database)
+    return work(other).finally(other.stop)
+  }
   const login = (to: System, password: string) =>
     to.call('POST', '/auth/login', { body: { username: ann.username, password } })
   const flood = (to: System, length: number) =>
@@ -231,21 +236,22 @@ describe('More hashes than can be made', () => {
   }
 
   it('wait for a second at most, then are answered 503, while other calls are quick', async () => {
-    const busy = await startSystem({ BCRYPT_COST: '12' }, undefined, system.database)
     const began = performance.now()
-    let pending = true
-    const answers = Promise.all(flood(busy, 40)).finally(() => {
-      pending = false
-    })
-    const headers = { 'x-internal-api-key': system.env.INTERNAL_API_KEY ?? '' }
     const times: number[] = []
-    while (pending) {
-      times.push(await milliseconds(() => busy.call('GET', '/auth/health'), 200))
+    const answers = await beside({ BCRYPT_COST: '12' }, async (busy) => {
+      let pending = true
+      const flooded = Promise.all(flood(busy, 40)).finally(() => {
+        pending = false
+      })
+      const headers = { 'x-internal-api-key': system.env.INTERNAL_API_KEY ?? '' }
       const validate = () => busy.call('POST', '/auth/validate', { token: ann.token, headers })
-      times.push(await milliseconds(validate, 200))
-    }
-    await busy.stop()
-    const refused = (await answers).filter(({ status }) => status !== 201)
+      while (pending) {
+        times.push(await milliseconds(() => busy.call('GET', '/auth/health'), 200))
+        times.push(await milliseconds(validate, 200))
+      }
+      return flooded
+    })
+    const refused = answers.filter(({ status }) => status !== 201)
     expect(refused).to.have.length.within(1, 39)
     for (const { status, headers, body } of refused) {
       expect([status, body.code]).to.deep.equal([503, 'hashing_busy'])
@@ -258,13 +264,14 @@ describe('More hashes than can be made', () => {
 
   it('are not held against the account that they were for', async () => {
     // Each hash takes longer than anyone waits.
-    const slow = await startSystem({ BCRYPT_COST: '15' }, undefined, system.database)
-    const held = Promise.all(flood(slow, 4))
-    await slow.call('GET', '/auth/health')
-    const tries = Array.from({ length: 5 }, () => login(slow, ann.password))
-    const outcomes = (await Promise.all(tries)).map(outcome)
-    await held
-    await slow.stop()
+    const outcomes = await beside({ BCRYPT_COST: '15' }, async (slow) => {
+      const held = Promise.all(flood(slow, 4))
+      await slow.call('GET', '/auth/health')
+      const tries = Array.from({ length: 5 }, () => login(slow, ann.password))
+      const answers = await Promise.all(tries)
+      await held
+      return answers.map(outcome)
+    })
     expect(outcomes).to.deep.equal(Array(5).fill('503 hashing_busy'))
     for (let n = 0; n < 5; n++) {
       expect(outcome(await login(system, WRONG))).to.equal('401 invalid_credentials')

@@ -46,15 +46,19 @@ describe('The event store on PostgreSQL', () => {
     const broken = append(id, [created()])
     const tooLong = { ...broken, row: { ...broken.row, status: 'unheard of' } as never }
     const before = await count('events')
-    await store().append(tooLong).then(
-      () => expect.fail('the row breaks a constraint'),
-      (error) => expect(error).to.have.property('code', '23514'),
-    )
+    await store()
+      .append(tooLong)
+      .then(
+        () => expect.fail('the row breaks a constraint'),
+        (error) => expect(error).to.have.property('code', '23514'),
+      )
     expect(await count('events')).to.equal(before)
     expect(await store().load(taskStream(id))).to.have.property('version', 0)
 
     await store().append(broken)
-    const { rows } = await superuser.query('select title, version::int from tasks where id = $1', [id])
+    const { rows } = await superuser.query('select title, version::int from tasks where id = $1', [
+      id,
+    ])
     expect(rows).to.deep.equal([{ title: 'A task', version: broken.row.version }])
   })
 
@@ -159,9 +163,7 @@ describe('The event store on PostgreSQL', () => {
     const id = newId()
     await store().append(append(id, [created()]))
     const { version, head_hash } = await store().load(taskStream(id))
-    await superuser.query(
-      `alter database ${superuser.database} set deadlock_timeout = '100ms'`,
-    )
+    await superuser.query(`alter database ${superuser.database} set deadlock_timeout = '100ms'`)
     const quick = openDatabase({ ...test.config, role: 'tasktrail_task', log: silent })
     const rival = new pg.Client(test.url)
     await rival.connect()

@@ -20,25 +20,36 @@ const BEACON = `
   where locktype = 'advisory' and objsubid = 1 and mode = 'ShareLock' and classid::bigint >> 16 = 21587`
 const ROWS = 'select position from events where position > $1'
 
-const naive = (client: pg.Client): Read => async (after) => {
-  const { rows } = await client.query(`${ROWS} order by position`, [after])
-  return positions(rows)
-}
+const naive =
+  (client: pg.Client): Read =>
+  async (after) => {
+    const { rows } = await client.query(`${ROWS} order by position`, [after])
+    return positions(rows)
+  }
 
-const stepsSwapped = (client: pg.Client): Read => async (after) => {
-  const [beacon] = positions((await client.query(BEACON)).rows)
-  await client.query('select pg_sleep(0.005)')
-  const [drawn = 0] = positions((await client.query('select last_position() as position')).rows)
-  const safe = beacon ? Math.min(beacon, drawn) : drawn
-  const { rows } = await client.query(`${ROWS} and position <= $2 order by position`, [after, safe])
-  return positions(rows)
-}
+const stepsSwapped =
+  (client: pg.Client): Read =>
+  async (after) => {
+    const [beacon] = positions((await client.query(BEACON)).rows)
+    await client.query('select pg_sleep(0.005)')
+    const [drawn = 0] = positions((await client.query('select last_position() as position')).rows)
+    const safe = beacon ? Math.min(beacon, drawn) : drawn
+    const { rows } = await client.query(`${ROWS} and position <= $2 order by position`, [
+      after,
+      safe,
+    ])
+    return positions(rows)
+  }
 
-const oneSnapshot = (client: pg.Client): Read => async (after) => {
-  const safe = '(select safe_position() from pg_sleep(0.005))'
-  const { rows } = await client.query(`${ROWS} and position <= ${safe} order by position`, [after])
-  return positions(rows)
-}
+const oneSnapshot =
+  (client: pg.Client): Read =>
+  async (after) => {
+    const safe = '(select safe_position() from pg_sleep(0.005))'
+    const { rows } = await client.query(`${ROWS} and position <= ${safe} order by position`, [
+      after,
+    ])
+    return positions(rows)
+  }
 
 const positions = (rows: { position: string | null }[]): number[] =>
   rows.map(({ position }) => Number(position))
@@ -82,7 +93,11 @@ describe('Reading all events beside writers that commit late or roll back', () =
   it('skips and repeats none of 8 writers; a naive reader and one with an old snapshot do', async function () {
     this.timeout(SECONDS * 1000 + 30_000)
     const [one, two] = clients as [pg.Client, pg.Client]
-    const [byNaive, bySnapshot] = await trial({ writers: 8, pause: 0 }, naive(one), oneSnapshot(two))
+    const [byNaive, bySnapshot] = await trial(
+      { writers: 8, pause: 0 },
+      naive(one),
+      oneSnapshot(two),
+    )
     expect(byNaive).to.be.greaterThan(0)
     expect(bySnapshot).to.be.greaterThan(0)
   })

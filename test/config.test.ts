@@ -1,0 +1,235 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import {
+  authServiceConfig,
+  ConfigError,
+  databaseConfig,
+  type Env,
+  namesDatabase,
+  taskServiceConfig,
+} from '../src/config.ts'
+
+const DATABASE = {
+  DB_HOST: 'db.internal',
+  DB_NAME: 'tasks',
+  DB_USER: 'app',
+  DB_PASSWORD: 'p@ss word',
+}
+const SHARED = { ...DATABASE, INTERNAL_API_KEY: 'k'.repeat(16) }
+const AUTH = { ...SHARED, JWT_SECRET: 'j'.repeat(32), PASSWORD_PEPPER: 'p'.repeat(16) }
+const TASK = { ...SHARED, AUTH_SERVICE_URL: 'http://auth.tasktrail.local:3000' }
+
+/** What the refusal says; '' when there is none. */
+function refusal(parse: (env: Env) => unknown, env: Env): string {
+  try {
+    parse(env)
+    return ''
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message
+    throw error
+  }
+}
+
+describe('The configuration', () => {
+  it('of auth-service has a default for all but secrets and database', () => {
+    expect(authServiceConfig(AUTH)).to.deep.include({
+      PORT: 3000,
+      HOST: '0.0.0.0',
+      LOG_LEVEL: 'info',
+      JWT_EXPIRATION: 3600,
+      BCRYPT_COST: 12,
+      RATE_LIMIT_PER_SECOND: 100,
+      LOGIN_LIMIT_PER_MINUTE: 30,
+      DRAIN_SECONDS: 5,
+      database: {
+        connection: {
+          host: 'db.internal',
+          port: 5432,
+          database: 'tasks',
+          user: 'app',
+          password: 'p@ss word',
+        },
+        poolMax: 10,
+      },
+    })
+    expect(authServiceConfig(AUTH).JWT_SECRET_PREVIOUS).to.equal(undefined)
+  })
+
+  it('of task-service needs no secret of auth-service', () => {
+    const config = taskServiceConfig(TASK)
+    expect(config.AUTH_SERVICE_URL).to.equal('http://auth.tasktrail.local:3000')
+    expect(config).not.to.have.any.keys('JWT_SECRET', 'PASSWORD_PEPPER')
+  })
+
+  it('keeps no secret that nobody asked for', () => {
+    expect(taskServiceConfig({ ...AUTH, ...TASK })).not.to.have.any.keys('JWT_SECRET')
+  })
+
+  it('counts an empty variable as one that is not set', () => {
+    const empty = { PORT: '', JWT_SECRET_PREVIOUS: '', DATABASE_URL: '', DB_PORT: '' }
+    expect(authServiceConfig({ ...AUTH, ...empty })).to.deep.equal(authServiceConfig(AUTH))
+    expect(refusal(authServiceConfig, { ...AUTH, JWT_SECRET: '' })).to.equal(
+      'The environment is not complete: JWT_SECRET is missing.',
+    )
+  })
+
+  it('is a function of what it is given, and changes nothing of it', () => {
+    const env = Object.freeze({ ...AUTH })
+    expect(authServiceConfig(env)).to.deep.equal(authServiceConfig({ ...AUTH }))
+    expect(env).to.deep.equal(AUTH)
+  })
+
+  it('names all that is missing and all that is malformed, in one sentence', () => {
+    const env = { PORT: 'x', BCRYPT_COST: '9', JWT_SECRET: 'brief', DB_HOST: 'h', DB_NAME: 'n' }
+    expect(refusal(authServiceConfig, env)).to.equal(
+      'The environment is not complete: PORT must be a whole number from 1 to 65535; ' +
+        'INTERNAL_API_KEY is missing; JWT_SECRET must be at least 32 characters long; ' +
+        'PASSWORD_PEPPER is missing; BCRYPT_COST must be a whole number from 10 to 20; ' +
+        'DB_USER is missing; DB_PASSWORD is missing.',
+    )
+  })
+
+  it('tells no value, whatever is wrong with it', () => {
+    const names = [
+      'JWT_SECRET',
+      'JWT_SECRET_PREVIOUS',
+      'PASSWORD_PEPPER',
+      'INTERNAL_API_KEY',
+      'PORT',
+    ]
+    const value = fc.string({ minLength: 4, maxLength: 15, unit: fc.constantFrom(...'#$%&~^') })
+    fc.assert(
+      fc.property(fc.constantFrom(...names), value, (name, wrong) => {
+        const message = refusal(authServiceConfig, { ...AUTH, [name]: wrong })
+        expect(message).to.include(name)
+        expect(message).not.to.include(wrong)
+      }),
+    )
+  })
+
+  const RANGES: readonly [name: string, min: number, max: number][] = [
+    ['PORT', 1, 65_535],
+    ['DB_PORT', 1, 65_535],
+    ['DB_POOL_MAX', 1, 100],
+    ['RATE_LIMIT_PER_SECOND', 0, 1_000_000],
+    ['LOGIN_LIMIT_PER_MINUTE', 0, 1_000_000],
+    ['MAX_EVENT_LOOP_DELAY_MS', 0, 60_000],
+    ['DRAIN_SECONDS', 0, 60],
+    ['JWT_EXPIRATION', 1, 86_400],
+    ['BCRYPT_COST', 10, 20],
+  ]
+  for (const [name, min, max] of RANGES) {
+    it(`takes ${name} from ${min} to ${max}, as a whole number in digits`, () => {
+      const rule = `${name} must be a whole number from ${min} to ${max}`
+      const said = (value: unknown) =>
+        refusal(authServiceConfig, { ...AUTH, [name]: String(value) })
+      for (const value of [min, max, `0${min}`]) expect(said(value)).to.equal('')
+      const wrong = [min - 1, max + 1, `${min}.0`, ` ${min}`, `${min} `, `+${min}`, '1e1', '0x10']
+      for (const value of [...wrong, 'NaN', 'Infinity', '٣', '99999999999', 'true']) {
+        expect(said(value), String(value)).to.equal(`The environment is not complete: ${rule}.`)
+      }
+    })
+  }
+
+  for (const [name, length] of [
+    ['JWT_SECRET', 32],
+    ['JWT_SECRET_PREVIOUS', 32],
+    ['PASSWORD_PEPPER', 16],
+    ['INTERNAL_API_KEY', 16],
+  ] as const) {
+    it(`takes ${name} of ${length} characters and more`, () => {
+      const said = (value: string) => refusal(authServiceConfig, { ...AUTH, [name]: value })
+      expect(said('s'.repeat(length))).to.equal('')
+      expect(said('s'.repeat(500))).to.equal('')
+      expect(said('s'.repeat(length - 1))).to.include(
+        `${name} must be at least ${length} characters long`,
+      )
+    })
+  }
+
+  it('takes no internal key that cannot stand in a header', () => {
+    for (const character of [' ', '\n', '\r', '\t', '\0', 'é', '🔑', '\x7f']) {
+      for (const INTERNAL_API_KEY of [
+        `${'k'.repeat(20)}${character}`,
+        `kkkkkkkk${character}kkkkkkkk`,
+      ]) {
+        for (const [parse, env] of [
+          [authServiceConfig, AUTH],
+          [taskServiceConfig, TASK],
+        ] as const) {
+          expect(refusal(parse, { ...env, INTERNAL_API_KEY })).to.include(
+            'INTERNAL_API_KEY must be printable ASCII without spaces',
+          )
+        }
+      }
+    }
+    const generated = { ...AUTH, INTERNAL_API_KEY: 'aB3-_~!"#$%&()*+,./:;<=>?@[]^`{|}' }
+    expect(refusal(authServiceConfig, generated)).to.equal('')
+  })
+
+  it('takes an http or https URL for auth-service', () => {
+    const said = (AUTH_SERVICE_URL: string) =>
+      refusal(taskServiceConfig, { ...TASK, AUTH_SERVICE_URL })
+    for (const url of ['http://auth:3000', 'https://auth.example/base/'])
+      expect(said(url)).to.equal('')
+    for (const url of ['auth:3000', '//auth', 'ftp://auth', 'http://', 'file:///etc/passwd', 'x']) {
+      expect(said(url), url).to.include('AUTH_SERVICE_URL must be an http(s) URL')
+    }
+  })
+
+  it('takes the levels that pino knows', () => {
+    for (const LOG_LEVEL of ['fatal', 'error', 'warn', 'info', 'debug', 'silent']) {
+      expect(authServiceConfig({ ...AUTH, LOG_LEVEL }).LOG_LEVEL).to.equal(LOG_LEVEL)
+    }
+    const loud = refusal(authServiceConfig, { ...AUTH, LOG_LEVEL: 'INFO' })
+    expect(loud).to.include('LOG_LEVEL must be a level that pino knows')
+  })
+})
+
+describe("The database's place", () => {
+  const url = 'postgres://app:secret@db.internal:5433/tasks'
+
+  it('is the URL when there is one, whatever the parts say', () => {
+    const place = { connection: { connectionString: url }, poolMax: 7 }
+    const env = { DATABASE_URL: url, DB_HOST: 'elsewhere', DB_POOL_MAX: '7' }
+    expect(databaseConfig(env)).to.deep.equal(place)
+    expect(authServiceConfig({ ...AUTH, ...env }).database).to.deep.equal(place)
+    expect(taskServiceConfig({ ...TASK, ...env }).database).to.deep.equal(place)
+  })
+
+  it('is a postgres URL or none', () => {
+    for (const DATABASE_URL of ['mysql://db', 'db.internal', 'postgres', 'http://db']) {
+      const said = refusal(databaseConfig, { DATABASE_URL })
+      expect(said).to.equal(
+        'The environment is not complete: DATABASE_URL must be a postgres:// URL.',
+      )
+    }
+    expect(
+      refusal(databaseConfig, { DATABASE_URL: url.replace('postgres', 'postgresql') }),
+    ).to.equal('')
+  })
+
+  it('is named by no URL whose options would undo the role that a service takes', () => {
+    const DATABASE_URL = `${url}?sslmode=disable&options=-c%20statement_timeout%3D0`
+    const said = refusal(databaseConfig, { DATABASE_URL })
+    expect(said).to.equal('The environment is not complete: DATABASE_URL must not carry options.')
+    expect(refusal(databaseConfig, { DATABASE_URL: `${url}?sslmode=disable` })).to.equal('')
+  })
+
+  it('is reached in the clear, encrypted, or encrypted and verified', () => {
+    const ssl = (DB_SSLMODE: string) => databaseConfig({ ...DATABASE, DB_SSLMODE }).connection.ssl
+    expect(ssl('disable')).to.equal(undefined)
+    expect(ssl('require')).to.deep.equal({ rejectUnauthorized: false })
+    expect(ssl('verify-full')).to.deep.equal({ rejectUnauthorized: true })
+    const said = refusal(databaseConfig, { ...DATABASE, DB_SSLMODE: 'prefer' })
+    expect(said).to.include('DB_SSLMODE must be disable, require or verify-full')
+  })
+
+  it('is named by any of its variables, and by none that is empty', () => {
+    expect(namesDatabase({})).to.equal(false)
+    expect(namesDatabase({ DATABASE_URL: '', DB_HOST: '', DB_POOL_MAX: '5' })).to.equal(false)
+    for (const name of ['DATABASE_URL', 'DB_HOST', 'DB_NAME', 'DB_USER', 'DB_PASSWORD']) {
+      expect(namesDatabase({ [name]: 'x' }), name).to.equal(true)
+    }
+  })
+})
