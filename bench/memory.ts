@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
 import { freePorts } from '../src/infra/ports.ts'
+import { MEMORY_LIMITS } from '../src/infra/service-process.ts'
 import { migrations } from '../src/infra/postgres/migrations.ts'
 
 const REQUESTS = Number(process.argv[2] ?? 10_000)
@@ -69,7 +70,7 @@ const children: ChildProcess[] = []
 
 async function start(script: string, port: number, health: string): Promise<ChildProcess> {
   const path = fileURLToPath(new URL(`../src/${script}`, import.meta.url))
-  const child = spawn(process.execPath, [...process.execArgv, path], {
+  const child = spawn(process.execPath, [...MEMORY_LIMITS, path], {
     env: { ...env, PORT: String(port) },
     stdio: ['ignore', 'ignore', 'inherit'],
   })

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { Semaphore, withTimeout } from 'async-mutex'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { CommandContext, HandleCommand, Handled } from '../app/handle-command.ts'
@@ -109,11 +110,20 @@ export type TaskRoutes = {
 
 /** More than this in one answer only page by page. */
 const WHOLE_LIST = 10_000
+const SHORT_LIST = 200
+const LONG_LIST_WAIT_MS = 2_000
 
 export function taskRoutes(
   on: ReturnType<typeof routes>,
   { handle, tasks, clock }: TaskRoutes,
 ): void {
+  // A long list takes some forty megabytes while it is made: a few at once would end the process.
+  const longLists = withTimeout(
+    new Semaphore(1),
+    LONG_LIST_WAIT_MS,
+    new HttpError('overloaded', { retryAfter: 2 }),
+  )
+
   on(createTask, async ({ body: fields, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, clock, headers, fields)
     const command = { type: 'CreateTask', actor_id: caller.user_id, fields } as const
@@ -133,11 +143,18 @@ export function taskRoutes(
     const descending = order.startsWith('-')
     const sort = order.replace('-', '') as TaskSort
     const { user_id } = caller
-    const found = await tasks.list({ ...filters, user_id, sort, descending, limit, after })
-    const next = found.next && schema.writeCursor(order, found.next)
-    if (next !== null) ctx.set('Link', `<${nextPage(ctx, next)}>; rel="next"`)
-    const shown = next !== null || query.limit !== undefined
-    ctx.body = { tasks: found.tasks.map(schema.taskOf), ...(shown && { next_cursor: next }) }
+    const page = (size: number) =>
+      tasks.list({ ...filters, user_id, sort, descending, limit: size, after })
+    const show = ({ tasks: rows, next }: Awaited<ReturnType<typeof page>>) => {
+      const next_cursor = next && schema.writeCursor(order, next)
+      if (next_cursor) ctx.set('Link', `<${nextPage(ctx, next_cursor)}>; rel="next"`)
+      const shown = next_cursor || query.limit !== undefined
+      ctx.body = JSON.stringify({ tasks: rows.map(schema.taskOf), ...(shown && { next_cursor }) })
+      ctx.type = 'application/json'
+    }
+    const first = await page(Math.min(limit, SHORT_LIST))
+    if (limit <= SHORT_LIST || first.next === null) show(first)
+    else await longLists.runExclusive(async () => show(await page(limit)))
   })
 
   on(getTask, async ({ params, headers }, ctx, caller) => {

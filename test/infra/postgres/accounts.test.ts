@@ -224,6 +224,16 @@ describe('Accounts in PostgreSQL', () => {
       ])
     })
 
+    it('begin anew on an account whose own last one was days ago', async () => {
+      await sql.query(
+        `insert into login_attempts (account, ip, tries, last_try_at) values ('back', '', 4, $1)`,
+        [at(-2 * DAY)],
+      )
+      await attempts.begin('Back', '', NOW)
+      const found = await rows(`select tries from login_attempts where account = 'back'`)
+      expect(found).to.deep.equal([{ tries: 1 }])
+    })
+
     it('do not wait for old ones that another try is about to forget', async () => {
       await sql.query(
         `insert into login_attempts (account, ip, tries, last_try_at) values ('held', '', 1, $1)`,
