@@ -137,3 +137,22 @@ export function taskServiceConfig(env: Env) {
     : parse(taskService.extend(databaseParts.shape), env)
   return { ...settings, database: database(settings) }
 }
+
+/** A user that a service logs in as, and the role that says what it may do. */
+export type Login = {
+  readonly user: string
+  readonly password: string
+  readonly role: 'tasktrail_auth' | 'tasktrail_task'
+}
+
+const LOGINS = { AUTH: 'tasktrail_auth', TASK: 'tasktrail_task' } as const
+
+/** The logins that a migration is to make: those whose user or password the environment names. */
+export function logins(env: Env): readonly Login[] {
+  return Object.entries(LOGINS).flatMap(([prefix, role]) => {
+    const [USER, PASSWORD] = [`${prefix}_DB_USER`, `${prefix}_DB_PASSWORD`] as const
+    if (!present(env)[USER] && !present(env)[PASSWORD]) return []
+    const login = parse(z.object({ [USER]: filled, [PASSWORD]: filled }), env)
+    return [{ user: login[USER] as string, password: login[PASSWORD] as string, role }]
+  })
+}

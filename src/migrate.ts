@@ -1,6 +1,8 @@
 // `npm run migrate`, `migrate:status`, `migrate:rollback`, `migrate:make -- <name>`.
 import { relative } from 'node:path'
+import { logins } from './config.ts'
 import { findDatabase } from './infra/data-dir.ts'
+import { setLogins } from './infra/postgres/logins.ts'
 import { type Migrations, makeMigration, migrations } from './infra/postgres/migrations.ts'
 import { requireReachable } from './infra/postgres/reachable.ts'
 
@@ -39,8 +41,11 @@ async function run([command = 'latest', name]: readonly string[]): Promise<reado
   }
   const config = await findDatabase(process.env)
   await requireReachable(config)
+  const wanted = command === 'latest' ? logins(process.env) : []
   const schema = migrations(config)
-  return work(schema).finally(schema.close)
+  const lines = await work(schema).finally(schema.close)
+  await setLogins(config, wanted)
+  return [...lines, ...wanted.map(({ user, role }) => `${user} may log in, as ${role}`)]
 }
 
 try {

@@ -57,6 +57,55 @@ describe('npm run migrate', () => {
     await query('select from users, events')
   })
 
+  it("makes the services' logins, each with its role alone, and gives them new passwords", async () => {
+    const [auth, task] = [`auth_${process.pid}`, `task_${process.pid}`]
+    const env = { DATABASE_URL: database.url, AUTH_DB_USER: auth, TASK_DB_USER: task }
+    const as = async (user: string, password: string, sql: string) => {
+      const client = new pg.Client({ ...database.config.connection, user, password })
+      try {
+        await client.connect()
+        return (await client.query(sql)).rows
+      } catch (error) {
+        return (error as { code: string }).code
+      } finally {
+        await client.end()
+      }
+    }
+    try {
+      const passwords = { AUTH_DB_PASSWORD: "it's auth", TASK_DB_PASSWORD: 'task' }
+      const first = await migrate(['latest'], { ...env, ...passwords })
+      expect(first).to.deep.equal({
+        ended: 'code 0',
+        out: [
+          'Nothing to migrate.',
+          `${auth} may log in, as tasktrail_auth`,
+          `${task} may log in, as tasktrail_task`,
+        ],
+        err: [],
+      })
+      expect(await as(auth, "it's auth", 'select id from users')).to.deep.equal([])
+      expect(await as(auth, "it's auth", 'select id from tasks')).to.equal('42501')
+      expect(await as(task, 'task', 'select id from tasks')).to.deep.equal([])
+      expect(await as(task, 'task', 'select id from users')).to.equal('42501')
+
+      const changed = { ...passwords, TASK_DB_PASSWORD: 'renewed' }
+      expect((await migrate(['latest'], { ...env, ...changed })).ended).to.equal('code 0')
+      expect(await as(task, 'task', 'select 1')).to.equal('28P01')
+      expect(await as(task, 'renewed', 'select 1')).to.have.length(1)
+    } finally {
+      await query(`drop role if exists ${auth}; drop role if exists ${task}`)
+    }
+  })
+
+  it('refuses a login without its password, before it changes anything', async () => {
+    const { ended, err } = await migrate(['latest'], {
+      DATABASE_URL: database.url,
+      TASK_DB_USER: 'task_service',
+    })
+    expect(ended).to.equal('code 1')
+    expect(err).to.deep.equal(['The environment is not complete: TASK_DB_PASSWORD is missing.'])
+  })
+
   it('is done once by many at the same time', async () => {
     await migrate(['rollback'])
     const runs = await Promise.all([1, 2, 3].map(() => migrate(['latest'])))
