@@ -96,7 +96,7 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
 export type AuthRoutes = {
   readonly accounts: Accounts
   readonly clock: Clock
-  /** Counts logins, and registrations apart from them, by address: each costs a hash. */
+  /** Counts logins by address. */
   readonly loginLimit: RateLimit
 }
 
@@ -111,7 +111,6 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   })
 
   on(register, async ({ body }, ctx) => {
-    await loginLimit(ctx, `register ${ctx.ip}`)
     ctx.body = { user: await accounts.register(body, occasion(ctx)) }
     ctx.status = 201
   })

@@ -184,16 +184,15 @@ describe('Logins from one address', () => {
     })
   })
 
-  it('are counted apart from registrations, of which there are as many', async () => {
+  it('are counted apart from registrations', async () => {
     await limited('3', async (system) => {
       const address = '198.51.100.40'
       const outcomes: string[] = []
       for (let n = 0; n < 4; n++) outcomes.push(outcome(await register(system, address)))
-      expect(outcomes).to.deep.equal(['201 in', '201 in', '201 in', REFUSED])
+      expect(outcomes).to.deep.equal(Array(4).fill('201 in'))
       const logins: string[] = []
       for (let n = 0; n < 4; n++) logins.push(outcome(await login(system, address)))
       expect(logins).to.deep.equal([...Array(3).fill('401 invalid_credentials'), REFUSED])
-      expect((await register(system, '198.51.100.41')).status).to.equal(201)
     })
   })
 
