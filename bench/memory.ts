@@ -13,8 +13,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
 import { freePorts } from '../src/infra/ports.ts'
-import { MEMORY_LIMITS } from '../src/infra/service-process.ts'
 import { migrations } from '../src/infra/postgres/migrations.ts'
+import { MEMORY_LIMITS } from '../src/infra/service-process.ts'
 
 const REQUESTS = Number(process.argv[2] ?? 10_000)
 const CONCURRENCY = 32

@@ -145,14 +145,19 @@ export type Login = {
   readonly role: 'tasktrail_auth' | 'tasktrail_task'
 }
 
-const LOGINS = { AUTH: 'tasktrail_auth', TASK: 'tasktrail_task' } as const
+const LOGINS = [
+  { user: 'AUTH_DB_USER', password: 'AUTH_DB_PASSWORD', role: 'tasktrail_auth' },
+  { user: 'TASK_DB_USER', password: 'TASK_DB_PASSWORD', role: 'tasktrail_task' },
+] as const
 
 /** The logins that a migration is to make: those whose user or password the environment names. */
 export function logins(env: Env): readonly Login[] {
-  return Object.entries(LOGINS).flatMap(([prefix, role]) => {
-    const [USER, PASSWORD] = [`${prefix}_DB_USER`, `${prefix}_DB_PASSWORD`] as const
-    if (!present(env)[USER] && !present(env)[PASSWORD]) return []
-    const login = parse(z.object({ [USER]: filled, [PASSWORD]: filled }), env)
-    return [{ user: login[USER] as string, password: login[PASSWORD] as string, role }]
+  return LOGINS.flatMap(({ user, password, role }) => {
+    if (!present(env)[user] && !present(env)[password]) return []
+    const login: Record<string, string> = parse(
+      z.object({ [user]: filled, [password]: filled }),
+      env,
+    )
+    return [{ user: login[user] ?? '', password: login[password] ?? '', role }]
   })
 }

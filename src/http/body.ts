@@ -26,8 +26,7 @@ const parse = koaBody({
 /** Leaves the parsed JSON in `ctx.request.body`; a request without a body counts as `{}`. */
 export async function readBody(ctx: Context): Promise<void> {
   ctx.request.body = {}
-  // Koa and co-body compute with 32 bits: to them 4 GiB are 0.
-  const length = Number(ctx.get('Content-Length') || Number.NaN)
+  const { length } = ctx.request
   // `is` answers null when there is no body at all.
   if (ctx.request.is('application/json') === null || length === 0) return
   const encoded = ctx.get('Content-Encoding') || 'identity'
@@ -35,7 +34,8 @@ export async function readBody(ctx: Context): Promise<void> {
   const acceptable = encoded === 'identity' && charset.toLowerCase() === 'utf-8'
   if (!ctx.request.is('application/json') || !acceptable)
     throw new HttpError('unsupported_media_type')
-  if (length > LIMIT) throw new HttpError('body_too_large')
+  // co-body computes with 32 bits: to it 4 GiB are 0.
+  if (length !== undefined && length > LIMIT) throw new HttpError('body_too_large')
 
   // koa-body decodes broken UTF-8 to replacement characters: what was sent would be lost silently.
   const chunks: Buffer[] = []

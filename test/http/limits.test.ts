@@ -54,11 +54,13 @@ describe('The rate limit', () => {
   })
 
   it('lets through no more than its number in a second', async () => {
+    // The first of its second.
+    while ((await list(ann)).headers.get('ratelimit') !== '"default";r=4;t=1');
     const began = performance.now()
     const answers = await Promise.all(Array.from({ length: 40 }, () => list(ann)))
     const seconds = (performance.now() - began) / 1000
     const passed = answers.filter(({ status }) => status === 200)
-    expect(passed.length).to.be.at.most(POINTS * (Math.floor(seconds) + 2))
+    expect(passed.length).to.be.at.most(POINTS - 1 + POINTS * Math.ceil(seconds))
   })
 
   it('refuses before anything is done', async () => {
@@ -72,11 +74,9 @@ describe('The rate limit', () => {
   })
 
   it('is each user’s own', async () => {
-    for (;;) {
-      const refused = await untilRefused(() => list(ann))
-      const his = await list(bob)
-      expect(refused.status).to.equal(429)
-      if (his.status === 200) break
+    for (let n = 0; n < POINTS - 1; n++) {
+      await untilRefused(() => list(ann))
+      expect((await list(bob)).status).to.equal(200)
     }
   })
 

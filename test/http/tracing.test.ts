@@ -56,7 +56,13 @@ describe('Every request', () => {
         if (/^[A-Za-z0-9._-]{1,128}$/.test(id.trim())) expect(carried).to.equal(id.trim())
         else expect(carried).to.match(UUID_V7)
       }),
-      { numRuns: 150 },
+      {
+        numRuns: 150,
+        examples: ['a'.repeat(128), 'a'.repeat(129), 'a b', ' a ', 'a/b', ''].map((id) => [
+          id,
+          '/tasks',
+        ]),
+      },
     )
     const two = await call('GET', '/tasks', { headers: { 'x-request-id': 'one, two' } })
     expect(two.headers.get('x-request-id')).to.match(UUID_V7)

@@ -89,8 +89,9 @@ export function openDatabase({ connection, poolMax, role, log }: DatabaseOptions
 }
 
 // By SQLSTATE: connection lost (08), cannot log in (28), no such database (3D), out of resources (53),
-// lock not to be had in time (55P03), stopped by an operator or a time limit (57), standby (25006).
-const UNAVAILABLE = /^(08|28|3D|53|57|55P03|25006)/
+// no connections taken now (55000), lock not to be had in time (55P03), stopped by an operator or a
+// time limit (57), standby (25006).
+const UNAVAILABLE = /^(08|28|3D|53|55000|55P03|57|25006)/
 
 /** Errors without an SQLSTATE come from the connection: refused, reset, timed out, not found. */
 function translate(error: unknown): unknown {

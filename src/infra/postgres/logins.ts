@@ -1,3 +1,4 @@
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import type { DatabaseConfig, Login } from '../../config.ts'
 
@@ -15,11 +16,24 @@ export async function setLogins(config: DatabaseConfig, logins: readonly Login[]
       await client.query('select pg_advisory_xact_lock(7455, 3)')
       const { rowCount } = await client.query('select from pg_roles where rolname = $1', [user])
       if (rowCount === 0) await client.query(`create role ${name} login`)
-      await client.query(`alter role ${name} with login password ${pg.escapeLiteral(password)}`)
+      await client.query(`alter role ${name} with login password '${scramVerifier(password)}'`)
       await client.query(`grant ${role} to ${name}`)
       await client.query('commit')
     }
   } finally {
     await client.end()
   }
+}
+
+/**
+ * What PostgreSQL itself would store (RFC 5802, as in its scram-common.c): sent in its place, the
+ * password stands in no statement that the server may log.
+ */
+function scramVerifier(password: string): string {
+  const [salt, iterations] = [randomBytes(16), 4096]
+  const salted = pbkdf2Sync(password.normalize('NFKC'), salt, iterations, 32, 'sha256')
+  const keyed = (name: string) => createHmac('sha256', salted).update(name).digest()
+  const stored = createHash('sha256').update(keyed('Client Key')).digest('base64')
+  const server = keyed('Server Key').toString('base64')
+  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${stored}:${server}`
 }

@@ -12,6 +12,7 @@ import {
 } from '../../../src/infra/embedded-postgres.ts'
 import { migrations } from '../../../src/infra/postgres/migrations.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
+import { until } from '../../support/processes.ts'
 import { startSystem } from '../../support/system.ts'
 
 const ROLES = ['tasktrail_auth', 'tasktrail_task', 'tasktrail_auditor'] as const
@@ -271,6 +272,21 @@ describe('The migrations', () => {
         return schema.latest().finally(schema.close)
       })
       expect(await Promise.all(runs)).to.deep.equal([all, all, all])
+    })
+
+    it('find no fault in a membership that another migration grants at this moment', async () => {
+      await root.query(`create role late login createrole password '${password}'`)
+      await root.query('create database four owner late')
+      const other = await connected({ connection: place(SUPERUSER, 'postgres'), poolMax: 1 })
+      await other.query('begin; grant tasktrail_auth, tasktrail_task, tasktrail_auditor to late')
+      const schema = migrations(databaseOf('late', 'four').config)
+      const run = schema.latest().finally(schema.close)
+      const waiting = `select from pg_stat_activity
+        where datname = 'four' and wait_event = 'transactionid'`
+      await until(async () => (await root.query(waiting)).rows.length > 0, 'a migration that waits')
+      await other.query('commit')
+      await other.end()
+      expect(await run).to.deep.equal(all)
     })
 
     it('serve the services with the rights of their roles', async () => {

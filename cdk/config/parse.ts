@@ -1,0 +1,103 @@
+import type { z } from 'zod'
+import { MAX_TASKS, SERVICE_NAMES } from '../catalogue.ts'
+import { type Environment, environmentSchema } from './schema.ts'
+
+/** An environment that cannot be right; the sentence names each field and says what it must be. */
+export class ConfigError extends Error {}
+
+/** Throws a `ConfigError` with all that is wrong, before anything is synthesised. */
+export function parseEnvironment(input: unknown): Environment {
+  const result = environmentSchema.safeParse(input)
+  if (!result.success) throw fault(input, result.error.issues.map(describe(input)))
+  const contradictions = RULES.map((rule) => rule(result.data)).filter((found) => found !== '')
+  if (contradictions.length > 0) throw fault(input, contradictions)
+  return result.data
+}
+
+/** Names are fixed, so two environments in one account and region would overwrite each other. */
+export function parseEnvironments(inputs: readonly unknown[]): readonly Environment[] {
+  const environments = inputs.map(parseEnvironment)
+  const homes = new Map<string, string>()
+  for (const { name, account, region } of environments) {
+    const other = homes.get(`${account} ${region}`)
+    if (other !== undefined) {
+      throw new ConfigError(`${name}: account must be another than that of ${other} in ${region}.`)
+    }
+    homes.set(`${account} ${region}`, name)
+  }
+  return environments
+}
+
+const fault = (input: unknown, faults: readonly string[]): ConfigError => {
+  const { name = 'environment' } = (input ?? {}) as { name?: unknown }
+  return new ConfigError(`${String(name)}: ${faults.join('; ')}.`)
+}
+
+const describe =
+  (input: unknown) =>
+  (issue: z.core.$ZodIssue): string => {
+    const field = issue.path.join('.') || 'the environment'
+    if (issue.code === 'unrecognized_keys') {
+      return `${[...issue.path, issue.keys[0]].join('.')} is not a known field`
+    }
+    const value = issue.path.reduce<unknown>(
+      (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
+      input,
+    )
+    return value === undefined ? `${field} is missing` : `${field} ${issue.message}`
+  }
+
+// ------------------------------------------------------------- what no field can say by itself
+
+/** Each gives a fault, or '' when there is none. */
+const RULES: readonly ((environment: Environment) => string)[] = [
+  ({ name, certificateArn }) =>
+    name !== 'dev' && certificateArn === undefined
+      ? 'certificateArn is missing: only dev may answer over plain HTTP'
+      : '',
+
+  ({ certificateArn, region }) =>
+    certificateArn !== undefined && certificateArn.split(':')[3] !== region
+      ? `certificateArn must be a certificate in ${region}`
+      : '',
+
+  ({ vpc, region }) =>
+    vpc.by === 'attributes' &&
+    [...vpc.publicSubnets, ...vpc.privateSubnets].some(({ zone }) => zone.slice(0, -1) !== region)
+      ? `vpc must have its subnets in zones of ${region}`
+      : '',
+
+  ({ services, nodes }) =>
+    Object.values(services).some(({ launchType }) => launchType === 'ec2') && nodes === undefined
+      ? 'nodes is missing: a service has the launch type ec2'
+      : '',
+
+  ({ nodes }) =>
+    nodes !== undefined && nodes.max < nodes.min ? 'nodes.max must not be less than nodes.min' : '',
+
+  ({ database }) =>
+    database.maxStorageGiB < database.storageGiB
+      ? 'database.maxStorageGiB must not be less than database.storageGiB'
+      : '',
+
+  ({ name, database }) =>
+    name !== 'dev' && !database.multiAz
+      ? 'database.multiAz must be true: only dev may do without a standby'
+      : '',
+
+  ({ services, database }) => {
+    const wanted = mostConnections(services)
+    return wanted > database.maxConnections
+      ? `database.maxConnections must be at least ${wanted}: all services at their most tasks, ` +
+          'twice over while a deployment rolls'
+      : ''
+  },
+]
+
+// Migrations, monitoring and an operator.
+const RESERVED_CONNECTIONS = 10
+
+/** What the services may open when they have scaled out fully and are being deployed. */
+const mostConnections = (services: Environment['services']): number =>
+  SERVICE_NAMES.reduce((sum, name) => sum + 2 * MAX_TASKS * services[name].poolMax, 0) +
+  RESERVED_CONNECTIONS

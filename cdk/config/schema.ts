@@ -1,0 +1,133 @@
+import { z } from 'zod'
+import { IMAGE_NAMES, SERVICE_NAMES } from '../catalogue.ts'
+
+const whole = (min: number, max: number) => {
+  const message = `must be a whole number from ${min} to ${max}`
+  return z.number(message).int(message).min(min, message).max(max, message)
+}
+const matching = (pattern: RegExp, message: string) => z.string(message).regex(pattern, message)
+
+const id = (kind: string) =>
+  matching(
+    new RegExp(`^${kind}-([0-9a-f]{8}|[0-9a-f]{17})$`),
+    `must be an id such as ${kind}-0a1b2c3d4e5f60718`,
+  )
+const instanceType = matching(/^[a-z]\w*\.\w+$/, 'must be an instance type such as t3.micro')
+
+const subnet = z.strictObject({
+  id: id('subnet'),
+  zone: matching(/^[a-z]{2}(-[a-z]+)+-\d[a-z]$/, 'must be a zone such as us-east-1a'),
+  routeTableId: id('rtb'),
+})
+
+/** One subnet a zone, and two zones at least: one lost zone must not take everything with it. */
+const subnets = z.array(subnet).refine((all) => {
+  const zones = new Set(all.map(({ zone }) => zone))
+  return zones.size >= 2 && zones.size === all.length
+}, 'must name one subnet a zone, in two zones at least')
+
+const vpc = z.discriminatedUnion(
+  'by',
+  [
+    z.strictObject({
+      by: z.literal('attributes'),
+      id: id('vpc'),
+      cidr: z.cidrv4('must be a block such as 10.0.0.0/16'),
+      publicSubnets: subnets,
+      privateSubnets: subnets,
+    }),
+    // Asks the account: synth then needs credentials once, and writes cdk.context.json.
+    z.strictObject({ by: z.literal('lookup'), id: id('vpc') }),
+  ],
+  'must be given by attributes or by lookup',
+)
+
+/** How tasks reach AWS: by the NAT gateway that the VPC has, or by endpoints that we make. */
+const egress = z.discriminatedUnion(
+  'via',
+  [
+    z.strictObject({ via: z.literal('nat') }),
+    // S3 holds the image layers; it is known to security groups by a list of addresses a region.
+    z.strictObject({ via: z.literal('endpoints'), s3PrefixListId: id('pl') }),
+  ],
+  'must go via nat or via endpoints',
+)
+
+/** The MiB that Fargate offers at a CPU; our own machines take the same sizes. */
+const FARGATE_MEMORY: Readonly<Record<number, readonly number[]>> = {
+  256: [512, 1_024, 2_048],
+  512: [1_024, 2_048, 3_072, 4_096],
+  1024: [2_048, 3_072, 4_096, 5_120, 6_144, 7_168, 8_192],
+  2048: [4_096, 8_192, 12_288, 16_384],
+}
+
+const size = z
+  .strictObject({ cpu: z.number(), memoryMiB: z.number() })
+  .refine(
+    ({ cpu, memoryMiB }) => FARGATE_MEMORY[cpu]?.includes(memoryMiB),
+    'must be a size that Fargate offers, such as cpu 256 with memoryMiB 512',
+  )
+
+const service = z.strictObject({
+  launchType: z.enum(['fargate', 'ec2'], 'must be fargate or ec2'),
+  size,
+  poolMax: whole(1, 100),
+})
+
+// `latest` would not say what runs, nor what to go back to.
+const version = matching(
+  /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$/,
+  'must be a semantic version such as 1.4.2',
+)
+
+const deployment = z.discriminatedUnion(
+  'strategy',
+  [
+    z.strictObject({ strategy: z.literal('rolling') }),
+    // No default: any later update of the stack resets the rules' weights (aws-cdk #36649).
+    z.strictObject({ strategy: z.literal('blue-green'), bakeMinutes: whole(0, 1_440) }),
+  ],
+  'must have the strategy rolling or blue-green',
+)
+
+const database = z.strictObject({
+  instanceType,
+  multiAz: z.boolean('must be true or false'),
+  storageGiB: whole(20, 65_536),
+  maxStorageGiB: whole(20, 65_536),
+  maxConnections: whole(20, 5_000),
+})
+
+/** Machines for the services whose launch type is ec2; several types, for one may be sold out. */
+const nodes = z.strictObject({
+  instanceTypes: z.array(instanceType).min(2, 'must name two instance types at least'),
+  min: whole(2, 100),
+  max: whole(2, 100),
+})
+
+export const environmentSchema = z.strictObject({
+  name: z.enum(['dev', 'staging', 'prod'], 'must be dev, staging or prod'),
+  account: matching(/^\d{12}$/, 'must be an account of twelve digits'),
+  region: matching(/^[a-z]{2}(-[a-z]+)+-\d$/, 'must be a region such as us-east-1').default(
+    'us-east-1',
+  ),
+  vpc,
+  egress,
+  certificateArn: matching(
+    /^arn:aws:acm:[a-z0-9-]+:\d{12}:certificate\/[0-9a-f-]{36}$/,
+    'must be the ARN of a certificate in ACM',
+  ).optional(),
+  images: z.record(z.enum(IMAGE_NAMES), version),
+  services: z.record(z.enum(SERVICE_NAMES), service),
+  deployment,
+  database,
+  nodes: nodes.optional(),
+  alarmEmails: z.array(z.email('must be an e-mail address')).default([]),
+})
+
+/** An environment as its file writes it; `region` and `alarmEmails` may be left out. */
+export type EnvironmentInput = z.input<typeof environmentSchema>
+
+/** An environment that has been checked. */
+export type Environment = z.output<typeof environmentSchema>
+export type ServiceConfig = Environment['services'][keyof Environment['services']]

@@ -1,0 +1,29 @@
+import { Stack } from 'aws-cdk-lib'
+import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
+import type { IKey } from 'aws-cdk-lib/aws-kms'
+import { Topic } from 'aws-cdk-lib/aws-sns'
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions'
+import type { Construct } from 'constructs'
+import { ALARM_TOPIC } from '../names.ts'
+
+/** Where alarms go. Each address gets a message first, and counts once it has confirmed. */
+export function alarmTopic(scope: Construct, key: IKey, emails: readonly string[]): Topic {
+  const topic = new Topic(scope, 'Alarms', {
+    topicName: ALARM_TOPIC,
+    displayName: 'Tasktrail',
+    masterKey: key,
+    enforceSSL: true,
+  })
+  // The policy that enforces TLS replaces the default one, by which alarms may send.
+  topic.addToResourcePolicy(
+    new PolicyStatement({
+      sid: 'AlarmsOfThisAccount',
+      principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],
+      actions: ['sns:Publish'],
+      resources: [topic.topicArn],
+      conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(topic).account } },
+    }),
+  )
+  for (const email of emails) topic.addSubscription(new EmailSubscription(email))
+  return topic
+}

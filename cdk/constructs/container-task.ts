@@ -1,0 +1,117 @@
+import { Duration, Stack } from 'aws-cdk-lib'
+import type { IRepository } from 'aws-cdk-lib/aws-ecr'
+import {
+  AppProtocol,
+  Capability,
+  Compatibility,
+  ContainerImage,
+  CpuArchitecture,
+  LinuxParameters,
+  LogDrivers,
+  NetworkMode,
+  OperatingSystemFamily,
+  TaskDefinition,
+} from 'aws-cdk-lib/aws-ecs'
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
+import type { IKey } from 'aws-cdk-lib/aws-kms'
+import type { LogGroup } from 'aws-cdk-lib/aws-logs'
+import { Construct } from 'constructs'
+import type { ServiceConfig } from '../config/schema.ts'
+import { containerLogs, executionRole, SERVICE_PORT } from '../names.ts'
+import { logGroup } from './log-group.ts'
+import { injectSecrets, type SecretField } from './secret-access.ts'
+
+export type ContainerTaskProps = {
+  /** Names the container, its logs and its execution role. */
+  readonly name: string
+  readonly repository: IRepository
+  /** A semantic version. */
+  readonly tag: string
+  readonly size: ServiceConfig['size']
+  readonly key: IKey
+  readonly environment: Readonly<Record<string, string>>
+  readonly secrets: Readonly<Record<string, SecretField>>
+  /** @default - it serves nothing: no port and no health check */
+  readonly healthPath?: string
+}
+
+/**
+ * One container as it runs here: on Fargate and on machines of our own alike, with a file system
+ * that it cannot write, without rights of its own in AWS, and with a role to start it that reads its own
+ * secrets and image and writes its own logs.
+ */
+export class ContainerTask extends Construct {
+  readonly definition: TaskDefinition
+  readonly logs: LogGroup
+
+  constructor(scope: Construct, id: string, props: ContainerTaskProps) {
+    super(scope, id)
+    const { name, size, key } = props
+    this.logs = logGroup(this, 'Logs', containerLogs(name), key)
+    this.definition = new TaskDefinition(this, 'Definition', {
+      family: `${name}-task`,
+      compatibility: Compatibility.EC2_AND_FARGATE,
+      networkMode: NetworkMode.AWS_VPC,
+      cpu: String(size.cpu),
+      memoryMiB: String(size.memoryMiB),
+      runtimePlatform: {
+        cpuArchitecture: CpuArchitecture.X86_64,
+        operatingSystemFamily: OperatingSystemFamily.LINUX,
+      },
+      executionRole: new Role(this, 'ExecutionRole', {
+        roleName: executionRole(name),
+        assumedBy: this.#ecsTasks(),
+      }),
+      taskRole: new Role(this, 'TaskRole', { assumedBy: this.#ecsTasks() }),
+    })
+    this.#container(props)
+  }
+
+  #container(props: ContainerTaskProps): void {
+    const { name, repository, tag, size, key, environment, secrets, healthPath } = props
+    const linuxParameters = new LinuxParameters(this, 'Linux')
+    linuxParameters.dropCapabilities(Capability.ALL)
+    const container = this.definition.addContainer(name, {
+      containerName: name,
+      image: ContainerImage.fromEcrRepository(repository, tag),
+      essential: true,
+      memoryLimitMiB: size.memoryMiB,
+      user: '1000',
+      privileged: false,
+      readonlyRootFilesystem: true,
+      linuxParameters,
+      environment: { NODE_ENV: 'production', ...environment },
+      secrets: injectSecrets(this, this.definition, key.keyArn, secrets),
+      logging: LogDrivers.awsLogs({ logGroup: this.logs, streamPrefix: name }),
+      // A service stops within 25 s of SIGTERM; this is the end of patience, not the plan.
+      stopTimeout: Duration.seconds(60),
+      ...(healthPath !== undefined && { healthCheck: healthCheck(healthPath) }),
+    })
+    if (healthPath === undefined) return
+    container.addPortMappings({
+      name: 'http',
+      containerPort: SERVICE_PORT,
+      appProtocol: AppProtocol.http,
+    })
+  }
+
+  /** ECS acting for this account's tasks, and not for someone else's. */
+  #ecsTasks(): ServicePrincipal {
+    const { account, region } = Stack.of(this)
+    return new ServicePrincipal('ecs-tasks.amazonaws.com', {
+      conditions: {
+        StringEquals: { 'aws:SourceAccount': account },
+        ArnLike: { 'aws:SourceArn': `arn:aws:ecs:${region}:${account}:*` },
+      },
+    })
+  }
+}
+
+/** In the task definition, for ECS pays no heed to the image's own HEALTHCHECK. */
+const healthCheck = (path: string) => ({
+  command: ['CMD', '/usr/local/bin/node', '/app/health.js', path],
+  interval: Duration.seconds(30),
+  timeout: Duration.seconds(5),
+  retries: 3,
+  startPeriod: Duration.seconds(15),
+})

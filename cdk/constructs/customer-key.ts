@@ -1,0 +1,68 @@
+import { RemovalPolicy, Stack } from 'aws-cdk-lib'
+import { AnyPrincipal, Effect, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
+import { Key } from 'aws-cdk-lib/aws-kms'
+import type { Construct } from 'constructs'
+import { DATABASE_INSTANCE, KEY_ALIAS } from '../names.ts'
+
+/**
+ * The one key of ours: secrets, database, logs and alarm messages lie under it. Two services of AWS
+ * may use it in our name, each for its own purpose; everyone else needs a statement in a role.
+ */
+export function customerKey(scope: Construct, id: string): Key {
+  const { account, region } = Stack.of(scope)
+  const key = new Key(scope, id, {
+    alias: KEY_ALIAS,
+    description: 'Secrets, database, logs and alarms of Tasktrail',
+    enableKeyRotation: true,
+    removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+  })
+  const logGroups = LOG_GROUPS.map((name) => `arn:aws:logs:${region}:${account}:log-group:${name}`)
+  key.addToResourcePolicy(
+    new PolicyStatement({
+      sid: 'LogGroupsOfTasktrail',
+      principals: [new ServicePrincipal(`logs.${region}.amazonaws.com`)],
+      actions: [
+        'kms:Encrypt',
+        'kms:Decrypt',
+        'kms:ReEncrypt*',
+        'kms:GenerateDataKey*',
+        'kms:Describe*',
+      ],
+      resources: ['*'],
+      conditions: { ArnLike: { 'kms:EncryptionContext:aws:logs:arn': logGroups } },
+    }),
+  )
+  key.addToResourcePolicy(
+    new PolicyStatement({
+      sid: 'AlarmsToTheirTopic',
+      principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],
+      actions: ['kms:Decrypt', 'kms:GenerateDataKey*'],
+      resources: ['*'],
+      conditions: { StringEquals: { 'aws:SourceAccount': account } },
+    }),
+  )
+  // Services of AWS pass the key on among themselves; nobody else may pass it on.
+  key.addToResourcePolicy(
+    new PolicyStatement({
+      sid: 'GrantsForAwsOnly',
+      effect: Effect.DENY,
+      principals: [new AnyPrincipal()],
+      actions: ['kms:CreateGrant'],
+      resources: ['*'],
+      conditions: {
+        BoolIfExists: {
+          'kms:GrantIsForAWSResource': 'false',
+          'aws:PrincipalIsAWSService': 'false',
+        },
+      },
+    }),
+  )
+  return key
+}
+
+const LOG_GROUPS = [
+  '/ecs/*',
+  '/aws/events/task-management/*',
+  '/aws/lambda/task-mgmt-*',
+  `/aws/rds/instance/${DATABASE_INSTANCE}/*`,
+]

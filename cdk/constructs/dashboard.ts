@@ -1,0 +1,99 @@
+import { Duration } from 'aws-cdk-lib'
+import {
+  Dashboard,
+  GraphWidget,
+  type IMetric,
+  type IWidget,
+  SingleValueWidget,
+} from 'aws-cdk-lib/aws-cloudwatch'
+import {
+  HttpCodeElb,
+  HttpCodeTarget,
+  type IApplicationLoadBalancer,
+} from 'aws-cdk-lib/aws-elasticloadbalancingv2'
+import type { Construct } from 'constructs'
+import { SERVICE_NAMES, type ServiceName } from '../catalogue.ts'
+import { DASHBOARD } from '../names.ts'
+import { ecsMetric, insight, serviceMetrics } from './service-metrics.ts'
+import { databaseMetric } from './system-alarms.ts'
+
+/** The six widgets of the guide first, in its order; then what one looks for next. */
+export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalancer): Dashboard {
+  const { metrics } = loadBalancer
+  return new Dashboard(scope, 'Dashboard', {
+    dashboardName: DASHBOARD,
+    defaultInterval: Duration.hours(3),
+    widgets: [
+      [
+        graph('ALB Request Count', [metrics.requestCount()]),
+        graph(
+          'Target Response Time',
+          percentiles((p) => metrics.targetResponseTime({ statistic: p })),
+        ),
+      ],
+      [
+        graph(
+          'ECS CPU Utilization',
+          each((name) => ecsMetric(name, 'CPUUtilization')),
+        ),
+        graph(
+          'ECS Memory Utilization',
+          each((name) => ecsMetric(name, 'MemoryUtilization')),
+        ),
+      ],
+      [
+        number('RDS Connections', [databaseMetric('DatabaseConnections', 'Maximum')]),
+        // There is no RunningTasksCount in AWS/ECS, as the seeds' guide has it.
+        number(
+          'Running Tasks',
+          each((name) => insight(name, 'RunningTaskCount')),
+        ),
+      ],
+      [
+        graph(
+          'Requests of each service',
+          each((name) => serviceMetrics(name).requests),
+        ),
+        graph(
+          'Errors of each service, %',
+          each((name) => serviceMetrics(name).errorRate),
+        ),
+      ],
+      ...SERVICE_NAMES.map((name) => [
+        graph(
+          `Response time of ${name}, ms`,
+          percentiles((p) => serviceMetrics(name).responseTime(p)),
+        ),
+        graph(`Tasks of ${name}: running, desired`, [
+          insight(name, 'RunningTaskCount').with({ label: 'running' }),
+          insight(name, 'DesiredTaskCount').with({ label: 'desired' }),
+        ]),
+      ]),
+      [
+        graph('5XX of load balancer and targets', [
+          metrics.httpCodeElb(HttpCodeElb.ELB_5XX_COUNT),
+          metrics.httpCodeTarget(HttpCodeTarget.TARGET_5XX_COUNT),
+        ]),
+        graph('Database: CPU, %, and latency, s', [
+          databaseMetric('CPUUtilization'),
+          databaseMetric('ReadLatency'),
+          databaseMetric('WriteLatency'),
+        ]),
+      ],
+    ],
+  })
+}
+
+const each = (metric: (name: ServiceName) => Labelled): IMetric[] =>
+  SERVICE_NAMES.map((label) => metric(label).with({ label }))
+
+type Labelled = { with(props: object): IMetric }
+
+const percentiles = (metric: (statistic: string) => Labelled): IMetric[] =>
+  ['p50', 'p95', 'p99'].map((label) => metric(label).with({ label }))
+
+const graph = (title: string, left: IMetric[]): IWidget =>
+  new GraphWidget({ title, left, width: 12, height: 6 })
+
+const number = (title: string, metrics: IMetric[]): IWidget =>
+  new SingleValueWidget({ title, metrics, width: 12, height: 4 })

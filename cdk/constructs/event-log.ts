@@ -1,0 +1,88 @@
+import { ArnFormat, Stack } from 'aws-cdk-lib'
+import { type EventPattern, Match, Rule } from 'aws-cdk-lib/aws-events'
+import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
+import type { IKey } from 'aws-cdk-lib/aws-kms'
+import type { LogGroup } from 'aws-cdk-lib/aws-logs'
+import { Construct } from 'constructs'
+import { SERVICE_NAMES } from '../catalogue.ts'
+import { eventLogs } from '../names.ts'
+import { logGroup } from './log-group.ts'
+import { scaleInAlarm, scaleOutAlarm } from './step-scaling.ts'
+
+export type EventLogProps = {
+  /** Names the log group. */
+  readonly subject: string
+  readonly patterns: Readonly<Record<string, EventPattern>>
+  readonly key: IKey
+}
+
+/**
+ * Events of AWS, kept whole in a log group. Not the library's `CloudWatchLogGroup` target: that
+ * deploys a function only to let EventBridge write.
+ */
+export class EventLog extends Construct {
+  readonly logs: LogGroup
+
+  constructor(scope: Construct, id: string, { subject, patterns, key }: EventLogProps) {
+    super(scope, id)
+    this.logs = logGroup(this, 'Logs', eventLogs(subject), key)
+    this.logs.addToResourcePolicy(
+      new PolicyStatement({
+        principals: [
+          new ServicePrincipal('events.amazonaws.com'),
+          new ServicePrincipal('delivery.logs.amazonaws.com'),
+        ],
+        actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+        resources: [this.logs.logGroupArn],
+      }),
+    )
+    // The group's own ARN ends in `:*`, which EventBridge does not take for a target.
+    const arn = Stack.of(this).formatArn({
+      service: 'logs',
+      resource: 'log-group',
+      resourceName: this.logs.logGroupName,
+      arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+    })
+    for (const [name, eventPattern] of Object.entries(patterns)) {
+      new Rule(this, name, { eventPattern, targets: [{ bind: () => ({ arn }) }] })
+    }
+  }
+}
+
+/** Every task that has stopped, with the exit codes of its containers and the reason. */
+export const taskStops = (clusterArn: string): Readonly<Record<string, EventPattern>> => ({
+  Stopped: {
+    source: ['aws.ecs'],
+    detailType: ['ECS Task State Change'],
+    detail: { clusterArn: [clusterArn], lastStatus: ['STOPPED'] },
+  },
+})
+
+/** What scaling decided and did, and what deployments did with it. */
+export const scalingAndDeployments = (
+  clusterArn: string,
+): Readonly<Record<string, EventPattern>> => ({
+  Alarms: {
+    source: ['aws.cloudwatch'],
+    detailType: ['CloudWatch Alarm State Change'],
+    detail: {
+      alarmName: SERVICE_NAMES.flatMap((name) => [scaleOutAlarm(name), scaleInAlarm(name)]),
+    },
+  },
+  // ECS says every change of the desired count here, and whether the service came to rest.
+  Services: {
+    source: ['aws.ecs'],
+    detailType: ['ECS Service Action'],
+    detail: { clusterArn: [clusterArn] },
+  },
+  // These do not name their cluster.
+  Deployments: { source: ['aws.ecs'], detailType: ['ECS Deployment State Change'] },
+  AtMaximum: {
+    source: ['aws.application-autoscaling'],
+    detailType: ['Application Auto Scaling Scaling Activity State Change'],
+  },
+  Nodes: {
+    source: ['aws.autoscaling'],
+    detailType: Match.prefix('EC2 Instance'),
+  },
+})

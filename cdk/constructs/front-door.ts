@@ -1,0 +1,97 @@
+import { Duration, RemovalPolicy } from 'aws-cdk-lib'
+import type { ISecurityGroup, IVpc } from 'aws-cdk-lib/aws-ec2'
+import {
+  ApplicationListener,
+  ApplicationLoadBalancer,
+  ApplicationProtocol,
+  ListenerAction,
+  ListenerCertificate,
+  SslPolicy,
+} from 'aws-cdk-lib/aws-elasticloadbalancingv2'
+import {
+  BlockPublicAccess,
+  Bucket,
+  BucketEncryption,
+  type IBucket,
+  ObjectOwnership,
+} from 'aws-cdk-lib/aws-s3'
+import { Construct } from 'constructs'
+import { LOAD_BALANCER } from '../names.ts'
+import { addOwnAnswers, notFound } from './path-rules.ts'
+
+export type FrontDoorProps = {
+  readonly vpc: IVpc
+  readonly securityGroup: ISecurityGroup
+  /** @default - HTTP is served; with a certificate it only redirects */
+  readonly certificateArn?: string | undefined
+}
+
+/** The load balancer, its listeners, and the paths that it answers itself. */
+export class FrontDoor extends Construct {
+  readonly loadBalancer: ApplicationLoadBalancer
+  /** The one that serves: services add their rules to it. */
+  readonly listener: ApplicationListener
+
+  constructor(scope: Construct, id: string, props: FrontDoorProps) {
+    super(scope, id)
+    const { vpc, securityGroup, certificateArn } = props
+    this.loadBalancer = new ApplicationLoadBalancer(this, 'LoadBalancer', {
+      loadBalancerName: LOAD_BALANCER,
+      vpc,
+      vpcSubnets: { subnets: vpc.publicSubnets },
+      internetFacing: true,
+      securityGroup,
+      // Services keep connections for 75 s: it is never the service that closes one first.
+      idleTimeout: Duration.seconds(60),
+      dropInvalidHeaderFields: true,
+      deletionProtection: true,
+    })
+    this.loadBalancer.logAccessLogs(this.#accessLogs() as IBucket)
+    this.listener = certificateArn === undefined ? this.#plain() : this.#encrypted(certificateArn)
+    addOwnAnswers(this, this.listener)
+  }
+
+  #plain(): ApplicationListener {
+    return new ApplicationListener(this, 'Http', {
+      loadBalancer: this.loadBalancer,
+      port: 80,
+      protocol: ApplicationProtocol.HTTP,
+      open: false,
+      defaultAction: notFound(),
+    })
+  }
+
+  #encrypted(certificateArn: string): ApplicationListener {
+    new ApplicationListener(this, 'Http', {
+      loadBalancer: this.loadBalancer,
+      port: 80,
+      protocol: ApplicationProtocol.HTTP,
+      open: false,
+      defaultAction: ListenerAction.redirect({ protocol: 'HTTPS', port: '443', permanent: true }),
+    })
+    return new ApplicationListener(this, 'Https', {
+      loadBalancer: this.loadBalancer,
+      port: 443,
+      protocol: ApplicationProtocol.HTTPS,
+      certificates: [ListenerCertificate.fromArn(certificateArn)],
+      sslPolicy: SslPolicy.RECOMMENDED_TLS,
+      open: false,
+      defaultAction: notFound(),
+    })
+  }
+
+  #accessLogs(): Bucket {
+    return new Bucket(this, 'AccessLogs', {
+      // The load balancer can write under no other key than S3's own.
+      encryption: BucketEncryption.S3_MANAGED,
+      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
+      enforceSSL: true,
+      versioned: true,
+      lifecycleRules: [
+        { expiration: Duration.days(90), noncurrentVersionExpiration: Duration.days(1) },
+      ],
+      removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+    })
+  }
+}

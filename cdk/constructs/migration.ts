@@ -1,0 +1,127 @@
+import { join } from 'node:path'
+import { CfnOutput, CustomResource, Duration, Stack } from 'aws-cdk-lib'
+import type { ISecurityGroup, IVpc } from 'aws-cdk-lib/aws-ec2'
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import type { IKey } from 'aws-cdk-lib/aws-kms'
+import { Runtime } from 'aws-cdk-lib/aws-lambda'
+import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs'
+import type { LogGroup } from 'aws-cdk-lib/aws-logs'
+import { Provider } from 'aws-cdk-lib/custom-resources'
+import { Construct } from 'constructs'
+import type { MigrationProperties } from '../handlers/run-migration.ts'
+import { CLUSTER } from '../names.ts'
+import type { ContainerTask } from './container-task.ts'
+import { privateSubnets } from './existing-vpc.ts'
+import { logGroup } from './log-group.ts'
+
+export type MigrationProps = {
+  readonly task: ContainerTask
+  readonly vpc: IVpc
+  readonly securityGroup: ISecurityGroup
+  /** Of the image; each one runs once. */
+  readonly version: string
+  readonly key: IKey
+}
+
+/** How long CloudFormation waits; the framework allows no more than an hour. */
+const PATIENCE = Duration.minutes(55)
+
+/**
+ * Brings the database to the version of the images. It is done when the task has ended with exit
+ * code 0; any other end fails the deployment before a service is touched.
+ */
+export class Migration extends Construct {
+  /** What waits for the migration depends on this. */
+  readonly run: CustomResource
+  readonly #logs: LogGroup
+
+  constructor(scope: Construct, id: string, props: MigrationProps) {
+    super(scope, id)
+    const { task } = props
+    this.#logs = logGroup(this, 'Logs', '/aws/lambda/task-mgmt-migration', props.key)
+    const provider = new Provider(this, 'Provider', {
+      onEventHandler: this.#function('onEvent', this.#mayRun(task)),
+      isCompleteHandler: this.#function('isComplete', this.#mayLook()),
+      queryInterval: Duration.seconds(10),
+      totalTimeout: PATIENCE,
+      logGroup: this.#logs,
+    })
+    const subnets = privateSubnets(props.vpc).subnets.map(({ subnetId }) => subnetId)
+    const properties: MigrationProperties = {
+      cluster: CLUSTER,
+      taskDefinition: task.definition.taskDefinitionArn,
+      container: task.definition.defaultContainer?.containerName ?? '',
+      subnets,
+      securityGroup: props.securityGroup.securityGroupId,
+      version: props.version,
+    }
+    this.run = new CustomResource(this, 'Run', {
+      resourceType: 'Custom::Migration',
+      serviceToken: provider.serviceToken,
+      serviceTimeout: Duration.minutes(60),
+      properties,
+    })
+    // The role's policy above all: without it the task starts and cannot read its secrets.
+    this.run.node.addDependency(task)
+    this.#byHand(properties)
+  }
+
+  #function(handler: string, statements: readonly PolicyStatement[]): NodejsFunction {
+    return new NodejsFunction(this, handler, {
+      entry: join(import.meta.dirname, '../handlers/migration.ts'),
+      handler,
+      runtime: Runtime.NODEJS_24_X,
+      timeout: Duration.seconds(30),
+      memorySize: 256,
+      logGroup: this.#logs,
+      initialPolicy: [...statements],
+      bundling: { target: 'node24', externalModules: ['@aws-sdk/*'] },
+    })
+  }
+
+  #mayRun({ definition }: ContainerTask): readonly PolicyStatement[] {
+    const { account, region } = Stack.of(this)
+    const roles = [definition.taskRole.roleArn, definition.obtainExecutionRole().roleArn]
+    return [
+      new PolicyStatement({
+        sid: 'RunMigration',
+        actions: ['ecs:RunTask'],
+        // Every revision: this policy and the task change at the same time, in no order.
+        resources: [`arn:aws:ecs:${region}:${account}:task-definition/${definition.family}:*`],
+        conditions: { ArnEquals: { 'ecs:cluster': this.#cluster() } },
+      }),
+      new PolicyStatement({
+        sid: 'PassRolesOfMigration',
+        actions: ['iam:PassRole'],
+        resources: roles,
+        conditions: { StringEquals: { 'iam:PassedToService': 'ecs-tasks.amazonaws.com' } },
+      }),
+    ]
+  }
+
+  #mayLook(): readonly PolicyStatement[] {
+    const { account, region } = Stack.of(this)
+    return [
+      new PolicyStatement({
+        sid: 'LookAtTasks',
+        actions: ['ecs:DescribeTasks'],
+        resources: [`arn:aws:ecs:${region}:${account}:task/${CLUSTER}/*`],
+      }),
+    ]
+  }
+
+  #cluster(): string {
+    const { account, region } = Stack.of(this)
+    return `arn:aws:ecs:${region}:${account}:cluster/${CLUSTER}`
+  }
+
+  #byHand({ taskDefinition, subnets, securityGroup }: MigrationProperties): void {
+    const network = `awsvpcConfiguration={subnets=[${subnets}],securityGroups=[${securityGroup}]}`
+    new CfnOutput(this, 'ByHand', {
+      description: 'Runs the migration again',
+      value:
+        `aws ecs run-task --cluster ${CLUSTER} --launch-type FARGATE ` +
+        `--task-definition ${taskDefinition} --network-configuration '${network}'`,
+    })
+  }
+}

@@ -1,0 +1,60 @@
+import {
+  type ApplicationListener,
+  ApplicationListenerRule,
+  ListenerAction,
+  ListenerCondition,
+} from 'aws-cdk-lib/aws-elasticloadbalancingv2'
+import type { Construct } from 'constructs'
+import { PATH_RULES, type Target } from '../../src/http/routing.ts'
+import type { ServiceName } from '../catalogue.ts'
+
+/** Paths that the load balancer answers on its own. */
+export type OwnAnswer = Exclude<Target, ServiceName>
+
+const json = (status: number, body: object): ListenerAction =>
+  ListenerAction.fixedResponse(status, {
+    contentType: 'application/json',
+    messageBody: JSON.stringify(body),
+  })
+
+/** What the local gateway answers too, but for the id of the request. */
+const ANSWERS: Readonly<Record<OwnAnswer, ListenerAction>> = {
+  refused: json(403, {
+    error: 'Forbidden',
+    message: 'Only services of Tasktrail may call this',
+    code: 'internal_only',
+  }),
+  healthy: json(200, { status: 'healthy' }),
+  'not-found': json(404, {
+    error: 'Not Found',
+    message: 'There is nothing at this path',
+    code: 'route_not_found',
+  }),
+}
+
+export const notFound = (): ListenerAction => ANSWERS['not-found']
+
+const isOwn = (target: Target): target is OwnAnswer => target in ANSWERS
+
+/** First match first: a rule's place in the list is its priority, with room between. */
+const RULES = PATH_RULES.map((rule, index) => ({ ...rule, priority: (index + 1) * 10 }))
+
+/** A rule for every path that no service answers. */
+export function addOwnAnswers(scope: Construct, listener: ApplicationListener): void {
+  for (const { target, patterns, priority } of RULES) {
+    if (!isOwn(target)) continue
+    new ApplicationListenerRule(scope, `rule-${priority}`, {
+      listener,
+      priority,
+      conditions: [ListenerCondition.pathPatterns([...patterns])],
+      action: ANSWERS[target],
+    })
+  }
+}
+
+/** The paths of a service; each is a rule of its own, and blue/green can turn only one. */
+export const pathsOf = (service: ServiceName) =>
+  RULES.filter(({ target }) => target === service).map(({ patterns, priority }) => ({
+    priority,
+    conditions: [ListenerCondition.pathPatterns([...patterns])],
+  }))

@@ -1,0 +1,97 @@
+import { Duration } from 'aws-cdk-lib'
+import { MathExpression, Metric, Unit } from 'aws-cdk-lib/aws-cloudwatch'
+import { FilterPattern, type ILogGroup, type JsonPattern, MetricFilter } from 'aws-cdk-lib/aws-logs'
+import { Construct } from 'constructs'
+import { SERVICES, type ServiceName } from '../catalogue.ts'
+import { CLUSTER, METRICS } from '../names.ts'
+
+export const REQUESTS = 'RequestCount'
+export const ERRORS = 'ErrorCount'
+export const RESPONSE_TIME = 'ResponseTime'
+
+/** A line of src/http/access-log.ts; the load balancer's own questions are no requests. */
+const request: JsonPattern = FilterPattern.all(
+  FilterPattern.stringValue('$.msg', '=', 'request'),
+  FilterPattern.stringValue('$.path', '!=', '*/health'),
+)
+const failed = FilterPattern.all(request, FilterPattern.numberValue('$.status', '>=', 500))
+
+/**
+ * Requests, errors and response times out of the access log: with what other services ask, which
+ * never passes the load balancer.
+ */
+export class AccessLogMetrics extends Construct {
+  constructor(scope: Construct, id: string, logGroup: ILogGroup) {
+    super(scope, id)
+    // With a dimension there can be no default value: no requests, no data.
+    const common = { logGroup, metricNamespace: METRICS, dimensions: { Service: '$.service' } }
+    new MetricFilter(this, REQUESTS, {
+      ...common,
+      metricName: REQUESTS,
+      filterPattern: request,
+      metricValue: '1',
+      unit: Unit.COUNT,
+    })
+    new MetricFilter(this, ERRORS, {
+      ...common,
+      metricName: ERRORS,
+      filterPattern: failed,
+      metricValue: '1',
+      unit: Unit.COUNT,
+    })
+    new MetricFilter(this, RESPONSE_TIME, {
+      ...common,
+      metricName: RESPONSE_TIME,
+      filterPattern: request,
+      metricValue: '$.duration_ms',
+      unit: Unit.MILLISECONDS,
+    })
+  }
+}
+
+/** The service's own metrics, as alarms and the dashboard read them. */
+export const serviceMetrics = (service: ServiceName) => {
+  const own = (metricName: string, statistic: string) =>
+    new Metric({
+      namespace: METRICS,
+      metricName,
+      dimensionsMap: { Service: service },
+      statistic,
+      period: Duration.minutes(5),
+    })
+  const { party } = SERVICES[service]
+  const requests = own(REQUESTS, 'Sum')
+  const errors = own(ERRORS, 'Sum')
+  return {
+    requests,
+    errors,
+    errorRate: new MathExpression({
+      // No errors is no data either, which must not hide the requests.
+      expression: `100 * FILL(errors_${party}, 0) / requests_${party}`,
+      usingMetrics: { [`errors_${party}`]: errors, [`requests_${party}`]: requests },
+      label: `${service} errors, %`,
+      period: Duration.minutes(5),
+    }),
+    responseTime: (statistic: string) => own(RESPONSE_TIME, statistic),
+  }
+}
+
+/** What ECS says of the service. */
+export const ecsMetric = (service: ServiceName, metricName: string, statistic = 'Average') =>
+  new Metric({
+    namespace: 'AWS/ECS',
+    metricName,
+    dimensionsMap: { ClusterName: CLUSTER, ServiceName: service },
+    statistic,
+    period: Duration.minutes(1),
+  })
+
+/** What Container Insights says of the service. */
+export const insight = (service: ServiceName, metricName: string) =>
+  new Metric({
+    namespace: 'ECS/ContainerInsights',
+    metricName,
+    dimensionsMap: { ClusterName: CLUSTER, ServiceName: service },
+    statistic: 'Average',
+    period: Duration.minutes(1),
+  })

@@ -1,0 +1,104 @@
+import type { TasksAnswer } from '@aws-sdk/client-ecs'
+
+/** The two calls of ECS that a migration takes. */
+export type Ecs = {
+  readonly runTask: (input: object) => Promise<TasksAnswer>
+  readonly describeTasks: (input: object) => Promise<TasksAnswer>
+}
+
+/** What the stack says of the task; CloudFormation sends it with every event. */
+export type MigrationProperties = {
+  readonly cluster: string
+  readonly taskDefinition: string
+  readonly container: string
+  readonly subnets: readonly string[]
+  readonly securityGroup: string
+  /** The image's tag. Another one is what makes the migration run again. */
+  readonly version: string
+}
+
+export type MigrationEvent = {
+  readonly RequestType: 'Create' | 'Update' | 'Delete'
+  readonly RequestId: string
+  readonly ResourceProperties: MigrationProperties
+  readonly OldResourceProperties?: MigrationProperties
+}
+
+export type Started = {
+  readonly PhysicalResourceId: string
+  readonly Data: { readonly taskArn: string }
+}
+
+/** Starts the task and does not wait: it may take longer than a function lives. */
+export async function start(event: MigrationEvent, ecs: Ecs): Promise<Started> {
+  // One id for ever: a new one would make CloudFormation delete the old "resource" afterwards.
+  const started = (taskArn: string) => ({ PhysicalResourceId: 'migration', Data: { taskArn } })
+  if (event.RequestType === 'Delete' || goesBack(event)) return started('')
+
+  const { cluster, taskDefinition, subnets, securityGroup } = event.ResourceProperties
+  const { tasks = [], failures = [] } = await ecs.runTask({
+    cluster,
+    taskDefinition,
+    launchType: 'FARGATE',
+    count: 1,
+    startedBy: 'cloudformation',
+    // Lambda may call us again for the same event; ECS then answers with the same task.
+    clientToken: event.RequestId,
+    networkConfiguration: {
+      awsvpcConfiguration: { subnets, securityGroups: [securityGroup], assignPublicIp: 'DISABLED' },
+    },
+  })
+  const taskArn = tasks[0]?.taskArn
+  if (taskArn === undefined) throw new Error(`The migration did not start: ${reasons(failures)}`)
+  return started(taskArn)
+}
+
+/** Whether the task has ended well. Throws when it ended otherwise, which fails the deployment. */
+export async function isComplete(
+  event: MigrationEvent & { readonly Data?: { readonly taskArn?: string } },
+  ecs: Ecs,
+): Promise<{ readonly IsComplete: boolean }> {
+  const taskArn = event.Data?.taskArn ?? ''
+  if (taskArn === '') return { IsComplete: true }
+
+  const { cluster, container } = event.ResourceProperties
+  const { tasks = [], failures = [] } = await ecs.describeTasks({ cluster, tasks: [taskArn] })
+  const task = tasks[0]
+  // ECS may not know a task yet that it has just started.
+  if (task === undefined && failures.every(({ reason }) => reason === 'MISSING')) {
+    return { IsComplete: false }
+  }
+  if (task === undefined) throw new Error(`The migration is lost: ${reasons(failures)}`)
+  if (task.lastStatus !== 'STOPPED') return { IsComplete: false }
+
+  const ran = task.containers?.find(({ name }) => name === container)
+  if (ran?.exitCode === 0) return { IsComplete: true }
+  const code = ran?.exitCode === undefined ? 'did not run' : `ended with exit code ${ran.exitCode}`
+  const why = [task.stoppedReason, ran?.reason].filter((text) => text !== undefined).join('; ')
+  throw new Error(`The migration ${code}: ${why}. Its log: /ecs/${container}, task ${taskArn}`)
+}
+
+/**
+ * CloudFormation takes a failed deployment back by an update to the version before. That version
+ * does not know the migrations which have run, would refuse, and leave the stack stuck; it need not
+ * run either, because migrations stay compatible with the version before.
+ */
+function goesBack({ RequestType, ResourceProperties, OldResourceProperties }: MigrationEvent) {
+  if (RequestType !== 'Update' || OldResourceProperties === undefined) return false
+  return isLower(ResourceProperties.version, OldResourceProperties.version)
+}
+
+function isLower(version: string, than: string): boolean {
+  const [core = '', pre] = version.split(/-(.*)/s)
+  const [otherCore = '', otherPre] = than.split(/-(.*)/s)
+  const numbers = core.split('.').map(Number)
+  const others = otherCore.split('.').map(Number)
+  const at = numbers.findIndex((number, index) => number !== others[index])
+  if (at !== -1) return (numbers[at] ?? 0) < (others[at] ?? 0)
+  if (pre === undefined || otherPre === undefined)
+    return pre !== undefined && otherPre === undefined
+  return pre.localeCompare(otherPre, 'en', { numeric: true }) < 0
+}
+
+const reasons = (failures: readonly { readonly reason?: string }[]): string =>
+  failures.map(({ reason }) => reason ?? 'no reason given').join(', ') || 'no reason given'

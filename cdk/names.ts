@@ -1,0 +1,37 @@
+// The names that docs/implementation-guide.md uses in the console too. They are fixed, so an
+// account holds one environment a region; app.ts refuses a second one.
+
+export const CLUSTER = 'task-management-cluster'
+export const NAMESPACE = 'task-management.local'
+export const LOAD_BALANCER = 'task-mgmt-alb'
+export const DATABASE = 'taskmanagement'
+export const DATABASE_INSTANCE = 'task-mgmt-db'
+export const DATABASE_ADMIN = 'dbadmin'
+export const DASHBOARD = 'task-management-dashboard'
+export const METRICS = 'TaskManagement'
+export const KEY_ALIAS = 'alias/task-mgmt'
+export const ALARM_TOPIC = 'task-mgmt-alarms'
+
+/** Where tasks run on machines of our own; Fargate's capacity provider has a name of its own. */
+export const NODES = 'task-mgmt-nodes'
+
+export const SERVICE_PORT = 3000
+export const DATABASE_PORT = 5432
+
+export const securityGroup = (party: string): string => `task-mgmt-${party}-sg`
+export const executionRole = (family: string): string => `task-mgmt-${family}-execution`
+export const containerLogs = (family: string): string => `/ecs/${family}`
+export const eventLogs = (subject: string): string => `/aws/events/task-management/${subject}`
+
+/** The whole of what is injected into containers from Secrets Manager, by what it is. */
+export const SECRETS = {
+  'signing-key': 'task-mgmt-jwt-secret',
+  'previous-signing-key': 'task-mgmt-jwt-secret-previous',
+  'internal-api-key': 'task-mgmt-internal-api-key',
+  'password-pepper': 'task-mgmt-password-pepper',
+} as const
+
+export type SecretName = keyof typeof SECRETS
+
+/** RDS names the administrator's secret itself; these hold what the services log in with. */
+export const databaseLogin = (service: string): string => `task-mgmt-rds-credentials/${service}`

@@ -1,0 +1,123 @@
+import { Duration, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib'
+import { InstanceType } from 'aws-cdk-lib/aws-ec2'
+import type { Key } from 'aws-cdk-lib/aws-kms'
+import {
+  CaCertificate,
+  Credentials,
+  DatabaseInstance,
+  DatabaseInstanceEngine,
+  ParameterGroup,
+  PostgresEngineVersion,
+  StorageType,
+  SubnetGroup,
+} from 'aws-cdk-lib/aws-rds'
+import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager'
+import type { Construct } from 'constructs'
+import type { Environment } from '../config/schema.ts'
+import { AppSecrets } from '../constructs/app-secrets.ts'
+import { customerKey } from '../constructs/customer-key.ts'
+import { privateSubnets } from '../constructs/existing-vpc.ts'
+import { fixedGroup } from '../constructs/fixed-group.ts'
+import { logGroup } from '../constructs/log-group.ts'
+import { DATABASE, DATABASE_ADMIN, DATABASE_INSTANCE, DATABASE_PORT } from '../names.ts'
+import type { NetworkStack } from './network.ts'
+
+export type DataProps = StackProps & {
+  readonly environment: Environment
+  readonly network: NetworkStack
+}
+
+const EXPORTED_LOGS = ['postgresql', 'upgrade']
+
+/** What must outlive every deployment: the key, the secrets and the database. */
+export class DataStack extends Stack {
+  readonly key: Key
+  readonly secrets: AppSecrets
+  readonly address: string
+  /** The administrator's login. RDS makes and rotates it; only the migration may read it. */
+  readonly admin: ISecret
+
+  constructor(scope: Construct, id: string, props: DataProps) {
+    super(scope, id, props)
+    this.key = customerKey(this, 'Key')
+    this.secrets = new AppSecrets(this, 'Secrets', this.key)
+    const instance = this.#database(props)
+    this.address = instance.dbInstanceEndpointAddress
+    // Not a generated secret that we rotate: that adds a function with its own way in.
+    if (instance.secret === undefined) throw new Error('RDS manages no secret')
+    this.admin = instance.secret
+  }
+
+  #database({ environment, network }: DataProps): DatabaseInstance {
+    const { database } = environment
+    const engine = DatabaseInstanceEngine.postgres({
+      // The major only: minor versions come in the maintenance window.
+      version: PostgresEngineVersion.of('15', '15'),
+    })
+    const instance = new DatabaseInstance(this, 'Database', {
+      instanceIdentifier: DATABASE_INSTANCE,
+      databaseName: DATABASE,
+      engine,
+      instanceType: new InstanceType(database.instanceType),
+      multiAz: database.multiAz,
+      autoMinorVersionUpgrade: true,
+      parameterGroup: new ParameterGroup(this, 'Parameters', {
+        engine,
+        description: 'TLS only; as many connections as the alarm counts with',
+        parameters: {
+          'rds.force_ssl': '1',
+          max_connections: String(database.maxConnections),
+          log_min_duration_statement: '1000',
+        },
+      }),
+      credentials: Credentials.fromUsername(DATABASE_ADMIN, { encryptionKey: this.key }),
+      manageMasterUserPassword: true,
+      ...this.#place(network),
+      ...this.#storage(database),
+      cloudwatchLogsExports: EXPORTED_LOGS,
+      monitoringInterval: Duration.minutes(1),
+    })
+    // RDS would make them itself, and keep their lines for ever.
+    for (const name of EXPORTED_LOGS) {
+      const path = `/aws/rds/instance/${DATABASE_INSTANCE}/${name}`
+      instance.node.addDependency(logGroup(this, `${name}-log`, path, this.key))
+    }
+    return instance
+  }
+
+  #place({ vpc, database }: NetworkStack) {
+    const vpcSubnets = privateSubnets(vpc)
+    return {
+      vpc,
+      vpcSubnets,
+      subnetGroup: new SubnetGroup(this, 'Subnets', {
+        subnetGroupName: 'task-mgmt-db-subnet-group',
+        description: 'The private subnets',
+        vpc,
+        vpcSubnets,
+      }),
+      securityGroups: [fixedGroup(this, database)],
+      port: DATABASE_PORT,
+      publiclyAccessible: false,
+      // Its root is in the bundle that images carry, so that services can check who answers.
+      caCertificate: CaCertificate.RDS_CA_RSA2048_G1,
+    }
+  }
+
+  #storage({ storageGiB, maxStorageGiB }: Environment['database']) {
+    return {
+      storageType: StorageType.GP3,
+      allocatedStorage: storageGiB,
+      maxAllocatedStorage: maxStorageGiB,
+      storageEncrypted: true,
+      storageEncryptionKey: this.key,
+      backupRetention: Duration.days(7),
+      preferredBackupWindow: '04:00-04:30',
+      preferredMaintenanceWindow: 'Sun:05:00-Sun:05:30',
+      copyTagsToSnapshot: true,
+      deleteAutomatedBackups: false,
+      deletionProtection: true,
+      removalPolicy: RemovalPolicy.SNAPSHOT,
+    }
+  }
+}

@@ -1,0 +1,90 @@
+import { Stack, type StackProps } from 'aws-cdk-lib'
+import { type IVpc, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2'
+import type { Construct } from 'constructs'
+import { SERVICE_NAMES, SERVICES, type ServiceName } from '../catalogue.ts'
+import type { Environment } from '../config/schema.ts'
+import { existingVpc } from '../constructs/existing-vpc.ts'
+import { VpcEndpoints } from '../constructs/vpc-endpoints.ts'
+import { DATABASE_PORT, SERVICE_PORT, securityGroup } from '../names.ts'
+
+const HTTPS = Port.tcp(443)
+
+export type NetworkProps = StackProps & { readonly environment: Environment }
+
+/**
+ * The VPC that is there, and every security group with every rule: who may reach whom is read here
+ * and nowhere else. Rules beside their users, in other stacks, would make the stacks depend on each
+ * other in a circle.
+ */
+export class NetworkStack extends Stack {
+  readonly vpc: IVpc
+  readonly loadBalancer: SecurityGroup
+  readonly services: Readonly<Record<ServiceName, SecurityGroup>>
+  readonly migration: SecurityGroup
+  readonly database: SecurityGroup
+  /** Only where a service runs on machines of our own. */
+  readonly nodes: SecurityGroup | undefined
+
+  constructor(scope: Construct, id: string, props: NetworkProps) {
+    super(scope, id, props)
+    const { environment } = props
+    this.vpc = existingVpc(this, environment.vpc)
+
+    this.loadBalancer = this.#group('alb', 'The load balancer: the only way in')
+    this.services = this.#serviceGroups()
+    this.migration = this.#group('migration', 'The task that migrates the database')
+    this.database = this.#group('rds', 'PostgreSQL')
+    this.nodes = environment.nodes && this.#group('nodes', 'Machines that run tasks')
+
+    this.#letIn()
+    this.#letOut(environment)
+  }
+
+  #group(party: string, description: string): SecurityGroup {
+    return new SecurityGroup(this, party, {
+      vpc: this.vpc,
+      securityGroupName: securityGroup(party),
+      description,
+      allowAllOutbound: false,
+    })
+  }
+
+  #serviceGroups(): Record<ServiceName, SecurityGroup> {
+    const groups = SERVICE_NAMES.map((name) => [name, this.#group(SERVICES[name].party, name)])
+    return Object.fromEntries(groups)
+  }
+
+  /** From the internet to the database. `allowFrom` opens both ends, a rule on one end does not. */
+  #letIn(): void {
+    const { loadBalancer, services, migration, database } = this
+    loadBalancer.connections.allowFromAnyIpv4(Port.tcp(80), 'Redirected, or served without TLS')
+    loadBalancer.connections.allowFromAnyIpv4(HTTPS, 'HTTPS')
+    for (const name of SERVICE_NAMES) {
+      const group = services[name]
+      group.connections.allowFrom(loadBalancer, Port.tcp(SERVICE_PORT), 'Requests from outside')
+      for (const callee of Object.values(SERVICES[name].calls)) {
+        services[callee].connections.allowFrom(group, Port.tcp(SERVICE_PORT), `Calls of ${name}`)
+      }
+    }
+    for (const client of [...Object.values(services), migration]) {
+      database.connections.allowFrom(client, Port.tcp(DATABASE_PORT), 'PostgreSQL')
+    }
+  }
+
+  /** Images, secrets, logs and ECS itself, over HTTPS; nodes must reach ECS or they never join. */
+  #letOut({ egress }: Environment): void {
+    const users = [...Object.values(this.services), this.migration, this.nodes ?? []].flat()
+    if (egress.via === 'nat') {
+      for (const user of users) {
+        user.connections.allowTo(Peer.anyIpv4(), HTTPS, 'AWS, through the NAT gateway')
+      }
+      return
+    }
+    const endpoints = this.#group('endpoints', 'Endpoints of AWS services in this VPC')
+    new VpcEndpoints(this, 'Endpoints', { vpc: this.vpc, securityGroup: endpoints })
+    for (const user of users) {
+      endpoints.connections.allowFrom(user, HTTPS, 'AWS, through its endpoints')
+      user.connections.allowTo(Peer.prefixList(egress.s3PrefixListId), HTTPS, 'Image layers in S3')
+    }
+  }
+}

@@ -1,0 +1,45 @@
+import { Stack, type StackProps } from 'aws-cdk-lib'
+import { Key } from 'aws-cdk-lib/aws-kms'
+import type { Construct } from 'constructs'
+import type { Environment } from '../config/schema.ts'
+import { dashboard } from '../constructs/dashboard.ts'
+import { EventLog, scalingAndDeployments, taskStops } from '../constructs/event-log.ts'
+import { SystemAlarms } from '../constructs/system-alarms.ts'
+import { CLUSTER } from '../names.ts'
+import type { DataStack } from './data.ts'
+import type { PlatformStack } from './platform.ts'
+
+export type ObservabilityProps = StackProps & {
+  readonly environment: Environment
+  readonly data: DataStack
+  readonly platform: PlatformStack
+}
+
+/** What watches the whole. Each service's own alarms are beside it: its deployments need them. */
+export class ObservabilityStack extends Stack {
+  constructor(scope: Construct, id: string, props: ObservabilityProps) {
+    super(scope, id, props)
+    const { environment, data, platform } = props
+    const { loadBalancer } = platform.frontDoor
+    const key = Key.fromKeyArn(this, 'Key', data.key.keyArn)
+    const cluster = `arn:aws:ecs:${this.region}:${this.account}:cluster/${CLUSTER}`
+
+    const stops = new EventLog(this, 'TaskStops', {
+      subject: 'task-stops',
+      patterns: taskStops(cluster),
+      key,
+    })
+    new EventLog(this, 'Scaling', {
+      subject: 'scaling',
+      patterns: scalingAndDeployments(cluster),
+      key,
+    })
+    new SystemAlarms(this, 'Alarms', {
+      topic: platform.alarms,
+      loadBalancer,
+      taskStops: stops.logs,
+      database: environment.database,
+    })
+    dashboard(this, loadBalancer)
+  }
+}

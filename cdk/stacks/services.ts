@@ -1,0 +1,167 @@
+import { Stack, type StackProps } from 'aws-cdk-lib'
+import {
+  ApplicationListener,
+  type IApplicationListener,
+} from 'aws-cdk-lib/aws-elasticloadbalancingv2'
+import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
+import type { Construct } from 'constructs'
+import { SERVICE_NAMES, SERVICES, type ServiceName } from '../catalogue.ts'
+import type { Environment } from '../config/schema.ts'
+import { SECRET_FIELD } from '../constructs/app-secrets.ts'
+import { ContainerTask } from '../constructs/container-task.ts'
+import { fixedGroup } from '../constructs/fixed-group.ts'
+import { HttpService } from '../constructs/http-service.ts'
+import { Migration } from '../constructs/migration.ts'
+import type { SecretField } from '../constructs/secret-access.ts'
+import { ServiceAlarms } from '../constructs/service-alarms.ts'
+import { AccessLogMetrics } from '../constructs/service-metrics.ts'
+import { ServiceRoutes } from '../constructs/service-routes.ts'
+import { DATABASE, DATABASE_PORT, NAMESPACE, SERVICE_PORT } from '../names.ts'
+import type { DataStack } from './data.ts'
+import type { NetworkStack } from './network.ts'
+import type { PlatformStack } from './platform.ts'
+import type { RegistryStack } from './registry.ts'
+
+export type ServicesProps = StackProps & {
+  readonly environment: Environment
+  readonly network: NetworkStack
+  readonly registry: RegistryStack
+  readonly data: DataStack
+  readonly platform: PlatformStack
+}
+
+/** What is deployed with every version: first the migration, then the services. */
+export class ServicesStack extends Stack {
+  readonly #props: ServicesProps
+  readonly #key: IKey
+  readonly #listener: IApplicationListener
+
+  constructor(scope: Construct, id: string, props: ServicesProps) {
+    super(scope, id, props)
+    this.#props = props
+    const { network, data, platform } = props
+    this.#key = Key.fromKeyArn(this, 'Key', data.key.keyArn)
+    this.#listener = ApplicationListener.fromApplicationListenerAttributes(this, 'Listener', {
+      listenerArn: platform.frontDoor.listener.listenerArn,
+      securityGroup: fixedGroup(this, network.loadBalancer),
+    })
+    const migration = this.#migration()
+    for (const name of SERVICE_NAMES) {
+      this.#service(name).service.node.addDependency(migration.run)
+    }
+  }
+
+  #migration(): Migration {
+    const { environment, network, registry, data } = this.#props
+    const version = environment.images.migration
+    const logins = SERVICE_NAMES.flatMap((name) => {
+      const secret = data.secrets.logins[name]
+      const prefix = SERVICES[name].databasePrefix
+      return [
+        [`${prefix}_DB_USER`, { secret, field: 'username' }],
+        [`${prefix}_DB_PASSWORD`, { secret, field: 'password' }],
+      ] as const
+    })
+    const task = new ContainerTask(this, 'migration', {
+      name: 'migration',
+      repository: registry.repositories.migration,
+      tag: version,
+      size: { cpu: 256, memoryMiB: 512 },
+      key: this.#key,
+      environment: this.#database(),
+      secrets: {
+        DB_USER: { secret: data.admin, field: 'username' },
+        DB_PASSWORD: { secret: data.admin, field: 'password' },
+        ...Object.fromEntries(logins),
+      },
+    })
+    return new Migration(this, 'Migrate', {
+      task,
+      version,
+      vpc: network.vpc,
+      securityGroup: fixedGroup(this, network.migration),
+      key: this.#key,
+    })
+  }
+
+  #service(name: ServiceName): HttpService {
+    const { environment, network, platform } = this.#props
+    const { deployment } = environment
+    const task = this.#task(name)
+    new AccessLogMetrics(this, `${name}-metrics`, task.logs)
+    const routes = new ServiceRoutes(this, `${name}-routes`, {
+      name,
+      vpc: network.vpc,
+      listener: this.#listener,
+      blueGreen: deployment.strategy === 'blue-green',
+    })
+    const alarms = new ServiceAlarms(this, `${name}-alarms`, {
+      name,
+      topic: platform.alarms,
+      targets: routes.allTargets,
+    })
+    return new HttpService(this, `${name}-service`, {
+      name,
+      cluster: platform.cluster,
+      task,
+      routes,
+      securityGroup: fixedGroup(this, network.services[name]),
+      namespace: platform.namespace,
+      launchType: environment.services[name].launchType,
+      deployment,
+      alarms,
+    })
+  }
+
+  #task(name: ServiceName): ContainerTask {
+    const { environment, registry } = this.#props
+    const { size, poolMax } = environment.services[name]
+    return new ContainerTask(this, name, {
+      name,
+      repository: registry.repositories[name],
+      tag: environment.images[name],
+      size,
+      key: this.#key,
+      healthPath: SERVICES[name].healthPath,
+      environment: {
+        PORT: String(SERVICE_PORT),
+        DB_POOL_MAX: String(poolMax),
+        ...this.#database(),
+        ...addresses(name),
+        ...SERVICES[name].environment,
+      },
+      secrets: this.#secrets(name),
+    })
+  }
+
+  #secrets(name: ServiceName): Record<string, SecretField> {
+    const { secrets } = this.#props.data
+    const own = Object.entries(SERVICES[name].secrets).map(([variable, which]) => {
+      return [variable, { secret: secrets.values[which], field: SECRET_FIELD }] as const
+    })
+    return {
+      DB_USER: { secret: secrets.logins[name], field: 'username' },
+      DB_PASSWORD: { secret: secrets.logins[name], field: 'password' },
+      ...Object.fromEntries(own),
+    }
+  }
+
+  /** PostgreSQL takes TLS only; the bundle in the image has the root of its certificate. */
+  #database(): Record<string, string> {
+    return {
+      DB_HOST: this.#props.data.address,
+      DB_PORT: String(DATABASE_PORT),
+      DB_NAME: DATABASE,
+      DB_SSLMODE: 'verify-full',
+      NODE_EXTRA_CA_CERTS: '/app/rds-ca.pem',
+    }
+  }
+}
+
+/** Where the services are that this one calls. */
+const addresses = (name: ServiceName): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(SERVICES[name].calls).map(([variable, callee]) => {
+      return [variable, `http://${callee}.${NAMESPACE}:${SERVICE_PORT}`]
+    }),
+  )

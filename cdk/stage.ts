@@ -1,0 +1,42 @@
+import { Stage, Tags } from 'aws-cdk-lib'
+import type { Construct } from 'constructs'
+import type { Environment } from './config/schema.ts'
+import { DataStack } from './stacks/data.ts'
+import { NetworkStack } from './stacks/network.ts'
+import { ObservabilityStack } from './stacks/observability.ts'
+import { PlatformStack } from './stacks/platform.ts'
+import { RegistryStack } from './stacks/registry.ts'
+import { ServicesStack } from './stacks/services.ts'
+import { acknowledge } from './validation/acknowledgements.ts'
+
+/** One environment: six stacks, each of which needs only those before it. */
+export class Tasktrail extends Stage {
+  constructor(scope: Construct, id: string, environment: Environment) {
+    const { account, region, name } = environment
+    super(scope, id, { env: { account, region } })
+    const tags = { project: 'tasktrail', environment: name, 'managed-by': 'cdk' }
+    for (const [key, value] of Object.entries(tags)) Tags.of(this).add(key, value)
+
+    const common = { environment, tags, terminationProtection: name === 'prod' }
+    const network = new NetworkStack(this, 'network', common)
+    const registry = new RegistryStack(this, 'registry', common)
+    const data = new DataStack(this, 'data', { ...common, network })
+    const platform = new PlatformStack(this, 'platform', { ...common, network, data })
+    const services = new ServicesStack(this, 'services', {
+      ...common,
+      network,
+      registry,
+      data,
+      platform,
+    })
+    new ObservabilityStack(this, 'observability', { ...common, data, platform })
+
+    // The references between them say only part of it.
+    data.addStackDependency(network)
+    platform.addStackDependency(data)
+    services.addStackDependency(platform)
+    services.addStackDependency(registry)
+
+    acknowledge(this, environment)
+  }
+}

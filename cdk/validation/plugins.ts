@@ -1,0 +1,15 @@
+import { type App, Validations } from 'aws-cdk-lib'
+import { AwsSolutionsChecks, NIST80053R5Checks } from 'cdk-nag'
+import { GuardRules } from './guard.ts'
+
+/**
+ * The rules of others, run over every template; a finding that nobody acknowledged fails synth. The
+ * library's own linter runs beside them, made strict by a flag in cdk.json.
+ */
+export function addValidations(app: App): void {
+  Validations.of(app).addPlugins(
+    new AwsSolutionsChecks(app),
+    new NIST80053R5Checks(app),
+    new GuardRules(),
+  )
+}

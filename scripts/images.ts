@@ -1,0 +1,138 @@
+// `npm run images [-- --tag v1.2.3] [--repository <prefix>] [--platform linux/arm64] [--base <image>]`:
+// builds every image of the Dockerfile with Docker or buildah and says how large each is.
+import { type SpawnSyncOptions, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import packageJson from '../package.json' with { type: 'json' }
+
+const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
+const VERSION = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$/
+
+export type Engine = {
+  readonly name: 'docker' | 'buildah'
+  readonly build: readonly string[]
+  /** Bytes of all layers of an image that is on this machine. */
+  readonly size: (image: string) => number
+}
+
+const docker: Engine = {
+  name: 'docker',
+  build: ['docker', 'build'],
+  size: (image) => {
+    const inspect = ['docker', 'image', 'inspect', '--format', '{{.Size}}', image]
+    if (succeeds(inspect)) return Number(output(inspect))
+    run(['docker', 'pull', '--quiet', image])
+    return Number(output(inspect))
+  },
+}
+
+const buildah: Engine = {
+  name: 'buildah',
+  // OCI's own format has no health check; the layers are what the targets have in common.
+  build: ['buildah', 'build', '--format=docker', '--layers'],
+  size: (image) => {
+    const { Manifest } = JSON.parse(output(['buildah', 'inspect', '--type=image', image]))
+    const { layers } = JSON.parse(Manifest) as { layers: { size: number }[] }
+    return layers.reduce((sum, { size }) => sum + size, 0)
+  },
+}
+
+/** Docker when an engine answers, else buildah; null when this machine has neither. */
+export const findEngine = (): Engine | null => {
+  if (succeeds(['docker', 'version', '--format', '{{.Server.Version}}'])) return docker
+  return succeeds(['buildah', '--version']) ? buildah : null
+}
+
+/** A version without the `v` of its git tag; a name that can come to mean something else is refused. */
+export function versionOf(tag: string): string {
+  const version = tag.replace(/^v(?=\d)/, '')
+  if (VERSION.test(version)) return version
+  throw new Error(`"${tag}" is no semantic version: use one such as v1.2.3, which never moves.`)
+}
+
+/** What the Dockerfile calls its last stages: one an image. */
+export const imageNames = (dockerfile: string): readonly string[] =>
+  [...dockerfile.matchAll(/^FROM runtime AS (\S+)$/gm)].map(([, name = '']) => name)
+
+export const baseOf = (dockerfile: string): string => {
+  const [, base] = /^ARG BASE=(\S+)$/m.exec(dockerfile) ?? []
+  if (base === undefined) throw new Error('The Dockerfile names no base.')
+  return base
+}
+
+// ------------------------------------------------------------------------------------ processes
+
+const options: SpawnSyncOptions = {
+  cwd: REPOSITORY,
+  // Docker: with no attestation a tag names an image, and not a list that also holds one.
+  env: { ...process.env, BUILDX_NO_DEFAULT_ATTESTATIONS: '1' },
+  stdio: ['ignore', 'pipe', 'inherit'],
+}
+
+const succeeds = ([command = '', ...args]: readonly string[]): boolean =>
+  spawnSync(command, args, { ...options, stdio: 'ignore' }).status === 0
+
+const output = ([command = '', ...args]: readonly string[]): string => {
+  const { status, stdout } = spawnSync(command, args, options)
+  if (status !== 0) throw new Error(`${command} ${args[0]} failed.`)
+  return stdout.toString().trim()
+}
+
+const run = ([command = '', ...args]: readonly string[]): void => {
+  const { status } = spawnSync(command, args, {
+    ...options,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  if (status !== 0) throw new Error(`${command} ${args[0]} failed.`)
+}
+
+/** The commit, and whether what is built is more than that. */
+const revision = (): string => {
+  if (!succeeds(['git', 'rev-parse', 'HEAD'])) return 'unknown'
+  const changes = output(['git', 'status', '--porcelain'])
+  return output(['git', 'rev-parse', 'HEAD']) + (changes === '' ? '' : '-dirty')
+}
+
+// -------------------------------------------------------------------------------------- command
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
+
+function buildImages(args: readonly string[]): void {
+  const dockerfile = readFileSync(`${REPOSITORY}/Dockerfile`, 'utf8')
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      tag: { type: 'string', default: packageJson.version },
+      repository: { type: 'string', default: 'tasktrail' },
+      // Fargate's own, and not that of the machine that builds.
+      platform: { type: 'string', default: 'linux/amd64' },
+      base: { type: 'string', default: baseOf(dockerfile) },
+    },
+  })
+  const version = versionOf(values.tag)
+  const engine = findEngine()
+  if (engine === null) {
+    throw new Error('Neither a Docker engine nor buildah is here: start one, or install the other.')
+  }
+  const given = [`BASE=${values.base}`, `VERSION=${version}`, `REVISION=${revision()}`]
+  const arguments_ = given.flatMap((argument) => ['--build-arg', argument])
+  for (const name of imageNames(dockerfile)) {
+    const image = `${values.repository}/${name}:${version}`
+    const place = ['--platform', values.platform, '--target', name, '--tag', image, '.']
+    run([...engine.build, ...arguments_, ...place])
+    const base = engine.size(values.base)
+    console.log(
+      `${image}: ${megabytes(engine.size(image) - base)} over its ${megabytes(base)} base`,
+    )
+  }
+}
+
+if (import.meta.main) {
+  try {
+    buildImages(process.argv.slice(2))
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,154 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { expect } from 'chai'
+import { VARIANTS, variation } from './support/environments.ts'
+import { follow } from './support/references.ts'
+import { only, properties, STACKS, type Synthesis, synthesise } from './support/synthesis.ts'
+
+type Properties = ReturnType<typeof only>
+const SERVICES = ['auth-service', 'task-service'] as const
+const ALARM = 'AWS::CloudWatch::Alarm'
+
+const all = ({ templates }: Synthesis, type: string): Properties[] =>
+  STACKS.flatMap((stack) => properties(templates[stack], type))
+
+describe('Alarms', () => {
+  let synthesis: Synthesis
+  let alarms: Readonly<Record<string, Properties>>
+
+  before(() => {
+    synthesis = synthesise(variation({}))
+    alarms = Object.fromEntries(all(synthesis, ALARM).map((alarm) => [alarm.AlarmName, alarm]))
+  })
+
+  const scaling = /-scale-(in|out)$/
+
+  it('are these', () => {
+    const ofServices = ['error-rate', 'response-time', 'high-cpu', 'unhealthy-tasks']
+    expect(Object.keys(alarms).filter((name) => !scaling.test(name))).to.have.members([
+      ...SERVICES.flatMap((name) => ofServices.map((what) => `${name}-${what}`)),
+      'task-mgmt-high-error-rate',
+      'task-mgmt-db-connections',
+      'task-mgmt-db-storage',
+      'task-mgmt-task-crashed',
+    ])
+  })
+
+  it('ring when more than 5 % of the answers of a service over 5 minutes are errors', () => {
+    for (const name of SERVICES) {
+      const alarm = alarms[`${name}-error-rate`]
+      expect(alarm).to.include({
+        ComparisonOperator: 'GreaterThanThreshold',
+        Threshold: 5,
+        EvaluationPeriods: 1,
+        TreatMissingData: 'notBreaching',
+      })
+      const [rate, ...metrics] = alarm.Metrics
+      const party = name.replace('-service', '')
+      expect(rate.Expression).to.equal(`100 * FILL(errors_${party}, 0) / requests_${party}`)
+      const parts = metrics.map(({ Id, MetricStat }: Properties) => [
+        Id,
+        MetricStat.Metric.MetricName,
+        MetricStat.Metric.Dimensions[0].Value,
+        MetricStat.Period,
+        MetricStat.Stat,
+      ])
+      expect(parts).to.have.deep.members([
+        [`errors_${party}`, 'ErrorCount', name, 300, 'Sum'],
+        [`requests_${party}`, 'RequestCount', name, 300, 'Sum'],
+      ])
+    }
+  })
+
+  it('ring for errors that no service can log, as a rate too', () => {
+    const { Metrics, Threshold, EvaluationPeriods } = alarms['task-mgmt-high-error-rate']
+    expect({ Threshold, EvaluationPeriods }).to.deep.equal({ Threshold: 5, EvaluationPeriods: 1 })
+    const names = Metrics.slice(1).map(({ MetricStat }: Properties) => [
+      MetricStat.Metric.MetricName,
+      MetricStat.Period,
+    ])
+    expect(names).to.have.deep.members([
+      ['RequestCount', 300],
+      ['HTTPCode_ELB_5XX_Count', 300],
+      ['HTTPCode_Target_5XX_Count', 300],
+    ])
+  })
+
+  it('ring when the CPU of a service is above 70 % for 5 minutes', () => {
+    for (const name of SERVICES) {
+      expect(alarms[`${name}-high-cpu`]).to.include({
+        MetricName: 'CPUUtilization',
+        ComparisonOperator: 'GreaterThanThreshold',
+        Threshold: 70,
+        Period: 60,
+        EvaluationPeriods: 5,
+      })
+    }
+  })
+
+  it('ring when more than 80 % of the database connections are taken', () => {
+    const { Parameters } = only(synthesis.templates.data, 'AWS::RDS::DBParameterGroup')
+    expect(Parameters.max_connections).to.equal('410')
+    expect(alarms['task-mgmt-db-connections']).to.include({
+      MetricName: 'DatabaseConnections',
+      ComparisonOperator: 'GreaterThanThreshold',
+      Threshold: 0.8 * 410,
+    })
+  })
+
+  it('ring when a task is unhealthy for 2 minutes, blue or green', () => {
+    const blueGreen = all(synthesise(VARIANTS['fargate-blue-green']), ALARM)
+    for (const [found, groups] of [
+      [Object.values(alarms), 1],
+      [blueGreen, 2],
+    ] as const) {
+      for (const name of SERVICES) {
+        const alarm = found.find(({ AlarmName }) => AlarmName === `${name}-unhealthy-tasks`)
+        expect(alarm).to.include({
+          ComparisonOperator: 'GreaterThanThreshold',
+          Threshold: 0,
+          EvaluationPeriods: 2,
+        })
+        const counts = alarm.Metrics.slice(1)
+        expect(counts).to.have.length(groups)
+        for (const { MetricStat } of counts) {
+          expect(MetricStat).to.include({ Period: 60, Stat: 'Maximum' })
+          expect(MetricStat.Metric.MetricName).to.equal('UnHealthyHostCount')
+        }
+      }
+    }
+  })
+
+  it('tell the topic, when they begin and when they end; those that scale do not', () => {
+    for (const stack of STACKS) {
+      for (const alarm of properties(synthesis.templates[stack], ALARM)) {
+        const types = [...alarm.AlarmActions, ...(alarm.OKActions ?? [])].map(
+          (action) => follow(synthesis, stack, action)?.resource.Type,
+        )
+        expect(types, alarm.AlarmName).to.deep.equal(
+          scaling.test(alarm.AlarmName)
+            ? ['AWS::ApplicationAutoScaling::ScalingPolicy']
+            : ['AWS::SNS::Topic', 'AWS::SNS::Topic'],
+        )
+      }
+    }
+  })
+
+  it('name a runbook each, and every runbook that is named is there', () => {
+    const named = Object.entries(alarms).flatMap(([name, { AlarmDescription }]) => {
+      if (scaling.test(name)) return []
+      const [, path] = AlarmDescription.match(/Runbook: (docs\/runbooks\/[\w-]+\.md)$/) ?? []
+      expect(path, name).to.be.a('string')
+      expect(existsSync(path), path).to.equal(true)
+      return [path]
+    })
+    const byHand = ['README.md', 'rotate-secrets.md']
+    const there = readdirSync('docs/runbooks').filter((file) => !byHand.includes(file))
+    expect(there.map((file) => `docs/runbooks/${file}`)).to.have.members([...new Set(named)])
+  })
+
+  it('go out by e-mail to whom the environment names', () => {
+    const { platform } = synthesise(variation({ alarmEmails: ['ops@example.com'] })).templates
+    const { Protocol, Endpoint } = only(platform, 'AWS::SNS::Subscription')
+    expect([Protocol, Endpoint]).to.deep.equal(['email', 'ops@example.com'])
+  })
+})

@@ -1,0 +1,175 @@
+import { expect } from 'chai'
+import { SECRETS } from '../../cdk/names.ts'
+import { variation } from './support/environments.ts'
+import { follow, nameOf } from './support/references.ts'
+import { ofType, only, properties, type Synthesis, synthesise } from './support/synthesis.ts'
+
+describe('The data', () => {
+  let synthesis: Synthesis
+  let database: ReturnType<typeof only>
+
+  before(() => {
+    synthesis = synthesise(variation({}))
+    database = only(synthesis.templates.data, 'AWS::RDS::DBInstance')
+  })
+
+  it('lie in PostgreSQL 15, in private subnets, not reachable from outside', () => {
+    const { Engine, EngineVersion, PubliclyAccessible, DBName, Port } = database
+    expect({ Engine, EngineVersion, PubliclyAccessible, DBName, Port }).to.deep.equal({
+      Engine: 'postgres',
+      EngineVersion: '15',
+      PubliclyAccessible: false,
+      DBName: 'taskmanagement',
+      Port: '5432',
+    })
+    const { SubnetIds } = only(synthesis.templates.data, 'AWS::RDS::DBSubnetGroup')
+    expect(SubnetIds).to.deep.equal(['subnet-0c000000000000003', 'subnet-0c000000000000004'])
+  })
+
+  it('are backed up by themselves and kept for seven days', () => {
+    expect(database.BackupRetentionPeriod).to.equal(7)
+    expect(database.DeleteAutomatedBackups).to.equal(false)
+    expect(database.CopyTagsToSnapshot).to.equal(true)
+  })
+
+  it('cannot be deleted by a slip, nor lost with their stack', () => {
+    expect(database.DeletionProtection).to.equal(true)
+    const [[, instance] = []] = ofType(synthesis.templates.data, 'AWS::RDS::DBInstance')
+    expect(instance?.DeletionPolicy).to.equal('Snapshot')
+    for (const type of ['AWS::KMS::Key', 'AWS::SecretsManager::Secret']) {
+      for (const [, { DeletionPolicy }] of ofType(synthesis.templates.data, type)) {
+        expect(DeletionPolicy).to.equal('RetainExceptOnCreate')
+      }
+    }
+  })
+
+  it('are encrypted at rest under our key, on gp3 that grows', () => {
+    expect(database.StorageEncrypted).to.equal(true)
+    expect(follow(synthesis, 'data', database.KmsKeyId)?.resource.Type).to.equal('AWS::KMS::Key')
+    expect(database.StorageType).to.equal('gp3')
+    expect(database.MaxAllocatedStorage).to.be.above(Number(database.AllocatedStorage))
+  })
+
+  it('are spoken to under TLS only, with a certificate that services can check', () => {
+    const { Parameters } = only(synthesis.templates.data, 'AWS::RDS::DBParameterGroup')
+    expect(Parameters['rds.force_ssl']).to.equal('1')
+    expect(database.CACertificateIdentifier).to.equal('rds-ca-rsa2048-g1')
+  })
+
+  it('have an administrator whose password RDS makes, keeps under our key and rotates', () => {
+    const { ManageMasterUserPassword, MasterUserPassword, MasterUsername } = database
+    expect(ManageMasterUserPassword).to.equal(true)
+    expect(MasterUserPassword).to.equal(undefined)
+    expect(MasterUsername).to.equal('dbadmin')
+    const key = follow(synthesis, 'data', database.MasterUserSecret.KmsKeyId)
+    expect(key?.resource.Type).to.equal('AWS::KMS::Key')
+  })
+
+  it('stand twice in prod', () => {
+    expect(database.MultiAZ).to.equal(true)
+  })
+})
+
+describe('The secrets', () => {
+  let synthesis: Synthesis
+  let secrets: ReturnType<typeof properties>
+
+  before(() => {
+    synthesis = synthesise(variation({}))
+    secrets = properties(synthesis.templates.data, 'AWS::SecretsManager::Secret')
+  })
+
+  it('are the database logins, the signing keys, the API key and the pepper', () => {
+    expect(secrets.map(({ Name }) => Name)).to.have.members([
+      ...Object.values(SECRETS),
+      'task-mgmt-rds-credentials/auth-service',
+      'task-mgmt-rds-credentials/task-service',
+    ])
+  })
+
+  it('are made up by Secrets Manager, long enough for the services that take them', () => {
+    for (const { GenerateSecretString, SecretString } of secrets) {
+      expect(SecretString).to.equal(undefined)
+      expect(GenerateSecretString.PasswordLength).to.be.at.least(48)
+      expect(GenerateSecretString.ExcludePunctuation).to.equal(true)
+    }
+  })
+
+  it('lie under a key of ours that changes every year', () => {
+    for (const { KmsKeyId } of secrets) {
+      const key = follow(synthesis, 'data', KmsKeyId)
+      expect(key?.resource.Type).to.equal('AWS::KMS::Key')
+      expect(key?.resource.Properties.EnableKeyRotation).to.equal(true)
+    }
+  })
+
+  it('hold a login of its own for each service', () => {
+    const logins = secrets.filter(({ Name }) => Name.startsWith('task-mgmt-rds-credentials/'))
+    const users = logins.map(({ GenerateSecretString }) =>
+      JSON.parse(GenerateSecretString.SecretStringTemplate),
+    )
+    expect(users).to.deep.equal([{ username: 'auth_service' }, { username: 'task_service' }])
+  })
+
+  it('are never in a template', () => {
+    for (const template of Object.values(synthesis.templates)) {
+      expect(JSON.stringify(template)).to.not.include('resolve:secretsmanager')
+    }
+  })
+})
+
+describe('The image repositories', () => {
+  let repositories: ReturnType<typeof properties>
+  let synthesis: Synthesis
+
+  before(() => {
+    synthesis = synthesise(variation({}))
+    repositories = properties(synthesis.templates.registry, 'AWS::ECR::Repository')
+  })
+
+  it('are one for each image', () => {
+    const names = repositories.map(({ RepositoryName }) => RepositoryName)
+    expect(names).to.deep.equal(['auth-service', 'task-service', 'migration'])
+  })
+
+  it('scan an image when it is pushed', () => {
+    for (const { ImageScanningConfiguration } of repositories) {
+      expect(ImageScanningConfiguration).to.deep.equal({ ScanOnPush: true })
+    }
+  })
+
+  it('let no tag be given twice', () => {
+    for (const { ImageTagMutability } of repositories) {
+      expect(ImageTagMutability).to.equal('IMMUTABLE')
+    }
+  })
+
+  it('keep the last ten images', () => {
+    for (const { LifecyclePolicy } of repositories) {
+      const [rule, ...others] = JSON.parse(LifecyclePolicy.LifecyclePolicyText).rules
+      expect(others).to.deep.equal([])
+      expect(rule.action).to.deep.equal({ type: 'expire' })
+      const { tagStatus, countType, countNumber } = rule.selection
+      expect({ tagStatus, countType, countNumber }).to.deep.equal({
+        tagStatus: 'any',
+        countType: 'imageCountMoreThan',
+        countNumber: 10,
+      })
+    }
+  })
+
+  it('are where tasks take their images from', () => {
+    const { services } = synthesis.templates
+    for (const { ContainerDefinitions, Family } of properties(
+      services,
+      'AWS::ECS::TaskDefinition',
+    )) {
+      const [{ Image }] = ContainerDefinitions
+      const parts = Image['Fn::Join'][1]
+      expect(nameOf(follow(synthesis, 'services', parts.at(-2)))).to.equal(
+        Family.replace(/-task$/, ''),
+      )
+      expect(parts.at(-1)).to.equal(':1.0.0')
+    }
+  })
+})

@@ -1,0 +1,191 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import {
+  type Ecs,
+  isComplete,
+  type MigrationEvent,
+  type MigrationProperties,
+  start,
+} from '../../cdk/handlers/run-migration.ts'
+
+const ARN = 'arn:aws:ecs:us-east-1:333333333333:task/task-management-cluster/0a1b2c'
+
+const PROPERTIES: MigrationProperties = {
+  cluster: 'task-management-cluster',
+  taskDefinition: 'arn:aws:ecs:us-east-1:333333333333:task-definition/migration-task:7',
+  container: 'migration',
+  subnets: ['subnet-0c000000000000003', 'subnet-0c000000000000004'],
+  securityGroup: 'sg-0c000000000000001',
+  version: '1.1.0',
+}
+
+const event = (change: Partial<MigrationEvent> = {}): MigrationEvent => ({
+  RequestType: 'Create',
+  RequestId: '7f4c2f0e-0000-4000-8000-000000000001',
+  ResourceProperties: PROPERTIES,
+  ...change,
+})
+
+/** ECS as it answers; the calls are kept. The only thing here that is not the real one. */
+function ecs(answer: Awaited<ReturnType<Ecs['runTask']>>) {
+  const calls: Record<string, unknown>[] = []
+  const call = async (input: object) => {
+    calls.push(input as Record<string, unknown>)
+    return answer
+  }
+  return { calls, runTask: call, describeTasks: call } satisfies Ecs & { calls: object }
+}
+
+const update = (version: string, before: string): MigrationEvent =>
+  event({
+    RequestType: 'Update',
+    ResourceProperties: { ...PROPERTIES, version },
+    OldResourceProperties: { ...PROPERTIES, version: before },
+  })
+
+const failure = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing failed',
+    (error: Error) => error.message,
+  )
+
+describe('Starting a migration', () => {
+  it('runs one task in the private subnets behind its own group', async () => {
+    const fake = ecs({ tasks: [{ taskArn: ARN }] })
+    const { PhysicalResourceId, Data } = await start(event(), fake)
+    expect(PhysicalResourceId).to.equal('migration')
+    expect(Data).to.deep.equal({ taskArn: ARN })
+    expect(fake.calls).to.have.length(1)
+    expect(fake.calls[0]).to.deep.include({
+      cluster: PROPERTIES.cluster,
+      taskDefinition: PROPERTIES.taskDefinition,
+      launchType: 'FARGATE',
+      count: 1,
+      networkConfiguration: {
+        awsvpcConfiguration: {
+          subnets: PROPERTIES.subnets,
+          securityGroups: [PROPERTIES.securityGroup],
+          assignPublicIp: 'DISABLED',
+        },
+      },
+    })
+  })
+
+  it('gives a repeated event the same token, so that ECS starts no second task', async () => {
+    const fake = ecs({ tasks: [{ taskArn: ARN }] })
+    await start(event(), fake)
+    await start(event(), fake)
+    const [first, second] = fake.calls.map(({ clientToken }) => clientToken)
+    expect(first).to.equal(event().RequestId)
+    expect(second).to.equal(first)
+  })
+
+  it('fails the deployment when ECS starts nothing, and says why', async () => {
+    const fake = ecs({ tasks: [], failures: [{ reason: 'RESOURCE:ENI' }] })
+    expect(await failure(start(event(), fake))).to.equal(
+      'The migration did not start: RESOURCE:ENI',
+    )
+    expect(await failure(start(event(), ecs({})))).to.match(/did not start: no reason given/)
+  })
+
+  it('does nothing when the stack is deleted', async () => {
+    const fake = ecs({})
+    const { PhysicalResourceId, Data } = await start(event({ RequestType: 'Delete' }), fake)
+    expect([PhysicalResourceId, Data.taskArn]).to.deep.equal(['migration', ''])
+    expect(fake.calls).to.deep.equal([])
+  })
+
+  it('does nothing on the way back to a lower version, or a rollback would get stuck', async () => {
+    for (const [version, before] of [
+      ['1.0.9', '1.1.0'],
+      ['1.9.0', '1.10.0'],
+      ['1.0.0', '2.0.0'],
+      ['1.1.0-rc.1', '1.1.0'],
+      ['1.1.0-rc.2', '1.1.0-rc.10'],
+    ] as const) {
+      const fake = ecs({ tasks: [{ taskArn: ARN }] })
+      expect((await start(update(version, before), fake)).Data.taskArn).to.equal('')
+      expect(fake.calls, version).to.deep.equal([])
+    }
+  })
+
+  it('runs again for a higher version, and for the same one defined anew', async () => {
+    for (const [version, before] of [
+      ['1.1.1', '1.1.0'],
+      ['1.10.0', '1.9.0'],
+      ['1.1.0', '1.1.0'],
+      ['1.1.0', '1.1.0-rc.1'],
+    ] as const) {
+      const fake = ecs({ tasks: [{ taskArn: ARN }] })
+      expect((await start(update(version, before), fake)).Data.taskArn).to.equal(ARN)
+    }
+  })
+
+  it('goes exactly one way between any two versions', async () => {
+    const version = fc.tuple(fc.nat(99), fc.nat(99), fc.nat(99)).map((parts) => parts.join('.'))
+    await fc.assert(
+      fc.asyncProperty(version, version, async (one, other) => {
+        fc.pre(one !== other)
+        const ran = async (to: string, from: string) => {
+          const fake = ecs({ tasks: [{ taskArn: ARN }] })
+          await start(update(to, from), fake)
+          return fake.calls.length
+        }
+        expect((await ran(one, other)) + (await ran(other, one))).to.equal(1)
+      }),
+    )
+  })
+})
+
+describe('Waiting for a migration', () => {
+  const waiting = { ...event(), Data: { taskArn: ARN } }
+  const task = (change: object) => ecs({ tasks: [{ taskArn: ARN, ...change }] })
+  const ended = (exitCode?: number, reason?: string) =>
+    task({
+      lastStatus: 'STOPPED',
+      stoppedReason: 'Essential container in task exited',
+      containers: [
+        {
+          name: 'migration',
+          ...(exitCode !== undefined && { exitCode }),
+          ...(reason !== undefined && { reason }),
+        },
+      ],
+    })
+
+  it('goes on while the task has not stopped', async () => {
+    for (const lastStatus of ['PROVISIONING', 'PENDING', 'RUNNING', 'DEPROVISIONING']) {
+      expect(await isComplete(waiting, task({ lastStatus }))).to.deep.equal({ IsComplete: false })
+    }
+  })
+
+  it('goes on while ECS does not know the task yet', async () => {
+    const fake = ecs({ failures: [{ reason: 'MISSING' }] })
+    expect(await isComplete(waiting, fake)).to.deep.equal({ IsComplete: false })
+  })
+
+  it('ends with exit code 0, having asked for this task', async () => {
+    const fake = ended(0)
+    expect(await isComplete(waiting, fake)).to.deep.equal({ IsComplete: true })
+    expect(fake.calls).to.deep.equal([{ cluster: PROPERTIES.cluster, tasks: [ARN] }])
+  })
+
+  it('fails the deployment with any other exit code, and says where to read why', async () => {
+    const message = await failure(isComplete(waiting, ended(1)))
+    expect(message).to.match(/^The migration ended with exit code 1: Essential container/)
+    expect(message).to.include('/ecs/migration').and.to.include(ARN)
+  })
+
+  it('fails the deployment when the container never ran', async () => {
+    const fake = ended(undefined, 'CannotPullContainerError: no such tag')
+    const message = await failure(isComplete(waiting, fake))
+    expect(message).to.match(/^The migration did not run: .*CannotPullContainerError/)
+  })
+
+  it('is over at once when nothing was started', async () => {
+    const fake = ecs({})
+    const nothing = { ...event(), Data: { taskArn: '' } }
+    expect(await isComplete(nothing, fake)).to.deep.equal({ IsComplete: true })
+    expect(fake.calls).to.deep.equal([])
+  })
+})

@@ -1,0 +1,212 @@
+import { execFileSync } from 'node:child_process'
+import { expect } from 'chai'
+import { VARIANTS, variation } from './support/environments.ts'
+import { matches, valueAt } from './support/filter-pattern.ts'
+import { follow, within } from './support/references.ts'
+import {
+  ofType,
+  only,
+  properties,
+  STACKS,
+  type Synthesis,
+  synthesise,
+} from './support/synthesis.ts'
+
+type Properties = ReturnType<typeof only>
+const ALARM = 'AWS::CloudWatch::Alarm'
+
+const all = ({ templates }: Synthesis, type: string): Properties[] =>
+  STACKS.flatMap((stack) => properties(templates[stack], type))
+
+describe('Logs', () => {
+  let synthesis: Synthesis
+  let groups: Properties[]
+
+  before(() => {
+    synthesis = synthesise(VARIANTS['ec2-blue-green'])
+    groups = all(synthesis, 'AWS::Logs::LogGroup')
+  })
+
+  it('of every container go to a group of its own', () => {
+    const { services } = synthesis.templates
+    const found = properties(services, 'AWS::ECS::TaskDefinition').map(
+      ({ ContainerDefinitions: [{ Name, LogConfiguration }] }) => {
+        const group = follow(synthesis, 'services', LogConfiguration.Options['awslogs-group'])
+        return [Name, LogConfiguration.LogDriver, group?.resource.Properties.LogGroupName]
+      },
+    )
+    expect(found).to.have.deep.members([
+      ['auth-service', 'awslogs', '/ecs/auth-service'],
+      ['task-service', 'awslogs', '/ecs/task-service'],
+      ['migration', 'awslogs', '/ecs/migration'],
+    ])
+  })
+
+  it('are kept for 30 days, every one of them', () => {
+    expect(groups).to.have.length.above(5)
+    for (const { LogGroupName, RetentionInDays } of groups) {
+      expect(RetentionInDays, LogGroupName).to.equal(30)
+    }
+  })
+
+  it('lie under our key, whose policy knows each group by name', () => {
+    const { Statement } = only(synthesis.templates.data, 'AWS::KMS::Key').KeyPolicy
+    const { Condition } = Statement.find(({ Sid }: Properties) => Sid === 'LogGroupsOfTasktrail')
+    const patterns: string[] = Condition.ArnLike['kms:EncryptionContext:aws:logs:arn']
+    const prefixes = patterns.map((arn) => arn.split(':log-group:')[1]?.slice(0, -1) ?? '?')
+    for (const stack of STACKS) {
+      for (const [, group] of ofType(synthesis.templates[stack], 'AWS::Logs::LogGroup')) {
+        const { KmsKeyId, LogGroupName } = group.Properties
+        expect(follow(synthesis, stack, KmsKeyId)?.resource.Type).to.equal('AWS::KMS::Key')
+        const known = prefixes.some((prefix) => LogGroupName.startsWith(prefix))
+        expect(known, LogGroupName).to.equal(true)
+      }
+    }
+  })
+})
+
+describe('Metrics out of the access log', () => {
+  let filters: Properties[]
+  let lines: readonly Record<string, unknown>[]
+
+  before(() => {
+    const { services } = synthesise(variation({})).templates
+    filters = properties(services, 'AWS::Logs::MetricFilter')
+    const script = new URL('support/access-log-lines.ts', import.meta.url).pathname
+    const output = execFileSync(process.execPath, [script], { encoding: 'utf8' })
+    lines = output
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+  })
+
+  const counted = (metric: string) => {
+    const filter = filters.find(({ MetricTransformations: [to] }) => to.MetricName === metric)
+    return lines.filter((line) => matches(filter.FilterPattern, line)).map(({ path }) => path)
+  }
+
+  it('count the requests, but not the questions for health', () => {
+    expect(counted('RequestCount')).to.deep.equal(['/auth/login', '/auth/me', '/auth/broken'])
+  })
+
+  it('count as errors what was our fault', () => {
+    expect(counted('ErrorCount')).to.deep.equal(['/auth/broken'])
+  })
+
+  it('take the response time in milliseconds', () => {
+    const [to] = filters
+      .map(({ MetricTransformations }) => MetricTransformations[0])
+      .filter(({ MetricName }) => MetricName === 'ResponseTime')
+    expect(to.Unit).to.equal('Milliseconds')
+    const times = lines.filter(({ msg }) => msg === 'request')
+    for (const line of times) expect(valueAt(line, to.MetricValue)).to.be.a('number')
+  })
+
+  it('are there for each service, by its name in the line', () => {
+    const found = filters.map(({ LogGroupName, MetricTransformations: [to] }) => {
+      expect(to.MetricNamespace).to.equal('TaskManagement')
+      expect(to.Dimensions).to.deep.equal([{ Key: 'Service', Value: '$.service' }])
+      expect(lines.map((line) => valueAt(line, '$.service'))).to.include('auth-service')
+      return `${LogGroupName.Ref.replace(/Logs.*/, '')} ${to.MetricName}`
+    })
+    expect(found).to.deep.equal(
+      ['authservice', 'taskservice'].flatMap((name) =>
+        ['RequestCount', 'ErrorCount', 'ResponseTime'].map((metric) => `${name} ${metric}`),
+      ),
+    )
+  })
+})
+
+describe('Events', () => {
+  let synthesis: Synthesis
+  let rules: Properties[]
+
+  before(() => {
+    synthesis = synthesise(variation({}))
+    rules = properties(synthesis.templates.observability, 'AWS::Events::Rule')
+  })
+
+  const groupsOf = (detailType: string) =>
+    rules
+      .filter(({ EventPattern }) => EventPattern['detail-type'].includes(detailType))
+      .flatMap(({ Targets }) => Targets)
+      .map(({ Arn }) => within(synthesis, 'observability', Arn)?.resource.Properties.LogGroupName)
+
+  it('of tasks that stop are logged whole, with the exit codes of their containers', () => {
+    expect(groupsOf('ECS Task State Change')).to.deep.equal([
+      '/aws/events/task-management/task-stops',
+    ])
+    const [{ EventPattern, Targets }] = rules
+    expect(EventPattern.detail.lastStatus).to.deep.equal(['STOPPED'])
+    expect(EventPattern.detail.clusterArn[0]).to.match(/:cluster\/task-management-cluster$/)
+    for (const part of ['Input', 'InputPath', 'InputTransformer']) {
+      expect(Targets[0]).to.not.have.property(part)
+    }
+  })
+
+  it('of scaling are logged: what alarms said, what ECS did, and the maximum', () => {
+    for (const type of [
+      'CloudWatch Alarm State Change',
+      'ECS Service Action',
+      'Application Auto Scaling Scaling Activity State Change',
+    ]) {
+      expect(groupsOf(type), type).to.deep.equal(['/aws/events/task-management/scaling'])
+    }
+    const [{ EventPattern }] = rules.filter(({ EventPattern: { source } }) =>
+      source.includes('aws.cloudwatch'),
+    )
+    const names = properties(synthesis.templates.services, ALARM).map(({ AlarmName }) => AlarmName)
+    expect(EventPattern.detail.alarmName).to.have.members(
+      names.filter((name) => /-scale-(in|out)$/.test(name)),
+    )
+  })
+
+  it('may be written by EventBridge to both groups, which it takes without the `:*`', () => {
+    for (const { Targets } of rules) {
+      const [, parts] = Targets[0].Arn['Fn::Join']
+      expect(parts[0]).to.equal('arn:aws:logs:us-east-1:333333333333:log-group:')
+      expect(parts).to.have.length(2)
+      expect(parts[1]).to.have.property('Ref')
+    }
+    const policies = properties(synthesis.templates.observability, 'AWS::Logs::ResourcePolicy')
+    expect(policies).to.have.length(2)
+    for (const { PolicyDocument } of policies) {
+      expect(JSON.stringify(PolicyDocument)).to.include('events.amazonaws.com')
+    }
+  })
+
+  it('of a crash ring an alarm; those of an orderly end do not', () => {
+    const filter = only(synthesis.templates.observability, 'AWS::Logs::MetricFilter')
+    const stopped = (stopCode: string, exitCode?: number) =>
+      matches(filter.FilterPattern, { detail: { stopCode, containers: [{ exitCode }] } })
+    expect(stopped('EssentialContainerExited', 1)).to.equal(true)
+    expect(stopped('EssentialContainerExited', 137)).to.equal(true)
+    expect(stopped('TaskFailedToStart')).to.equal(true)
+    expect(stopped('EssentialContainerExited', 0)).to.equal(false)
+    expect(stopped('ServiceSchedulerInitiated', 143)).to.equal(false)
+  })
+})
+
+describe('The dashboard', () => {
+  const titles = (): readonly string[] => {
+    const { observability } = synthesise(variation({})).templates
+    const { DashboardName, DashboardBody } = only(observability, 'AWS::CloudWatch::Dashboard')
+    expect(DashboardName).to.equal('task-management-dashboard')
+    const parts: unknown[] = DashboardBody['Fn::Join'][1]
+    const text = parts.map((part) => (typeof part === 'string' ? part : 'x')).join('')
+    return JSON.parse(text).widgets.map(({ properties: { title } }: Properties) => title)
+  }
+
+  it("has the guide's six widgets, and more", () => {
+    const found = titles()
+    expect(found.slice(0, 6)).to.deep.equal([
+      'ALB Request Count',
+      'Target Response Time',
+      'ECS CPU Utilization',
+      'ECS Memory Utilization',
+      'RDS Connections',
+      'Running Tasks',
+    ])
+    expect(found).to.have.length.above(10)
+  })
+})

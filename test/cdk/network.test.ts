@@ -1,0 +1,148 @@
+import { expect } from 'chai'
+import { VARIANTS, variation } from './support/environments.ts'
+import { party, reachability } from './support/reachability.ts'
+import { follow, nameOf } from './support/references.ts'
+import { ofType, only, properties, type Synthesis, synthesise } from './support/synthesis.ts'
+
+const BETWEEN_PARTIES = [
+  'alb -> auth:3000',
+  'alb -> task:3000',
+  'auth -> rds:5432',
+  'internet -> alb:443',
+  'internet -> alb:80',
+  'migration -> rds:5432',
+  'task -> auth:3000',
+  'task -> rds:5432',
+]
+
+const groupsOf = (synthesis: Synthesis, stack: 'data' | 'platform' | 'services', values: []) =>
+  values.map((value) => party(nameOf(follow(synthesis, stack, value))))
+
+describe('The network', () => {
+  let fargate: Synthesis
+  let ec2: Synthesis
+  let endpoints: Synthesis
+
+  before(() => {
+    fargate = synthesise(variation({}))
+    ec2 = synthesise(VARIANTS['ec2-rolling'])
+    const egress = { via: 'endpoints', s3PrefixListId: 'pl-63a5400a' } as const
+    endpoints = synthesise({ ...VARIANTS['ec2-rolling'], egress })
+  })
+
+  it('lets exactly the allowed pairs reach each other', () => {
+    const out = ['auth -> internet:443', 'migration -> internet:443', 'task -> internet:443']
+    expect(reachability(fargate.templates.network).pairs).to.have.members([
+      ...BETWEEN_PARTIES,
+      ...out,
+    ])
+  })
+
+  it('lets machines of our own reach AWS and be reached by nobody', () => {
+    expect(reachability(ec2.templates.network).pairs).to.have.members([
+      ...BETWEEN_PARTIES,
+      'auth -> internet:443',
+      'migration -> internet:443',
+      'nodes -> internet:443',
+      'task -> internet:443',
+    ])
+  })
+
+  it('opens no way to the internet where AWS is reached by endpoints', () => {
+    const out = ['auth', 'migration', 'nodes', 'task'].flatMap((group) => [
+      `${group} -> endpoints:443`,
+      `${group} -> pl-63a5400a:443`,
+    ])
+    expect(reachability(endpoints.templates.network).pairs).to.have.members([
+      ...BETWEEN_PARTIES,
+      ...out,
+    ])
+  })
+
+  it('has an endpoint for everything that a task needs of AWS', () => {
+    const { network } = endpoints.templates
+    const names = properties(network, 'AWS::EC2::VPCEndpoint').map(({ ServiceName }) =>
+      typeof ServiceName === 'string' ? ServiceName : 'com.amazonaws.us-east-1.s3',
+    )
+    const services = ['ecr.api', 'ecr.dkr', 'ecs', 'ecs-agent', 'ecs-telemetry', 'logs', 's3']
+    const expected = [...services, 'secretsmanager'].map(
+      (name) => `com.amazonaws.us-east-1.${name}`,
+    )
+    expect(names).to.have.members(expected)
+    const { RouteTableIds } = only(network, 'AWS::EC2::VPCEndpoint', { VpcEndpointType: 'Gateway' })
+    expect(RouteTableIds).to.have.members(['rtb-0c000000000000003', 'rtb-0c000000000000004'])
+  })
+
+  it('opens both ends of every rule', () => {
+    for (const { templates } of [fargate, ec2, endpoints]) {
+      expect(reachability(templates.network).halfOpen).to.deep.equal([])
+    }
+  })
+
+  it('keeps every security group and every rule in the network stack', () => {
+    for (const { templates } of [fargate, ec2, endpoints]) {
+      const { network, ...others } = templates
+      expect(ofType(network, 'AWS::EC2::SecurityGroup')).to.have.length.above(4)
+      for (const template of Object.values(others)) {
+        const found = Object.values(template.Resources).filter(({ Type }) =>
+          Type.startsWith('AWS::EC2::SecurityGroup'),
+        )
+        expect(found).to.deep.equal([])
+      }
+    }
+  })
+
+  it('puts each party behind its own group', () => {
+    const { data, platform, services } = ec2.templates
+    const { VPCSecurityGroups } = only(data, 'AWS::RDS::DBInstance')
+    expect(groupsOf(ec2, 'data', VPCSecurityGroups)).to.deep.equal(['rds'])
+    const { SecurityGroups } = only(platform, 'AWS::ElasticLoadBalancingV2::LoadBalancer')
+    expect(groupsOf(ec2, 'platform', SecurityGroups)).to.deep.equal(['alb'])
+    const { LaunchTemplateData } = only(platform, 'AWS::EC2::LaunchTemplate')
+    const [network] = LaunchTemplateData.NetworkInterfaces
+    expect(groupsOf(ec2, 'platform', network.Groups)).to.deep.equal(['nodes'])
+    for (const name of ['auth', 'task']) {
+      const service = only(services, 'AWS::ECS::Service', { ServiceName: `${name}-service` })
+      const { AwsvpcConfiguration: vpc } = service.NetworkConfiguration
+      expect(groupsOf(ec2, 'services', vpc.SecurityGroups)).to.deep.equal([name])
+    }
+    const { securityGroup } = only(services, 'Custom::Migration')
+    expect(groupsOf(ec2, 'services', [securityGroup] as never)).to.deep.equal(['migration'])
+  })
+
+  it('uses the public subnets for the load balancer and the private ones for all else', () => {
+    const last = (ids: readonly string[]) => ids.map((id) => id.slice(-1))
+    const { data, platform, services } = ec2.templates
+    const { Subnets, Scheme } = only(platform, 'AWS::ElasticLoadBalancingV2::LoadBalancer')
+    expect(Scheme).to.equal('internet-facing')
+    expect(last(Subnets)).to.deep.equal(['1', '2'])
+    const { VPCZoneIdentifier } = only(platform, 'AWS::AutoScaling::AutoScalingGroup')
+    const { SubnetIds } = only(data, 'AWS::RDS::DBSubnetGroup')
+    const { subnets } = only(services, 'Custom::Migration')
+    const tasks = properties(services, 'AWS::ECS::Service').map(
+      ({ NetworkConfiguration }) => NetworkConfiguration.AwsvpcConfiguration,
+    )
+    for (const ids of [VPCZoneIdentifier, SubnetIds, subnets, ...tasks.map((one) => one.Subnets)]) {
+      expect(last(ids)).to.deep.equal(['3', '4'])
+    }
+    expect(tasks.map(({ AssignPublicIp }) => AssignPublicIp)).to.deep.equal([
+      'DISABLED',
+      'DISABLED',
+    ])
+  })
+
+  it('takes the VPC that is there and makes no network of its own', () => {
+    const types = Object.values(fargate.templates.network.Resources).map(({ Type }) => Type)
+    expect(new Set(types)).to.deep.equal(
+      new Set([
+        'AWS::EC2::SecurityGroup',
+        'AWS::EC2::SecurityGroupEgress',
+        'AWS::EC2::SecurityGroupIngress',
+      ]),
+    )
+    const vpcs = properties(fargate.templates.network, 'AWS::EC2::SecurityGroup')
+    expect(new Set(vpcs.map(({ VpcId }) => VpcId))).to.deep.equal(
+      new Set(['vpc-0c000000000000001']),
+    )
+  })
+})

@@ -1,0 +1,229 @@
+import { expect } from 'chai'
+import { authServiceConfig, databaseConfig, logins, taskServiceConfig } from '../../src/config.ts'
+import { VARIANTS, variation } from './support/environments.ts'
+import { follow, nameOf, within } from './support/references.ts'
+import { ofType, only, properties, type Synthesis, synthesise } from './support/synthesis.ts'
+
+type Properties = ReturnType<typeof only>
+const SERVICES = ['auth-service', 'task-service'] as const
+
+/** What a container sees in its environment: what is plain as it stands, secrets as long texts. */
+function environmentOf(container: Properties): Record<string, string> {
+  const plain = container.Environment.map(({ Name, Value }: Properties) => [
+    Name,
+    typeof Value === 'string' ? Value : 'an-address-of-another-stack',
+  ])
+  const secret = container.Secrets.map(({ Name }: Properties) => [Name, 's'.repeat(64)])
+  return Object.fromEntries([...plain, ...secret])
+}
+
+describe('The services', () => {
+  let fargate: Synthesis
+  let ec2: Synthesis
+  let blueGreen: Synthesis
+  let services: Synthesis['templates']['services']
+
+  const containerOf = (name: string) =>
+    only(services, 'AWS::ECS::TaskDefinition', { Family: `${name}-task` }).ContainerDefinitions[0]
+  const serviceOf = ({ templates }: Synthesis, name: string) =>
+    only(templates.services, 'AWS::ECS::Service', { ServiceName: name })
+
+  before(() => {
+    fargate = synthesise(variation({}))
+    ec2 = synthesise(VARIANTS['ec2-rolling'])
+    blueGreen = synthesise(VARIANTS['fargate-blue-green'])
+    services = fargate.templates.services
+  })
+
+  it('are two, in one cluster with the deepest insights', () => {
+    const { ClusterName, ClusterSettings } = only(fargate.templates.platform, 'AWS::ECS::Cluster')
+    expect(ClusterName).to.equal('task-management-cluster')
+    expect(ClusterSettings).to.deep.equal([{ Name: 'containerInsights', Value: 'enhanced' }])
+    const found = properties(services, 'AWS::ECS::Service')
+    expect(found.map(({ ServiceName }) => ServiceName)).to.deep.equal(SERVICES)
+    for (const { Cluster } of found) {
+      expect(follow(fargate, 'services', Cluster)?.resource.Type).to.equal('AWS::ECS::Cluster')
+    }
+  })
+
+  it('run on Fargate or on machines of our own, from the same task definition', () => {
+    for (const { RequiresCompatibilities } of properties(services, 'AWS::ECS::TaskDefinition')) {
+      expect(RequiresCompatibilities).to.have.members(['EC2', 'FARGATE'])
+    }
+    for (const name of SERVICES) {
+      const [onFargate] = serviceOf(fargate, name).CapacityProviderStrategy
+      const [onNodes] = serviceOf(ec2, name).CapacityProviderStrategy
+      expect(onFargate.CapacityProvider).to.equal('FARGATE')
+      expect(onNodes.CapacityProvider).to.equal('task-mgmt-nodes')
+    }
+    const mixed = synthesise({
+      ...VARIANTS['ec2-rolling'],
+      services: {
+        ...VARIANTS['ec2-rolling'].services,
+        'task-service': variation({}).services['task-service'],
+      },
+    })
+    const providers = SERVICES.map((name) => serviceOf(mixed, name).CapacityProviderStrategy)
+    expect(
+      providers.flat().map(({ CapacityProvider }: Properties) => CapacityProvider),
+    ).to.deep.equal(['task-mgmt-nodes', 'FARGATE'])
+  })
+
+  it('run at least twice each and keep their number, which no deployment sets back', () => {
+    for (const [, { Properties: target }] of ofType(
+      services,
+      'AWS::ApplicationAutoScaling::ScalableTarget',
+    )) {
+      expect(target.MinCapacity).to.equal(2)
+    }
+    for (const name of SERVICES) {
+      expect(serviceOf(fargate, name)).to.not.have.property('DesiredCount')
+    }
+  })
+
+  it('roll without a gap, and take a deployment back that fails or makes errors', () => {
+    for (const name of SERVICES) {
+      expect(serviceOf(fargate, name).DeploymentConfiguration).to.deep.equal({
+        MinimumHealthyPercent: 100,
+        MaximumPercent: 200,
+        DeploymentCircuitBreaker: { Enable: true, Rollback: true },
+        Alarms: {
+          AlarmNames: [`${name}-error-rate`, `${name}-response-time`],
+          Enable: true,
+          Rollback: true,
+        },
+      })
+    }
+  })
+
+  it('turn from blue to green where the configuration says so', () => {
+    for (const name of SERVICES) {
+      const { DeploymentConfiguration, LoadBalancers } = serviceOf(blueGreen, name)
+      expect(DeploymentConfiguration).to.include({ Strategy: 'BLUE_GREEN', BakeTimeInMinutes: 5 })
+      expect(DeploymentConfiguration.Alarms.Rollback).to.equal(true)
+      const [{ AdvancedConfiguration, TargetGroupArn }] = LoadBalancers
+      const blue = nameOf(follow(blueGreen, 'services', TargetGroupArn))
+      const { AlternateTargetGroupArn, ProductionListenerRule } = AdvancedConfiguration
+      const green = nameOf(follow(blueGreen, 'services', AlternateTargetGroupArn))
+      expect([blue, green]).to.deep.equal([`${name}-tg`, `${name}-green-tg`])
+      const rule = follow(blueGreen, 'services', ProductionListenerRule)?.resource.Properties
+      const groups: Properties[] = rule.Actions[0].ForwardConfig.TargetGroups
+      expect(groups.map(({ Weight }) => Weight)).to.deep.equal([100, 0])
+    }
+  })
+
+  it('start with everything that they need, and with nothing malformed', () => {
+    expect(() => authServiceConfig(environmentOf(containerOf('auth-service')))).to.not.throw()
+    expect(() => taskServiceConfig(environmentOf(containerOf('task-service')))).to.not.throw()
+    const migration = environmentOf(containerOf('migration'))
+    expect(() => databaseConfig(migration)).to.not.throw()
+    expect(logins(migration).map(({ role }) => role)).to.deep.equal([
+      'tasktrail_auth',
+      'tasktrail_task',
+    ])
+  })
+
+  it('get no secret as a plain variable', () => {
+    for (const name of [...SERVICES, 'migration']) {
+      const { Environment } = containerOf(name)
+      for (const { Name } of Environment) {
+        expect(Name).to.not.match(/PASSWORD|SECRET|KEY|PEPPER|TOKEN|DB_USER/)
+      }
+    }
+  })
+
+  it('get their secrets by ARN and field, of whatever version is current at the start', () => {
+    const found = Object.fromEntries(
+      [...SERVICES, 'migration'].map((name) => {
+        const secrets = containerOf(name).Secrets.map(({ Name, ValueFrom }: Properties) => {
+          const [, [arn, field]] = ValueFrom['Fn::Join']
+          return [Name, `${nameOf(within(fargate, 'services', arn))}${field}`]
+        })
+        return [name, Object.fromEntries(secrets)]
+      }),
+    )
+    expect(found).to.deep.equal({
+      'auth-service': {
+        DB_USER: 'task-mgmt-rds-credentials/auth-service:username::',
+        DB_PASSWORD: 'task-mgmt-rds-credentials/auth-service:password::',
+        JWT_SECRET: 'task-mgmt-jwt-secret:secret::',
+        JWT_SECRET_PREVIOUS: 'task-mgmt-jwt-secret-previous:secret::',
+        PASSWORD_PEPPER: 'task-mgmt-password-pepper:secret::',
+        INTERNAL_API_KEY: 'task-mgmt-internal-api-key:secret::',
+      },
+      'task-service': {
+        DB_USER: 'task-mgmt-rds-credentials/task-service:username::',
+        DB_PASSWORD: 'task-mgmt-rds-credentials/task-service:password::',
+        INTERNAL_API_KEY: 'task-mgmt-internal-api-key:secret::',
+      },
+      migration: {
+        DB_USER: 'administrator:username::',
+        DB_PASSWORD: 'administrator:password::',
+        AUTH_DB_USER: 'task-mgmt-rds-credentials/auth-service:username::',
+        AUTH_DB_PASSWORD: 'task-mgmt-rds-credentials/auth-service:password::',
+        TASK_DB_USER: 'task-mgmt-rds-credentials/task-service:username::',
+        TASK_DB_PASSWORD: 'task-mgmt-rds-credentials/task-service:password::',
+      },
+    })
+  })
+
+  it('log in to PostgreSQL under TLS, with a bounded pool', () => {
+    for (const name of SERVICES) {
+      expect(environmentOf(containerOf(name))).to.include({
+        DB_NAME: 'taskmanagement',
+        DB_PORT: '5432',
+        DB_SSLMODE: 'verify-full',
+        NODE_EXTRA_CA_CERTS: '/app/rds-ca.pem',
+        DB_POOL_MAX: '10',
+      })
+    }
+  })
+
+  it('run as a user, write to no file system and hold no capability', () => {
+    for (const { ContainerDefinitions } of properties(services, 'AWS::ECS::TaskDefinition')) {
+      const [container, ...others] = ContainerDefinitions
+      expect(others).to.deep.equal([])
+      expect(container).to.include({
+        User: '1000',
+        ReadonlyRootFilesystem: true,
+        Privileged: false,
+      })
+      expect(container.LinuxParameters.Capabilities).to.deep.equal({ Drop: ['ALL'] })
+    }
+  })
+
+  it('are asked for their health inside the container and given time to stop', () => {
+    const paths = { 'auth-service': '/auth/health', 'task-service': '/tasks/health' }
+    for (const name of SERVICES) {
+      const { HealthCheck, StopTimeout } = containerOf(name)
+      expect(HealthCheck).to.deep.equal({
+        Command: ['CMD', '/usr/local/bin/node', '/app/health.js', paths[name]],
+        Interval: 30,
+        Timeout: 5,
+        Retries: 3,
+        StartPeriod: 15,
+      })
+      expect(StopTimeout).to.equal(60)
+    }
+  })
+
+  it('are found by name: auth-service as A records that live for 60 seconds', () => {
+    const { platform } = fargate.templates
+    const namespace = only(platform, 'AWS::ServiceDiscovery::PrivateDnsNamespace')
+    expect(namespace).to.include({ Name: 'task-management.local', Vpc: 'vpc-0c000000000000001' })
+    const { Name, DnsConfig } = only(services, 'AWS::ServiceDiscovery::Service')
+    expect(Name).to.equal('auth-service')
+    expect(DnsConfig.DnsRecords).to.deep.equal([{ TTL: 60, Type: 'A' }])
+    expect(DnsConfig.RoutingPolicy).to.equal('MULTIVALUE')
+    expect(nameOf(follow(fargate, 'services', DnsConfig.NamespaceId))).to.equal(namespace.Name)
+    expect(environmentOf(containerOf('task-service')).AUTH_SERVICE_URL).to.equal(
+      'http://auth-service.task-management.local:3000',
+    )
+  })
+
+  it('are registered under that name as tasks come and go', () => {
+    const [{ RegistryArn }] = serviceOf(fargate, 'auth-service').ServiceRegistries
+    expect(nameOf(follow(fargate, 'services', RegistryArn))).to.equal('auth-service')
+    expect(serviceOf(fargate, 'task-service').ServiceRegistries ?? []).to.deep.equal([])
+  })
+})

@@ -1,0 +1,229 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CfnGuardValidator } from '@cdklabs/cdk-validator-cfnguard'
+import { App, type PolicyValidationPluginReport, Stack } from 'aws-cdk-lib'
+import { Bucket } from 'aws-cdk-lib/aws-s3'
+import { expect } from 'chai'
+import { dev } from '../../cdk/config/dev.ts'
+import { parseEnvironment } from '../../cdk/config/parse.ts'
+import { Tasktrail } from '../../cdk/stage.ts'
+import { ACKNOWLEDGEMENTS, resolveId } from '../../cdk/validation/acknowledgements.ts'
+import { GuardRules } from '../../cdk/validation/guard.ts'
+import { addValidations } from '../../cdk/validation/plugins.ts'
+import { VARIANTS } from './support/environments.ts'
+import { CONTEXT } from './support/synthesis.ts'
+
+const ENVIRONMENTS = { ...VARIANTS, dev: parseEnvironment(dev) }
+const LIBRARY = 'CloudFormation Validate'
+const TWO_MINUTES = 120_000
+
+type Violation = {
+  readonly ruleName: string
+  readonly violatingConstructs: readonly { readonly constructPath: string }[]
+}
+type Report = {
+  readonly pluginReports: readonly {
+    readonly pluginName: string
+    readonly conclusion: string
+    readonly violations: readonly Violation[]
+    readonly suppressedViolations?: readonly (Violation & {
+      readonly acknowledgedId: string
+      readonly acknowledgedAt: string
+    })[]
+  }[]
+}
+
+/** Synthesises as `npm run synth` does; the error, if the rules find something, and the report. */
+function strictly(build: (app: App) => void): { error: string; outdir: string; report: Report } {
+  const outdir = mkdtempSync(join(tmpdir(), 'tasktrail-cdk-'))
+  const app = new App({ outdir, context: { ...CONTEXT, [FAIL_BY_EXCEPTION]: 'inmemory' } })
+  addValidations(app)
+  build(app)
+  let error = ''
+  try {
+    app.synth()
+  } catch (thrown) {
+    error = String(thrown)
+  }
+  const report: Report = JSON.parse(readFileSync(join(outdir, 'validation-report.json'), 'utf8'))
+  return { error, outdir, report }
+}
+
+const FAIL_BY_EXCEPTION = '@aws-cdk/core:appMode'
+
+describe('The strict synthesis', () => {
+  let error: string
+  let outdir: string
+  let report: Report
+
+  before(function () {
+    // Four variants, and dev with what only dev may do: together they must stay below this.
+    this.timeout(TWO_MINUTES)
+    const began = performance.now()
+    const result = strictly((app) => {
+      for (const [name, environment] of Object.entries(ENVIRONMENTS)) {
+        new Tasktrail(app, name, environment)
+      }
+    })
+    ;({ error, outdir, report } = result)
+    const seconds = Math.round((performance.now() - began) / 1000)
+    console.log(`    ${Object.keys(ENVIRONMENTS).length} environments in ${seconds} s`)
+  })
+  after(() => rmSync(outdir, { recursive: true, force: true }))
+
+  it('of {Fargate, EC2} x {rolling, blue/green} leaves no finding of any rule', () => {
+    expect(error).to.equal('')
+    expect(report.pluginReports.map(({ pluginName }) => pluginName)).to.have.members([
+      'AwsSolutions',
+      'NIST.800.53.R5',
+      'cdk-validator-cfnguard',
+    ])
+    for (const { pluginName, conclusion, violations } of report.pluginReports) {
+      expect(conclusion, pluginName).to.equal('success')
+      expect(violations, pluginName).to.deep.equal([])
+    }
+  })
+
+  it('has acknowledgements with a reason each, and each still matches a finding', () => {
+    const matched = new Set(
+      report.pluginReports.flatMap(({ suppressedViolations = [] }) =>
+        suppressedViolations.map(({ acknowledgedId, acknowledgedAt }) => {
+          return `${acknowledgedId} at ${acknowledgedAt}`
+        }),
+      ),
+    )
+    for (const { at, rules, because, when } of ACKNOWLEDGEMENTS) {
+      expect(because).to.match(/^[A-Z].{20,}\.$/s)
+      for (const rule of rules) {
+        const places = Object.entries(ENVIRONMENTS)
+          .filter(([, environment]) => when?.(environment) !== false)
+          .map(([name, environment]) => {
+            const path = [name, at].filter((part) => part !== '').join('/')
+            return `${resolveId(rule, environment)} at ${path}`
+          })
+        expect(
+          places.some((place) => matched.has(place)),
+          `${rule} at ${at}`,
+        ).to.equal(true)
+      }
+    }
+  })
+
+  it('bundles the handlers so that Lambda can run them', async () => {
+    const [bundle] = readdirSync(outdir, { recursive: true, encoding: 'utf8' }).filter((file) =>
+      /^asset\.[0-9a-f]+\/index\.js$/.test(file),
+    )
+    const sent: object[] = []
+    const fake = `
+      exports.ECSClient = class { send(command) { return globalThis.sendToEcs(command) } }
+      exports.RunTaskCommand = class { constructor(input) { this.run = input } }
+      exports.DescribeTasksCommand = class { constructor(input) { this.describe = input } }`
+    const handlers = load(join(outdir, bundle ?? ''), fake)
+    Object.assign(globalThis, {
+      sendToEcs: async (command: { run?: object }) => {
+        sent.push(command)
+        return command.run
+          ? { tasks: [{ taskArn: 'arn' }] }
+          : { tasks: [{ lastStatus: 'STOPPED', containers: [{ name: 'm', exitCode: 0 }] }] }
+      },
+    })
+    const ResourceProperties = { container: 'm', subnets: [], version: '1.0.0' }
+    const event = { RequestType: 'Create', RequestId: 'id', ResourceProperties }
+    const started = await handlers.onEvent(event)
+    expect(await handlers.isComplete({ ...event, ...started })).to.deep.equal({ IsComplete: true })
+    expect(sent).to.have.length(2)
+  })
+})
+
+type Handler = (event: object) => Promise<object>
+
+/** Loads a bundle as Lambda does, with this in the place of the SDK that Lambda brings. */
+function load(file: string, sdk: string): { onEvent: Handler; isComplete: Handler } {
+  const require = createRequire(import.meta.url)
+  const run = (code: string, requireFrom: (name: string) => unknown) => {
+    const module = { exports: {} as { onEvent: Handler; isComplete: Handler } }
+    new Function('module', 'exports', 'require', code)(module, module.exports, requireFrom)
+    return module.exports
+  }
+  return run(readFileSync(file, 'utf8'), (name) =>
+    name === '@aws-sdk/client-ecs' ? run(sdk, require) : require(name),
+  )
+}
+
+describe('The rules', () => {
+  it('of Control Tower find the same when each is held only against what it is about', () => {
+    const outdir = mkdtempSync(join(tmpdir(), 'tasktrail-guard-'))
+    const templatePath = join(outdir, 'bad.template.json')
+    const Resources = Object.fromEntries(
+      ['S3::Bucket', 'RDS::DBInstance', 'ECS::TaskDefinition', 'SNS::Topic', 'EC2::Route'].map(
+        (type) => [type.replace('::', ''), { Type: `AWS::${type}`, Properties: {} }],
+      ),
+    )
+    writeFileSync(templatePath, JSON.stringify({ Resources }))
+    const namesIn = ({ violations }: PolicyValidationPluginReport) =>
+      violations.map(({ ruleName }) => ruleName).sort()
+    const appConstruct = new App()
+    const templatePaths = [templatePath]
+    const found = namesIn(
+      new GuardRules().validate({
+        stackTemplates: [
+          { accountId: undefined, region: undefined, stackConstructPath: 'Bad', templatePath },
+        ],
+        templatePaths,
+        appConstruct,
+      }),
+    )
+    expect(found).to.have.length.above(5)
+    expect(found).to.deep.equal(
+      namesIn(new CfnGuardValidator().validate({ templatePaths, appConstruct })),
+    )
+    rmSync(outdir, { recursive: true, force: true })
+  })
+
+  it('find what is wrong: each set of them, and synthesis fails', () => {
+    const { error, outdir, report } = strictly((app) => {
+      const stack = new Stack(app, 'Bad', { env: { account: '333333333333', region: 'us-east-1' } })
+      const bucket = new Bucket(stack, 'Bucket')
+      const { defaultChild } = bucket.node
+      ;(defaultChild as never as Overridable).addPropertyOverride('VersioningConfiguration', 'yes')
+    })
+    rmSync(outdir, { recursive: true, force: true })
+    expect(error).to.not.equal('')
+    const found = report.pluginReports.map(({ pluginName, violations }) => {
+      return [pluginName, violations.length > 0]
+    })
+    expect(Object.fromEntries(found)).to.deep.equal({
+      [LIBRARY]: true,
+      AwsSolutions: true,
+      'NIST.800.53.R5': true,
+      'cdk-validator-cfnguard': true,
+    })
+  })
+})
+
+type Overridable = { addPropertyOverride(path: string, value: unknown): void }
+
+describe('cdk synth', () => {
+  it('needs neither network nor credentials', () => {
+    const home = mkdtempSync(join(tmpdir(), 'tasktrail-home-'))
+    const cdk = createRequire(import.meta.url).resolve('aws-cdk/bin/cdk')
+    const nowhere = 'http://127.0.0.1:9'
+    execFileSync(process.execPath, [cdk, 'synth', '--quiet', '--output', join(home, 'out')], {
+      stdio: 'pipe',
+      env: {
+        PATH: process.env.PATH,
+        HOME: home,
+        HTTP_PROXY: nowhere,
+        HTTPS_PROXY: nowhere,
+        AWS_EC2_METADATA_DISABLED: 'true',
+        CDK_VALIDATION: 'false',
+      },
+    })
+    const assemblies = readdirSync(join(home, 'out')).filter((name) => name.startsWith('assembly-'))
+    expect(assemblies).to.deep.equal(['assembly-dev', 'assembly-prod', 'assembly-staging'])
+    rmSync(home, { recursive: true, force: true })
+  })
+})

@@ -1,0 +1,25 @@
+import { parseEnvironment } from '../../../cdk/config/parse.ts'
+import { prod } from '../../../cdk/config/prod.ts'
+import type { Environment, EnvironmentInput } from '../../../cdk/config/schema.ts'
+
+/** The product's configuration with something else in it. */
+export const variation = (change: Partial<EnvironmentInput>): Environment =>
+  parseEnvironment({ ...prod, ...change })
+
+const onNodes: Partial<EnvironmentInput> = {
+  services: {
+    'auth-service': { ...prod.services['auth-service'], launchType: 'ec2' },
+    'task-service': { ...prod.services['task-service'], launchType: 'ec2' },
+  },
+  nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 20 },
+}
+const blueGreen: Partial<EnvironmentInput> = {
+  deployment: { strategy: 'blue-green', bakeMinutes: 5 },
+}
+
+export const VARIANTS = {
+  'fargate-rolling': variation({}),
+  'fargate-blue-green': variation(blueGreen),
+  'ec2-rolling': variation(onNodes),
+  'ec2-blue-green': variation({ ...onNodes, ...blueGreen }),
+}

@@ -1,0 +1,158 @@
+import { existsSync, globSync, readdirSync, statSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { expect } from 'chai'
+import packageJson from '../../package.json' with { type: 'json' }
+import { freePorts } from '../../src/infra/ports.ts'
+import { killAll, type Started, startProcess } from '../support/processes.ts'
+import { anchors, fences, literals, prose, read, rows, section } from './markdown.ts'
+
+const DOCUMENTS = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  ...globSync('docs/**/*.md'),
+].sort()
+
+/** `path:line what`, for each place where something is found to be wrong. */
+const places = (check: (path: string, text: string) => readonly string[]): readonly string[] =>
+  DOCUMENTS.flatMap((path) => check(path, read(path)).map((what) => `${path}: ${what}`))
+
+describe('The documentation', () => {
+  it('links only to files and headings that are there', () => {
+    const broken = places((path, text) =>
+      links(text).filter((link) => {
+        const [file = '', anchor] = link.split('#')
+        const target = file === '' ? path : join(dirname(path), file)
+        if (!existsSync(target)) return true
+        return anchor !== undefined && !anchors(read(target)).includes(anchor)
+      }),
+    )
+    expect(broken).to.deep.equal([])
+  })
+
+  it('can be found from the README, all of it', () => {
+    const found = new Set(['README.md'])
+    for (const path of found) {
+      for (const link of links(read(path))) {
+        const target = relative('.', join(dirname(path), link.replace(/#.*/, '') || '.'))
+        if (target.endsWith('.md') && existsSync(target)) found.add(target)
+        else if (existsSync(target) && statSync(target).isDirectory()) {
+          const inside = readdirSync(target).map((name) => join(target, name))
+          for (const file of inside) if (file.endsWith('.md')) found.add(file)
+        }
+      }
+    }
+    expect(DOCUMENTS.filter((path) => !found.has(path))).to.deep.equal([])
+  })
+
+  it('names only scripts that package.json has', () => {
+    const scripts: Readonly<Record<string, string>> = packageJson.scripts
+    const unknown = places((_path, text) =>
+      [...text.matchAll(/\bnpm run (?:--?\w+ )*([a-z][\w:-]*)/g)]
+        .filter(([, name = '']) => scripts[name] === undefined)
+        .map(([command]) => command),
+    )
+    expect(unknown).to.deep.equal([])
+  })
+
+  it('names only files that are there', () => {
+    const missing = places((_path, text) =>
+      literals(prose(text))
+        .filter((name) => /^(src|test|db|docs|cdk|bin|bench)\/[\w./-]+$/.test(name))
+        .filter((name) => !existsSync(name)),
+    )
+    expect(missing).to.deep.equal([])
+  })
+
+  it('has blocks of JSON that are JSON', () => {
+    const broken = places((_path, text) =>
+      fences(text)
+        .filter(({ language, code }) => language === 'json' && !isJson(code))
+        .map(({ line }) => `line ${line}`),
+    )
+    expect(broken).to.deep.equal([])
+  })
+})
+
+const links = (markdown: string): readonly string[] =>
+  [...prose(markdown).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, target = '']) => target)
+    .filter((target) => !/^[a-z]+:/.test(target))
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe("The README's table of variables", () => {
+  const named = rows(section(read('README.md'), '## Configuration')).flatMap(([names = '']) =>
+    literals(names),
+  )
+  const known = variablesInSource()
+
+  it('names each variable once', () => {
+    expect(named.filter((name, at) => named.indexOf(name) !== at)).to.deep.equal([])
+  })
+
+  it('names every variable that the code reads', () => {
+    expect(known.filter((name) => !named.includes(name))).to.deep.equal([])
+  })
+
+  it('names no other', () => {
+    expect(named.filter((name) => !known.includes(name))).to.deep.equal([])
+  })
+})
+
+/** Keys and quoted names in src/config.ts, and what other files take out of an environment. */
+function variablesInSource(): readonly string[] {
+  const keys = [
+    ...read('src/config.ts').matchAll(/(?<=[{\s])([A-Z][A-Z_]+):|'([A-Z]+_DB_[A-Z]+)'/g),
+  ]
+  const reads = globSync('src/**/*.ts').flatMap((path) => [
+    ...read(path).matchAll(/\benv\.([A-Z][A-Z_]+)/g),
+  ])
+  return [...new Set([...keys, ...reads].map(([, key, quoted]) => key ?? quoted ?? ''))].sort()
+}
+
+describe("The README's session", () => {
+  let directory: string
+  let api: string
+  let system: Started
+  const pids: number[] = []
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'tasktrail-readme-'))
+    const [port] = await freePorts(1)
+    api = `http://127.0.0.1:${port}`
+    const env = { DATA_DIR: directory, PORT: String(port), BCRYPT_COST: '10' }
+    system = startProcess('node', ['bin/node.cjs', 'src/local.ts'], { env })
+    pids.push(system.pid)
+    await system.line(/^Tasktrail is ready/)
+  })
+  after(async () => {
+    system.child.kill('SIGTERM')
+    await system.ended.finally(() => killAll(pids))
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  it('works as printed, call by call', async () => {
+    const [session] = fences(section(read('README.md'), '## A session'))
+    expect(session?.code).to.match(/^API=http:\/\/127\.0\.0\.1:8080$/m)
+    const script = session?.code.replace(/^API=.*$/m, `API=${api}`) ?? ''
+    // Each call also says its status, apart from its answer.
+    const spy = `curl() { command curl -sS -w '%{stderr}%{http_code}\\n' "$@"; }`
+    const run = startProcess('bash', ['-euc', `${spy}\n${script}`])
+    expect(await run.ended).to.equal('code 0')
+    expect(run.err).to.deep.equal(['201', '200', '201', '200', '200', '204'])
+    const answers = run.out.join('\n')
+    expect(answers).to.match(/HTTP\/1\.1 201 Created/)
+    expect(answers).to.match(/"title":"Write the first program".*"status":"pending"/)
+    expect(answers).to.match(/"status":"completed".*"version":2/)
+  })
+})

@@ -1,0 +1,169 @@
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { dev } from '../../cdk/config/dev.ts'
+import { prod } from '../../cdk/config/prod.ts'
+import { environmentSchema } from '../../cdk/config/schema.ts'
+import { staging } from '../../cdk/config/staging.ts'
+import { writeImages } from '../../scripts/bundle.ts'
+import { imageNames } from '../../scripts/images.ts'
+import { rdsRoots } from '../../scripts/rds-ca.ts'
+import { freePorts } from '../../src/infra/ports.ts'
+import { type TestDatabase, testDatabase } from '../support/postgres.ts'
+import { killAll, type Started, startProcess } from '../support/processes.ts'
+
+const YEAR_MS = 365 * 24 * 3_600_000
+const SETTINGS = {
+  INTERNAL_API_KEY: 'an-internal-api-key',
+  JWT_SECRET: 'a-secret-of-at-least-32-characters',
+  PASSWORD_PEPPER: 'a-pepper-for-passwords',
+  BCRYPT_COST: '10',
+  HOST: '127.0.0.1',
+  DRAIN_SECONDS: '0',
+}
+
+// How it all goes as an image: images.campaign.ts.
+describe('What goes into the images', function () {
+  this.timeout(30_000)
+  let dist: string
+  let names: readonly string[]
+  let database: TestDatabase
+  let started: Started[]
+
+  before(async () => {
+    dist = await mkdtemp(join(tmpdir(), 'tasktrail-dist-'))
+    names = await writeImages(dist, 'amd64')
+    database = await testDatabase()
+  })
+  beforeEach(() => {
+    started = []
+  })
+  afterEach(() => killAll(started.map(({ pid }) => pid)))
+  after(async () => {
+    await database.drop()
+    await rm(dist, { recursive: true, force: true })
+  })
+
+  const run = (image: string, script: string, env: Record<string, string>, ...args: string[]) => {
+    const app = join(dist, image, 'app')
+    const child = startProcess(process.execPath, [join(app, script), ...args], {
+      env,
+      cwd: tmpdir(),
+    })
+    started.push(child)
+    return child
+  }
+  const serve = async (image: string, env: Record<string, string>) => {
+    const [port = 0] = await freePorts(1)
+    const settings = { ...SETTINGS, DATABASE_URL: database.url, PORT: String(port), ...env }
+    const service = run(image, `${image}.js`, settings)
+    await service.line(/"msg":"listening"/)
+    return { service, port, url: `http://127.0.0.1:${port}` }
+  }
+
+  it('is what the Dockerfile asks for', () => {
+    expect(names).to.have.members(imageNames(readFileSync('Dockerfile', 'utf8')))
+  })
+
+  it('runs without the repository and its packages', async () => {
+    const auth = await serve('auth-service', {})
+    const task = await serve('task-service', { AUTH_SERVICE_URL: auth.url })
+    const user = { username: 'ada', email: 'ada@example.com', password: 'engines-of-analysis' }
+    const registered = await fetch(`${auth.url}/auth/register`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(user),
+    })
+    expect(registered.status).to.equal(201)
+    expect((await fetch(`${task.url}/tasks`)).status).to.equal(401)
+    expect((await fetch(`${task.url}/tasks/docs/swagger-ui.css`)).status).to.equal(200)
+    for (const { service } of [auth, task]) {
+      service.child.kill('SIGTERM')
+      expect(await service.ended).to.equal('code 0')
+    }
+  })
+
+  it('holds the native code of one processor', async () => {
+    const other = join(dist, 'other')
+    await writeImages(other, 'arm64')
+    const prebuilds = (place: string, arch: string) =>
+      existsSync(join(place, `auth-service/app/node_modules/bcrypt/prebuilds/linux-${arch}`))
+    expect([prebuilds(dist, 'x64'), prebuilds(dist, 'arm64')]).to.deep.equal([true, false])
+    expect([prebuilds(other, 'x64'), prebuilds(other, 'arm64')]).to.deep.equal([false, true])
+  })
+
+  it('is not written for a processor that there is no native code for', async () => {
+    const failure = await writeImages(join(dist, 'none'), 'riscv64').catch((error) => error)
+    expect(failure.message).to.equal('There is no ready-made bcrypt for "riscv64".')
+  })
+
+  describe('the health check', () => {
+    /** How it ends against a server that does this. */
+    const check = async (listener: RequestListener) => {
+      const server = createServer(listener).listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const { port } = server.address() as AddressInfo
+      try {
+        const health = run('auth-service', 'health.js', { PORT: String(port) }, '/auth/health')
+        return [await health.ended, ...health.err]
+      } finally {
+        server.closeAllConnections()
+        server.close()
+      }
+    }
+
+    it('succeeds on 200 alone', async () => {
+      const asked: (string | undefined)[] = []
+      const answer = (status: number) =>
+        check((request, response) => {
+          asked.push(request.url)
+          response.writeHead(status, { Location: '/elsewhere' }).end()
+        })
+      expect(await answer(200)).to.deep.equal(['code 0'])
+      expect(await answer(503)).to.deep.equal(['code 1', '/auth/health answers 503.'])
+      expect(await answer(302)).to.deep.equal(['code 1', '/auth/health answers 302.'])
+      expect(asked).to.deep.equal(Array(3).fill('/auth/health'))
+    })
+
+    it('gives up before ECS does when nothing is answered', async () => {
+      const began = Date.now()
+      expect(await check(() => {})).to.deep.equal(['code 1', 'No answer in 4000 ms.'])
+      expect(Date.now() - began).to.be.below(5_000)
+    })
+
+    it('fails when nobody listens', async () => {
+      const [port = 0] = await freePorts(1)
+      const health = run('auth-service', 'health.js', { PORT: String(port) }, '/auth/health')
+      expect(await health.ended).to.equal('code 1')
+      expect(health.err).to.deep.equal([`No answer: connect ECONNREFUSED 127.0.0.1:${port}.`])
+    })
+  })
+
+  describe('the certificates of RDS', () => {
+    it('are in every image', () => {
+      for (const name of names) {
+        const text = readFileSync(join(dist, name, 'app/rds-ca.pem'), 'utf8')
+        expect(text.match(/-----BEGIN CERTIFICATE-----/g)).to.have.lengthOf(rdsRoots().length)
+      }
+    })
+
+    it('are those of every region that an environment is in, three kinds each', () => {
+      for (const input of [dev, staging, prod]) {
+        const { region } = environmentSchema.parse(input)
+        const own = rdsRoots().filter((root) => root.region === region)
+        expect(own, region).to.have.lengthOf(3)
+      }
+    })
+
+    it('do not end soon', () => {
+      for (const { region, validTo } of rdsRoots()) {
+        expect(validTo.getTime(), region).to.be.greaterThan(Date.now() + YEAR_MS)
+      }
+    })
+  })
+})

@@ -1,0 +1,334 @@
+// `npm run test:images`: the Dockerfile as it is, built and run. Not a part of `npm test`, for it takes
+// root, buildah and minutes, or a Docker engine.
+import { readFileSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import { baseOf, imageNames } from '../../scripts/images.ts'
+import {
+  type EmbeddedPostgres,
+  SUPERUSER,
+  startEmbeddedPostgres,
+} from '../../src/infra/embedded-postgres.ts'
+import { freePorts } from '../../src/infra/ports.ts'
+import { makeServerCertificate, type ServerCertificate } from '../support/certificates.ts'
+import {
+  type Container,
+  type Containers,
+  openContainers,
+  whyNoContainers,
+} from '../support/containers.ts'
+import { startProcess } from '../support/processes.ts'
+
+const VERSION = '0.0.0-test'
+const MAX_BYTES_OVER_BASE = 200e6
+const HEALTHY_MS = 3_000
+const NODE_ID = 1000
+
+const SECRETS = {
+  DB_PASSWORD: 'of-the-superuser',
+  JWT_SECRET: 'a-secret-of-at-least-32-characters',
+  INTERNAL_API_KEY: 'an-internal-api-key',
+  PASSWORD_PEPPER: 'a-pepper-for-passwords',
+}
+
+const dockerfile = readFileSync('Dockerfile', 'utf8')
+const imageOf = (name: string) => `tasktrail/${name}:${VERSION}`
+
+const reason = whyNoContainers()
+if (reason === null) describe('the images', campaign)
+else describe('the images', () => void it(`are not built here: ${reason}`))
+
+function campaign(this: Mocha.Suite) {
+  this.timeout(15 * 60_000)
+  let directory: string
+  let containers: Containers
+  let postgres: EmbeddedPostgres
+  let certificate: ServerCertificate
+  let printed: readonly string[]
+  let database: Record<string, string>
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'tasktrail-images-'))
+    containers = await openContainers()
+    certificate = await makeServerCertificate(directory)
+    postgres = await startEmbeddedPostgres({
+      dataDir: join(directory, 'postgres'),
+      password: SECRETS.DB_PASSWORD,
+      database: 'taskmanagement',
+      settings: {
+        fsync: 'off',
+        ssl: 'on',
+        ssl_cert_file: certificate.certificate,
+        ssl_key_file: certificate.key,
+      },
+    })
+    database = {
+      DB_HOST: 'localhost',
+      DB_PORT: String(postgres.port),
+      DB_NAME: 'taskmanagement',
+      DB_USER: SUPERUSER,
+      DB_PASSWORD: SECRETS.DB_PASSWORD,
+      // As deployed; the authority of this server takes the place of those of RDS.
+      DB_SSLMODE: 'verify-full',
+    }
+    printed = await build()
+  })
+  after(async () => {
+    await containers?.removeAll()
+    await postgres?.stop()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  async function build(): Promise<readonly string[]> {
+    const began = Date.now()
+    await containers.provideBase(baseOf(dockerfile))
+    console.log(`      ${containers.engine}, base: ${Date.now() - began} ms`)
+    const args = ['scripts/images.ts', '--tag', `v${VERSION}`]
+    const builder = startProcess(process.execPath, args, { env: containers.env })
+    const how = await builder.ended
+    if (how !== 'code 0') throw new Error([how, ...builder.out, ...builder.err].join('\n'))
+    console.log(`      built: ${Date.now() - began} ms`)
+    return builder.out
+  }
+
+  const trusted = () => ({ '/app/rds-ca.pem': certificate.authority })
+  const migrate = (env: Record<string, string> = {}, ...command: string[]) =>
+    containers.run(imageOf('migration'), {
+      env: { ...database, ...env },
+      command,
+      files: trusted(),
+    })
+
+  /** A service that has answered, and how long that took from `run`, its container included. */
+  async function serve(name: string, env: Record<string, string>, files = trusted()) {
+    const [port = 0] = await freePorts(1)
+    const url = `http://127.0.0.1:${port}`
+    const service = name.replace('-service', '')
+    const healthPath = service === 'task' ? '/tasks/health' : '/auth/health'
+    const settings = { ...SECRETS, ...database, BCRYPT_COST: '10', DRAIN_SECONDS: '0' }
+    const began = Date.now()
+    const container = containers.run(imageOf(name), {
+      env: { ...settings, PORT: String(port), ...env },
+      files,
+    })
+    const healthy = await answering(url + healthPath, container)
+    const ms = Date.now() - began
+    expect(healthy).to.deep.equal({ status: 'healthy', service })
+    return { container, url, ms }
+  }
+
+  async function answering(url: string, container: Container): Promise<unknown> {
+    let exit: string | undefined
+    void container.ended.then((how) => {
+      exit = how
+    })
+    for (;;) {
+      const answer = await fetch(url).catch(() => null)
+      if (answer?.ok) return answer.json()
+      if (exit !== undefined) throw new Error([exit, ...container.out, ...container.err].join('\n'))
+      await sleep(10)
+    }
+  }
+
+  describe('as built', () => {
+    it('are those that the Dockerfile names, and add less than 200 MB each to their base', () => {
+      const sizes = printed.flatMap((line) => {
+        const [, image, megabytes] = /^(\S+): ([\d.]+) MB over /.exec(line) ?? []
+        return image === undefined ? [] : [{ image, bytes: Number(megabytes) * 1e6 }]
+      })
+      expect(sizes.map(({ image }) => image)).to.deep.equal(imageNames(dockerfile).map(imageOf))
+      for (const { image, bytes } of sizes) {
+        console.log(`      ${image}: ${bytes / 1e6} MB over its base`)
+        expect(bytes, image).to.be.within(1, MAX_BYTES_OVER_BASE)
+      }
+    })
+
+    it('start without a shell, as nobody special, and say what they are', async () => {
+      for (const name of imageNames(dockerfile)) {
+        const { User, Entrypoint, StopSignal, Labels } = await containers.inspect(imageOf(name))
+        expect(User).to.equal(`${NODE_ID}:${NODE_ID}`)
+        expect(Entrypoint).to.have.lengthOf(2)
+        expect(Entrypoint[0]).to.equal('/usr/local/bin/node')
+        expect(StopSignal).to.equal('SIGTERM')
+        expect(Labels).to.include({
+          'org.opencontainers.image.title': name,
+          'org.opencontainers.image.version': VERSION,
+          'org.opencontainers.image.base.name': baseOf(dockerfile),
+        })
+        expect(Labels['org.opencontainers.image.revision']).to.match(
+          /^([0-9a-f]{40}(-dirty)?|unknown)$/,
+        )
+      }
+    })
+
+    it('hold no secret, and no settings but these', async () => {
+      for (const name of imageNames(dockerfile)) {
+        const { Env } = await containers.inspect(imageOf(name))
+        const names = Env.map((variable) => variable.replace(/=.*/s, ''))
+        expect(names).to.include.members(['NODE_ENV', 'NODE_EXTRA_CA_CERTS'])
+        for (const variable of names) expect(variable).to.match(/^(PATH|[A-Z]+_VERSION|NODE_\w+)$/)
+      }
+    })
+  })
+
+  describe('the migration', () => {
+    it('fails with one sentence when the database is away', async () => {
+      const [port = 0] = await freePorts(1)
+      const container = migrate({ DB_PORT: String(port) })
+      expect(await container.ended).to.equal('code 1')
+      const lines = container.err.filter((line) => line !== '')
+      expect(lines).to.deep.equal([
+        `Cannot reach the database at localhost:${port}: nothing listens there.`,
+      ])
+    })
+
+    it('fails when the password is wrong, and does not show it', async () => {
+      const container = migrate({ DB_PASSWORD: 'guessed-wrong' })
+      expect(await container.ended).to.equal('code 1')
+      const said = [...container.out, ...container.err].join('\n')
+      expect(said).to.contain('Cannot reach the database').and.not.contain('guessed-wrong')
+    })
+
+    it('brings an empty database to the present schema, and a second run finds nothing to do', async () => {
+      const first = migrate()
+      expect(await first.ended).to.equal('code 0')
+      expect(first.out.length).to.be.greaterThan(4)
+      for (const line of first.out) expect(line).to.match(/^Migrated \d{14}_\w+\.ts$/)
+      const second = migrate()
+      expect(await second.ended).to.equal('code 0')
+      expect(second.out).to.deep.equal(['Nothing to migrate.'])
+    })
+
+    it('tells where the schema is, when asked', async () => {
+      const container = migrate({}, 'status')
+      expect(await container.ended).to.equal('code 0')
+      for (const line of container.out) expect(line).to.match(/^done {5}\d{14}_\w+\.ts$/)
+    })
+  })
+
+  describe('the services', () => {
+    let auth: Awaited<ReturnType<typeof serve>>
+    let task: Awaited<ReturnType<typeof serve>>
+    const both = () => [auth, task]
+
+    before(async () => {
+      auth = await serve('auth-service', {})
+      task = await serve('task-service', { AUTH_SERVICE_URL: auth.url })
+    })
+
+    it('are healthy within 3 s of their start', async function () {
+      this.retries(2) // Somebody else may have the processors just then.
+      for (const name of ['auth-service', 'task-service']) {
+        const { container, ms } = await serve(name, { AUTH_SERVICE_URL: auth.url })
+        console.log(`      ${name}: healthy after ${ms} ms`)
+        expect(await container.stop()).to.equal('code 0')
+        expect(ms).to.be.below(HEALTHY_MS)
+      }
+    })
+
+    it("pass the image's own health check, which fails on anything else", async () => {
+      for (const [name, { container }] of [
+        ['auth-service', auth],
+        ['task-service', task],
+      ] as const) {
+        const { Healthcheck } = await containers.inspect(imageOf(name))
+        const [kind, ...command] = Healthcheck?.Test ?? []
+        expect(kind).to.equal('CMD')
+        expect(await container.exec(...command)).to.deep.equal({ code: 0, output: '' })
+        const elsewhere = [...command.slice(0, -1), '/nothing']
+        const refused = await container.exec(...elsewhere)
+        expect(refused).to.deep.equal({ code: 1, output: '/nothing answers 404.' })
+      }
+    })
+
+    it('run as uid 1000 without a capability, and cannot get one', async () => {
+      for (const { container } of both()) {
+        const status = await readFile(`/proc/${await container.processId()}/status`, 'utf8')
+        const value = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]
+        expect(value('Uid')?.split('\t')).to.deep.equal(Array(4).fill(String(NODE_ID)))
+        expect(value('Gid')?.split('\t')).to.deep.equal(Array(4).fill(String(NODE_ID)))
+        for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) {
+          expect(value(set), set).to.equal('0'.repeat(16))
+        }
+        expect(value('NoNewPrivs')).to.equal('1')
+      }
+    })
+
+    it('find no place to write to, and nothing that installs anything', async () => {
+      const script = `
+        const { writeFileSync, existsSync } = require('node:fs')
+        for (const place of ['/app', '/tmp', '/home/node', '/'])
+          try { writeFileSync(place + '/x', ''); console.log('wrote', place) }
+          catch (error) { if (error.code !== 'EROFS') throw error }
+        for (const name of ['npm', 'npx', 'corepack', 'yarn'])
+          if (existsSync('/usr/local/bin/' + name)) console.log('found', name)`
+      for (const { container } of both()) {
+        const done = await container.exec('/usr/local/bin/node', '-e', script)
+        expect(done).to.deep.equal({ code: 0, output: '' })
+      }
+    })
+
+    it('serve a user: register, log in, create a task, read it', async () => {
+      const call = async (url: string, init: RequestInit = {}, token = '') => {
+        const headers = {
+          'Content-Type': 'application/json',
+          ...(token && { Authorization: `Bearer ${token}` }),
+        }
+        const answer = await fetch(url, { ...init, headers })
+        // biome-ignore lint/suspicious/noExplicitAny: looked at by the expectations below
+        return { status: answer.status, body: (await answer.json()) as any }
+      }
+      const post = (url: string, body: object, token?: string) =>
+        call(url, { method: 'POST', body: JSON.stringify(body) }, token)
+      const user = { username: 'ada', password: 'engines-of-analysis' }
+      const registered = await post(`${auth.url}/auth/register`, {
+        ...user,
+        email: 'ada@example.com',
+      })
+      expect(registered.status).to.equal(201)
+      const { token } = (await post(`${auth.url}/auth/login`, user)).body
+      expect((await post(`${task.url}/tasks`, { title: 'No token' })).status).to.equal(401)
+      const created = await post(`${task.url}/tasks`, { title: 'Note G' }, token)
+      expect(created.status).to.equal(201)
+      const { id } = created.body.task
+      const read = await call(`${task.url}/tasks/${id}`, {}, token)
+      expect(read.body.task).to.include({ id, title: 'Note G', status: 'pending' })
+    })
+
+    it('serve their documentation from disk', async () => {
+      for (const base of [`${auth.url}/auth`, `${task.url}/tasks`]) {
+        for (const file of ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']) {
+          const answer = await fetch(`${base}/docs/${file}`)
+          expect(answer.status, file).to.equal(200)
+          expect((await answer.arrayBuffer()).byteLength, file).to.be.greaterThan(500)
+        }
+      }
+    })
+
+    it('believe the database only by a certificate of an authority in the image', async () => {
+      expect((await fetch(`${auth.url}/ready`)).status).to.equal(200)
+      const doubting = await serve('auth-service', {}, {} as ReturnType<typeof trusted>)
+      expect((await fetch(`${doubting.url}/ready`)).status).to.equal(503)
+      expect(await doubting.container.stop()).to.equal('code 0')
+    })
+
+    it('end with exit code 0 on SIGTERM, and say so', async () => {
+      for (const { container } of both()) {
+        expect(await container.stop()).to.equal('code 0')
+        const messages = container.out.map((line) => JSON.parse(line).msg)
+        expect(messages[0]).to.equal('listening')
+        expect(messages.slice(-2)).to.deep.equal(['stopping', 'stopped'])
+      }
+    })
+
+    it('end with exit code 1 and one sentence when their settings are not complete', async () => {
+      const container = containers.run(imageOf('task-service'), { env: {} })
+      expect(await container.ended).to.equal('code 1')
+      expect(container.err.filter((line) => line !== '')).to.have.lengthOf(1)
+      expect(container.err[0]).to.match(/^The environment is not complete: .*AUTH_SERVICE_URL/)
+    })
+  })
+}
