@@ -211,6 +211,24 @@ describe('The pages of a task list', () => {
     expect(next(rest)).to.equal(undefined)
   })
 
+  it('are whole, or refused for a moment, when many ask for long ones at once', async () => {
+    await given(10_000)
+    const long = Promise.all(Array.from({ length: 60 }, () => get('/tasks')))
+    const short = await get('/tasks?limit=200')
+    expect(idsOf(short)).to.have.length(200)
+    const answers = await long
+    expect(answers.some(({ status }) => status === 200)).to.equal(true)
+    for (const answer of answers) {
+      if (answer.status === 200) {
+        expect(idsOf(answer)).to.have.length(10_000)
+      } else {
+        expect(answer.status).to.equal(503)
+        expect(answer.body.code).to.equal('overloaded')
+        expect(answer.headers.get('retry-after')).to.equal('2')
+      }
+    }
+  })
+
   it('end early after 8 MiB of text, and lose nothing', async () => {
     const description = '😀'.repeat(10_000)
     await given(500, { description })
