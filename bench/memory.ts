@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
 import { freePorts } from '../src/infra/ports.ts'
 import { migrations } from '../src/infra/postgres/migrations.ts'
-import { MEMORY_LIMITS } from '../src/infra/service-process.ts'
+import { MEMORY_FLAGS } from '../src/infra/service-process.ts'
 
 const REQUESTS = Number(process.argv[2] ?? 10_000)
 const CONCURRENCY = 32
@@ -70,7 +70,7 @@ const children: ChildProcess[] = []
 
 async function start(script: string, port: number, health: string): Promise<ChildProcess> {
   const path = fileURLToPath(new URL(`../src/${script}`, import.meta.url))
-  const child = spawn(process.execPath, [...MEMORY_LIMITS, path], {
+  const child = spawn(process.execPath, [...MEMORY_FLAGS, path], {
     env: { ...env, PORT: String(port) },
     stdio: ['ignore', 'ignore', 'inherit'],
   })

@@ -31,7 +31,7 @@ export function startProcess(
   const ended = once(child, 'exit').then(async ([code, signal]) => {
     exit = signal === null ? `code ${code}` : `signal ${signal}`
     // What the process leaves behind may hold its output open; that shows elsewhere.
-    await Promise.race([once(child, 'close'), sleep(300)])
+    await Promise.race([once(child, 'close'), sleep(3_000)])
     return exit
   })
   const line = async (pattern: RegExp) => {
