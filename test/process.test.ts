@@ -165,7 +165,7 @@ describe('A service as a process', () => {
 
   describe('that drains', () => {
     it('answers on, and tells each client to look for another connection', async () => {
-      const { child, ended, line, url } = await up('auth-service', { DRAIN_SECONDS: '2' })
+      const { child, ended, line, url } = await up('auth-service', { DRAIN_SECONDS: '3' })
       const health = async () => {
         const response = await fetch(url + HEALTH['auth-service'])
         await response.text()
@@ -175,7 +175,7 @@ describe('A service as a process', () => {
       child.kill('SIGTERM')
       await line(/"stopping"/)
       expect(await health()).to.deep.equal([200, 'close'])
-      expect((await login(url)).status).to.equal(401)
+      expect((await fetch(`${url}/auth/me`)).status).to.equal(401)
       expect(await ended).to.equal('code 0')
     })
 

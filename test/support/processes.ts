@@ -28,10 +28,11 @@ export function startProcess(
   createInterface({ input: child.stdout }).on('line', (line) => out.push(line))
   createInterface({ input: child.stderr }).on('line', (line) => err.push(line))
   let exit: string | undefined
+  const closed = once(child, 'close')
   const ended = once(child, 'exit').then(async ([code, signal]) => {
     exit = signal === null ? `code ${code}` : `signal ${signal}`
     // What the process leaves behind may hold its output open; that shows elsewhere.
-    await Promise.race([once(child, 'close'), sleep(3_000)])
+    await Promise.race([closed, sleep(3_000, undefined, { ref: false })])
     return exit
   })
   const line = async (pattern: RegExp) => {
