@@ -61,12 +61,13 @@ export async function run(
     if (stopping) return
     stopping = true
     log.info({ reason }, 'stopping')
+    // Also when nothing is left to wait for, and Node ends by itself.
+    process.once('exit', (code) => log.info({ code }, 'stopped'))
     setTimeout(() => process.exit(1), drainSeconds * 1000 + FINISH_MS + GIVE_UP_MS).unref()
     service.retire()
     await new Promise((resolve) => setTimeout(resolve, drainSeconds * 1000))
     await service.close(FINISH_MS)
     await dispose()
-    log.info({}, 'stopped')
     process.exit(0)
   }
   process.on('SIGTERM', () => stop('SIGTERM', settings.DRAIN_SECONDS))
