@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { chain } from '../../src/infra/event-chain.ts'
 import { append, created } from './appends.ts'
@@ -7,12 +6,11 @@ let nextId = 1
 
 /**
  * Writers that sleep between drawing their positions and the end of their transaction, up to 20 ms,
- * roll back one time in ten, and pause between transactions, up to `pause` ms. Resolves when `ms` are
- * over, with the positions that were committed.
+ * and roll back one time in ten. Resolves when `ms` are over, with the positions that were committed.
  */
 export async function lateWriters(
   url: string,
-  { writers, pause, ms }: { writers: number; pause: number; ms: number },
+  { writers, ms }: { writers: number; ms: number },
 ): Promise<number[]> {
   const until = performance.now() + ms
   const committed = await Promise.all(
@@ -22,7 +20,6 @@ export async function lateWriters(
       const positions: number[] = []
       while (performance.now() < until) {
         const id = nextId++
-        await delay(Math.random() * pause)
         await client.query('begin')
         const drawn = await write(client, id)
         await client.query('select pg_sleep($1)', [Math.random() * 0.02])
@@ -35,6 +32,22 @@ export async function lateWriters(
     }),
   )
   return committed.flat()
+}
+
+/** A writer whose transaction stays open until it is told to commit. */
+export async function openWriter(url: string) {
+  const client = new pg.Client(url)
+  await client.connect()
+  const positions: number[] = []
+  return {
+    positions,
+    async write() {
+      await client.query('begin')
+      positions.push(...(await write(client, nextId++)))
+    },
+    commit: () => client.query('commit'),
+    end: () => client.end(),
+  }
 }
 
 async function write(client: pg.Client, id: number): Promise<number[]> {
