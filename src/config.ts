@@ -80,7 +80,10 @@ const authService = service.extend({
   LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),
 })
 
-const taskService = service.extend({ AUTH_SERVICE_URL: httpUrl })
+/** Wraps the users' data keys. */
+const textKeys = { TEXT_KEY: secret(32), TEXT_KEY_PREVIOUS: secret(32).optional() }
+
+const taskService = service.extend({ AUTH_SERVICE_URL: httpUrl, ...textKeys })
 
 /** An empty variable counts as one that is not set: container definitions often carry those. */
 const present = (env: Env): Env =>

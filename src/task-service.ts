@@ -16,10 +16,13 @@ import { rateLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
 import { authServiceClient } from './infra/auth-service-client.ts'
+import { encryptedEventStore } from './infra/encrypted-texts.ts'
 import { type Database, openDatabase } from './infra/postgres/database.ts'
 import { postgresEventStore } from './infra/postgres/event-store.ts'
 import { postgresTaskList } from './infra/postgres/task-list.ts'
+import { postgresUserKeys, type UserKeys } from './infra/postgres/user-keys.ts'
 import { serviceDiscovery } from './infra/service-discovery.ts'
+import { secretKeyWrap } from './infra/text-cipher.ts'
 import { configured, type Running, run } from './process.ts'
 import { token } from './token.ts'
 
@@ -30,6 +33,7 @@ const Token = {
   log: token<Log>('log'),
   clock: token<Clock>('clock'),
   db: token<Database>('db'),
+  userKeys: token<UserKeys>('userKeys'),
   events: token<EventStore<TaskEvent, TaskView>>('events'),
   tasks: token<TaskList>('tasks'),
   authService: token<TokenValidator & { close: () => void }>('authService'),
@@ -44,9 +48,16 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.log],
     )
     .inSingletonScope()
+  bind(Token.userKeys)
+    .toResolvedValue(
+      ({ TEXT_KEY, TEXT_KEY_PREVIOUS }, db) =>
+        postgresUserKeys(db, secretKeyWrap(TEXT_KEY, TEXT_KEY_PREVIOUS)),
+      [Token.config, Token.db],
+    )
+    .inSingletonScope()
   bind(Token.events).toResolvedValue(
-    (db) => postgresEventStore<TaskEvent, TaskView>(db),
-    [Token.db],
+    (db, keys) => encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db), keys),
+    [Token.db, Token.userKeys],
   )
   bind(Token.tasks).toResolvedValue(postgresTaskList, [Token.db])
   bind(Token.authService)

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 
-// Three parties use the database beside the one who migrates it, each with a role of its own. The
+// Four parties use the database beside the one who migrates it, each with a role of its own. The
 // roles cannot log in: a service's login user is a member of its role and takes it on connecting.
 // Roles belong to the whole cluster, so other databases and other migrations may use them at the same
 // time: creating one that is there is no error, and rolling back leaves them.
@@ -10,7 +10,8 @@ export async function up(knex: Knex): Promise<void> {
     declare
       role_name text;
     begin
-      foreach role_name in array array['tasktrail_auth', 'tasktrail_task', 'tasktrail_auditor'] loop
+      foreach role_name in array array['tasktrail_auth', 'tasktrail_task', 'tasktrail_worker',
+          'tasktrail_auditor'] loop
         -- No lock reaches over databases: what another migration does at this moment is done.
         begin
           if not exists (select from pg_roles where rolname = role_name) then

@@ -27,6 +27,8 @@ export async function up(knex: Knex): Promise<void> {
       hash bytea not null,
       unique (stream_id, version)
     );
+    -- Each user's own changes in log order.
+    create index events_of_actor on events (actor_id, position);
 
     create function refuse_change() returns trigger language plpgsql as $$
     begin
@@ -40,6 +42,18 @@ export async function up(knex: Knex): Promise<void> {
       for each statement execute function refuse_change();
     -- Also while a replica or a restore fires only "always" triggers.
     alter table events enable always trigger events_are_append_only;
+
+    -- What the texts in a user's events are encrypted with, wrapped by a key that is not in the
+    -- database. Null: destroyed, and with it every text. The row stays, so that no new key is made.
+    create table user_keys (
+      user_id bigint primary key,
+      wrapped_key bytea,
+      wrapped_by text,
+      created_at timestamptz not null default clock_timestamp(),
+      destroyed_at timestamptz,
+      check ((wrapped_key is null) = (destroyed_at is not null)),
+      check ((wrapped_key is null) = (wrapped_by is null))
+    );
 
     -- Answers by the client's Idempotency-Key. 'unchanged': the command yielded no event.
     create table commands (
@@ -58,6 +72,7 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop table commands;
+    drop table user_keys;
     drop table events;
     drop table streams;
     drop function refuse_change();

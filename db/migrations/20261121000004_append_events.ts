@@ -33,7 +33,8 @@ export async function up(knex: Knex): Promise<void> {
 
     -- Outcomes: 'appended'; 'conflict' (the stream is not where the caller thinks); with a command
     -- key also 'replayed' (with the answer of the first time), 'reused' (other fingerprint),
-    -- 'running' (the first one has not ended).
+    -- 'running' (the first one has not ended); 'erased' (the row's user is). Without a row the events
+    -- belong to no task, and only the log is written.
     create function append_events(
       p_stream_id text,
       p_stream_type text,
@@ -56,7 +57,18 @@ export async function up(knex: Knex): Promise<void> {
     declare
       events_count int := cardinality(p_event_ids);
       done commands;
+      owner_id bigint := (p_row->>'user_id')::bigint;
     begin
+      if owner_id is not null then
+        -- An erasure takes this lock alone: it waits for the appends under way, and those that come
+        -- after it find the key destroyed.
+        perform pg_advisory_xact_lock_shared((21588::bigint << 48) | owner_id);
+        if exists (select from user_keys where user_id = owner_id and wrapped_key is null) then
+          return query select 'erased', null::jsonb;
+          return;
+        end if;
+      end if;
+
       if p_key is not null then
         if not pg_try_advisory_xact_lock(p_actor_id::bit(32)::int, hashtext(p_key)) then
           return query select 'running', null::jsonb;
@@ -99,6 +111,8 @@ export async function up(knex: Knex): Promise<void> {
           from unnest(p_event_ids, p_types, p_data, p_hashes)
             with ordinality as e (event_id, type, data, hash, n)
           order by n;
+      end if;
+      if events_count > 0 and p_row is not null then
         insert into tasks select * from jsonb_populate_record(null::tasks, p_row)
           on conflict (id) do update set
             title = excluded.title, description = excluded.description, status = excluded.status,
@@ -125,7 +139,8 @@ export async function up(knex: Knex): Promise<void> {
 
     revoke execute on function append_events, safe_position, last_position from public;
     grant usage on schema public to tasktrail_task, tasktrail_auditor;
-    grant select on streams, events, commands, tasks to tasktrail_task;
+    grant select on streams, events, commands, tasks, user_keys to tasktrail_task;
+    grant insert on user_keys to tasktrail_task;
     grant usage on sequence task_ids to tasktrail_task;
     grant execute on function append_events, safe_position to tasktrail_task;
     grant select on streams, events to tasktrail_auditor;
@@ -138,7 +153,7 @@ export async function down(knex: Knex): Promise<void> {
     drop function append_events;
     drop function safe_position;
     drop function last_position;
-    revoke all on streams, events, commands, tasks from tasktrail_task, tasktrail_auditor;
+    revoke all on streams, events, commands, tasks, user_keys from tasktrail_task, tasktrail_auditor;
     revoke all on sequence task_ids from tasktrail_task;
     revoke usage on schema public from tasktrail_task, tasktrail_auditor;
   `)

@@ -1,3 +1,4 @@
+import type { Changes } from '../domain/task/changes.ts'
 import type { TaskPriority, TaskStatus } from '../domain/task/events.ts'
 import type { Placed, TaskView } from '../domain/task/view.ts'
 import type { Role, User } from '../domain/user.ts'
@@ -34,6 +35,8 @@ export type Recorded<Event> = Event &
     readonly recorded_at: string
     readonly prev_hash: string | null
     readonly hash: string
+    /** The key of the event's texts is destroyed: they are null. */
+    readonly erased?: true
   }
 
 /** The events of one stream, oldest first, and the head that the next event is chained to. */
@@ -76,7 +79,8 @@ export type EventStore<Event, Row> = {
   readonly load: (stream_id: string, after?: number) => Promise<History<Event>>
   /**
    * Events, read-table row and command key in one transaction, or none of them.
-   * Errors: `idempotency_key_reused` (another fingerprint), `idempotency_key_in_use` (still running).
+   * Errors: `idempotency_key_reused` (another fingerprint), `idempotency_key_in_use` (still running),
+   * `session_ended` (the account was erased).
    */
   readonly append: (append: Append<Event, Row>) => Promise<AppendResult<Event, Row>>
   /** The answer stored for a command key in the last 24 hours. Error: `idempotency_key_reused`. */
@@ -86,6 +90,29 @@ export type EventStore<Event, Row> = {
    * earlier position may still commit, so a reader that goes on from the last position skips none.
    */
   readonly readAll: (after: number, limit: number) => Promise<readonly Recorded<Event>[]>
+}
+
+// ----------------------------------------------------------------------------------------- audit
+
+/** An event as the audit shows it: who did what when, from what to what. */
+export type AuditEvent = {
+  readonly position: number
+  /** Null for what happened to a user. */
+  readonly task_id: number | null
+  /** Whose task it is, or which user. */
+  readonly user_id: number
+  readonly version: number
+  readonly type: string
+  readonly actor_id: number
+  readonly occurred_at: string
+  readonly recorded_at: string
+  readonly request_id: string
+  readonly changes: Changes
+  /** Versions that this event takes back. */
+  readonly undoes?: readonly number[]
+  /** Texts in it cannot be read any more: they are null. */
+  readonly erased?: true
+  readonly hash: string
 }
 
 // ----------------------------------------------------------------------------------------- tasks

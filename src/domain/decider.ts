@@ -4,9 +4,11 @@
  *
  * `decide` throws a DomainError when the command is not allowed, and yields no event when it
  * changes nothing.
+ * An event that was decided and placed in its stream says where and when; one that a test gives may
+ * not.
  */
-export type Decider<State, Command, Event> = {
+export type Decider<State, Command, Event, Place = object> = {
   readonly initialState: State
   readonly decide: (command: Command, state: State) => readonly Event[]
-  readonly evolve: (state: State, event: Event) => State
+  readonly evolve: (state: State, event: Event & Partial<Place>) => State
 }

@@ -1,4 +1,9 @@
-export type DomainErrorCode = 'task_not_found' | 'task_forbidden' | 'task_exists'
+export type DomainErrorCode =
+  | 'task_not_found'
+  | 'task_forbidden'
+  | 'task_exists'
+  | 'change_not_found'
+  | 'undo_conflict'
 
 /** A command that the rules refuse. Knows its code and nothing of HTTP. */
 export class DomainError extends Error {

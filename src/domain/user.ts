@@ -1,6 +1,17 @@
 export const ROLES = ['user', 'auditor', 'admin'] as const
 export type Role = (typeof ROLES)[number]
 
+// The storage format, as src/domain/task/events.ts says of its own.
+/** The person's data key was destroyed: no text of theirs can be read any more. */
+export type UserEvent = {
+  readonly type: 'UserErased'
+  readonly data: Readonly<Record<never, never>>
+}
+
+export const USER_EVENT_SCHEMA_VERSION = 1
+
+export const userStream = (id: number): string => `user-${id}`
+
 export type User = {
   readonly id: number
   readonly username: string

@@ -8,7 +8,13 @@ import { livePostmaster } from './postmaster.ts'
 /** What a local installation makes up once; base64url without padding. */
 export type Secrets = Readonly<Record<(typeof SECRETS)[number], string>>
 
-const SECRETS = ['DB_PASSWORD', 'JWT_SECRET', 'INTERNAL_API_KEY', 'PASSWORD_PEPPER'] as const
+const SECRETS = [
+  'DB_PASSWORD',
+  'JWT_SECRET',
+  'INTERNAL_API_KEY',
+  'PASSWORD_PEPPER',
+  'TEXT_KEY',
+] as const
 
 export const EMBEDDED_DATABASE = 'tasktrail'
 

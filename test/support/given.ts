@@ -4,7 +4,7 @@ import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
 
 /** `given(task)(...events).when(command).then(...events)`, or `.refuses(code)`. */
 export const given =
-  <State, Command, Event>(decider: Decider<State, Command, Event>) =>
+  <State, Command, Event extends object, Place>(decider: Decider<State, Command, Event, Place>) =>
   (...history: readonly Event[]) => ({
     when(command: Command) {
       const decide = () =>

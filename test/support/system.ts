@@ -38,6 +38,7 @@ const SECRETS = {
   JWT_SECRET: randomUUID() + randomUUID(),
   INTERNAL_API_KEY: randomUUID(),
   PASSWORD_PEPPER: randomUUID(),
+  TEXT_KEY: randomUUID(),
 }
 
 /** A client that checks every answer against the OpenAPI documents. */

@@ -19,14 +19,40 @@ export type TaskFields = {
   readonly due_date: string | null
 }
 
+/** Versions of the stream's own events that a compensating event takes back. */
+export type Undoing = { readonly undoes?: readonly number[] }
+
 /** Each event says what is so from now on; what was so before follows from the events before it. */
 export type TaskEvent =
   | { readonly type: 'TaskCreated'; readonly data: TaskFields & { readonly user_id: number } }
-  | { readonly type: 'TaskRenamed'; readonly data: { readonly title: string } }
-  | { readonly type: 'TaskDescribed'; readonly data: { readonly description: string | null } }
-  | { readonly type: 'TaskStarted'; readonly data: { readonly status: 'in_progress' } }
-  | { readonly type: 'TaskCompleted'; readonly data: { readonly status: 'completed' } }
-  | { readonly type: 'TaskReopened'; readonly data: { readonly status: 'pending' } }
-  | { readonly type: 'TaskReprioritized'; readonly data: { readonly priority: TaskPriority } }
-  | { readonly type: 'TaskRescheduled'; readonly data: { readonly due_date: string | null } }
-  | { readonly type: 'TaskDeleted'; readonly data: Readonly<Record<never, never>> }
+  | { readonly type: 'TaskRenamed'; readonly data: Undoing & { readonly title: string } }
+  | {
+      readonly type: 'TaskDescribed'
+      readonly data: Undoing & { readonly description: string | null }
+    }
+  | { readonly type: 'TaskStarted'; readonly data: Undoing & { readonly status: 'in_progress' } }
+  | { readonly type: 'TaskCompleted'; readonly data: Undoing & { readonly status: 'completed' } }
+  | { readonly type: 'TaskReopened'; readonly data: Undoing & { readonly status: 'pending' } }
+  | {
+      readonly type: 'TaskReprioritized'
+      readonly data: Undoing & { readonly priority: TaskPriority }
+    }
+  | {
+      readonly type: 'TaskRescheduled'
+      readonly data: Undoing & { readonly due_date: string | null }
+    }
+  | { readonly type: 'TaskDeleted'; readonly data: Undoing }
+  | { readonly type: 'TaskRestored'; readonly data: Undoing }
+
+export const TASK_EVENT_TYPES = [
+  'TaskCreated',
+  'TaskRenamed',
+  'TaskDescribed',
+  'TaskStarted',
+  'TaskCompleted',
+  'TaskReopened',
+  'TaskReprioritized',
+  'TaskRescheduled',
+  'TaskDeleted',
+  'TaskRestored',
+] as const satisfies TaskEvent['type'][]

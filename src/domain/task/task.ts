@@ -1,5 +1,6 @@
 import type { Decider } from '../decider.ts'
 import { DomainError } from '../errors.ts'
+import { type Changes, type Facts, follow, NO_FACTS } from './changes.ts'
 import type { TaskEvent, TaskFields, TaskStatus } from './events.ts'
 
 /** A deleted task keeps its fields, so that it can come back as it was. */
@@ -9,7 +10,22 @@ export type TaskState =
       readonly existence: 'live' | 'deleted'
       readonly user_id: number
       readonly fields: TaskFields
+      readonly last: Step
     }
+
+/** Tells which events were decided together, for one request. */
+export type Origin = {
+  readonly occurred_at: string
+  readonly metadata: { readonly request_id: string }
+}
+
+/** One event as undo needs to know it; a list that runs from the newest to the oldest. */
+type Step = {
+  readonly version: number
+  readonly origin: Partial<Origin>
+  readonly changes: Changes
+  readonly before: Step | null
+}
 
 export type TaskCommand =
   | { readonly type: 'CreateTask'; readonly actor_id: number; readonly fields: TaskFields }
@@ -19,8 +35,11 @@ export type TaskCommand =
       readonly changes: Partial<TaskFields>
     }
   | { readonly type: 'DeleteTask'; readonly actor_id: number }
+  | { readonly type: 'RestoreTask'; readonly actor_id: number }
+  /** Takes back what was decided together with the event of this version; without one, the last. */
+  | { readonly type: 'UndoTask'; readonly actor_id: number; readonly version: number | undefined }
 
-export const task: Decider<TaskState, TaskCommand, TaskEvent> = {
+export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
   initialState: { existence: 'absent' },
 
   decide(command, state) {
@@ -28,40 +47,51 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent> = {
       case 'CreateTask':
         return create(command.actor_id, command.fields, state)
       case 'ChangeTask':
-        return change(command.changes, ownTask(command.actor_id, state))
+        return change(command.changes, ownTask(command.actor_id, state).fields)
       case 'DeleteTask':
         ownTask(command.actor_id, state)
         return [{ type: 'TaskDeleted', data: {} }]
+      case 'RestoreTask':
+        return ownStream(command.actor_id, state).existence === 'live'
+          ? []
+          : [{ type: 'TaskRestored', data: {} }]
+      case 'UndoTask':
+        return undo(command.version, ownStream(command.actor_id, state))
     }
   },
 
   evolve(state, event) {
-    switch (event.type) {
-      case 'TaskCreated': {
-        const { user_id, ...fields } = event.data
-        return { existence: 'live', user_id, fields }
-      }
-      case 'TaskRenamed':
-      case 'TaskDescribed':
-      case 'TaskStarted':
-      case 'TaskCompleted':
-      case 'TaskReopened':
-      case 'TaskReprioritized':
-      case 'TaskRescheduled':
-        return state.existence === 'absent'
-          ? state
-          : { ...state, fields: { ...state.fields, ...event.data } }
-      case 'TaskDeleted':
-        return state.existence === 'absent' ? state : { ...state, existence: 'deleted' }
+    const { facts, changes } = follow(factsOf(state), event)
+    const { user_id, deleted, ...fields } = facts
+    const before = state.existence === 'absent' ? null : state.last
+    const version = (before?.version ?? 0) + 1
+    return {
+      existence: deleted === true ? 'deleted' : 'live',
+      user_id,
+      fields: fields as TaskFields,
+      last: { version, origin: event, changes, before },
     }
   },
 }
 
-/** The fields of a task that is there and belongs to the actor; a deleted task is not there. */
-function ownTask(actor_id: number, state: TaskState): TaskFields {
-  if (state.existence !== 'live') throw new DomainError('task_not_found')
+const factsOf = (state: TaskState): Facts | null =>
+  state.existence === 'absent'
+    ? NO_FACTS
+    : { ...state.fields, user_id: state.user_id, deleted: state.existence === 'deleted' }
+
+type Existing = Exclude<TaskState, { existence: 'absent' }>
+
+/** A task that was created once and belongs to the actor. */
+function ownStream(actor_id: number, state: TaskState): Existing {
+  if (state.existence === 'absent') throw new DomainError('task_not_found')
   if (state.user_id !== actor_id) throw new DomainError('task_forbidden')
-  return state.fields
+  return state
+}
+
+/** A task that is there and belongs to the actor; a deleted task is not there, for anyone. */
+function ownTask(actor_id: number, state: TaskState): Existing {
+  if (state.existence === 'deleted') throw new DomainError('task_not_found')
+  return ownStream(actor_id, state)
 }
 
 function create(user_id: number, fields: TaskFields, state: TaskState): readonly TaskEvent[] {
@@ -90,4 +120,57 @@ function moved(status: TaskStatus): TaskEvent {
     case 'completed':
       return { type: 'TaskCompleted', data: { status } }
   }
+}
+
+/**
+ * The events that put back what one request changed. What has been changed again since stays as it
+ * is: then nothing is undone. To undo the creation is to delete the task.
+ */
+function undo(version: number | undefined, state: Existing): readonly TaskEvent[] {
+  const target = find(version ?? state.last.version, state.last)
+  const changes: Changes = {}
+  const undoes: number[] = []
+  const later = new Set<string>()
+  for (let step: Step | null = state.last; step !== null; step = step.before) {
+    if (isTogether(step, target)) {
+      undoes.unshift(step.version)
+      Object.assign(changes, step.changes)
+    } else if (undoes.length === 0) {
+      for (const name of Object.keys(step.changes)) later.add(name)
+    }
+  }
+  if (Object.keys(changes).some((name) => later.has(name))) throw new DomainError('undo_conflict')
+  const compensate = (events: readonly TaskEvent[]) =>
+    events.map((event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent)
+
+  if (undoes[0] === 1) {
+    if (later.size > 0) throw new DomainError('undo_conflict')
+    return compensate([{ type: 'TaskDeleted', data: {} }])
+  }
+  const { deleted, ...fields } = changes
+  if (deleted !== undefined) {
+    const type = deleted.from === true ? 'TaskDeleted' : 'TaskRestored'
+    return compensate([{ type, data: {} }])
+  }
+  // A deleted task is not there to be changed: it has to come back first.
+  if (state.existence === 'deleted') throw new DomainError('undo_conflict')
+  const before = Object.entries(fields).map(([name, { from }]) => [name, from])
+  return compensate(change(Object.fromEntries(before), state.fields))
+}
+
+function find(version: number, last: Step): Step {
+  for (let step: Step | null = last; step !== null; step = step.before) {
+    if (step.version === version) return step
+  }
+  throw new DomainError('change_not_found')
+}
+
+function isTogether(step: Step, target: Step): boolean {
+  const [one, other] = [step.origin, target.origin]
+  return (
+    step === target ||
+    (one.metadata !== undefined &&
+      one.metadata.request_id === other.metadata?.request_id &&
+      one.occurred_at === other.occurred_at)
+  )
 }

@@ -18,7 +18,7 @@ export type Placed = {
 }
 
 export const taskStream = (id: number): string => `task-${id}`
-const taskId = (stream_id: string): number => Number(stream_id.slice('task-'.length))
+export const taskId = (stream_id: string): number => Number(stream_id.slice('task-'.length))
 
 /** The read table's row after one more event. Writing, rebuilding and looking back all use this. */
 export function viewTask(row: TaskView | null, event: TaskEvent & Placed): TaskView | null {
@@ -30,6 +30,17 @@ export function viewTask(row: TaskView | null, event: TaskEvent & Placed): TaskV
     return { id: taskId(event.stream_id), user_id, ...fields, ...times, version }
   }
   if (row === null) return null
-  const deleted_at = event.type === 'TaskDeleted' ? occurred_at : row.deleted_at
-  return { ...row, ...event.data, updated_at: occurred_at, deleted_at, version }
+  const { undoes, ...changes } = event.data
+  return { ...row, ...changes, updated_at: occurred_at, deleted_at: deletedAt(row, event), version }
+}
+
+function deletedAt(row: TaskView, { type, occurred_at }: TaskEvent & Placed): string | null {
+  switch (type) {
+    case 'TaskDeleted':
+      return occurred_at
+    case 'TaskRestored':
+      return null
+    default:
+      return row.deleted_at
+  }
 }

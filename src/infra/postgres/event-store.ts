@@ -62,6 +62,8 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
           throw new AppError('idempotency_key_reused')
         case 'running':
           throw new AppError('idempotency_key_in_use', { retryAfter: 1 })
+        case 'erased':
+          throw new AppError('session_ended')
         case 'conflict':
           return {
             outcome: 'conflict',
@@ -91,7 +93,7 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
 }
 
 type Outcome<Row> =
-  | { outcome: 'appended' | 'conflict' | 'reused' | 'running'; response: null }
+  | { outcome: 'appended' | 'conflict' | 'reused' | 'running' | 'erased'; response: null }
   | { outcome: 'replayed'; response: Row }
 
 function parameters<Event extends Shape>(append: Append<Event, unknown>): unknown[] {

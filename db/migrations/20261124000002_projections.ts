@@ -1,0 +1,103 @@
+import type { Knex } from 'knex'
+
+// Views that the worker keeps behind the log. A checkpoint moves in the transaction that writes what
+// it covers, and only from where the writer thinks it is: of two writers one aborts.
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    create table projections (
+      name text primary key,
+      position bigint not null default 0,
+      state text not null default 'live' check (state in ('live', 'rebuilding', 'parked')),
+      updated_at timestamptz not null default clock_timestamp()
+    );
+
+    -- A stream that a projection cannot take in waits here from its first bad event on; the others go
+    -- on without it.
+    create table parked_streams (
+      projection text not null,
+      stream_id text not null,
+      position bigint not null,
+      version bigint not null,
+      error text not null,
+      parked_at timestamptz not null default clock_timestamp(),
+      primary key (projection, stream_id)
+    );
+
+    -- One row an event, made for the audit's questions. Texts in changes stand as in the log:
+    -- encrypted. task_id is null for what happened to a user.
+    create table audit_events (
+      position bigint primary key,
+      task_id bigint,
+      user_id bigint not null,
+      version bigint not null,
+      type text not null,
+      actor_id bigint not null,
+      occurred_at timestamptz not null,
+      recorded_at timestamptz not null,
+      request_id text not null,
+      changes jsonb not null,
+      undoes bigint[],
+      hash bytea not null
+    );
+    -- Each leads to a page by position whatever else is asked: a type has an index range of its own
+    -- under each user, and without a type the ranges of all types are merged.
+    create index audit_events_of_user on audit_events (user_id, type, position);
+    create index audit_events_of_actor on audit_events (actor_id, type, position);
+    create index audit_events_of_task on audit_events (task_id, position);
+    create index audit_events_of_type on audit_events (type, position);
+    create index audit_events_of_request on audit_events (request_id, position);
+    create index audit_events_by_time on audit_events (recorded_at, position);
+
+    -- What is so of each stream as far as audit_events goes: the next event's "from".
+    create table audit_facts (
+      stream_id text primary key,
+      facts jsonb not null
+    ) with (fillfactor = 80);
+
+    -- Who looked at the audit trail or took a copy of it.
+    create table audit_accesses (
+      id bigint generated always as identity primary key,
+      kind text not null check (kind in ('looked', 'exported')),
+      user_id bigint not null,
+      role text not null,
+      session_id uuid,
+      ip text,
+      request_id text not null,
+      query jsonb not null,
+      accessed_at timestamptz not null,
+      recorded_at timestamptz not null default clock_timestamp()
+    );
+    create index audit_accesses_of_user on audit_accesses (user_id, id);
+    create trigger audit_accesses_are_append_only
+      before update or delete or truncate on audit_accesses
+      for each statement execute function refuse_change();
+    alter table audit_accesses enable always trigger audit_accesses_are_append_only;
+
+    insert into projections (name) values ('audit');
+
+    grant usage on schema public to tasktrail_worker;
+    grant select on streams, events, tasks, user_keys to tasktrail_worker;
+    grant update (wrapped_key, wrapped_by) on user_keys to tasktrail_worker;
+    grant execute on function safe_position, last_position, remove_erased_rows to tasktrail_worker;
+    grant select, insert, update on projections to tasktrail_worker;
+    grant select, insert, update, delete on parked_streams, audit_events, audit_facts
+      to tasktrail_worker;
+    grant select on audit_events, projections to tasktrail_task, tasktrail_auditor;
+    grant insert on audit_accesses to tasktrail_task;
+    grant select on audit_accesses to tasktrail_auditor;
+  `)
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`
+    drop table audit_accesses;
+    drop table audit_facts;
+    drop table audit_events;
+    drop table parked_streams;
+    drop table projections;
+    revoke all on streams, events, tasks, user_keys from tasktrail_worker;
+    revoke execute on function safe_position, last_position, remove_erased_rows
+      from tasktrail_worker;
+    revoke usage on schema public from tasktrail_worker;
+  `)
+}

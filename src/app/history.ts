@@ -1,0 +1,30 @@
+import { type Facts, follow, NO_FACTS } from '../domain/task/changes.ts'
+import type { TaskEvent } from '../domain/task/events.ts'
+import { taskId } from '../domain/task/view.ts'
+import type { AuditEvent, Recorded } from './ports.ts'
+
+/** A task's events from its first one on, each with what was so before it. */
+export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] {
+  let before: Facts | null = NO_FACTS
+  return events.map((event) => {
+    const { facts, changes } = follow(before, event)
+    before = facts
+    const { position, stream_id, version, type, actor_id, occurred_at, recorded_at } = event
+    const { undoes } = event.data as { undoes?: readonly number[] }
+    return {
+      position,
+      task_id: taskId(stream_id),
+      user_id: facts.user_id,
+      version,
+      type,
+      actor_id,
+      occurred_at,
+      recorded_at,
+      request_id: event.metadata.request_id,
+      changes,
+      ...(undoes && { undoes }),
+      ...(event.erased && { erased: event.erased }),
+      hash: event.hash,
+    }
+  })
+}

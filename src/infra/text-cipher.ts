@@ -1,0 +1,108 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  hkdfSync,
+  randomBytes,
+} from 'node:crypto'
+
+/**
+ * A text as it stands in a stored event: whose data key it needs, and base64url of salt (16 bytes),
+ * ciphertext and tag (16 bytes) of AES-256-GCM. The storage format, like the events themselves.
+ */
+export type EncryptedText = { readonly user: number; readonly cipher: string }
+
+/** Where a text stands; it decrypts nowhere else. */
+export type TextPlace = { readonly stream_id: string; readonly field: string }
+
+const ALGORITHM = 'aes-256-gcm'
+const SALT_BYTES = 16
+const TAG_BYTES = 16
+const IV_BYTES = 12
+// Each text has a key of its own, used once.
+const ZERO_IV = Buffer.alloc(IV_BYTES)
+
+export const newDataKey = (): Buffer => randomBytes(32)
+
+export function encryptText(
+  dataKey: Buffer,
+  user: number,
+  place: TextPlace,
+  text: string,
+): EncryptedText {
+  const salt = randomBytes(SALT_BYTES)
+  const cipher = createCipheriv(ALGORITHM, keyOf(dataKey, salt), ZERO_IV)
+  cipher.setAAD(associated(place))
+  const sealed = Buffer.concat([salt, cipher.update(text, 'utf8'), cipher.final()])
+  return { user, cipher: Buffer.concat([sealed, cipher.getAuthTag()]).toString('base64url') }
+}
+
+/**
+ * The key of this one text. An export shows it beside the text, so that whoever checks the export
+ * can see that the text is the one in the event, and can read no other.
+ */
+export const textKey = (dataKey: Buffer, { cipher }: EncryptedText): Buffer =>
+  keyOf(dataKey, Buffer.from(cipher, 'base64url').subarray(0, SALT_BYTES))
+
+/** Throws when the text is not the one that was encrypted at this place with this key. */
+export function decryptText(key: Buffer, { cipher }: EncryptedText, place: TextPlace): string {
+  const sealed = Buffer.from(cipher, 'base64url')
+  const decipher = createDecipheriv(ALGORITHM, key, ZERO_IV, { authTagLength: TAG_BYTES })
+  decipher.setAAD(associated(place))
+  decipher.setAuthTag(sealed.subarray(-TAG_BYTES))
+  const text = decipher.update(sealed.subarray(SALT_BYTES, -TAG_BYTES))
+  return Buffer.concat([text, decipher.final()]).toString('utf8')
+}
+
+const keyOf = (dataKey: Buffer, salt: Buffer): Buffer =>
+  createHmac('sha256', dataKey).update(salt).digest()
+
+const associated = ({ stream_id, field }: TextPlace): Buffer =>
+  Buffer.from(`${stream_id}/${field}`, 'utf8')
+
+// ------------------------------------------------------------------------------- wrapping of keys
+
+/**
+ * Wraps data keys by a key that is not in the database. Asynchronous, and with the wrapping key's
+ * name kept beside each wrapped key, so that a key management service can take its place.
+ */
+export type KeyWrap = {
+  /** Names the key that wraps from now on. */
+  readonly id: string
+  readonly wrap: (dataKey: Buffer, user_id: number) => Promise<Buffer>
+  /** Throws when no key of this name is at hand, or the bytes are not what it wrapped. */
+  readonly unwrap: (wrapped: Buffer, by: string, user_id: number) => Promise<Buffer>
+}
+
+/** Wraps by a secret of the environment; what the previous secret wrapped it unwraps too. */
+export function secretKeyWrap(secret: string, previous?: string): KeyWrap {
+  const current = wrappingKey(secret)
+  const known = [current, ...(previous === undefined ? [] : [wrappingKey(previous)])]
+  return {
+    id: current.id,
+
+    async wrap(dataKey, user_id) {
+      const iv = randomBytes(IV_BYTES)
+      const cipher = createCipheriv(ALGORITHM, current.key, iv)
+      cipher.setAAD(Buffer.from(String(user_id)))
+      return Buffer.concat([iv, cipher.update(dataKey), cipher.final(), cipher.getAuthTag()])
+    },
+
+    async unwrap(wrapped, by, user_id) {
+      const wrapping = known.find(({ id }) => id === by)
+      if (wrapping === undefined) throw new Error(`No TEXT_KEY at hand is the one named ${by}.`)
+      const iv = wrapped.subarray(0, IV_BYTES)
+      const decipher = createDecipheriv(ALGORITHM, wrapping.key, iv, { authTagLength: TAG_BYTES })
+      decipher.setAAD(Buffer.from(String(user_id)))
+      decipher.setAuthTag(wrapped.subarray(-TAG_BYTES))
+      const key = decipher.update(wrapped.subarray(IV_BYTES, -TAG_BYTES))
+      return Buffer.concat([key, decipher.final()])
+    },
+  }
+}
+
+function wrappingKey(secret: string): { readonly id: string; readonly key: Buffer } {
+  const key = Buffer.from(hkdfSync('sha256', secret, '', 'tasktrail data keys', 32))
+  return { key, id: createHash('sha256').update(key).digest('hex').slice(0, 16) }
+}
