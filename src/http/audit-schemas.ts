@@ -34,9 +34,11 @@ export const auditEventOf = ({
   user_id,
   actor_id,
   changes,
+  undoes,
   ...event
 }: AuditEvent): z.output<typeof auditEvent> => ({
   ...event,
   actor: { user_id: actor_id },
   changes: changes as z.output<typeof auditEvent>['changes'],
+  ...(undoes && { undoes: [...undoes] }),
 })
