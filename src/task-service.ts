@@ -2,11 +2,22 @@ import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
-import type { Clock, EventStore, Log, TaskList, TokenValidator } from './app/ports.ts'
+import type {
+  AuditAccesses,
+  Clock,
+  EventStore,
+  Log,
+  News,
+  TaskList,
+  TokenValidator,
+} from './app/ports.ts'
+import { taskChanges } from './app/task-changes.ts'
+import { timeTravel } from './app/time-travel.ts'
 import { type TaskServiceConfig, taskServiceConfig } from './config.ts'
 import { TASK_EVENT_SCHEMA_VERSION, type TaskEvent } from './domain/task/events.ts'
 import { type TaskCommand, task } from './domain/task/task.ts'
 import { type TaskView, viewTask } from './domain/task/view.ts'
+import { lookAt } from './http/audit-access.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
@@ -14,19 +25,25 @@ import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
+import { TASK_HISTORY_ENDPOINTS, taskHistoryRoutes } from './http/task-history.ts'
+import { taskStream } from './http/task-stream.ts'
 import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
 import { authServiceClient } from './infra/auth-service-client.ts'
 import { encryptedEventStore } from './infra/encrypted-texts.ts'
+import { postgresAuditAccesses } from './infra/postgres/audit-accesses.ts'
 import { type Database, openDatabase } from './infra/postgres/database.ts'
 import { postgresEventStore } from './infra/postgres/event-store.ts'
+import { postgresNews } from './infra/postgres/news.ts'
 import { postgresTaskList } from './infra/postgres/task-list.ts'
 import { postgresUserKeys, type UserKeys } from './infra/postgres/user-keys.ts'
+import { announcing, type Listener, listenForEvents } from './infra/postgres/wake-up.ts'
 import { serviceDiscovery } from './infra/service-discovery.ts'
 import { secretKeyWrap } from './infra/text-cipher.ts'
 import { configured, type Running, run } from './process.ts'
 import { token } from './token.ts'
 
 const BASE = '/tasks'
+const ROLE = 'tasktrail_task'
 
 const Token = {
   config: token<TaskServiceConfig>('config'),
@@ -37,6 +54,9 @@ const Token = {
   events: token<EventStore<TaskEvent, TaskView>>('events'),
   tasks: token<TaskList>('tasks'),
   authService: token<TokenValidator & { close: () => void }>('authService'),
+  accesses: token<AuditAccesses>('accesses'),
+  listener: token<Listener>('listener'),
+  news: token<News>('news'),
   handle: token<HandleCommand<TaskCommand, TaskView>>('handle'),
   service: token<Service>('service'),
 }
@@ -44,7 +64,7 @@ const Token = {
 const adapters = new ContainerModule(({ bind }) => {
   bind(Token.db)
     .toResolvedValue(
-      ({ database }, log) => openDatabase({ ...database, role: 'tasktrail_task', log }),
+      ({ database }, log) => openDatabase({ ...database, role: ROLE, log }),
       [Token.config, Token.log],
     )
     .inSingletonScope()
@@ -55,10 +75,21 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.db],
     )
     .inSingletonScope()
-  bind(Token.events).toResolvedValue(
-    (db, keys) => encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db), keys),
-    [Token.db, Token.userKeys],
-  )
+  bind(Token.events)
+    .toResolvedValue(
+      (db, keys, log) =>
+        announcing(encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db), keys), db, log),
+      [Token.db, Token.userKeys, Token.log],
+    )
+    .inSingletonScope()
+  bind(Token.accesses).toResolvedValue(postgresAuditAccesses, [Token.db])
+  bind(Token.listener)
+    .toResolvedValue(
+      ({ database: { connection } }, log) => listenForEvents({ connection, role: ROLE, log }),
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
+  bind(Token.news).toResolvedValue(postgresNews, [Token.db, Token.listener, Token.log])
   bind(Token.tasks).toResolvedValue(postgresTaskList, [Token.db])
   bind(Token.authService)
     .toResolvedValue(
@@ -95,6 +126,9 @@ const http = new ContainerModule(({ bind }) => {
       Token.authService,
       Token.handle,
       Token.tasks,
+      Token.events,
+      Token.news,
+      Token.accesses,
     ])
     .inSingletonScope()
 })
@@ -107,6 +141,9 @@ function httpService(
   tokens: TokenValidator,
   handle: HandleCommand<TaskCommand, TaskView>,
   tasks: TaskList,
+  events: EventStore<TaskEvent, TaskView>,
+  news: News,
+  accesses: AuditAccesses,
 ): Service {
   const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
   const router = strictRouter()
@@ -114,15 +151,28 @@ function httpService(
   // Before the tasks: /tasks/health and /tasks/docs are no task ids.
   healthRoutes(on, { base: BASE, name: 'task', ping: db.ping })
   const title = 'Tasktrail task-service'
-  const endpoints = [...healthEndpoints(BASE, 'task'), ...TASK_ENDPOINTS]
+  const endpoints = [...healthEndpoints(BASE, 'task'), ...TASK_HISTORY_ENDPOINTS, ...TASK_ENDPOINTS]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
-  taskRoutes(on, { handle, tasks, clock })
-  return service(router, {
+  const look = lookAt(accesses, clock, 'looked')
+  const changes = taskChanges(events)
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const stream = taskStream({ changes, news, tokens, end: events.end, stopping: signal })
+  taskHistoryRoutes(on, { handle, events, changes, stream, look, clock })
+  taskRoutes(on, { handle, tasks, past: timeTravel(events), look, clock })
+  const { retire, ...rest } = service(router, {
     log,
     newId: uuidv7,
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
     spared: [`${BASE}/health`, '/ready'],
   })
+  return {
+    ...rest,
+    retire: () => {
+      retire()
+      stopping.abort()
+    },
+  }
 }
 
 /** The whole of task-service, wired; not yet listening. */
@@ -136,6 +186,7 @@ export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): 
     service: container.get(Token.service),
     dispose: async () => {
       container.get(Token.authService).close()
+      await container.get(Token.listener).close()
       await container.get(Token.db).close()
     },
   }

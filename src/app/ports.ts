@@ -90,6 +90,32 @@ export type EventStore<Event, Row> = {
    * earlier position may still commit, so a reader that goes on from the last position skips none.
    */
   readonly readAll: (after: number, limit: number) => Promise<readonly Recorded<Event>[]>
+  /** The same of one actor's events alone. */
+  readonly readOfActor: (
+    actor_id: number,
+    after: number,
+    limit: number,
+  ) => Promise<readonly Recorded<Event>[]>
+  /** Position up to which `readAll` reads now. */
+  readonly end: () => Promise<number>
+  /** The events of some streams, ordered by position. */
+  readonly loadAll: (stream_ids: readonly string[]) => Promise<readonly Recorded<Event>[]>
+  /**
+   * An actor's events after position `after`, as far as the greatest position recorded by a time (to
+   * the millisecond): what was so then. A page of `limit` at most, ordered by position.
+   */
+  readonly readAsOf: (
+    actor_id: number,
+    time: string,
+    after: number,
+    limit: number,
+  ) => Promise<readonly Recorded<Event>[]>
+}
+
+/** Tells that something has been appended by an actor. */
+export type News = {
+  /** Calls back soon after each append of the actor, once for many; not with what has been appended. */
+  readonly subscribe: (actor_id: number, onNews: () => void) => () => void
 }
 
 // ----------------------------------------------------------------------------------------- audit
@@ -113,6 +139,20 @@ export type AuditEvent = {
   /** Texts in it cannot be read any more: they are null. */
   readonly erased?: true
   readonly hash: string
+}
+
+/** What was asked of the audit trail: filters, or which task's past. Holds no text of a task. */
+export type AuditAccess = {
+  readonly kind: 'looked' | 'exported'
+  readonly query: object
+  readonly request_id: string
+  readonly ip: string | null
+  readonly now: Date
+}
+
+/** Who looked at the audit trail or took a copy of it. Append-only. Error: `database_unavailable`. */
+export type AuditAccesses = {
+  readonly add: (caller: Caller, access: AuditAccess) => Promise<void>
 }
 
 // ----------------------------------------------------------------------------------------- tasks

@@ -13,6 +13,7 @@ export type HttpErrorCode =
   | 'method_not_allowed'
   | 'internal_key_required'
   | 'too_many_requests'
+  | 'too_many_streams'
   | 'overloaded'
   | 'internal_error'
 
@@ -64,6 +65,7 @@ export const STATUS = {
   idempotency_key_reused: 422,
   too_many_attempts: 429,
   too_many_requests: 429,
+  too_many_streams: 429,
   internal_error: 500,
   hashing_busy: 503,
   database_unavailable: 503,
@@ -97,6 +99,7 @@ const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   unsupported_media_type: 'The body must be application/json in UTF-8',
   idempotency_key_reused: 'This Idempotency-Key was used with another request',
   too_many_attempts: 'Too many failed attempts; try again later',
+  too_many_streams: 'Too many streams of this user are open',
   too_many_requests: 'Too many requests; slow down',
   internal_error: 'An unexpected error occurred',
   hashing_busy: 'Too many logins at the moment; try again',

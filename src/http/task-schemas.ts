@@ -38,12 +38,14 @@ export const taskId = { id }
 const SORTS = ['created_at', 'updated_at', 'due_date', 'priority'] as const satisfies TaskSort[]
 const ORDERS = SORTS.flatMap((sort) => [sort, `-${sort}`] as const)
 
+const pageSize = z
+  .string()
+  .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 200')
+  .transform(Number)
+  .refine((limit) => limit >= 1 && limit <= 200, 'must be a whole number from 1 to 200')
+
 export const listQuery = {
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 200')
-    .transform(Number)
-    .refine((limit) => limit >= 1 && limit <= 200, 'must be a whole number from 1 to 200')
+  limit: pageSize
     .optional()
     .meta({ description: 'Size of a page, 1 to 200; without it, 10,000 tasks at most' }),
   cursor: z.string().max(500, 'must be a cursor of this list').optional().meta({
@@ -58,7 +60,47 @@ export const listQuery = {
     .transform((value) => value === 'true')
     .optional(),
   q: text(1, 200).optional().meta({ description: 'Contained in title or description' }),
+  as_of: time.optional().meta({ description: 'The list as it was then' }),
   sort: z.enum(ORDERS).default('-created_at').meta({ description: '- for descending' }),
+}
+
+const as_of = time.optional().meta({ description: 'As things were then' })
+
+export const momentQuery = {
+  version: z
+    .string()
+    .regex(/^[1-9]\d{0,14}$/, 'must be a positive integer')
+    .transform(Number)
+    .optional()
+    .meta({ description: 'As it was at this version' }),
+  as_of,
+}
+
+export const undoing = z
+  .strictObject({ version: z.int().min(1, 'must be a positive integer').exactOptional() })
+  .meta({
+    id: 'Undo',
+    description:
+      'What was changed by the request that this version came from is put back; without a version, ' +
+      'what the last request changed',
+  })
+
+const position = z
+  .string()
+  .regex(/^\d{1,15}$/, 'must be a position that was given')
+  .transform(Number)
+
+export const changesQuery = {
+  since: position
+    .optional()
+    .meta({ description: 'next_cursor of the answer before; 0: from the beginning' }),
+  limit: pageSize.default(100).meta({ description: 'Size of a page, 1 to 200' }),
+}
+
+export const streamHeaders = {
+  'Last-Event-ID': position
+    .optional()
+    .meta({ description: 'The last id seen; without it, only what happens from now on' }),
 }
 
 export const readHeaders = {

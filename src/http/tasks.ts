@@ -1,29 +1,26 @@
-import { createHash } from 'node:crypto'
 import { Semaphore, withTimeout } from 'async-mutex'
 import type { Context } from 'koa'
 import { z } from 'zod'
-import type { CommandContext, HandleCommand, Handled } from '../app/handle-command.ts'
-import type { Caller, Clock, TaskList, TaskSort } from '../app/ports.ts'
+import type { HandleCommand } from '../app/handle-command.ts'
+import type { Clock, TaskList, TaskSort } from '../app/ports.ts'
+import type { Moment, TimeTravel } from '../app/time-travel.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { TaskCommand } from '../domain/task/task.ts'
 import { type TaskView, taskStream } from '../domain/task/view.ts'
-import type { Answer, Endpoint, routes } from './endpoint.ts'
-import { type ErrorCode, HttpError } from './errors.ts'
+import { admitToPast, type Look } from './audit-access.ts'
+import type { Endpoint, routes } from './endpoint.ts'
+import { HttpError } from './errors.ts'
+import {
+  CHANGING,
+  commandContext,
+  ETAG,
+  KEYED,
+  OWN,
+  REPLAYED,
+  showTask,
+  taskAnswer,
+} from './task-answers.ts'
 import * as schema from './task-schemas.ts'
-
-const ETAG = { ETag: 'The version in quotes' }
-const REPLAYED = {
-  'Idempotent-Replayed': 'true when this is the stored answer of an earlier request',
-}
-const oneTask = z.strictObject({ task: schema.taskSchema })
-const taskAnswer = (description: string, headers: Answer['headers']): Answer => ({
-  description,
-  body: oneTask,
-  headers: { ...ETAG, ...headers },
-})
-const OWN: readonly ErrorCode[] = ['task_not_found', 'task_forbidden']
-const KEYED: readonly ErrorCode[] = ['idempotency_key_reused', 'idempotency_key_in_use']
-const CHANGING: readonly ErrorCode[] = [...OWN, ...KEYED, 'version_mismatch', 'write_conflict']
 
 const createTask = {
   method: 'post',
@@ -58,9 +55,10 @@ const listTasks = {
 const getTask = {
   method: 'get',
   path: '/tasks/:id',
-  summary: 'One task',
+  summary: 'One task, as it is or as it was',
   access: 'token',
   params: schema.taskId,
+  query: schema.momentQuery,
   headers: schema.readHeaders,
   answers: {
     200: taskAnswer('The task', {}),
@@ -105,6 +103,9 @@ export const TASK_ENDPOINTS: readonly Endpoint[] = [
 export type TaskRoutes = {
   readonly handle: HandleCommand<TaskCommand, TaskView>
   readonly tasks: TaskList
+  readonly past: TimeTravel
+  /** Notes an auditor's look at the past of another's task. */
+  readonly look: Look
   readonly clock: Clock
 }
 
@@ -115,7 +116,7 @@ const LONG_LIST_WAIT_MS = 2_000
 
 export function taskRoutes(
   on: ReturnType<typeof routes>,
-  { handle, tasks, clock }: TaskRoutes,
+  { handle, tasks, past, look, clock }: TaskRoutes,
 ): void {
   // A long list takes some forty megabytes while it is made: a few at once would end the process.
   const longLists = withTimeout(
@@ -134,7 +135,7 @@ export function taskRoutes(
   })
 
   on(listTasks, async ({ query }, ctx, caller) => {
-    const { sort: order, cursor, limit = WHOLE_LIST, ...filters } = query
+    const { sort: order, cursor, limit = WHOLE_LIST, as_of, ...filters } = query
     const after = cursor === undefined ? undefined : schema.readCursor(order, cursor)
     if (after === null) {
       const faults = [{ field: 'cursor', message: 'Cursor must be one that this list gave' }]
@@ -143,8 +144,10 @@ export function taskRoutes(
     const descending = order.startsWith('-')
     const sort = order.replace('-', '') as TaskSort
     const { user_id } = caller
-    const page = (size: number) =>
-      tasks.list({ ...filters, user_id, sort, descending, limit: size, after })
+    const page = (size: number) => {
+      const list = { ...filters, user_id, sort, descending, limit: size, after }
+      return as_of === undefined ? tasks.list(list) : past.listAt(list, as_of)
+    }
     const show = ({ tasks: rows, next }: Awaited<ReturnType<typeof page>>) => {
       const next_cursor = next && schema.writeCursor(order, next)
       if (next_cursor) ctx.set('Link', `<${nextPage(ctx, next_cursor)}>; rel="next"`)
@@ -152,15 +155,19 @@ export function taskRoutes(
       ctx.body = JSON.stringify({ tasks: rows.map(schema.taskOf), ...(shown && { next_cursor }) })
       ctx.type = 'application/json'
     }
+    // The past is folded from all of the user's events, however short the page.
+    if (as_of !== undefined) return longLists.runExclusive(async () => show(await page(limit)))
     const first = await page(Math.min(limit, SHORT_LIST))
     if (limit <= SHORT_LIST || first.next === null) show(first)
     else await longLists.runExclusive(async () => show(await page(limit)))
   })
 
-  on(getTask, async ({ params, headers }, ctx, caller) => {
-    const row = await tasks.find(params.id)
+  on(getTask, async ({ params, query, headers }, ctx, caller) => {
+    const moment = momentOf(query)
+    const row = await (moment ? past.taskAt(params.id, moment) : tasks.find(params.id))
     if (row === null) throw new DomainError('task_not_found')
-    if (row.user_id !== caller.user_id) throw new DomainError('task_forbidden')
+    if (moment) await admitToPast(look, ctx, caller, row.user_id, { task_id: row.id, ...moment })
+    else if (row.user_id !== caller.user_id) throw new DomainError('task_forbidden')
     showTask(ctx, { row, replayed: false })
     if (isNamed(row.version, headers['If-None-Match'])) ctx.status = 304
   })
@@ -182,45 +189,20 @@ export function taskRoutes(
   })
 }
 
-type WriteHeaders = {
-  readonly 'Idempotency-Key'?: string | undefined
-  readonly 'If-Match'?: readonly number[] | undefined
-}
-
-/** `body` is the parsed one: its keys stand in the schema's order, whatever the client's was. */
-function commandContext(
-  ctx: Context,
-  caller: Caller,
-  clock: Clock,
-  headers: WriteHeaders,
-  body: unknown,
-): CommandContext {
-  const { request_id } = ctx.state
-  const ifMatch = headers['If-Match']
-  const key = headers['Idempotency-Key']
-  const request = JSON.stringify([ctx.method, ctx.path, ifMatch, body])
-  const fingerprint = createHash('sha256').update(request).digest()
-  return {
-    actor_id: caller.user_id,
-    metadata: {
-      request_id,
-      correlation_id: request_id,
-      causation_id: request_id,
-      session_id: caller.session_id,
-      ip: ctx.ip,
-    },
-    now: clock(),
-    ifMatch,
-    command: key === undefined ? undefined : { key, fingerprint },
+/** Undefined: now. */
+function momentOf({
+  version,
+  as_of,
+}: {
+  readonly version?: number | undefined
+  readonly as_of?: string | undefined
+}): Moment | undefined {
+  if (version !== undefined && as_of !== undefined) {
+    const faults = [{ field: 'as_of', message: 'As of goes without version' }]
+    throw new HttpError('validation_failed', { faults })
   }
-}
-
-function showTask(ctx: Context, { row, replayed }: Handled<TaskView>): void {
-  ctx.set('ETag', `"${row.version}"`)
-  ctx.set('Cache-Control', 'private, no-cache')
-  if (replayed) ctx.set('Idempotent-Replayed', 'true')
-  // A status that was set before stays.
-  ctx.body = { task: schema.taskOf(row) }
+  if (version !== undefined) return { version }
+  return as_of === undefined ? undefined : { as_of }
 }
 
 /** Koa's `fresh` says no to `Cache-Control: no-cache`, which fetch adds to every If-None-Match. */

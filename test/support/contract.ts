@@ -3,6 +3,7 @@ import addFormats from 'ajv-formats'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import { healthEndpoints } from '../../src/http/health.ts'
 import { openApi } from '../../src/http/openapi.ts'
+import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 
 type Operation = {
@@ -12,7 +13,7 @@ type Document = { paths: Record<string, Record<string, Operation>> }
 
 const DOCUMENTS = [
   openApi('auth', '1', [...healthEndpoints('/auth', 'auth'), ...AUTH_ENDPOINTS]),
-  openApi('task', '1', [...healthEndpoints('/tasks', 'task'), ...TASK_ENDPOINTS]),
+  openApi('task', '1', [...healthEndpoints('/tasks', 'task'), ...TASK_HISTORY_ENDPOINTS, ...TASK_ENDPOINTS]),
 ] as unknown as Document[]
 
 const ajv = new Ajv2020({ strict: false, allErrors: true })

@@ -30,6 +30,17 @@ export function memoryEventStore<Event extends Shape, Row>(
     load: async (stream_id, after) => structuredClone(load(stream_id, after)),
     answer: async (actor_id, command) => answer(actor_id, command),
     readAll: async (after, limit) => log.filter(({ position }) => position > after).slice(0, limit),
+    readOfActor: async (actor_id, after, limit) =>
+      log.filter((event) => event.actor_id === actor_id && event.position > after).slice(0, limit),
+    end: async () => log.length,
+    loadAll: async (stream_ids) => log.filter(({ stream_id }) => stream_ids.includes(stream_id)),
+    readAsOf: async (actor_id, time, after, limit) => {
+      const own = log.filter((event) => event.actor_id === actor_id)
+      const until = own.findLast(({ recorded_at }) => recorded_at <= time)?.position ?? 0
+      return own
+        .filter(({ position }) => position > after && position <= until)
+        .slice(0, limit)
+    },
 
     async append(append) {
       const { stream_id, schema_version, expected, row, actor_id, metadata, occurred_at } = append

@@ -36,6 +36,29 @@ const READ_ALL = {
     where position > $1 and position <= $2 order by position limit $3`,
 }
 
+const READ_OF_ACTOR = {
+  name: 'read_of_actor',
+  text: `
+    select ${COLUMNS} from events
+    where actor_id = $1 and position > $2 and position <= $3 order by position limit $4`,
+}
+
+const LOAD_ALL = {
+  name: 'load_all',
+  text: `select ${COLUMNS} from events where stream_id = any ($1) order by position`,
+}
+
+const READ_AS_OF = {
+  name: 'read_as_of',
+  text: `
+    select ${COLUMNS} from events
+    where actor_id = $1 and position > $3 and position <= (
+      select position from events
+      where actor_id = $1 and date_trunc('milliseconds', recorded_at) <= $2
+      order by position desc limit 1)
+    order by position limit $4`,
+}
+
 const MAX_REPEATS = 3
 
 type Shape = { readonly type: string; readonly data: unknown }
@@ -46,6 +69,11 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
     const events = await db.query<Recorded<Event>>(LOAD, [stream_id, after])
     const last = events.at(-1)
     return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
+  }
+
+  const end = async () => {
+    const [safe] = await db.query<{ position: number }>(SAFE_POSITION, [])
+    return safe?.position ?? 0
   }
 
   return {
@@ -85,10 +113,14 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
       return found.response
     },
 
-    async readAll(after, limit) {
-      const [safe] = await db.query<{ position: number }>(SAFE_POSITION, [])
-      return db.query<Recorded<Event>>(READ_ALL, [after, safe?.position, limit])
-    },
+    end,
+    readAll: async (after, limit) =>
+      db.query<Recorded<Event>>(READ_ALL, [after, await end(), limit]),
+    readOfActor: async (actor_id, after, limit) =>
+      db.query<Recorded<Event>>(READ_OF_ACTOR, [actor_id, after, await end(), limit]),
+    loadAll: (stream_ids) => db.query<Recorded<Event>>(LOAD_ALL, [stream_ids]),
+    readAsOf: (actor_id, time, after, limit) =>
+      db.query<Recorded<Event>>(READ_AS_OF, [actor_id, time, after, limit]),
   }
 }
 

@@ -1,0 +1,27 @@
+import type { TaskEvent } from '../domain/task/events.ts'
+import type { TaskView } from '../domain/task/view.ts'
+import { historyOf } from './history.ts'
+import type { AuditEvent, EventStore } from './ports.ts'
+
+export type TaskChanges = (
+  actor_id: number,
+  after: number,
+  limit: number,
+) => Promise<readonly AuditEvent[]>
+
+/**
+ * A user's changes in log order after a position; whoever goes on from the last one skips none. Error:
+ * `database_unavailable`.
+ */
+export function taskChanges(store: EventStore<TaskEvent, TaskView>): TaskChanges {
+  return async (actor_id, after, limit) => {
+    const page = await store.readOfActor(actor_id, after, limit)
+    if (page.length === 0) return []
+    const wanted = new Set(page.map(({ position }) => position))
+    const events = await store.loadAll([...new Set(page.map(({ stream_id }) => stream_id))])
+    return [...Map.groupBy(events, ({ stream_id }) => stream_id).values()]
+      .flatMap(historyOf)
+      .filter(({ position }) => wanted.has(position))
+      .toSorted((a, b) => a.position - b.position)
+  }
+}

@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto'
+import type { Context } from 'koa'
+import { z } from 'zod'
+import type { CommandContext, Handled } from '../app/handle-command.ts'
+import type { Caller, Clock } from '../app/ports.ts'
+import type { TaskView } from '../domain/task/view.ts'
+import type { Answer } from './endpoint.ts'
+import type { ErrorCode } from './errors.ts'
+import * as schema from './task-schemas.ts'
+
+// What the calls that answer with one task have in common.
+
+export const ETAG = { ETag: 'The version in quotes' }
+export const REPLAYED = {
+  'Idempotent-Replayed': 'true when this is the stored answer of an earlier request',
+}
+const oneTask = z.strictObject({ task: schema.taskSchema })
+export const taskAnswer = (description: string, headers: Answer['headers']): Answer => ({
+  description,
+  body: oneTask,
+  headers: { ...ETAG, ...headers },
+})
+/** A task that is not there, or another's. */
+export const OWN: readonly ErrorCode[] = ['task_not_found', 'task_forbidden']
+export const KEYED: readonly ErrorCode[] = ['idempotency_key_reused', 'idempotency_key_in_use']
+export const CHANGING: readonly ErrorCode[] = [
+  ...OWN,
+  ...KEYED,
+  'version_mismatch',
+  'write_conflict',
+]
+
+type WriteHeaders = {
+  readonly 'Idempotency-Key'?: string | undefined
+  readonly 'If-Match'?: readonly number[] | undefined
+}
+
+/** `body` is the parsed one: its keys stand in the schema's order, whatever the client's was. */
+export function commandContext(
+  ctx: Context,
+  caller: Caller,
+  clock: Clock,
+  headers: WriteHeaders,
+  body: unknown,
+): CommandContext {
+  const { request_id } = ctx.state
+  const ifMatch = headers['If-Match']
+  const key = headers['Idempotency-Key']
+  const request = JSON.stringify([ctx.method, ctx.path, ifMatch, body])
+  const fingerprint = createHash('sha256').update(request).digest()
+  return {
+    actor_id: caller.user_id,
+    metadata: {
+      request_id,
+      correlation_id: request_id,
+      causation_id: request_id,
+      session_id: caller.session_id,
+      ip: ctx.ip,
+    },
+    now: clock(),
+    ifMatch,
+    command: key === undefined ? undefined : { key, fingerprint },
+  }
+}
+
+export function showTask(ctx: Context, { row, replayed }: Handled<TaskView>): void {
+  ctx.set('ETag', `"${row.version}"`)
+  ctx.set('Cache-Control', 'private, no-cache')
+  if (replayed) ctx.set('Idempotent-Replayed', 'true')
+  // A status that was set before stays.
+  ctx.body = { task: schema.taskOf(row) }
+}

@@ -1,0 +1,141 @@
+import { z } from 'zod'
+import type { HandleCommand } from '../app/handle-command.ts'
+import { historyOf } from '../app/history.ts'
+import type { Clock, EventStore } from '../app/ports.ts'
+import type { TaskChanges } from '../app/task-changes.ts'
+import { DomainError } from '../domain/errors.ts'
+import type { TaskEvent } from '../domain/task/events.ts'
+import type { TaskCommand } from '../domain/task/task.ts'
+import { type TaskView, taskStream } from '../domain/task/view.ts'
+import { admitToPast, type Look } from './audit-access.ts'
+import { auditEvent, auditEventOf } from './audit-schemas.ts'
+import type { Endpoint, routes } from './endpoint.ts'
+import { CHANGING, commandContext, OWN, REPLAYED, showTask, taskAnswer } from './task-answers.ts'
+import * as schema from './task-schemas.ts'
+import type { taskStream as streamOf } from './task-stream.ts'
+
+const history = {
+  method: 'get',
+  path: '/tasks/:id/history',
+  summary: 'What happened to a task, also to a deleted one',
+  description: 'For its owner, and for auditors, whose look is recorded.',
+  access: 'token',
+  params: schema.taskId,
+  answers: {
+    200: {
+      description: 'Oldest first, each with what was so before',
+      body: z.strictObject({ events: z.array(auditEvent) }),
+    },
+  },
+  errors: OWN,
+} as const satisfies Endpoint
+
+const undo = {
+  method: 'post',
+  path: '/tasks/:id/undo',
+  summary: 'Take a change back',
+  description: 'Refused when one of the same fields has been changed again since.',
+  access: 'token',
+  params: schema.taskId,
+  headers: schema.changeHeaders,
+  body: schema.undoing,
+  answers: { 200: taskAnswer('The task as it is now', REPLAYED) },
+  errors: [...CHANGING, 'undo_conflict', 'change_not_found'],
+} as const satisfies Endpoint
+
+const restore = {
+  method: 'post',
+  path: '/tasks/:id/restore',
+  summary: 'Bring a deleted task back, under its id',
+  access: 'token',
+  params: schema.taskId,
+  headers: schema.changeHeaders,
+  answers: { 200: taskAnswer('The task as it is now', REPLAYED) },
+  errors: CHANGING,
+} as const satisfies Endpoint
+
+const changes = {
+  method: 'get',
+  path: '/tasks/changes',
+  summary: "The caller's changes in order",
+  access: 'token',
+  query: schema.changesQuery,
+  answers: {
+    200: {
+      description: 'What followed; go on with next_cursor, also when there was nothing',
+      body: z.strictObject({ events: z.array(auditEvent), next_cursor: z.string() }),
+    },
+  },
+} as const satisfies Endpoint
+
+const stream = {
+  method: 'get',
+  path: '/tasks/stream',
+  summary: "The caller's changes as they happen",
+  description:
+    'Server-Sent Events: the id is the position, the event the type, the data an AuditEvent. The ' +
+    'stream ends with an event named "end" when the session does.',
+  access: 'token',
+  headers: schema.streamHeaders,
+  answers: {
+    200: { description: 'Goes on until it is closed', type: 'text/event-stream', body: z.string() },
+  },
+  errors: ['too_many_streams'],
+} as const satisfies Endpoint
+
+export const TASK_HISTORY_ENDPOINTS: readonly Endpoint[] = [
+  history,
+  undo,
+  restore,
+  changes,
+  stream,
+] as readonly Endpoint[]
+
+export type TaskHistoryRoutes = {
+  readonly handle: HandleCommand<TaskCommand, TaskView>
+  readonly events: EventStore<TaskEvent, TaskView>
+  readonly changes: TaskChanges
+  readonly stream: ReturnType<typeof streamOf>
+  readonly look: Look
+  readonly clock: Clock
+}
+
+/** Before the routes of single tasks: /tasks/changes and /tasks/stream are no ids. */
+export function taskHistoryRoutes(
+  on: ReturnType<typeof routes>,
+  dependencies: TaskHistoryRoutes,
+): void {
+  const { handle, events, look, clock } = dependencies
+
+  on(history, async ({ params }, ctx, caller) => {
+    const found = historyOf((await events.load(taskStream(params.id))).events)
+    const owner_id = found.at(0)?.user_id
+    if (owner_id === undefined) throw new DomainError('task_not_found')
+    await admitToPast(look, ctx, caller, owner_id, { task_id: params.id, history: true })
+    ctx.body = { events: found.map(auditEventOf) }
+  })
+
+  on(undo, async ({ params, body, headers }, ctx, caller) => {
+    const { version } = body
+    const context = commandContext(ctx, caller, clock, headers, body)
+    const command = { type: 'UndoTask', actor_id: caller.user_id, version } as const
+    showTask(ctx, await handle(taskStream(params.id), command, context))
+  })
+
+  on(restore, async ({ params, headers }, ctx, caller) => {
+    const context = commandContext(ctx, caller, clock, headers, null)
+    const command = { type: 'RestoreTask', actor_id: caller.user_id } as const
+    showTask(ctx, await handle(taskStream(params.id), command, context))
+  })
+
+  on(changes, async ({ query }, ctx, caller) => {
+    const { since = 0, limit } = query
+    const found = await dependencies.changes(caller.user_id, since, limit)
+    const next_cursor = String(found.at(-1)?.position ?? since)
+    ctx.body = { events: found.map(auditEventOf), next_cursor }
+  })
+
+  on(stream, ({ headers }, ctx, caller) =>
+    dependencies.stream(ctx, caller, headers['Last-Event-ID']),
+  )
+}

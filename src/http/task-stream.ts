@@ -1,0 +1,152 @@
+import { once } from 'node:events'
+import { PassThrough } from 'node:stream'
+import type { Context } from 'koa'
+import { AppError } from '../app/errors.ts'
+import type { AuditEvent, Caller, News, TokenValidator } from '../app/ports.ts'
+import type { TaskChanges } from '../app/task-changes.ts'
+import { auditEventOf } from './audit-schemas.ts'
+import { bearerToken } from './authenticate.ts'
+import { HttpError } from './errors.ts'
+
+export type TaskStreamDependencies = {
+  readonly changes: TaskChanges
+  readonly news: News
+  readonly tokens: TokenValidator
+  /** Position at which a client begins that names none. */
+  readonly end: () => Promise<number>
+  /** Aborted when the service stops: clients come back, to another instance. */
+  readonly stopping: AbortSignal
+}
+
+const PAGE = 100
+const PER_USER = 10
+const PER_PROCESS = 1_000
+const RETRY_MS = 1_000
+/** Below the load balancer's idle time. */
+const HEARTBEAT_MS = 15_000
+/** How long a session that has ended may still see that nothing happens. */
+const SESSION_CHECK_MS = 5_000
+/** A client that takes nothing for so long is gone. */
+const DRAIN_MS = 30_000
+
+/**
+ * The caller's changes as Server-Sent Events, each with its position as id. A client that comes back
+ * with the last id that it has seen misses none. No event goes out before auth-service has said once
+ * more that the session lives.
+ */
+export function taskStream(dependencies: TaskStreamDependencies) {
+  const { stopping } = dependencies
+  const open = new Map<number, number>()
+  let total = 0
+
+  const enter = (user_id: number) => {
+    const own = open.get(user_id) ?? 0
+    if (own >= PER_USER) throw new HttpError('too_many_streams', { retryAfter: RETRY_MS / 1000 })
+    if (total >= PER_PROCESS || stopping.aborted) throw new HttpError('overloaded')
+    open.set(user_id, own + 1)
+    total++
+    return () => {
+      total--
+      const left = (open.get(user_id) ?? 1) - 1
+      if (left > 0) open.set(user_id, left)
+      else open.delete(user_id)
+    }
+  }
+
+  return async (ctx: Context, caller: Caller, lastEventId: number | undefined): Promise<void> => {
+    const leave = enter(caller.user_id)
+    try {
+      const from = lastEventId ?? (await dependencies.end())
+      ctx.status = 200
+      ctx.type = 'text/event-stream'
+      ctx.set('X-Accel-Buffering', 'no')
+      if (ctx.method === 'HEAD') return leave()
+      const gone = new AbortController()
+      ctx.res.once('close', () => gone.abort())
+      const out = new PassThrough()
+      ctx.body = out
+      const session = { token: bearerToken(ctx), request_id: ctx.state.request_id, caller }
+      void feed(out, from, session, gone.signal, dependencies)
+        .catch(() => {})
+        .finally(() => {
+          leave()
+          out.end()
+        })
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+}
+
+type Session = { readonly token: string; readonly request_id: string; readonly caller: Caller }
+
+async function feed(
+  out: PassThrough,
+  from: number,
+  { token, request_id, caller }: Session,
+  gone: AbortSignal,
+  { changes, news, tokens, stopping }: TaskStreamDependencies,
+): Promise<void> {
+  const over = AbortSignal.any([gone, stopping])
+  const write = async (text: string) => {
+    if (out.write(text)) return
+    await once(out, 'drain', { signal: AbortSignal.any([over, AbortSignal.timeout(DRAIN_MS)]) })
+  }
+  const bell = doorbell()
+  const unsubscribe = news.subscribe(caller.user_id, bell.ring)
+  try {
+    // An id without data: whoever is cut off before the first event knows where to go on.
+    await write(`retry: ${RETRY_MS}\nid: ${from}\n\n`)
+    let lastWritten = Date.now()
+    for (let after = from; !over.aborted; ) {
+      const events = await changes(caller.user_id, after, PAGE)
+      await tokens.validate(token, request_id)
+      if (over.aborted) return
+      for (const event of events) await write(eventText(event))
+      after = events.at(-1)?.position ?? after
+      if (events.length > 0) lastWritten = Date.now()
+      else if (Date.now() - lastWritten >= HEARTBEAT_MS) {
+        await write(': still here\n\n')
+        lastWritten = Date.now()
+      }
+      if (events.length < PAGE) await bell.wait(SESSION_CHECK_MS, over)
+    }
+  } catch (error) {
+    if (over.aborted) return
+    const code = error instanceof AppError ? error.code : 'internal_error'
+    out.write(`event: end\ndata: ${JSON.stringify({ code })}\n\n`)
+  } finally {
+    unsubscribe()
+  }
+}
+
+function eventText(event: AuditEvent): string {
+  return `id: ${event.position}\nevent: ${event.type}\ndata: ${JSON.stringify(auditEventOf(event))}\n\n`
+}
+
+/** Remembers that it rang until somebody waits. */
+function doorbell() {
+  let rang = false
+  let answer: (() => void) | undefined
+  return {
+    ring: () => {
+      rang = true
+      answer?.()
+    },
+    wait: (ms: number, signal: AbortSignal) =>
+      new Promise<void>((resolve) => {
+        const done = () => {
+          rang = false
+          answer = undefined
+          clearTimeout(timer)
+          signal.removeEventListener('abort', done)
+          resolve()
+        }
+        const timer = setTimeout(done, ms)
+        answer = done
+        signal.addEventListener('abort', done)
+        if (rang || signal.aborted) done()
+      }),
+  }
+}

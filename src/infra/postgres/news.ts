@@ -1,0 +1,78 @@
+import type { Log, News } from '../../app/ports.ts'
+import type { Database } from './database.ts'
+
+// Two statements: see the event store's readAll.
+const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
+
+const ACTORS = {
+  name: 'actors_of_new_events',
+  text: 'select distinct actor_id from events where position > $1 and position <= $2',
+}
+
+const POLL_MS = 1_000
+
+/** Calls back soon after an append, and at times without one; returns how to stop that. */
+export type Wake = { readonly subscribe: (onWake: () => void) => () => void }
+
+/**
+ * Asks once for all subscribers which actors have new events: when it is woken, and every second in
+ * case a call was lost. Asks nothing while nobody subscribes.
+ */
+export function postgresNews(db: Database, wake: Wake, log: Log): News {
+  const subscribers = new Map<number, Set<() => void>>()
+  let position: number | undefined
+  let asking: Promise<void> | undefined
+  let again = false
+
+  const ask = async () => {
+    const [safe] = await db.query<{ position: number }>(SAFE_POSITION, [])
+    const upTo = safe?.position ?? 0
+    const rows =
+      position === undefined || position >= upTo
+        ? []
+        : await db.query<{ actor_id: number }>(ACTORS, [position, upTo])
+    position = upTo
+    for (const { actor_id } of rows) for (const onNews of subscribers.get(actor_id) ?? []) onNews()
+  }
+  const look = () => {
+    if (asking !== undefined) {
+      again = true
+      return
+    }
+    asking = ask()
+      .catch((error: Error) => log.warn({ err: error.message }, 'cannot ask for news'))
+      .finally(() => {
+        asking = undefined
+        if (again) {
+          again = false
+          look()
+        }
+      })
+  }
+
+  let stop: (() => void) | undefined
+  const begin = () => {
+    const unsubscribe = wake.subscribe(look)
+    const timer = setInterval(look, POLL_MS)
+    return () => {
+      unsubscribe()
+      clearInterval(timer)
+      position = undefined
+    }
+  }
+
+  return {
+    subscribe(actor_id, onNews) {
+      stop ??= begin()
+      const own = subscribers.get(actor_id) ?? new Set()
+      subscribers.set(actor_id, own.add(onNews))
+      return () => {
+        own.delete(onNews)
+        if (own.size === 0) subscribers.delete(actor_id)
+        if (subscribers.size > 0) return
+        stop?.()
+        stop = undefined
+      }
+    },
+  }
+}

@@ -1,0 +1,219 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import pg from 'pg'
+import { select, timeTravel } from '../../src/app/time-travel.ts'
+import type { TaskEvent } from '../../src/domain/task/events.ts'
+import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { append, created } from '../support/appends.ts'
+import { memoryEventStore } from '../support/memory-event-store.ts'
+import { type System, startSystem } from '../support/system.ts'
+
+type User = Awaited<ReturnType<System['newUser']>>
+
+const at = (time: string) => `as_of=${encodeURIComponent(time)}`
+
+describe('The past of tasks', () => {
+  let system: System
+  let owner: User
+  let auditor: User
+  let sql: pg.Client
+  before(async () => {
+    system = await startSystem()
+    sql = new pg.Client(system.database.url)
+    await sql.connect()
+    owner = await system.newUser()
+    auditor = await system.newUser()
+    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+  })
+  after(async () => {
+    await sql.end()
+    await system.stop()
+  })
+
+  const call = (method: string, path: string, body?: unknown, user = owner) =>
+    system.call(method, path, { token: user.token, body })
+  const newTask = async (fields: object = {}, user = owner): Promise<number> =>
+    (await call('POST', '/tasks', { title: 'One', ...fields }, user)).body.task.id
+  const events = async (id: number): Promise<{ version: number; recorded_at: string }[]> =>
+    (await call('GET', `/tasks/${id}/history`)).body.events
+  const accesses = async (): Promise<unknown[]> =>
+    (await sql.query('select user_id, role, kind, query from audit_accesses order by id')).rows
+
+  it('is told event by event, with what was so before and who did it when', async () => {
+    const id = await newTask({ description: 'words' })
+    await call('PUT', `/tasks/${id}`, { title: 'Two' })
+    await call('DELETE', `/tasks/${id}`)
+    const { events } = (await call('GET', `/tasks/${id}/history`)).body
+    expect(events.map(({ type }: { type: string }) => type)).to.deep.equal([
+      'TaskCreated',
+      'TaskRenamed',
+      'TaskDeleted',
+    ])
+    expect(events[0].changes).to.deep.equal({
+      title: { from: null, to: 'One' },
+      description: { from: null, to: 'words' },
+      status: { from: null, to: 'pending' },
+      priority: { from: null, to: 'medium' },
+      due_date: { from: null, to: null },
+    })
+    expect(events[1].changes).to.deep.equal({ title: { from: 'One', to: 'Two' } })
+    expect(events[2].changes).to.deep.equal({ deleted: { from: false, to: true } })
+    for (const [index, event] of events.entries()) {
+      expect(event).to.deep.include({
+        task_id: id,
+        version: index + 1,
+        actor: { user_id: owner.id },
+      })
+      expect(event.hash).to.match(/^[0-9a-f]{64}$/)
+    }
+  })
+
+  it('is the owner’s and the auditors’, whose look is on record', async () => {
+    const id = await newTask()
+    const stranger = await system.newUser()
+    for (const path of [`/tasks/${id}/history`, `/tasks/${id}?version=1`]) {
+      expect((await call('GET', path, undefined, stranger)).status).to.equal(403)
+      const before = await accesses()
+      expect((await call('GET', path)).status).to.equal(200)
+      expect(await accesses()).to.deep.equal(before)
+      expect((await call('GET', path, undefined, auditor)).status).to.equal(200)
+      const [look] = (await accesses()).slice(before.length)
+      expect(look).to.deep.include({ user_id: String(auditor.id), role: 'auditor', kind: 'looked' })
+      expect(look).to.have.nested.property('query.task_id', id)
+    }
+    expect((await call('GET', `/tasks/${id}`, undefined, auditor)).status).to.equal(403)
+    expect((await call('GET', '/tasks/999999/history')).status).to.equal(404)
+  })
+
+  it('has each version, and what was so at each time', async () => {
+    const id = await newTask()
+    for (const title of ['Two', 'Three']) await call('PUT', `/tasks/${id}`, { title })
+    await call('DELETE', `/tasks/${id}`)
+    const titles = ['One', 'Two', 'Three']
+    for (const [index, { version, recorded_at }] of (await events(id)).slice(0, 3).entries()) {
+      for (const query of [`version=${version}`, at(recorded_at)]) {
+        const { status, body, headers } = await call('GET', `/tasks/${id}?${query}`)
+        expect(status, query).to.equal(200)
+        expect(body.task).to.include({ title: titles[index], version })
+        expect(headers.get('etag')).to.equal(`"${version}"`)
+      }
+    }
+    for (const query of ['version=4', 'version=5', at('2020-01-01T00:00:00Z')]) {
+      expect((await call('GET', `/tasks/${id}?${query}`)).status, query).to.equal(404)
+    }
+  })
+
+  it('is asked for in one way at a time, in words that make sense', async () => {
+    const id = await newTask()
+    for (const query of ['version=0', 'version=x', 'as_of=yesterday', 'as_of=2026-01-01']) {
+      expect((await call('GET', `/tasks/${id}?${query}`)).status, query).to.equal(400)
+    }
+    const both = await call('GET', `/tasks/${id}?version=1&${at('2026-01-01T00:00:00Z')}`)
+    expect(both.body.details).to.deep.equal([
+      { field: 'as_of', message: 'As of goes without version' },
+    ])
+    expect((await call('GET', '/tasks?as_of=now')).status).to.equal(400)
+  })
+
+  it('has the whole list as it was, with its filters, orders and pages', async () => {
+    const user = await system.newUser()
+    const ids: number[] = []
+    for (const priority of ['low', 'high', 'medium', 'high']) {
+      ids.push(await newTask({ priority, title: `Task ${priority}` }, user))
+    }
+    const [first = 0, second = 0] = ids
+    const now = await call('GET', '/tasks?sort=-priority', undefined, user)
+    const { rows } = await sql.query(
+      'select max(recorded_at) as at from events where actor_id = $1',
+      [user.id],
+    )
+    const then = rows[0].at.toISOString()
+    await call('DELETE', `/tasks/${first}`, undefined, user)
+    await call('PUT', `/tasks/${second}`, { title: 'Other', status: 'completed' }, user)
+    await newTask({}, user)
+    const past = await call('GET', `/tasks?sort=-priority&${at(then)}`, undefined, user)
+    expect(past.body).to.deep.equal(now.body)
+    const page = await call('GET', `/tasks?sort=-priority&limit=2&${at(then)}`, undefined, user)
+    const next = page.headers.get('link')?.match(/<(.*)>/)?.[1] ?? ''
+    const rest = await call('GET', next, undefined, user)
+    expect([...page.body.tasks, ...rest.body.tasks]).to.deep.equal(now.body.tasks)
+    expect(rest.body.next_cursor).to.equal(null)
+    const high = await call('GET', `/tasks?priority=high&q=TASK&${at(then)}`, undefined, user)
+    expect(high.body.tasks).to.have.length(2)
+    const before = await call('GET', `/tasks?${at('2020-01-01T00:00:00Z')}`, undefined, user)
+    expect(before.body.tasks).to.deep.equal([])
+  })
+
+  it('of the present moment is the present, whatever was done and is asked', async () => {
+    const user = await system.newUser()
+    const field = {
+      title: fc.constantFrom('Alpha', 'beta', 'GAMMA', 'Ünïcode'),
+      priority: fc.constantFrom('low', 'medium', 'high'),
+      status: fc.constantFrom('pending', 'in_progress', 'completed'),
+      due_date: fc.option(fc.constantFrom('2026-01-01T00:00:00.000Z', '2027-01-01T00:00:00.000Z')),
+    }
+    const order = fc.constantFrom('created_at', 'updated_at', 'due_date', 'priority')
+    const question = fc.record(
+      {
+        sort: fc.tuple(fc.constantFrom('', '-'), order).map((parts) => parts.join('')),
+        status: fc.constantFrom('pending', 'pending,completed'),
+        priority: fc.constantFrom('high', 'low,medium'),
+        q: fc.constantFrom('a', 'ALPHA', 'ünï'),
+        has_due_date: fc.constantFrom('true', 'false'),
+        due_before: fc.constant('2026-06-01T00:00:00Z'),
+        limit: fc.constantFrom('1', '3', '200'),
+      },
+      { requiredKeys: [] },
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.record(field), question, fc.boolean(), async (fields, asked, gone) => {
+        const id = await newTask(fields, user)
+        if (gone) await call('DELETE', `/tasks/${id}`, undefined, user)
+        const query = new URLSearchParams(asked as Record<string, string>).toString()
+        const present = await call('GET', `/tasks?${query}`, undefined, user)
+        const past = await call(
+          'GET',
+          `/tasks?${query}&${at('2100-01-01T00:00:00Z')}`,
+          undefined,
+          user,
+        )
+        expect(past.body).to.deep.equal(present.body)
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  it('equals the fold of the events up to each version and each time', async () => {
+    const titles = fc.array(fc.constantFrom('rename', 'delete', 'restore'), { maxLength: 12 })
+    await fc.assert(
+      fc.asyncProperty(titles, async (steps) => {
+        let clock = Date.parse('2026-01-01T00:00:00Z')
+        const store = memoryEventStore<TaskEvent, TaskView>(() => new Date(clock++))
+        const past = timeTravel(store)
+        const log: TaskEvent[] = [created(), ...steps.map(eventOf)]
+        let expected = { version: 0, head_hash: null as string | null }
+        for (const event of log) {
+          await store.append(append(1, [event], { expected }))
+          const { version, head_hash } = await store.load(taskStream(1))
+          expected = { version, head_hash }
+        }
+        const { events } = await store.load(taskStream(1))
+        for (const [index, { version, recorded_at }] of events.entries()) {
+          const row = events.slice(0, index + 1).reduce(viewTask, null)
+          const fold = row?.deleted_at === null ? row : null
+          expect(await past.taskAt(1, { version })).to.deep.equal(fold)
+          expect(await past.taskAt(1, { as_of: recorded_at })).to.deep.equal(fold)
+          const query = { user_id: 1, sort: 'created_at', descending: true, limit: 10 } as const
+          const { tasks } = await past.listAt(query, recorded_at)
+          expect(tasks).to.deep.equal(select(fold ? [fold] : [], query).tasks)
+        }
+      }),
+      { numRuns: 100 },
+    )
+  })
+})
+
+function eventOf(step: string, index: number): TaskEvent {
+  if (step === 'rename') return { type: 'TaskRenamed', data: { title: `Title ${index}` } }
+  return step === 'delete' ? { type: 'TaskDeleted', data: {} } : { type: 'TaskRestored', data: {} }
+}
