@@ -31,6 +31,8 @@ export type System = {
   readonly logged: () => string
   /** Registers and logs in a new user. */
   readonly newUser: () => Promise<{ id: number; username: string; password: string; token: string }>
+  /** What SIGTERM does to task-service first. */
+  readonly retire: () => void
   readonly stop: () => Promise<void>
 }
 
@@ -100,6 +102,7 @@ export async function startSystem(
     env,
     logged: () => lines.join('\n'),
     newUser: () => newUser(call),
+    retire: task.service.retire,
     stop: async () => {
       await Promise.all([task.service.close(1_000), auth.service.close(1_000)])
       await Promise.all([task.dispose(), auth.dispose()])

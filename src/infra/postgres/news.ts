@@ -24,15 +24,19 @@ export function postgresNews(db: Database, wake: Wake, log: Log): News {
   let asking: Promise<void> | undefined
   let again = false
 
+  const actorsBetween = async (after: number, upTo: number) => {
+    if (upTo <= after) return []
+    const rows = await db.query<{ actor_id: number }>(ACTORS, [after, upTo])
+    return rows.map(({ actor_id }) => actor_id)
+  }
   const ask = async () => {
     const [safe] = await db.query<{ position: number }>(SAFE_POSITION, [])
     const upTo = safe?.position ?? 0
-    const rows =
-      position === undefined || position >= upTo
-        ? []
-        : await db.query<{ actor_id: number }>(ACTORS, [position, upTo])
+    // What came while nobody asked is known to nobody: the first time all look for themselves.
+    const actors =
+      position === undefined ? [...subscribers.keys()] : await actorsBetween(position, upTo)
     position = upTo
-    for (const { actor_id } of rows) for (const onNews of subscribers.get(actor_id) ?? []) onNews()
+    for (const actor_id of actors) for (const onNews of subscribers.get(actor_id) ?? []) onNews()
   }
   const look = () => {
     if (asking !== undefined) {
@@ -54,6 +58,7 @@ export function postgresNews(db: Database, wake: Wake, log: Log): News {
   const begin = () => {
     const unsubscribe = wake.subscribe(look)
     const timer = setInterval(look, POLL_MS)
+    look()
     return () => {
       unsubscribe()
       clearInterval(timer)

@@ -1,0 +1,257 @@
+import { expect } from 'chai'
+import pg from 'pg'
+import { until } from '../support/processes.ts'
+import { type Client, type System, startSystem } from '../support/system.ts'
+
+type User = Awaited<ReturnType<System['newUser']>>
+type Sent = { id?: string; event?: string; data?: string }
+
+/** Reads a stream until it is closed by either side. */
+async function open(url: string, token: string, lastEventId?: string) {
+  const closing = new AbortController()
+  const headers: Record<string, string> = { authorization: `Bearer ${token}` }
+  if (lastEventId !== undefined) headers['Last-Event-ID'] = lastEventId
+  const response = await fetch(`${url}/tasks/stream`, { headers, signal: closing.signal })
+  const sent: Sent[] = []
+  let ended = false
+  const reading = (async () => {
+    let text = ''
+    const decoder = new TextDecoder()
+    for await (const chunk of response.body ?? []) {
+      text += decoder.decode(chunk, { stream: true })
+      const blocks = text.split('\n\n')
+      text = blocks.pop() ?? ''
+      sent.push(...blocks.map(parse))
+    }
+  })()
+    .catch(() => {})
+    .finally(() => {
+      ended = true
+    })
+  const events = () => sent.filter(({ data, event }) => data !== undefined && event !== 'end')
+  return {
+    response,
+    sent,
+    events,
+    positions: () => events().map(({ id }) => Number(id)),
+    ended: () => ended,
+    received: (count: number) =>
+      until(
+        () => events().length >= count,
+        () => `${count} events`,
+      ),
+    close: async () => {
+      closing.abort()
+      await reading
+    },
+  }
+}
+
+const parse = (block: string): Sent =>
+  Object.fromEntries(
+    block
+      .split('\n')
+      .map((line) => /^(\w+): (.*)$/.exec(line)?.slice(1))
+      .filter((pair) => pair !== undefined),
+  )
+
+const create = (call: Client, user: User, title: string) =>
+  call('POST', '/tasks', { token: user.token, body: { title } })
+
+describe('The changes of a user', () => {
+  let system: System
+  let second: System
+  let user: User
+  before(async () => {
+    system = await startSystem()
+    // Another instance of both services on the same data.
+    second = await startSystem(system.env, undefined, system.database)
+  })
+  beforeEach(async () => {
+    user = await system.newUser()
+  })
+  after(async () => {
+    await second.stop()
+    await system.stop()
+  })
+
+  const changes = (query = '', call = system.call) =>
+    call('GET', `/tasks/changes${query}`, { token: user.token })
+  const stream = (lastEventId?: string, on = system) => open(on.urls.task, user.token, lastEventId)
+
+  describe('page by page', () => {
+    it('come in order, each once, from the beginning or from where the client was', async () => {
+      const other = await system.newUser()
+      for (const title of ['One', 'Two', 'Three']) {
+        await create(system.call, user, title)
+        await create(system.call, other, `Not ${title}`)
+      }
+      const titles: string[] = []
+      for (let cursor = '0'; ; ) {
+        const { status, body } = await changes(`?since=${cursor}&limit=2`)
+        expect(status).to.equal(200)
+        if (body.events.length === 0) {
+          expect(body.next_cursor).to.equal(cursor)
+          break
+        }
+        titles.push(
+          ...body.events.map(
+            (event: { changes: { title: { to: string } } }) => event.changes.title.to,
+          ),
+        )
+        cursor = body.next_cursor
+      }
+      expect(titles).to.deep.equal(['One', 'Two', 'Three'])
+      expect((await changes()).body).to.deep.equal((await changes('?since=0')).body)
+    })
+
+    it('say what was so before, also on an earlier page', async () => {
+      const { task } = (await create(system.call, user, 'One')).body
+      const { next_cursor } = (await changes()).body
+      await system.call('PUT', `/tasks/${task.id}`, { token: user.token, body: { title: 'Two' } })
+      const { events } = (await changes(`?since=${next_cursor}`)).body
+      expect(events).to.have.length(1)
+      expect(events[0].changes).to.deep.equal({ title: { from: 'One', to: 'Two' } })
+    })
+
+    it('refuse a cursor and a size that make no sense', async () => {
+      for (const query of ['?since=-1', '?since=x', '?limit=0', '?limit=201', '?after=1']) {
+        expect((await changes(query)).status, query).to.equal(400)
+      }
+    })
+  })
+
+  describe('as a stream', () => {
+    it('come as they happen, and theirs alone', async () => {
+      const listening = await stream()
+      expect(listening.response.headers.get('content-type')).to.match(/^text\/event-stream/)
+      await until(() => listening.sent.length > 0, 'the first id')
+      await create(system.call, await system.newUser(), 'Another’s')
+      const { task } = (await create(system.call, user, 'Mine')).body
+      await listening.received(1)
+      const [event] = listening.events()
+      expect(event?.event).to.equal('TaskCreated')
+      const data = JSON.parse(event?.data ?? '')
+      expect(data).to.deep.include({ task_id: task.id, position: Number(event?.id) })
+      expect(data).to.deep.equal((await changes()).body.events[0])
+      await listening.close()
+    })
+
+    it('go on where the client was, whatever happened meanwhile, on any instance', async () => {
+      const first = await stream('0')
+      await create(system.call, user, 'One')
+      await first.received(1)
+      const last = first.events().at(-1)?.id ?? ''
+      await first.close()
+      await create(system.call, user, 'Two')
+      const back = await stream(last, second)
+      await create(second.call, user, 'Three')
+      await back.received(2)
+      const titles = back.events().map(({ data }) => JSON.parse(data ?? '').changes.title.to)
+      expect(titles).to.deep.equal(['Two', 'Three'])
+      await back.close()
+    })
+
+    it('tell at once where they begin, so that nothing is missed before the first event', async () => {
+      const first = await stream()
+      await until(() => first.sent.some(({ id }) => id !== undefined), 'an id')
+      const id = first.sent.find(({ id }) => id !== undefined)?.id
+      await first.close()
+      await create(system.call, user, 'Meanwhile')
+      const back = await stream(id)
+      await back.received(1)
+      await back.close()
+    })
+
+    it('skip none and repeat none while many write and streams are cut', async () => {
+      const seen: number[] = []
+      let writing = true
+      const reading = (async () => {
+        for (let round = 0; writing || round % 2 === 1; round++) {
+          const on = round % 2 === 0 ? system : second
+          const listening = await stream(String(seen.at(-1) ?? 0), on)
+          await until(() => listening.positions().length > 3 || !writing, 'some events')
+          await listening.close()
+          seen.push(...listening.positions())
+        }
+      })()
+      await Promise.all(
+        Array.from({ length: 8 }, async (_, writer) => {
+          for (let index = 0; index < 12; index++) {
+            await create(writer % 2 === 0 ? system.call : second.call, user, `${writer}/${index}`)
+          }
+        }),
+      )
+      writing = false
+      await reading
+      const rest = (await changes(`?since=${seen.at(-1) ?? 0}&limit=200`)).body.events
+      const all = [...seen, ...rest.map(({ position }: { position: number }) => position)]
+      const { body } = await changes('?limit=200')
+      expect(all).to.deep.equal(body.events.map(({ position }: { position: number }) => position))
+      expect(all).to.have.length(96)
+    })
+
+    it('end when the session does, and show nothing after that', async () => {
+      const listening = await stream()
+      await until(() => listening.sent.length > 0, 'the first id')
+      const again = { username: user.username, password: user.password }
+      const other = await system.call('POST', '/auth/login', { body: again })
+      await system.call('POST', '/auth/logout', { token: user.token })
+      await system.call('POST', '/tasks', { token: other.body.token, body: { title: 'Secret' } })
+      await until(listening.ended, 'the end')
+      expect(listening.events()).to.deep.equal([])
+      expect(listening.sent.at(-1)).to.deep.equal({
+        event: 'end',
+        data: JSON.stringify({ code: 'session_ended' }),
+      })
+    })
+
+    it('need a session, and an id that was given', async () => {
+      for (const token of ['', 'nonsense']) {
+        expect((await open(system.urls.task, token)).response.status).to.equal(401)
+      }
+      for (const id of ['x', '-1', '1.5']) expect((await stream(id)).response.status).to.equal(400)
+    })
+
+    it('are at most ten a user, and a closed one makes room', async () => {
+      const all = await Promise.all(Array.from({ length: 10 }, () => stream()))
+      expect(all.map(({ response }) => response.status)).to.deep.equal(Array(10).fill(200))
+      const refused = await stream()
+      expect(refused.response.status).to.equal(429)
+      await all[0]?.close()
+      await until(async () => {
+        const tried = await stream()
+        if (tried.response.status === 200) all.push(tried)
+        return tried.response.status === 200
+      }, 'room for one more')
+      await Promise.all(all.map(({ close }) => close()))
+    })
+
+    it('are delivered by polling when the notifications are lost', async () => {
+      const listening = await stream()
+      await until(() => listening.sent.length > 0, 'the first id')
+      const sql = new pg.Client(system.database.url)
+      await sql.connect()
+      const deaf = `
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = 'tasktrail_task listener' and datname = current_database()`
+      const killed = await sql.query(deaf)
+      expect(killed.rowCount).to.be.greaterThan(0)
+      const killing = setInterval(() => void sql.query(deaf), 20)
+      await create(system.call, user, 'Unannounced')
+      await listening.received(1)
+      clearInterval(killing)
+      await sql.end()
+      await listening.close()
+    })
+
+    it('end when the service is told to stop', async () => {
+      const third = await startSystem(system.env, undefined, system.database)
+      const listening = await stream(undefined, third)
+      await until(() => listening.sent.length > 0, 'the first id')
+      third.retire()
+      await until(listening.ended, 'the end')
+      await third.stop()
+    })
+  })
+})
