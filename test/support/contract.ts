@@ -13,7 +13,11 @@ type Document = { paths: Record<string, Record<string, Operation>> }
 
 const DOCUMENTS = [
   openApi('auth', '1', [...healthEndpoints('/auth', 'auth'), ...AUTH_ENDPOINTS]),
-  openApi('task', '1', [...healthEndpoints('/tasks', 'task'), ...TASK_HISTORY_ENDPOINTS, ...TASK_ENDPOINTS]),
+  openApi('task', '1', [
+    ...healthEndpoints('/tasks', 'task'),
+    ...TASK_HISTORY_ENDPOINTS,
+    ...TASK_ENDPOINTS,
+  ]),
 ] as unknown as Document[]
 
 const ajv = new Ajv2020({ strict: false, allErrors: true })
@@ -72,6 +76,8 @@ export function checkContract(
     return
   }
   if (promised.content[type] === undefined) throw new Error(`${where} has type ${type}`)
+  // Anything but JSON is a text to the document.
+  if (!type.includes('json')) return
   const place = ['paths', found.template, found.verb, 'responses', String(response.status)]
   const reference = pointer(...place, 'content', type, 'schema')
   const validate = validator(`document-${found.index}#/${reference}`)

@@ -157,7 +157,11 @@ export function send(
       for (let n = 0; n < rawHeaders.length; n += 2) {
         headers.append(rawHeaders[n] ?? '', rawHeaders[n + 1] ?? '')
       }
-      text(incoming).then((body) => resolve({ status, headers, body }), reject)
+      // A stream has no end to wait for.
+      if (headers.get('content-type')?.startsWith('text/event-stream')) incoming.destroy()
+      text(incoming)
+        .catch(() => '')
+        .then((body) => resolve({ status, headers, body }), reject)
     })
     sent.on('error', reject)
     sent.end(body)

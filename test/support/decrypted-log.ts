@@ -1,0 +1,31 @@
+import type { Recorded } from '../../src/app/ports.ts'
+import type { TaskEvent } from '../../src/domain/task/events.ts'
+import type { TaskView } from '../../src/domain/task/view.ts'
+import { decryptEvents } from '../../src/infra/encrypted-texts.ts'
+import { openDatabase } from '../../src/infra/postgres/database.ts'
+import { postgresEventStore } from '../../src/infra/postgres/event-store.ts'
+import { postgresUserKeys } from '../../src/infra/postgres/user-keys.ts'
+import { secretKeyWrap } from '../../src/infra/text-cipher.ts'
+import { silent } from './log.ts'
+import type { System } from './system.ts'
+
+/** All events of all tasks in log order, with their texts in the clear. */
+export async function decryptedLog({
+  database,
+  env,
+}: System): Promise<readonly Recorded<TaskEvent>[]> {
+  const db = openDatabase({ ...database.config, role: 'tasktrail_task', log: silent })
+  const keys = postgresUserKeys(db, secretKeyWrap(env.TEXT_KEY ?? ''))
+  const log: Recorded<TaskEvent>[] = []
+  try {
+    for (;;) {
+      const store = postgresEventStore<TaskEvent, TaskView>(db)
+      const page = await store.readAll(log.at(-1)?.position ?? 0, 1_000)
+      if (page.length === 0) return log
+      const ofTasks = page.filter(({ stream_id }) => stream_id.startsWith('task-'))
+      log.push(...(await decryptEvents(ofTasks, keys)))
+    }
+  } finally {
+    await db.close()
+  }
+}
