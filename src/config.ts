@@ -85,6 +85,13 @@ const textKeys = { TEXT_KEY: secret(32), TEXT_KEY_PREVIOUS: secret(32).optional(
 
 const taskService = service.extend({ AUTH_SERVICE_URL: httpUrl, ...textKeys })
 
+const worker = z.object({
+  ...service.pick({ PORT: true, HOST: true, LOG_LEVEL: true, DRAIN_SECONDS: true }).shape,
+  ...textKeys,
+  SEAL_KEY: secret(32),
+  SEAL_INTERVAL_SECONDS: whole(1, 86_400, 60),
+})
+
 /** An empty variable counts as one that is not set: container definitions often carry those. */
 const present = (env: Env): Env =>
   Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
@@ -141,16 +148,26 @@ export function taskServiceConfig(env: Env) {
   return { ...settings, database: database(settings) }
 }
 
+export type WorkerConfig = ReturnType<typeof workerConfig>
+
+export function workerConfig(env: Env) {
+  const settings = usesUrl(env)
+    ? parse(worker.extend(databaseUrl.shape), env)
+    : parse(worker.extend(databaseParts.shape), env)
+  return { ...settings, database: database(settings) }
+}
+
 /** A user that a service logs in as, and the role that says what it may do. */
 export type Login = {
   readonly user: string
   readonly password: string
-  readonly role: 'tasktrail_auth' | 'tasktrail_task'
+  readonly role: 'tasktrail_auth' | 'tasktrail_task' | 'tasktrail_worker'
 }
 
 const LOGINS = [
   { user: 'AUTH_DB_USER', password: 'AUTH_DB_PASSWORD', role: 'tasktrail_auth' },
   { user: 'TASK_DB_USER', password: 'TASK_DB_PASSWORD', role: 'tasktrail_task' },
+  { user: 'WORKER_DB_USER', password: 'WORKER_DB_PASSWORD', role: 'tasktrail_worker' },
 ] as const
 
 /** The logins that a migration is to make: those whose user or password the environment names. */

@@ -55,14 +55,14 @@ export function taskStream(dependencies: TaskStreamDependencies) {
 
   return async (ctx: Context, caller: Caller, lastEventId: number | undefined): Promise<void> => {
     const leave = enter(caller.user_id)
+    const gone = new AbortController()
+    ctx.res.once('close', () => gone.abort())
     try {
       const from = lastEventId ?? (await dependencies.end())
       ctx.status = 200
       ctx.type = 'text/event-stream'
       ctx.set('X-Accel-Buffering', 'no')
       if (ctx.method === 'HEAD') return leave()
-      const gone = new AbortController()
-      ctx.res.once('close', () => gone.abort())
       const out = new PassThrough()
       ctx.body = out
       const session = { token: bearerToken(ctx), request_id: ctx.state.request_id, caller }

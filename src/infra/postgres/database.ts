@@ -36,18 +36,27 @@ const PARSERS: Record<number, (text: string) => unknown> = {
   [TIMESTAMPTZ]: (text) => new Date(text.replace(' ', 'T').replace('+00', 'Z')).toISOString(),
 }
 
-const types: pg.CustomTypesConfig = {
+/** How values leave the database, on every connection. */
+export const types: pg.CustomTypesConfig = {
   getTypeParser: (oid, format) =>
     (format !== 'binary' && PARSERS[oid]) || pg.types.getTypeParser(oid, format),
 }
 
 const WAITING_PER_CONNECTION = 50
 
+const session = (role: string) => `-c role=${role} -c timezone=UTC -c datestyle=ISO`
+
+/** A connection outside any pool, for who needs one session; not yet connected. */
+export const singleConnection = (
+  { options = '', ...config }: pg.ClientConfig,
+  role: string,
+): pg.Client => new pg.Client({ ...config, types, options: `${session(role)} ${options}` })
+
 export function openDatabase({ connection, poolMax, role, log }: DatabaseOptions): Database {
   const pool = new pg.Pool({
     ...connection,
     types,
-    options: `-c role=${role} -c timezone=UTC -c datestyle=ISO`,
+    options: session(role),
     application_name: role,
     max: poolMax,
     connectionTimeoutMillis: 1_000,
