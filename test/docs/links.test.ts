@@ -1,7 +1,7 @@
 import { existsSync, globSync, readdirSync, statSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { expect } from 'chai'
 import packageJson from '../../package.json' with { type: 'json' }
 import { freePorts } from '../../src/infra/ports.ts'
@@ -142,17 +142,40 @@ describe("The README's session", () => {
   })
 
   it('works as printed, call by call', async () => {
-    const [session] = fences(section(read('README.md'), '## A session'))
+    const [session, proof] = fences(section(read('README.md'), '## A session'))
     expect(session?.code).to.match(/^API=http:\/\/127\.0\.0\.1:8080$/m)
     const script = session?.code.replace(/^API=.*$/m, `API=${api}`) ?? ''
     // Each call also says its status, apart from its answer.
     const spy = `curl() { command curl -sS -w '%{stderr}%{http_code}\\n' "$@"; }`
-    const run = startProcess('bash', ['-euc', `${spy}\n${script}`])
+    const run = startProcess('bash', ['-euc', `${spy}\n${script}`], { cwd: directory })
     expect(await run.ended).to.equal('code 0')
-    expect(run.err).to.deep.equal(['201', '200', '201', '200', '200', '204'])
+    expect(run.err).to.deep.equal([
+      '201',
+      '200',
+      '201',
+      '200',
+      '200',
+      '204',
+      '200',
+      '200',
+      '200',
+      '200',
+      '200',
+    ])
     const answers = run.out.join('\n')
     expect(answers).to.match(/HTTP\/1\.1 201 Created/)
     expect(answers).to.match(/"title":"Write the first program".*"status":"pending"/)
     expect(answers).to.match(/"status":"completed".*"version":2/)
+    expect(answers).to.match(/"status":"pending".*"version":5/)
+
+    // The reader stands in the checkout; here that would leave files in it.
+    await symlink(resolve('verify-audit.mjs'), join(directory, 'verify-audit.mjs'))
+    const there = `npm() { command npm --prefix '${process.cwd()}' "$@"; }`
+    const env = { DATA_DIR: directory, HOME: directory }
+    const check = startProcess('bash', ['-euc', `${there}\n${proof?.code}`], {
+      env,
+      cwd: directory,
+    })
+    expect(await check.ended, check.err.join('\n')).to.equal('code 0')
   })
 })
