@@ -1,14 +1,20 @@
 import type { SecretName } from './names.ts'
 
-export const SERVICE_NAMES = ['auth-service', 'task-service'] as const
+/** Those behind the load balancer. */
+export const HTTP_SERVICE_NAMES = ['auth-service', 'task-service'] as const
+/** All that ECS keeps running. */
+export const SERVICE_NAMES = [...HTTP_SERVICE_NAMES, 'worker'] as const
 export const IMAGE_NAMES = [...SERVICE_NAMES, 'migration'] as const
 
+export type HttpServiceName = (typeof HTTP_SERVICE_NAMES)[number]
 export type ServiceName = (typeof SERVICE_NAMES)[number]
 export type ImageName = (typeof IMAGE_NAMES)[number]
 
-/** Of each service: enough to lose one, and no more than the database has connections for. */
+/** Of a service that scales: enough to lose one, no more than the database has connections for. */
 export const MIN_TASKS = 2
 export const MAX_TASKS = 10
+/** Of the worker: one leads, one stands by. A third would only wait. */
+export const WORKER_TASKS = 2
 
 /** What one service is, apart from how large it is in an environment (config/schema.ts). */
 export type ServiceTraits = {
@@ -16,31 +22,47 @@ export type ServiceTraits = {
   readonly party: string
   /** Answers 200 while the process is well, without a look at what it depends on. */
   readonly healthPath: string
+  /** Where its image holds more than one, for people to run. @default - what the image starts */
+  readonly script?: string
   /** Its login user in PostgreSQL; the migration makes it a member of the service's own role. */
   readonly databaseUser: string
   /** Prefix of the variables in which the migration is told that user: `AUTH_DB_USER`, ... */
   readonly databasePrefix: string
+  /** Connections of one task beside its pool, such as one that listens. */
+  readonly sessions: number
+  /** At most, beside the second set while a deployment rolls. */
+  readonly maxTasks: number
   /** Which secret goes into which variable, beside the database login. */
   readonly secrets: Readonly<Record<string, SecretName>>
   /** Plain settings; nothing that must not be read in the console. */
   readonly environment: Readonly<Record<string, string>>
   /** The services that it calls, each by the address in this variable. */
-  readonly calls: Readonly<Record<string, ServiceName>>
+  readonly calls: Readonly<Record<string, HttpServiceName>>
+}
+
+export type HttpServiceTraits = ServiceTraits & {
   /** Milliseconds within which 95 of 100 answers go out, or an alarm rings. */
   readonly slowMs: number
 }
 
+/** Wraps the users' data keys; whoever reads or writes texts needs both. */
+const TEXT_KEYS = { TEXT_KEY: 'text-key', TEXT_KEY_PREVIOUS: 'previous-text-key' } as const
+
 /**
- * Every service. A third one is an entry here, one in the environments' `services` and `images`,
- * and its path in src/http/routing.ts: groups, login, repository, task, alarms and dashboard
- * follow. One that serves no requests also needs a sibling of HttpService without routes.
+ * Every service. A further one is an entry here and one in the environments' `services` and
+ * `images`: group, login, repository, task and dashboard follow. One that serves requests also has
+ * its path in src/http/routing.ts, and gets routes, scaling and alarms.
  */
-export const SERVICES: Readonly<Record<ServiceName, ServiceTraits>> = {
+export const SERVICES: Readonly<
+  Record<HttpServiceName, HttpServiceTraits> & Record<'worker', ServiceTraits>
+> = {
   'auth-service': {
     party: 'auth',
     healthPath: '/auth/health',
     databaseUser: 'auth_service',
     databasePrefix: 'AUTH',
+    sessions: 0,
+    maxTasks: MAX_TASKS,
     secrets: {
       JWT_SECRET: 'signing-key',
       JWT_SECRET_PREVIOUS: 'previous-signing-key',
@@ -57,13 +79,28 @@ export const SERVICES: Readonly<Record<ServiceName, ServiceTraits>> = {
     healthPath: '/tasks/health',
     databaseUser: 'task_service',
     databasePrefix: 'TASK',
-    secrets: { INTERNAL_API_KEY: 'internal-api-key' },
+    sessions: 1,
+    maxTasks: MAX_TASKS,
+    secrets: { INTERNAL_API_KEY: 'internal-api-key', ...TEXT_KEYS },
     environment: {},
     calls: { AUTH_SERVICE_URL: 'auth-service' },
     slowMs: 1_000,
   },
+  worker: {
+    party: 'worker',
+    healthPath: '/worker/health',
+    script: '/app/worker.js',
+    databaseUser: 'worker',
+    databasePrefix: 'WORKER',
+    sessions: 4,
+    maxTasks: WORKER_TASKS,
+    secrets: { ...TEXT_KEYS, SEAL_KEY: 'seal-key' },
+    // Nobody has to look away first.
+    environment: { DRAIN_SECONDS: '0' },
+    calls: {},
+  },
 }
 
 /** Whether another service looks it up by name. */
-export const isCalled = (name: ServiceName): boolean =>
+export const isCalled = (name: HttpServiceName): boolean =>
   Object.values(SERVICES).some(({ calls }) => Object.values(calls).includes(name))

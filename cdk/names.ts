@@ -29,6 +29,9 @@ export const SECRETS = {
   'previous-signing-key': 'task-mgmt-jwt-secret-previous',
   'internal-api-key': 'task-mgmt-internal-api-key',
   'password-pepper': 'task-mgmt-password-pepper',
+  'text-key': 'task-mgmt-text-key',
+  'previous-text-key': 'task-mgmt-text-key-previous',
+  'seal-key': 'task-mgmt-seal-key',
 } as const
 
 export type SecretName = keyof typeof SECRETS

@@ -47,6 +47,7 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
     files: { ...swaggerUi, ...bcrypt(arch) },
   },
   'task-service': { entrypoints: ['task-service', 'health'], files: swaggerUi },
+  worker: { entrypoints: ['worker', 'health'] },
   migration: {
     entrypoints: ['migrate'],
     // As they are: Node reads TypeScript, and the schema's history knows them by these names.

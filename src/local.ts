@@ -7,6 +7,7 @@ import {
   type Env,
   namesDatabase,
   taskServiceConfig,
+  workerConfig,
 } from './config.ts'
 import { startGateway } from './http/gateway.ts'
 import { EMBEDDED_DATABASE, embeddedEnv, keepSecrets, postgresDirectory } from './infra/data-dir.ts'
@@ -29,12 +30,13 @@ async function start(): Promise<void> {
   const [host, port] = [env.HOST ?? '127.0.0.1', gatewayPort(env.PORT)]
   await requireFree(port, host)
   const { DB_PASSWORD, ...secrets } = await keepSecrets(env)
-  const [authPort = 0, taskPort = 0] = await freePorts(2)
+  const [authPort = 0, taskPort = 0, workerPort = 0] = await freePorts(3)
   const AUTH_SERVICE_URL = `http://127.0.0.1:${authPort}`
   const settings = { DRAIN_SECONDS: '0', ...secrets, ...env, HOST: '127.0.0.1', AUTH_SERVICE_URL }
   const auth = { ...settings, PORT: String(authPort) }
   const task = { ...settings, PORT: String(taskPort) }
-  requireSound(auth, task)
+  const worker = { ...settings, PORT: String(workerPort) }
+  requireSound(auth, task, worker)
 
   const database = namesDatabase(env) ? {} : await embeddedDatabase(DB_PASSWORD)
   stopping.signal.throwIfAborted()
@@ -43,6 +45,7 @@ async function start(): Promise<void> {
   await services([
     { name: 'auth-service', health: '/auth/health', env: { ...auth, ...database } },
     { name: 'task-service', health: '/tasks/health', env: { ...task, ...database } },
+    { name: 'worker', health: '/worker/health', env: { ...worker, ...database } },
   ])
   stopping.signal.throwIfAborted()
 
@@ -64,10 +67,11 @@ function gatewayPort(text = '8080'): number {
 }
 
 /** Says what is wrong with the settings before anything runs. */
-function requireSound(auth: Env, task: Env): void {
+function requireSound(auth: Env, task: Env, worker: Env): void {
   const database = namesDatabase(env) ? {} : embeddedEnv(1, 'not known yet')
   authServiceConfig({ ...auth, ...database })
   taskServiceConfig({ ...task, ...database })
+  workerConfig({ ...worker, ...database })
 }
 
 // ------------------------------------------------------------------------------------- processes

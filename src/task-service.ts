@@ -1,9 +1,11 @@
 import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
+import { type ExportAudit, exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import type {
   AuditAccesses,
+  AuditTrail,
   Clock,
   EventStore,
   Log,
@@ -17,6 +19,7 @@ import { type TaskServiceConfig, taskServiceConfig } from './config.ts'
 import { TASK_EVENT_SCHEMA_VERSION, type TaskEvent } from './domain/task/events.ts'
 import { type TaskCommand, task } from './domain/task/task.ts'
 import { type TaskView, viewTask } from './domain/task/view.ts'
+import { AUDIT_ENDPOINTS, auditRoutes } from './http/audit.ts'
 import { lookAt } from './http/audit-access.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
@@ -31,6 +34,7 @@ import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
 import { authServiceClient } from './infra/auth-service-client.ts'
 import { encryptedEventStore } from './infra/encrypted-texts.ts'
 import { postgresAuditAccesses } from './infra/postgres/audit-accesses.ts'
+import { postgresAuditTrail } from './infra/postgres/audit-trail.ts'
 import { type Database, openDatabase } from './infra/postgres/database.ts'
 import { postgresEventStore } from './infra/postgres/event-store.ts'
 import { postgresNews } from './infra/postgres/news.ts'
@@ -44,6 +48,8 @@ import { token } from './token.ts'
 
 const BASE = '/tasks'
 const ROLE = 'tasktrail_task'
+/** Calls of one user that take long. */
+const COSTLY_PER_SECOND = 10
 
 const Token = {
   config: token<TaskServiceConfig>('config'),
@@ -55,6 +61,8 @@ const Token = {
   tasks: token<TaskList>('tasks'),
   authService: token<TokenValidator & { close: () => void }>('authService'),
   accesses: token<AuditAccesses>('accesses'),
+  trail: token<AuditTrail>('trail'),
+  exportAudit: token<ExportAudit>('exportAudit'),
   listener: token<Listener>('listener'),
   news: token<News>('news'),
   handle: token<HandleCommand<TaskCommand, TaskView>>('handle'),
@@ -83,6 +91,7 @@ const adapters = new ContainerModule(({ bind }) => {
     )
     .inSingletonScope()
   bind(Token.accesses).toResolvedValue(postgresAuditAccesses, [Token.db])
+  bind(Token.trail).toResolvedValue(postgresAuditTrail, [Token.db, Token.userKeys])
   bind(Token.listener)
     .toResolvedValue(
       ({ database: { connection } }, log) => listenForEvents({ connection, role: ROLE, log }),
@@ -101,6 +110,7 @@ const adapters = new ContainerModule(({ bind }) => {
 })
 
 const useCases = new ContainerModule(({ bind }) => {
+  bind(Token.exportAudit).toResolvedValue(exportAudit, [Token.trail])
   bind(Token.handle).toResolvedValue(
     (events) =>
       handleCommand(
@@ -129,6 +139,8 @@ const http = new ContainerModule(({ bind }) => {
       Token.events,
       Token.news,
       Token.accesses,
+      Token.trail,
+      Token.exportAudit,
     ])
     .inSingletonScope()
 })
@@ -144,6 +156,8 @@ function httpService(
   events: EventStore<TaskEvent, TaskView>,
   news: News,
   accesses: AuditAccesses,
+  trail: AuditTrail,
+  exportAudit: ExportAudit,
 ): Service {
   const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
   const router = strictRouter()
@@ -151,7 +165,12 @@ function httpService(
   // Before the tasks: /tasks/health and /tasks/docs are no task ids.
   healthRoutes(on, { base: BASE, name: 'task', ping: db.ping })
   const title = 'Tasktrail task-service'
-  const endpoints = [...healthEndpoints(BASE, 'task'), ...TASK_HISTORY_ENDPOINTS, ...TASK_ENDPOINTS]
+  const endpoints = [
+    ...healthEndpoints(BASE, 'task'),
+    ...TASK_HISTORY_ENDPOINTS,
+    ...TASK_ENDPOINTS,
+    ...AUDIT_ENDPOINTS,
+  ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   const look = lookAt(accesses, clock, 'looked')
   const changes = taskChanges(events)
@@ -160,6 +179,9 @@ function httpService(
   const stream = taskStream({ changes, news, tokens, end: events.end, stopping: signal })
   taskHistoryRoutes(on, { handle, events, changes, stream, look, clock })
   taskRoutes(on, { handle, tasks, past: timeTravel(events), look, clock })
+  const copy = lookAt(accesses, clock, 'exported')
+  const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)
+  auditRoutes(on, { trail, exportAudit, look, copy, limit: costly, clock })
   const { retire, ...rest } = service(router, {
     log,
     newId: uuidv7,

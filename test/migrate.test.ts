@@ -58,8 +58,10 @@ describe('npm run migrate', () => {
   })
 
   it("makes the services' logins, each with its role alone, and gives them new passwords", async () => {
-    const [auth, task] = [`auth_${process.pid}`, `task_${process.pid}`]
-    const env = { DATABASE_URL: database.url, AUTH_DB_USER: auth, TASK_DB_USER: task }
+    const { pid } = process
+    const [auth, task, worker] = [`auth_${pid}`, `task_${pid}`, `worker_${pid}`]
+    const users = { AUTH_DB_USER: auth, TASK_DB_USER: task, WORKER_DB_USER: worker }
+    const env = { DATABASE_URL: database.url, ...users }
     const as = async (user: string, password: string, sql: string) => {
       const client = new pg.Client({ ...database.config.connection, user, password })
       try {
@@ -72,7 +74,11 @@ describe('npm run migrate', () => {
       }
     }
     try {
-      const passwords = { AUTH_DB_PASSWORD: "it's auth", TASK_DB_PASSWORD: 'task' }
+      const passwords = {
+        AUTH_DB_PASSWORD: "it's auth",
+        TASK_DB_PASSWORD: 'task',
+        WORKER_DB_PASSWORD: 'worker',
+      }
       const first = await migrate(['latest'], { ...env, ...passwords })
       expect(first).to.deep.equal({
         ended: 'code 0',
@@ -80,6 +86,7 @@ describe('npm run migrate', () => {
           'Nothing to migrate.',
           `${auth} may log in, as tasktrail_auth`,
           `${task} may log in, as tasktrail_task`,
+          `${worker} may log in, as tasktrail_worker`,
         ],
         err: [],
       })
@@ -87,13 +94,15 @@ describe('npm run migrate', () => {
       expect(await as(auth, "it's auth", 'select id from tasks')).to.equal('42501')
       expect(await as(task, 'task', 'select id from tasks')).to.deep.equal([])
       expect(await as(task, 'task', 'select id from users')).to.equal('42501')
+      expect(await as(worker, 'worker', 'select number from seals')).to.deep.equal([])
+      expect(await as(worker, 'worker', 'select id from users')).to.equal('42501')
 
       const changed = { ...passwords, TASK_DB_PASSWORD: 'renewed' }
       expect((await migrate(['latest'], { ...env, ...changed })).ended).to.equal('code 0')
       expect(await as(task, 'task', 'select 1')).to.equal('28P01')
       expect(await as(task, 'renewed', 'select 1')).to.have.length(1)
     } finally {
-      await query(`drop role if exists ${auth}; drop role if exists ${task}`)
+      await query(`drop role if exists ${auth}, ${task}, ${worker}`)
     }
   })
 

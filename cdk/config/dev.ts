@@ -18,10 +18,16 @@ export const dev: EnvironmentInput = {
     ],
   },
   egress: { via: 'nat' },
-  images: { 'auth-service': '1.0.0', 'task-service': '1.0.0', migration: '1.0.0' },
+  images: {
+    'auth-service': '1.0.0',
+    'task-service': '1.0.0',
+    worker: '1.0.0',
+    migration: '1.0.0',
+  },
   services: {
     'auth-service': { launchType: 'fargate', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
     'task-service': { launchType: 'fargate', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
+    worker: { launchType: 'fargate', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
   },
   deployment: { strategy: 'rolling' },
   database: {
@@ -29,6 +35,6 @@ export const dev: EnvironmentInput = {
     multiAz: false,
     storageGiB: 20,
     maxStorageGiB: 100,
-    maxConnections: 100,
+    maxConnections: 140,
   },
 }

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { MAX_TASKS, SERVICE_NAMES } from '../catalogue.ts'
+import { SERVICE_NAMES, SERVICES } from '../catalogue.ts'
 import { type Environment, environmentSchema } from './schema.ts'
 
 /** An environment that cannot be right; the sentence names each field and says what it must be. */
@@ -99,5 +99,7 @@ const RESERVED_CONNECTIONS = 10
 
 /** What the services may open when they have scaled out fully and are being deployed. */
 const mostConnections = (services: Environment['services']): number =>
-  SERVICE_NAMES.reduce((sum, name) => sum + 2 * MAX_TASKS * services[name].poolMax, 0) +
-  RESERVED_CONNECTIONS
+  SERVICE_NAMES.reduce((sum, name) => {
+    const { sessions, maxTasks } = SERVICES[name]
+    return sum + 2 * maxTasks * (services[name].poolMax + sessions)
+  }, RESERVED_CONNECTIONS)

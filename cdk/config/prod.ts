@@ -20,10 +20,16 @@ export const prod: EnvironmentInput = {
   egress: { via: 'nat' },
   certificateArn:
     'arn:aws:acm:us-east-1:333333333333:certificate/33333333-3333-4333-8333-333333333333',
-  images: { 'auth-service': '1.0.0', 'task-service': '1.0.0', migration: '1.0.0' },
+  images: {
+    'auth-service': '1.0.0',
+    'task-service': '1.0.0',
+    worker: '1.0.0',
+    migration: '1.0.0',
+  },
   services: {
     'auth-service': { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 10 },
     'task-service': { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 10 },
+    worker: { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 4 },
   },
   deployment: { strategy: 'rolling' },
   database: {
@@ -31,6 +37,6 @@ export const prod: EnvironmentInput = {
     multiAz: true,
     storageGiB: 50,
     maxStorageGiB: 500,
-    maxConnections: 410,
+    maxConnections: 470,
   },
 }

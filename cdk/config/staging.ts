@@ -20,10 +20,16 @@ export const staging: EnvironmentInput = {
   egress: { via: 'nat' },
   certificateArn:
     'arn:aws:acm:us-east-1:222222222222:certificate/22222222-2222-4222-8222-222222222222',
-  images: { 'auth-service': '1.0.0', 'task-service': '1.0.0', migration: '1.0.0' },
+  images: {
+    'auth-service': '1.0.0',
+    'task-service': '1.0.0',
+    worker: '1.0.0',
+    migration: '1.0.0',
+  },
   services: {
     'auth-service': { launchType: 'ec2', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
     'task-service': { launchType: 'ec2', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
+    worker: { launchType: 'ec2', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
   },
   deployment: { strategy: 'rolling' },
   nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 20 },
@@ -32,6 +38,6 @@ export const staging: EnvironmentInput = {
     multiAz: true,
     storageGiB: 20,
     maxStorageGiB: 100,
-    maxConnections: 100,
+    maxConnections: 140,
   },
 }

@@ -31,8 +31,12 @@ export type ContainerTaskProps = {
   readonly key: IKey
   readonly environment: Readonly<Record<string, string>>
   readonly secrets: Readonly<Record<string, SecretField>>
-  /** @default - it serves nothing: no port and no health check */
+  /** @default - it ends by itself: nobody asks after its health */
   readonly healthPath?: string
+  /** Whether others connect to it. */
+  readonly open?: boolean
+  /** What of /app it runs; another one can then be named when the task is run by hand. */
+  readonly script?: string
 }
 
 /**
@@ -68,12 +72,14 @@ export class ContainerTask extends Construct {
   }
 
   #container(props: ContainerTaskProps): void {
-    const { name, repository, tag, size, key, environment, secrets, healthPath } = props
+    const { name, repository, tag, size, key, environment, secrets, ...rest } = props
+    const { healthPath, open, script } = rest
     const linuxParameters = new LinuxParameters(this, 'Linux')
     linuxParameters.dropCapabilities(Capability.ALL)
     const container = this.definition.addContainer(name, {
       containerName: name,
       image: ContainerImage.fromEcrRepository(repository, tag),
+      ...(script !== undefined && { entryPoint: ['/usr/local/bin/node'], command: [script] }),
       essential: true,
       memoryLimitMiB: size.memoryMiB,
       user: '1000',
@@ -87,7 +93,7 @@ export class ContainerTask extends Construct {
       stopTimeout: Duration.seconds(60),
       ...(healthPath !== undefined && { healthCheck: healthCheck(healthPath) }),
     })
-    if (healthPath === undefined) return
+    if (open !== true) return
     container.addPortMappings({
       name: 'http',
       containerPort: SERVICE_PORT,

@@ -12,10 +12,11 @@ import {
   type IApplicationLoadBalancer,
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import type { Construct } from 'constructs'
-import { SERVICE_NAMES, type ServiceName } from '../catalogue.ts'
+import { HTTP_SERVICE_NAMES, SERVICE_NAMES, type ServiceName } from '../catalogue.ts'
 import { DASHBOARD } from '../names.ts'
 import { ecsMetric, insight, serviceMetrics } from './service-metrics.ts'
 import { databaseMetric } from './system-alarms.ts'
+import { workerMetrics } from './worker-metrics.ts'
 
 /** The six widgets of the guide first, in its order; then what one looks for next. */
 export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalancer): Dashboard {
@@ -34,11 +35,11 @@ export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalanc
       [
         graph(
           'ECS CPU Utilization',
-          each((name) => ecsMetric(name, 'CPUUtilization')),
+          each(SERVICE_NAMES, (name) => ecsMetric(name, 'CPUUtilization')),
         ),
         graph(
           'ECS Memory Utilization',
-          each((name) => ecsMetric(name, 'MemoryUtilization')),
+          each(SERVICE_NAMES, (name) => ecsMetric(name, 'MemoryUtilization')),
         ),
       ],
       [
@@ -46,29 +47,34 @@ export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalanc
         // There is no RunningTasksCount in AWS/ECS, as the seeds' guide has it.
         number(
           'Running Tasks',
-          each((name) => insight(name, 'RunningTaskCount')),
+          each(SERVICE_NAMES, (name) => insight(name, 'RunningTaskCount')),
         ),
       ],
       [
         graph(
           'Requests of each service',
-          each((name) => serviceMetrics(name).requests),
+          each(HTTP_SERVICE_NAMES, (name) => serviceMetrics(name).requests),
         ),
         graph(
           'Errors of each service, %',
-          each((name) => serviceMetrics(name).errorRate),
+          each(HTTP_SERVICE_NAMES, (name) => serviceMetrics(name).errorRate),
         ),
       ],
-      ...SERVICE_NAMES.map((name) => [
+      ...HTTP_SERVICE_NAMES.map((name) => [
         graph(
           `Response time of ${name}, ms`,
           percentiles((p) => serviceMetrics(name).responseTime(p)),
         ),
-        graph(`Tasks of ${name}: running, desired`, [
-          insight(name, 'RunningTaskCount').with({ label: 'running' }),
-          insight(name, 'DesiredTaskCount').with({ label: 'desired' }),
-        ]),
+        tasksOf(name),
       ]),
+      [
+        graph('Audit trail: lag, s, parked streams, drift', [
+          workerMetrics.auditLag,
+          workerMetrics.parkedStreams,
+          workerMetrics.drift,
+        ]),
+        tasksOf('worker'),
+      ],
       [
         graph('5XX of load balancer and targets', [
           metrics.httpCodeElb(HttpCodeElb.ELB_5XX_COUNT),
@@ -84,8 +90,16 @@ export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalanc
   })
 }
 
-const each = (metric: (name: ServiceName) => Labelled): IMetric[] =>
-  SERVICE_NAMES.map((label) => metric(label).with({ label }))
+const tasksOf = (name: ServiceName): IWidget =>
+  graph(`Tasks of ${name}: running, desired`, [
+    insight(name, 'RunningTaskCount').with({ label: 'running' }),
+    insight(name, 'DesiredTaskCount').with({ label: 'desired' }),
+  ])
+
+const each = <Name extends ServiceName>(
+  names: readonly Name[],
+  metric: (name: Name) => Labelled,
+): IMetric[] => names.map((label) => metric(label).with({ label }))
 
 type Labelled = { with(props: object): IMetric }
 

@@ -4,7 +4,7 @@ import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
 import type { LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
-import { SERVICE_NAMES } from '../catalogue.ts'
+import { HTTP_SERVICE_NAMES } from '../catalogue.ts'
 import { eventLogs } from '../names.ts'
 import { logGroup } from './log-group.ts'
 import { scaleInAlarm, scaleOutAlarm } from './step-scaling.ts'
@@ -66,7 +66,7 @@ export const scalingAndDeployments = (
     source: ['aws.cloudwatch'],
     detailType: ['CloudWatch Alarm State Change'],
     detail: {
-      alarmName: SERVICE_NAMES.flatMap((name) => [scaleOutAlarm(name), scaleInAlarm(name)]),
+      alarmName: HTTP_SERVICE_NAMES.flatMap((name) => [scaleOutAlarm(name), scaleInAlarm(name)]),
     },
   },
   // ECS says every change of the desired count here, and whether the service came to rest.

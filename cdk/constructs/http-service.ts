@@ -1,36 +1,20 @@
 import { Duration } from 'aws-cdk-lib'
-import type { ISecurityGroup } from 'aws-cdk-lib/aws-ec2'
-import {
-  AlarmBehavior,
-  type BaseService,
-  BuiltInAttributes,
-  DeploymentStrategy,
-  Ec2Service,
-  FargateService,
-  type ICluster,
-  PlacementStrategy,
-  PropagatedTagSource,
-} from 'aws-cdk-lib/aws-ecs'
+import { AlarmBehavior, type BaseService, DeploymentStrategy } from 'aws-cdk-lib/aws-ecs'
 import { DnsRecordType, type INamespace } from 'aws-cdk-lib/aws-servicediscovery'
 import { Construct } from 'constructs'
-import { isCalled, type ServiceName } from '../catalogue.ts'
+import { type HttpServiceName, isCalled } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
-import { CLUSTER, NODES, SERVICE_PORT } from '../names.ts'
-import type { ContainerTask } from './container-task.ts'
-import { privateSubnets } from './existing-vpc.ts'
+import { CLUSTER, SERVICE_PORT } from '../names.ts'
+import { type EcsServiceProps, ecsService } from './ecs-service.ts'
 import { rollbackAlarms, type ServiceAlarms } from './service-alarms.ts'
 import type { ServiceRoutes } from './service-routes.ts'
 import { StepScaling } from './step-scaling.ts'
 
-export type HttpServiceProps = {
-  readonly name: ServiceName
-  readonly cluster: ICluster
-  readonly task: ContainerTask
+export type HttpServiceProps = EcsServiceProps & {
+  readonly name: HttpServiceName
   readonly routes: ServiceRoutes
-  readonly securityGroup: ISecurityGroup
   /** Where it is registered, if other services call it. */
   readonly namespace: INamespace
-  readonly launchType: Environment['services'][ServiceName]['launchType']
   readonly deployment: Environment['deployment']
   readonly alarms: ServiceAlarms
 }
@@ -41,10 +25,13 @@ export class HttpService extends Construct {
 
   constructor(scope: Construct, id: string, props: HttpServiceProps) {
     super(scope, id)
-    const { name, task, routes, alarms } = props
-    this.service = this.#service(props)
-    // No reference says so: the right to read the secrets, and the alarms that are only named.
-    this.service.node.addDependency(task, alarms)
+    const { name, routes, alarms } = props
+    this.service = ecsService(this, props, {
+      ...this.#rollout(props),
+      ...(isCalled(name) && { cloudMapOptions: this.#discovery(props) }),
+    })
+    // No reference says so: they are only named.
+    this.service.node.addDependency(alarms)
     this.service
       .loadBalancerTarget({
         containerName: name,
@@ -59,48 +46,10 @@ export class HttpService extends Construct {
     })
   }
 
-  #service(props: HttpServiceProps): BaseService {
-    const common = {
-      ...this.#place(props),
-      ...this.#rollout(props),
-      ...(isCalled(props.name) && { cloudMapOptions: this.#discovery(props) }),
-      propagateTags: PropagatedTagSource.SERVICE,
-      enableECSManagedTags: true,
-    }
-    if (props.launchType === 'fargate') {
-      return new FargateService(this, 'Service', {
-        ...common,
-        capacityProviderStrategies: [{ capacityProvider: 'FARGATE', weight: 1 }],
-      })
-    }
-    return new Ec2Service(this, 'Service', {
-      ...common,
-      capacityProviderStrategies: [{ capacityProvider: NODES, weight: 1 }],
-      placementStrategies: [
-        PlacementStrategy.spreadAcross(BuiltInAttributes.AVAILABILITY_ZONE),
-        PlacementStrategy.packedByMemory(),
-      ],
-    })
-  }
-
-  #place({ name, cluster, task, securityGroup }: HttpServiceProps) {
-    return {
-      serviceName: name,
-      cluster,
-      taskDefinition: task.definition,
-      vpcSubnets: privateSubnets(cluster.vpc),
-      securityGroups: [securityGroup],
-      assignPublicIp: false,
-    }
-  }
-
   /** No `desiredCount`: each deployment would set the service back to it, however busy it is. */
   #rollout({ name, deployment }: HttpServiceProps) {
     return {
-      minHealthyPercent: 100,
-      maxHealthyPercent: 200,
       healthCheckGracePeriod: Duration.seconds(60),
-      circuitBreaker: { enable: true, rollback: true },
       deploymentAlarms: {
         alarmNames: [...rollbackAlarms(name)],
         behavior: AlarmBehavior.ROLLBACK_ON_ALARM,

@@ -6,10 +6,10 @@ import {
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import type { Construct } from 'constructs'
 import { PATH_RULES, type Target } from '../../src/http/routing.ts'
-import type { ServiceName } from '../catalogue.ts'
+import type { HttpServiceName } from '../catalogue.ts'
 
 /** Paths that the load balancer answers on its own. */
-export type OwnAnswer = Exclude<Target, ServiceName>
+export type OwnAnswer = Exclude<Target, HttpServiceName>
 
 const json = (status: number, body: object): ListenerAction =>
   ListenerAction.fixedResponse(status, {
@@ -53,7 +53,7 @@ export function addOwnAnswers(scope: Construct, listener: ApplicationListener): 
 }
 
 /** The paths of a service; each is a rule of its own, and blue/green can turn only one. */
-export const pathsOf = (service: ServiceName) =>
+export const pathsOf = (service: HttpServiceName) =>
   RULES.filter(({ target }) => target === service).map(({ patterns, priority }) => ({
     priority,
     conditions: [ListenerCondition.pathPatterns([...patterns])],

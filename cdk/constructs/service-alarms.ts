@@ -3,26 +3,26 @@ import { ComparisonOperator, MathExpression } from 'aws-cdk-lib/aws-cloudwatch'
 import type { ApplicationTargetGroup } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import { Construct } from 'constructs'
-import { SERVICES, type ServiceName } from '../catalogue.ts'
+import { type HttpServiceName, SERVICES } from '../catalogue.ts'
 import { alarm } from './alarm.ts'
 import { ecsMetric, serviceMetrics } from './service-metrics.ts'
 
 export type ServiceAlarmsProps = {
-  readonly name: ServiceName
+  readonly name: HttpServiceName
   readonly topic: ITopic
   readonly targets: readonly ApplicationTargetGroup[]
 }
 
 const ABOVE = ComparisonOperator.GREATER_THAN_THRESHOLD
 
-const errorRate = (service: ServiceName): string => `${service}-error-rate`
-const responseTime = (service: ServiceName): string => `${service}-response-time`
+const errorRate = (service: HttpServiceName): string => `${service}-error-rate`
+const responseTime = (service: HttpServiceName): string => `${service}-response-time`
 
 /**
  * The alarms that also take a deployment back. By name: were they a reference, alarms and service
  * would wait for each other.
  */
-export const rollbackAlarms = (service: ServiceName): readonly string[] => [
+export const rollbackAlarms = (service: HttpServiceName): readonly string[] => [
   errorRate(service),
   responseTime(service),
 ]

@@ -2,7 +2,7 @@ import { Duration } from 'aws-cdk-lib'
 import { MathExpression, Metric, Unit } from 'aws-cdk-lib/aws-cloudwatch'
 import { FilterPattern, type ILogGroup, type JsonPattern, MetricFilter } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
-import { SERVICES, type ServiceName } from '../catalogue.ts'
+import { type HttpServiceName, SERVICES, type ServiceName } from '../catalogue.ts'
 import { CLUSTER, METRICS } from '../names.ts'
 
 export const REQUESTS = 'RequestCount'
@@ -50,7 +50,7 @@ export class AccessLogMetrics extends Construct {
 }
 
 /** The service's own metrics, as alarms and the dashboard read them. */
-export const serviceMetrics = (service: ServiceName) => {
+export const serviceMetrics = (service: HttpServiceName) => {
   const own = (metricName: string, statistic: string) =>
     new Metric({
       namespace: METRICS,

@@ -11,12 +11,12 @@ import {
   TargetType,
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import { Construct } from 'constructs'
-import { SERVICES, type ServiceName } from '../catalogue.ts'
+import { type HttpServiceName, SERVICES } from '../catalogue.ts'
 import { SERVICE_PORT } from '../names.ts'
 import { pathsOf } from './path-rules.ts'
 
 export type ServiceRoutesProps = {
-  readonly name: ServiceName
+  readonly name: HttpServiceName
   readonly vpc: IVpc
   readonly listener: IApplicationListener
   /** A second target group, between which a deployment turns all requests at once. */

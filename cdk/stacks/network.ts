@@ -1,7 +1,7 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
 import { type IVpc, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2'
 import type { Construct } from 'constructs'
-import { SERVICE_NAMES, SERVICES, type ServiceName } from '../catalogue.ts'
+import { HTTP_SERVICE_NAMES, SERVICE_NAMES, SERVICES, type ServiceName } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 import { existingVpc } from '../constructs/existing-vpc.ts'
 import { VpcEndpoints } from '../constructs/vpc-endpoints.ts'
@@ -59,11 +59,14 @@ export class NetworkStack extends Stack {
     const { loadBalancer, services, migration, database } = this
     loadBalancer.connections.allowFromAnyIpv4(Port.tcp(80), 'Redirected, or served without TLS')
     loadBalancer.connections.allowFromAnyIpv4(HTTPS, 'HTTPS')
+    for (const name of HTTP_SERVICE_NAMES) {
+      const { connections } = services[name]
+      connections.allowFrom(loadBalancer, Port.tcp(SERVICE_PORT), 'Requests from outside')
+    }
     for (const name of SERVICE_NAMES) {
-      const group = services[name]
-      group.connections.allowFrom(loadBalancer, Port.tcp(SERVICE_PORT), 'Requests from outside')
       for (const callee of Object.values(SERVICES[name].calls)) {
-        services[callee].connections.allowFrom(group, Port.tcp(SERVICE_PORT), `Calls of ${name}`)
+        const { connections } = services[callee]
+        connections.allowFrom(services[name], Port.tcp(SERVICE_PORT), `Calls of ${name}`)
       }
     }
     for (const client of [...Object.values(services), migration]) {

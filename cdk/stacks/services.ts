@@ -5,10 +5,17 @@ import {
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
-import { SERVICE_NAMES, SERVICES, type ServiceName } from '../catalogue.ts'
+import {
+  HTTP_SERVICE_NAMES,
+  type HttpServiceName,
+  SERVICE_NAMES,
+  SERVICES,
+  type ServiceName,
+} from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 import { SECRET_FIELD } from '../constructs/app-secrets.ts'
 import { ContainerTask } from '../constructs/container-task.ts'
+import type { EcsServiceProps } from '../constructs/ecs-service.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { HttpService } from '../constructs/http-service.ts'
 import { Migration } from '../constructs/migration.ts'
@@ -16,6 +23,7 @@ import type { SecretField } from '../constructs/secret-access.ts'
 import { ServiceAlarms } from '../constructs/service-alarms.ts'
 import { AccessLogMetrics } from '../constructs/service-metrics.ts'
 import { ServiceRoutes } from '../constructs/service-routes.ts'
+import { WorkerService } from '../constructs/worker-service.ts'
 import { DATABASE, DATABASE_PORT, NAMESPACE, SERVICE_PORT } from '../names.ts'
 import type { DataStack } from './data.ts'
 import type { NetworkStack } from './network.ts'
@@ -46,9 +54,8 @@ export class ServicesStack extends Stack {
       securityGroup: fixedGroup(this, network.loadBalancer),
     })
     const migration = this.#migration()
-    for (const name of SERVICE_NAMES) {
-      this.#service(name).service.node.addDependency(migration.run)
-    }
+    const services = [...HTTP_SERVICE_NAMES.map((name) => this.#service(name)), this.#worker()]
+    for (const { service } of services) service.node.addDependency(migration.run)
   }
 
   #migration(): Migration {
@@ -84,11 +91,11 @@ export class ServicesStack extends Stack {
     })
   }
 
-  #service(name: ServiceName): HttpService {
+  #service(name: HttpServiceName): HttpService {
     const { environment, network, platform } = this.#props
     const { deployment } = environment
-    const task = this.#task(name)
-    new AccessLogMetrics(this, `${name}-metrics`, task.logs)
+    const place = this.#place(name)
+    new AccessLogMetrics(this, `${name}-metrics`, place.task.logs)
     const routes = new ServiceRoutes(this, `${name}-routes`, {
       name,
       vpc: network.vpc,
@@ -101,28 +108,44 @@ export class ServicesStack extends Stack {
       targets: routes.allTargets,
     })
     return new HttpService(this, `${name}-service`, {
+      ...place,
       name,
-      cluster: platform.cluster,
-      task,
       routes,
-      securityGroup: fixedGroup(this, network.services[name]),
       namespace: platform.namespace,
-      launchType: environment.services[name].launchType,
       deployment,
       alarms,
     })
   }
 
+  #worker(): WorkerService {
+    const { alarms } = this.#props.platform
+    return new WorkerService(this, 'worker-service', { ...this.#place('worker'), topic: alarms })
+  }
+
+  #place(name: ServiceName): EcsServiceProps {
+    const { environment, network, platform } = this.#props
+    return {
+      name,
+      cluster: platform.cluster,
+      task: this.#task(name),
+      securityGroup: fixedGroup(this, network.services[name]),
+      launchType: environment.services[name].launchType,
+    }
+  }
+
   #task(name: ServiceName): ContainerTask {
     const { environment, registry } = this.#props
     const { size, poolMax } = environment.services[name]
+    const { healthPath, script } = SERVICES[name]
     return new ContainerTask(this, name, {
       name,
       repository: registry.repositories[name],
       tag: environment.images[name],
       size,
       key: this.#key,
-      healthPath: SERVICES[name].healthPath,
+      healthPath,
+      open: name !== 'worker',
+      ...(script !== undefined && { script }),
       environment: {
         PORT: String(SERVICE_PORT),
         DB_POOL_MAX: String(poolMax),

@@ -29,6 +29,7 @@ export async function up(knex: Knex): Promise<void> {
       if not found then
         return false;
       end if;
+      delete from login_attempts where account = lower(erased_name);
       insert into user_keys (user_id, destroyed_at) values (p_user_id, p_occurred_at)
         on conflict (user_id) do update
           set wrapped_key = null, wrapped_by = null, destroyed_at = excluded.destroyed_at;
@@ -46,18 +47,21 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    -- Removes up to 1,000 of the rows that hold texts of erased users; how many there were.
+    -- Removes up to 1,000 rows of each kind that hold texts of erased users; how many there were. In
+    -- order, so that two that remove at the same time do not deadlock: one waits, and goes on from
+    -- there.
     create function remove_erased_rows() returns bigint
     language sql volatile security definer set search_path = public, pg_temp as $$
       with erased as (
         select user_id from user_keys where destroyed_at is not null
       ), removed_tasks as (
         delete from tasks where id in (
-          select t.id from erased join tasks t using (user_id) limit 1000) returning 1
+          select t.id from erased join tasks t using (user_id)
+          order by t.id limit 1000 for update of t) returning 1
       ), removed_commands as (
         delete from commands where (actor_id, key) in (
           select c.actor_id, c.key from erased join commands c on c.actor_id = erased.user_id
-          limit 1000) returning 1
+          order by c.actor_id, c.key limit 1000 for update of c) returning 1
       )
       select (select count(*) from removed_tasks) + (select count(*) from removed_commands)
     $$;

@@ -7,12 +7,13 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table seals (
       number bigint primary key check (number > 0),
-      -- Covers the events above the previous seal's position, up to this one.
-      position bigint not null,
+      -- Covers the events above the previous seal's position, up to this one, which is its last.
+      position bigint not null unique,
       events bigint not null check (events > 0),
       -- SHA-256 over position, recorded_at and hash of each event in order.
       events_digest bytea not null,
-      -- Eight bytes an event, to say which one is not as it was.
+      -- Sixteen bytes an event, to say which one is not as it was: its position (6 bytes), which of
+      -- the heads is its stream's (2), and the first eight of its digest.
       events_marks bytea not null,
       -- The last event in it of each stream: [[stream_id, version, hash], ...], ordered by stream_id.
       heads jsonb not null,

@@ -36,7 +36,7 @@ export function accounts(on: AccountsDependencies) {
     username: string,
     find: () => Promise<Credentials | null>,
     password: string,
-    failure: 'login_failed' | 'password_change_failed',
+    failure: 'login_failed' | 'password_change_failed' | 'erasure_failed',
     occasion: Occasion,
   ): Promise<Credentials> {
     const address = occasion.ip ?? ''
@@ -114,6 +114,14 @@ export function accounts(on: AccountsDependencies) {
       const credentials = await prove(caller.username, find, current, failure, occasion)
       const changed = await users.changePassword(credentials, await hasher.hash(next), occasion)
       if (!changed) throw new AppError('invalid_credentials')
+    },
+
+    /** For good. Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
+    async erase(caller: Caller, password: string, occasion: Occasion): Promise<void> {
+      const find = () => users.find(caller.user_id)
+      const credentials = await prove(caller.username, find, password, 'erasure_failed', occasion)
+      const erased = await users.erase(credentials, caller.session_id, occasion)
+      if (!erased) throw new AppError('invalid_credentials')
     },
 
     sessions: (caller: Caller, now: Date): Promise<readonly Session[]> =>

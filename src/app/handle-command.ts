@@ -1,4 +1,5 @@
 import type { Decider } from '../domain/decider.ts'
+import { DomainError } from '../domain/errors.ts'
 import type { Placed } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
 import type { CommandKey, EventStore, History, Metadata } from './ports.ts'
@@ -31,11 +32,15 @@ export type HandleCommand<Command, Row> = (
 
 const MAX_TRIES = 20
 
+/** What was erased is not there any more, and the session of whose it was is over. */
+const gone = (own: boolean) =>
+  own ? new AppError('session_ended') : new DomainError('task_not_found')
+
 /**
  * Load, decide, append; when another writer was first, decide again on top of its events.
  *
  * Errors: the decider's, `version_mismatch`, `write_conflict` (others were first again and again),
- * and the event store's.
+ * for what was erased `task_not_found` or its owner's `session_ended`, and the event store's.
  */
 export function handleCommand<State, Command, Event, Row>(
   aggregate: Aggregate<State, Command, Event, Row>,
@@ -53,6 +58,8 @@ export function handleCommand<State, Command, Event, Row>(
     let history: History<Event> = await store.load(stream_id)
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { version, head_hash } = history
+      const erased = history.events.find((event) => event.erased)
+      if (erased) throw gone(erased.actor_id === actor_id)
       const events = decider.decide(
         command,
         history.events.reduce(decider.evolve, decider.initialState),

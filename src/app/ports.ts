@@ -1,7 +1,7 @@
 import type { Changes } from '../domain/task/changes.ts'
-import type { TaskPriority, TaskStatus } from '../domain/task/events.ts'
+import type { TaskEvent, TaskPriority, TaskStatus } from '../domain/task/events.ts'
 import type { Placed, TaskView } from '../domain/task/view.ts'
-import type { Role, User } from '../domain/user.ts'
+import type { Role, User, UserEvent } from '../domain/user.ts'
 
 export type Clock = () => Date
 
@@ -141,6 +141,108 @@ export type AuditEvent = {
   readonly hash: string
 }
 
+export type AuditEventType = (TaskEvent | UserEvent)['type']
+
+/** Which events; of several conditions all hold. */
+export type AuditQuery = {
+  /** Whose tasks' events, and what happened to this user; null: everybody's. */
+  readonly user_id: number | null
+  readonly actor_id?: number | undefined
+  readonly task_id?: number | undefined
+  readonly type?: readonly AuditEventType[] | undefined
+  /** When recorded, ISO 8601; `from` is inclusive, `to` exclusive. */
+  readonly from?: string | undefined
+  readonly to?: string | undefined
+  readonly request_id?: string | undefined
+}
+
+export type AuditPage = {
+  readonly descending: boolean
+  readonly limit: number
+  /** Position of the last event of the page before. */
+  readonly after?: number | undefined
+}
+
+/** An event with what its hash covers. Its encrypted texts can be read with `text_keys`. */
+export type ExportedEvent = {
+  readonly event: AuditEvent
+  /** Null: it is not in the log, which was tampered with. */
+  readonly stored: StoredEvent | null
+  /** base64url, by field; none for a text whose key is destroyed. */
+  readonly text_keys: Readonly<Record<string, string>>
+}
+
+export type StoredEvent = {
+  readonly stream_id: string
+  readonly event_id: string
+  readonly schema_version: number
+  readonly data: unknown
+  readonly metadata: Metadata
+  readonly prev_hash: string | null
+}
+
+/** The end of a stream: its id, and version and hash of its last event. */
+export type StreamHead = readonly [stream_id: string, version: number, hash: string]
+
+/** A seal as an export shows it: digests, hashes and signature are lower-case hex. */
+export type ExportedSeal = {
+  readonly number: number
+  readonly position: number
+  readonly events: number
+  readonly events_digest: string
+  /** Of streams that are not in the export only the digests of their heads. */
+  readonly heads: readonly (StreamHead | string)[]
+  readonly sealed_at: string
+  readonly previous: string | null
+  readonly hash: string
+  readonly key_id: string
+  readonly signature: string
+}
+
+/**
+ * The events as far as the audit projection has them: a little less than the log. Nothing is ever
+ * added below a position that has been reached, so pages do not shift. Error of every method:
+ * `database_unavailable`.
+ */
+export type AuditTrail = {
+  /**
+   * A page by position. `next` is where the next one goes on, if there is one; `position` is how far
+   * the trail had come: later events may be missing.
+   */
+  readonly find: (
+    query: AuditQuery,
+    page: AuditPage,
+  ) => Promise<{
+    readonly events: readonly AuditEvent[]
+    readonly next: number | null
+    readonly position: number
+  }>
+  /** All events up to `position`, which is how far the trail has come now; oldest first. */
+  readonly read: (query: AuditQuery) => Promise<{
+    readonly position: number
+    readonly batches: AsyncIterable<readonly ExportedEvent[]>
+  }>
+  /** Where streams were at a position, in the order of `stream_ids`. */
+  readonly heads: (
+    stream_ids: readonly string[],
+    position: number,
+  ) => Promise<readonly StreamHead[]>
+  /** Numbers of the seals that cover an event of these streams, of those up to a position. */
+  readonly sealsOf: (stream_ids: readonly string[], position: number) => Promise<readonly number[]>
+  /**
+   * Some seals up to a position, in order after number `after`; none when there are no more. `only`
+   * these numbers, or all.
+   */
+  readonly seals: (
+    range: {
+      readonly after: number
+      readonly position: number
+      readonly only: readonly number[] | null
+    },
+    isShown: (stream_id: string) => boolean,
+  ) => Promise<readonly ExportedSeal[]>
+}
+
 /** What was asked of the audit trail: filters, or which task's past. Holds no text of a task. */
 export type AuditAccess = {
   readonly kind: 'looked' | 'exported'
@@ -259,6 +361,16 @@ export type Users = {
     password_hash: string,
     occasion: Occasion,
   ) => Promise<boolean>
+  /**
+   * Ends the account and its sessions, destroys the key of its texts and removes what stands in the
+   * clear. Recorded as `account_erased`, and in the log as UserErased. False if the password was
+   * changed meanwhile.
+   */
+  readonly erase: (
+    credentials: Credentials,
+    session_id: string,
+    occasion: Occasion,
+  ) => Promise<boolean>
   /** Recorded as `role_changed`. The user with the new role, or null if there is no such user. */
   readonly setRole: (username: string, role: Role, occasion: Occasion) => Promise<User | null>
 }
@@ -275,7 +387,7 @@ export type Session = {
 
 /** Sessions that ended are not there any more. Error of every method: `database_unavailable`. */
 export type Sessions = {
-  /** Recorded as `login_succeeded`. */
+  /** Recorded as `login_succeeded`. Error: `invalid_credentials`, when the account is gone. */
   readonly begin: (
     session: { readonly id: string; readonly expires_at: Date },
     credentials: Credentials,
@@ -297,7 +409,7 @@ export type Sessions = {
 /** What was refused; what was done is recorded together with the deed. Append-only. */
 export type SecurityEvents = {
   readonly add: (
-    type: 'login_failed' | 'password_change_failed',
+    type: 'login_failed' | 'password_change_failed' | 'erasure_failed',
     who: { readonly user_id: number | null; readonly username: string },
     occasion: Occasion,
   ) => Promise<void>

@@ -1,5 +1,5 @@
 import type { TaskEvent } from '../domain/task/events.ts'
-import type { TaskView } from '../domain/task/view.ts'
+import { isTaskStream, type TaskView } from '../domain/task/view.ts'
 import { historyOf } from './history.ts'
 import type { AuditEvent, EventStore } from './ports.ts'
 
@@ -15,7 +15,9 @@ export type TaskChanges = (
  */
 export function taskChanges(store: EventStore<TaskEvent, TaskView>): TaskChanges {
   return async (actor_id, after, limit) => {
-    const page = await store.readOfActor(actor_id, after, limit)
+    const found = await store.readOfActor(actor_id, after, limit)
+    // What happened to the user is no change of a task; nothing of the user's follows it.
+    const page = found.filter(({ stream_id }) => isTaskStream(stream_id))
     if (page.length === 0) return []
     const wanted = new Set(page.map(({ position }) => position))
     const events = await store.loadAll([...new Set(page.map(({ stream_id }) => stream_id))])

@@ -8,6 +8,8 @@ export type UserEvent = {
   readonly data: Readonly<Record<never, never>>
 }
 
+export const USER_EVENT_TYPES = ['UserErased'] as const satisfies UserEvent['type'][]
+
 export const USER_EVENT_SCHEMA_VERSION = 1
 
 export const userStream = (id: number): string => `user-${id}`

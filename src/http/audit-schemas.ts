@@ -1,6 +1,8 @@
 import { z } from 'zod'
+import { AUDIT_EVENT_TYPES } from '../app/audit-types.ts'
 import type { AuditEvent } from '../app/ports.ts'
-import { instant } from './fields.ts'
+import { id, instant, listOf, time } from './fields.ts'
+import { pageSize } from './task-schemas.ts'
 
 const value = z.union([z.string(), z.boolean(), z.null()])
 
@@ -42,3 +44,98 @@ export const auditEventOf = ({
   changes: changes as z.output<typeof auditEvent>['changes'],
   ...(undoes && { undoes: [...undoes] }),
 })
+
+export const auditQuery = {
+  actor_id: id.optional().meta({ description: 'Who did it' }),
+  task_id: id.optional(),
+  type: listOf(AUDIT_EVENT_TYPES).optional().meta({ description: 'Comma-separated' }),
+  from: time.optional().meta({ description: 'Recorded at this time or later' }),
+  to: time.optional().meta({ description: 'Recorded before this time' }),
+  request_id: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9._-]{1,128}$/,
+      'must be 1 to 128 letters, digits, dots, dashes or underscores',
+    )
+    .optional(),
+  order: z
+    .enum(['asc', 'desc'])
+    .optional()
+    .meta({ description: 'By position; desc, the latest first, when it is not given' }),
+  limit: pageSize.optional().meta({ description: 'Size of a page, 1 to 200; 50 when not given' }),
+  cursor: z.string().max(100, 'must be a cursor of this list').optional().meta({
+    description: 'next_cursor of the page before, with the same order',
+  }),
+}
+
+export type AuditOrder = 'asc' | 'desc'
+
+// A cursor names its order: in the other one it would skip events without a word.
+const auditCursor = z.tuple([z.enum(['asc', 'desc']), z.int().min(1)])
+
+export const writeAuditCursor = (order: AuditOrder, position: number): string =>
+  Buffer.from(JSON.stringify([order, position])).toString('base64url')
+
+/** Null if it is no cursor of a list in this order. */
+export function readAuditCursor(order: AuditOrder, written: string): number | null {
+  try {
+    const result = auditCursor.safeParse(JSON.parse(Buffer.from(written, 'base64url').toString()))
+    return result.success && result.data[0] === order ? result.data[1] : null
+  } catch {
+    return null
+  }
+}
+
+const head = z.tuple([z.string(), z.int(), z.string()])
+
+const stored = z.strictObject({
+  stream_id: z.string(),
+  event_id: z.string(),
+  schema_version: z.int(),
+  data: z.json(),
+  metadata: z.json(),
+  prev_hash: z.string().nullable(),
+})
+
+const seal = z.strictObject({
+  number: z.int(),
+  position: z.int().meta({ description: 'Of the last event that it covers' }),
+  events: z.int(),
+  events_digest: z.string(),
+  heads: z
+    .array(z.union([head, z.string()]))
+    .meta({ description: 'Streams that are not in the export only as the digests of their heads' }),
+  sealed_at: instant,
+  previous: z.string().nullable(),
+  hash: z.string(),
+  key_id: z.string(),
+  signature: z.string(),
+})
+
+/** A line of an export as NDJSON. */
+export const exportLine = z
+  .union([
+    z.strictObject({
+      ...auditEvent.shape,
+      stored: stored
+        .nullable()
+        .meta({ description: 'What the hash covers; null: the log has no such event' }),
+      text_keys: z
+        .record(z.string(), z.string())
+        .meta({ description: 'Keys of the encrypted texts in stored, base64url' }),
+    }),
+    z.strictObject({
+      trailer: z.strictObject({
+        count: z.int(),
+        position: z.int().meta({ description: 'Later events are not in the export' }),
+        exported_at: instant,
+        exported_by: z.int(),
+        query: z.record(z.string(), z.json()),
+        heads: z
+          .array(head)
+          .meta({ description: 'stream_id, version and hash of the last event of each stream' }),
+        seals: z.array(seal),
+      }),
+    }),
+  ])
+  .meta({ id: 'AuditExportLine' })

@@ -35,6 +35,8 @@ export const passwordChange = z
   .strictObject({ current_password: password, new_password: newPassword })
   .meta({ id: 'PasswordChange' })
 
+export const erasure = z.strictObject({ password }).meta({ id: 'Erasure' })
+
 export const sessionId = { id: z.uuid('must be a UUID') }
 
 const identity = { id: z.int(), username: z.string(), email: z.string(), role }

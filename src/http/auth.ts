@@ -54,6 +54,19 @@ const me = {
   answers: { 200: { description: 'The user', body: oneUser } },
 } as const satisfies Endpoint
 
+const erase = {
+  method: 'delete',
+  path: '/auth/me',
+  summary: 'Erase the account for good',
+  description:
+    'Ends every session, frees username and email, and destroys the key of all texts of the ' +
+    "user's tasks: nobody can read them again, in the log, an export or a backup of the database.",
+  access: 'token',
+  body: schema.erasure,
+  answers: { 204: { description: 'Erased' } },
+  errors: ['invalid_credentials', 'too_many_attempts', 'hashing_busy'],
+} as const satisfies Endpoint
+
 const changePassword = {
   method: 'put',
   path: '/auth/password',
@@ -88,6 +101,7 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   validate,
   logout,
   me,
+  erase,
   changePassword,
   listSessions,
   endSession,
@@ -133,6 +147,11 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
 
   on(me, async (_input, ctx, caller) => {
     ctx.body = { user: await accounts.me(caller) }
+  })
+
+  on(erase, async ({ body }, ctx, caller) => {
+    await accounts.erase(caller, body.password, occasion(ctx))
+    ctx.status = 204
   })
 
   on(changePassword, async ({ body }, ctx, caller) => {

@@ -1,12 +1,15 @@
 import { isUtf8 } from 'node:buffer'
 import type { Context } from 'koa'
-import { koaBody } from 'koa-body'
+import { HttpMethodEnum, koaBody } from 'koa-body'
 import { HttpError } from './errors.ts'
 
 const LIMIT = 64 * 1024
 const MAX_DEPTH = 20
 
+const { POST, PUT, PATCH, DELETE } = HttpMethodEnum
+
 const parse = koaBody({
+  parsedMethods: [POST, PUT, PATCH, DELETE],
   json: true,
   jsonTypes: ['application/json'],
   jsonLimit: LIMIT,

@@ -14,6 +14,8 @@ export type Answer = {
   readonly headers?: Readonly<Record<string, string>>
   /** `application/json` unless it says otherwise. */
   readonly type?: string
+  /** Bodies of other types, for who asks for one by Accept. */
+  readonly others?: Readonly<Record<string, z.ZodType>>
 }
 
 type Shape = z.ZodRawShape

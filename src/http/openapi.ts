@@ -115,7 +115,9 @@ function parameters(endpoint: Endpoint, schemaOf: SchemaOf): Json[] {
   })
 }
 
-function response({ description, body, headers, type }: Answer, schemaOf: SchemaOf): Json {
+function response(answer: Answer, schemaOf: SchemaOf): Json {
+  const { description, body, headers, type = 'application/json', others } = answer
+  const bodies = { ...(body && { [type]: body }), ...others }
   const named = Object.entries(headers ?? {}).map(([name, says]) => [
     name,
     { description: says, schema: { type: 'string' } },
@@ -124,7 +126,12 @@ function response({ description, body, headers, type }: Answer, schemaOf: Schema
     description,
     ...(named.length > 0 && { headers: Object.fromEntries(named) }),
     ...(body && {
-      content: { [type ?? 'application/json']: { schema: schemaOf(body, 'output') } },
+      content: Object.fromEntries(
+        Object.entries(bodies).map(([each, shape]) => [
+          each,
+          { schema: schemaOf(shape, 'output') },
+        ]),
+      ),
     }),
   }
 }

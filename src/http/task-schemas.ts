@@ -38,7 +38,7 @@ export const taskId = { id }
 const SORTS = ['created_at', 'updated_at', 'due_date', 'priority'] as const satisfies TaskSort[]
 const ORDERS = SORTS.flatMap((sort) => [sort, `-${sort}`] as const)
 
-const pageSize = z
+export const pageSize = z
   .string()
   .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 200')
   .transform(Number)

@@ -14,6 +14,7 @@ const SECRETS = [
   'INTERNAL_API_KEY',
   'PASSWORD_PEPPER',
   'TEXT_KEY',
+  'SEAL_KEY',
 ] as const
 
 export const EMBEDDED_DATABASE = 'tasktrail'
@@ -46,6 +47,10 @@ export async function keepSecrets(env: Env): Promise<Secrets> {
   }
   return keepSecrets(env)
 }
+
+/** A secret of the environment, or else one that is kept already; makes up none. */
+export const keptSecret = async (env: Env, name: keyof Secrets): Promise<string | undefined> =>
+  env[name] || (await readSecrets(secretsFile(env)))?.[name]
 
 const isComplete = (secrets: Partial<Secrets>): secrets is Secrets =>
   SECRETS.every((name) => secrets[name] !== undefined)

@@ -15,11 +15,20 @@ const OWN_SECRETS = {
   'task-mgmt-task-service-execution': [
     'task-mgmt-internal-api-key',
     'task-mgmt-rds-credentials/task-service',
+    'task-mgmt-text-key',
+    'task-mgmt-text-key-previous',
+  ],
+  'task-mgmt-worker-execution': [
+    'task-mgmt-rds-credentials/worker',
+    'task-mgmt-seal-key',
+    'task-mgmt-text-key',
+    'task-mgmt-text-key-previous',
   ],
   'task-mgmt-migration-execution': [
     'administrator',
     'task-mgmt-rds-credentials/auth-service',
     'task-mgmt-rds-credentials/task-service',
+    'task-mgmt-rds-credentials/worker',
   ],
 }
 
@@ -82,7 +91,7 @@ describe('Access', () => {
         nameOf(within(synthesis, stack, TaskRoleArn)),
       ),
     )
-    expect(roles).to.have.length(3)
+    expect(roles).to.have.length(4)
     expect(statements(synthesis).filter(({ role }) => roles.includes(role))).to.deep.equal([])
   })
 
@@ -90,11 +99,13 @@ describe('Access', () => {
     expect(whoMay(synthesis, 'ecr:BatchGetImage')).to.deep.equal({
       'task-mgmt-auth-service-execution': ['auth-service'],
       'task-mgmt-task-service-execution': ['task-service'],
+      'task-mgmt-worker-execution': ['worker'],
       'task-mgmt-migration-execution': ['migration'],
     })
     expect(whoMay(synthesis, 'logs:PutLogEvents')).to.deep.equal({
       'task-mgmt-auth-service-execution': ['/ecs/auth-service'],
       'task-mgmt-task-service-execution': ['/ecs/task-service'],
+      'task-mgmt-worker-execution': ['/ecs/worker'],
       'task-mgmt-migration-execution': ['/ecs/migration'],
     })
   })
@@ -141,7 +152,7 @@ describe('Access', () => {
       ({ AssumeRolePolicyDocument }) => AssumeRolePolicyDocument.Statement,
     )
     const ecs = trusts.filter(({ Principal }) => Principal.Service === 'ecs-tasks.amazonaws.com')
-    expect(ecs).to.have.length(6)
+    expect(ecs).to.have.length(8)
     for (const { Condition } of ecs) {
       expect(Condition.StringEquals).to.deep.equal({ 'aws:SourceAccount': '333333333333' })
     }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { VARIANTS, variation } from './support/environments.ts'
 import { follow } from './support/references.ts'
@@ -30,6 +30,9 @@ describe('Alarms', () => {
       'task-mgmt-db-connections',
       'task-mgmt-db-storage',
       'task-mgmt-task-crashed',
+      'task-mgmt-projection-lagging',
+      'task-mgmt-projection-parked',
+      'task-mgmt-drift-found',
     ])
   })
 
@@ -87,11 +90,11 @@ describe('Alarms', () => {
 
   it('ring when more than 80 % of the database connections are taken', () => {
     const { Parameters } = only(synthesis.templates.data, 'AWS::RDS::DBParameterGroup')
-    expect(Parameters.max_connections).to.equal('410')
+    expect(Parameters.max_connections).to.equal('470')
     expect(alarms['task-mgmt-db-connections']).to.include({
       MetricName: 'DatabaseConnections',
       ComparisonOperator: 'GreaterThanThreshold',
-      Threshold: 0.8 * 410,
+      Threshold: 0.8 * 470,
     })
   })
 
@@ -118,6 +121,37 @@ describe('Alarms', () => {
     }
   })
 
+  it('ring when the audit trail is 60 s behind for 5 minutes, or no worker says how far', () => {
+    expect(alarms['task-mgmt-projection-lagging']).to.deep.include({
+      Namespace: 'TaskManagement',
+      MetricName: 'ProjectionLag',
+      Dimensions: [{ Name: 'Projection', Value: 'audit' }],
+      Statistic: 'Maximum',
+      ComparisonOperator: 'GreaterThanThreshold',
+      Threshold: 60,
+      Period: 60,
+      EvaluationPeriods: 5,
+      TreatMissingData: 'breaching',
+    })
+  })
+
+  it('ring when a stream is parked, and when a view differs from the log', () => {
+    for (const [name, MetricName, Statistic] of [
+      ['task-mgmt-projection-parked', 'ParkedStreams', 'Maximum'],
+      ['task-mgmt-drift-found', 'Drift', 'Sum'],
+    ] as const) {
+      expect(alarms[name]).to.include({
+        Namespace: 'TaskManagement',
+        MetricName,
+        Statistic,
+        ComparisonOperator: 'GreaterThanThreshold',
+        Threshold: 0,
+        EvaluationPeriods: 1,
+      })
+      expect(alarms[name]).to.not.have.property('Dimensions')
+    }
+  })
+
   it('tell the topic, when they begin and when they end; those that scale do not', () => {
     for (const stack of STACKS) {
       for (const alarm of properties(synthesis.templates[stack], ALARM)) {
@@ -141,8 +175,13 @@ describe('Alarms', () => {
       expect(existsSync(path), path).to.equal(true)
       return [path]
     })
-    const byHand = ['README.md', 'rotate-secrets.md']
-    const there = readdirSync('docs/runbooks').filter((file) => !byHand.includes(file))
+    const [, byHand = ''] = readFileSync('docs/runbooks/README.md', 'utf8').split(
+      'Without an alarm:',
+    )
+    const others = [...byHand.matchAll(/\]\(([\w-]+\.md)\)/g)].map(([, file = '']) => file)
+    const there = readdirSync('docs/runbooks').filter(
+      (file) => !['README.md', ...others].includes(file),
+    )
     expect(there.map((file) => `docs/runbooks/${file}`)).to.have.members([...new Set(named)])
   })
 

@@ -79,11 +79,12 @@ describe('The secrets', () => {
     secrets = properties(synthesis.templates.data, 'AWS::SecretsManager::Secret')
   })
 
-  it('are the database logins, the signing keys, the API key and the pepper', () => {
+  it('are the database logins, the API key, the pepper, and the keys that sign, encrypt and seal', () => {
     expect(secrets.map(({ Name }) => Name)).to.have.members([
       ...Object.values(SECRETS),
       'task-mgmt-rds-credentials/auth-service',
       'task-mgmt-rds-credentials/task-service',
+      'task-mgmt-rds-credentials/worker',
     ])
   })
 
@@ -108,7 +109,11 @@ describe('The secrets', () => {
     const users = logins.map(({ GenerateSecretString }) =>
       JSON.parse(GenerateSecretString.SecretStringTemplate),
     )
-    expect(users).to.deep.equal([{ username: 'auth_service' }, { username: 'task_service' }])
+    expect(users.map(({ username }) => username)).to.deep.equal([
+      'auth_service',
+      'task_service',
+      'worker',
+    ])
   })
 
   it('are never in a template', () => {
@@ -129,7 +134,7 @@ describe('The image repositories', () => {
 
   it('are one for each image', () => {
     const names = repositories.map(({ RepositoryName }) => RepositoryName)
-    expect(names).to.deep.equal(['auth-service', 'task-service', 'migration'])
+    expect(names).to.deep.equal(['auth-service', 'task-service', 'worker', 'migration'])
   })
 
   it('scan an image when it is pushed', () => {

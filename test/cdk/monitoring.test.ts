@@ -1,5 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { expect } from 'chai'
+import pg from 'pg'
+import { freePorts } from '../../src/infra/ports.ts'
+import { testDatabase } from '../support/postgres.ts'
+import { startProcess } from '../support/processes.ts'
 import { VARIANTS, variation } from './support/environments.ts'
 import { matches, valueAt } from './support/filter-pattern.ts'
 import { follow, within } from './support/references.ts'
@@ -38,6 +42,7 @@ describe('Logs', () => {
     expect(found).to.have.deep.members([
       ['auth-service', 'awslogs', '/ecs/auth-service'],
       ['task-service', 'awslogs', '/ecs/task-service'],
+      ['worker', 'awslogs', '/ecs/worker'],
       ['migration', 'awslogs', '/ecs/migration'],
     ])
   })
@@ -71,7 +76,9 @@ describe('Metrics out of the access log', () => {
 
   before(() => {
     const { services } = synthesise(variation({})).templates
-    filters = properties(services, 'AWS::Logs::MetricFilter')
+    filters = properties(services, 'AWS::Logs::MetricFilter').filter(
+      ({ LogGroupName }) => !/^worker/.test(LogGroupName.Ref),
+    )
     const script = new URL('support/access-log-lines.ts', import.meta.url).pathname
     const output = execFileSync(process.execPath, [script], { encoding: 'utf8' })
     lines = output
@@ -116,6 +123,88 @@ describe('Metrics out of the access log', () => {
     )
   })
 })
+
+describe("Metrics out of the worker's log", function () {
+  this.timeout(20_000)
+  let filters: Readonly<Record<string, Properties>>
+  let lines: readonly Record<string, unknown>[]
+
+  before(async () => {
+    const { services } = synthesise(variation({})).templates
+    const found = properties(services, 'AWS::Logs::MetricFilter').filter(({ LogGroupName }) =>
+      /^worker/.test(LogGroupName.Ref),
+    )
+    filters = Object.fromEntries(
+      found.map((filter) => [filter.MetricTransformations[0].MetricName, filter]),
+    )
+    lines = await linesOfWorker()
+  })
+
+  /** What the metric takes from the lines that the worker has printed. */
+  const values = (metric: string) => {
+    const { FilterPattern, MetricTransformations } = filters[metric]
+    const [{ MetricValue }] = MetricTransformations
+    const matching = lines.filter((line) => matches(FilterPattern, line))
+    return matching.map((line) =>
+      MetricValue.startsWith('$') ? valueAt(line, MetricValue) : Number(MetricValue),
+    )
+  }
+
+  it('take the lag of the audit projection, by its name in the line', () => {
+    expect(values('ProjectionLag')).to.deep.equal([0])
+    const [{ Dimensions, Unit }] = filters.ProjectionLag.MetricTransformations
+    expect(Unit).to.equal('Seconds')
+    expect(Dimensions).to.deep.equal([{ Key: 'Projection', Value: '$.projection' }])
+    const projections = lines.filter(({ msg }) => msg === 'projection lag')
+    expect(projections.map((line) => valueAt(line, '$.projection'))).to.deep.equal(['audit'])
+  })
+
+  it('take the number of parked streams', () => {
+    expect(values('ParkedStreams')).to.deep.equal([1])
+  })
+
+  it('count the differences between a view and the log', () => {
+    expect(values('Drift')).to.deep.equal([1])
+  })
+
+  it('are no more than that, and all in one namespace', () => {
+    expect(Object.keys(filters)).to.have.members(['ProjectionLag', 'ParkedStreams', 'Drift'])
+    for (const { MetricTransformations } of Object.values(filters)) {
+      expect(MetricTransformations[0].MetricNamespace).to.equal('TaskManagement')
+    }
+  })
+})
+
+/** The real worker's, over a parked stream and a task of which the log knows nothing. */
+async function linesOfWorker(): Promise<readonly Record<string, unknown>[]> {
+  const database = await testDatabase()
+  const client = new pg.Client(database.url)
+  await client.connect()
+  await client.query(`
+    insert into parked_streams (projection, stream_id, position, version, error)
+      values ('audit', 'task-2', 1, 1, 'cannot be');
+    insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
+      values (1, 1, 'Out of nowhere', 'pending', 'low', now(), now(), 1)`)
+  await client.end()
+  const secret = 's'.repeat(32)
+  const [port] = await freePorts(1)
+  const env = {
+    ...{ DATABASE_URL: database.url, PORT: String(port), HOST: '127.0.0.1', DRAIN_SECONDS: '0' },
+    ...{ TEXT_KEY: secret, SEAL_KEY: secret },
+  }
+  const { line, out, child, ended } = startProcess(process.execPath, ['src/worker.ts'], { env })
+  try {
+    await Promise.all([line(/"msg":"projection lag"/), line(/"msg":"drift found"/)])
+    child.kill('SIGTERM')
+    expect(await ended).to.equal('code 0')
+  } finally {
+    child.kill('SIGKILL')
+    await database.drop()
+  }
+  // It looks again and again; once is enough here.
+  const first = new Map(out.map((text) => JSON.parse(text)).map((one) => [one.msg, one]))
+  return [...first.values()]
+}
 
 describe('Events', () => {
   let synthesis: Synthesis

@@ -13,6 +13,7 @@ const BETWEEN_PARTIES = [
   'migration -> rds:5432',
   'task -> auth:3000',
   'task -> rds:5432',
+  'worker -> rds:5432',
 ]
 
 const groupsOf = (synthesis: Synthesis, stack: 'data' | 'platform' | 'services', values: []) =>
@@ -31,7 +32,7 @@ describe('The network', () => {
   })
 
   it('lets exactly the allowed pairs reach each other', () => {
-    const out = ['auth -> internet:443', 'migration -> internet:443', 'task -> internet:443']
+    const out = ['auth', 'migration', 'task', 'worker'].map((party) => `${party} -> internet:443`)
     expect(reachability(fargate.templates.network).pairs).to.have.members([
       ...BETWEEN_PARTIES,
       ...out,
@@ -45,11 +46,19 @@ describe('The network', () => {
       'migration -> internet:443',
       'nodes -> internet:443',
       'task -> internet:443',
+      'worker -> internet:443',
     ])
   })
 
+  it('lets nobody reach the worker', () => {
+    for (const { templates } of [fargate, ec2, endpoints]) {
+      const { pairs } = reachability(templates.network)
+      expect(pairs.filter((pair) => pair.includes('-> worker'))).to.deep.equal([])
+    }
+  })
+
   it('opens no way to the internet where AWS is reached by endpoints', () => {
-    const out = ['auth', 'migration', 'nodes', 'task'].flatMap((group) => [
+    const out = ['auth', 'migration', 'nodes', 'task', 'worker'].flatMap((group) => [
       `${group} -> endpoints:443`,
       `${group} -> pl-63a5400a:443`,
     ])
@@ -101,10 +110,10 @@ describe('The network', () => {
     const { LaunchTemplateData } = only(platform, 'AWS::EC2::LaunchTemplate')
     const [network] = LaunchTemplateData.NetworkInterfaces
     expect(groupsOf(ec2, 'platform', network.Groups)).to.deep.equal(['nodes'])
-    for (const name of ['auth', 'task']) {
-      const service = only(services, 'AWS::ECS::Service', { ServiceName: `${name}-service` })
-      const { AwsvpcConfiguration: vpc } = service.NetworkConfiguration
-      expect(groupsOf(ec2, 'services', vpc.SecurityGroups)).to.deep.equal([name])
+    for (const { ServiceName, NetworkConfiguration } of properties(services, 'AWS::ECS::Service')) {
+      const { SecurityGroups: groups } = NetworkConfiguration.AwsvpcConfiguration
+      const name = ServiceName.replace('-service', '')
+      expect(groupsOf(ec2, 'services', groups)).to.deep.equal([name])
     }
     const { securityGroup } = only(services, 'Custom::Migration')
     expect(groupsOf(ec2, 'services', [securityGroup] as never)).to.deep.equal(['migration'])
@@ -126,6 +135,7 @@ describe('The network', () => {
       expect(last(ids)).to.deep.equal(['3', '4'])
     }
     expect(tasks.map(({ AssignPublicIp }) => AssignPublicIp)).to.deep.equal([
+      'DISABLED',
       'DISABLED',
       'DISABLED',
     ])

@@ -44,9 +44,9 @@ describe('The order of deployment', () => {
     for (const { templates } of Object.values(syntheses)) {
       const { services } = templates
       const [[run, migration] = []] = ofType(services, 'Custom::Migration')
-      for (const [, { DependsOn }] of ofType(services, 'AWS::ECS::Service')) {
-        expect(DependsOn).to.include(run)
-      }
+      const started = ofType(services, 'AWS::ECS::Service')
+      expect(started).to.have.length(3)
+      for (const [, { DependsOn }] of started) expect(DependsOn).to.include(run)
       const waits = migration?.DependsOn ?? []
       expect(waits.some((id) => /^migrationExecutionRoleDefaultPolicy/.test(id))).to.equal(true)
       expect(waits.some((id) => /^migrationLogs/.test(id))).to.equal(true)
@@ -57,6 +57,7 @@ describe('The order of deployment', () => {
     for (const { templates } of Object.values(syntheses)) {
       const { Resources } = templates.services
       for (const [, service] of ofType(templates.services, 'AWS::ECS::Service')) {
+        if (service.Properties.ServiceName === 'worker') continue
         const types = referencesOf(service).map((id) => Resources[id]?.Type)
         expect(types).to.include.members([
           'AWS::IAM::Policy',
@@ -67,6 +68,25 @@ describe('The order of deployment', () => {
         const there = referencesOf(service).map((id) => Resources[id]?.Properties?.AlarmName)
         expect(there).to.include.members(alarms)
       }
+    }
+  })
+
+  it('has the rights of the worker there before it, and its alarms after it', () => {
+    for (const { templates } of Object.values(syntheses)) {
+      const { Resources } = templates.services
+      const [[id, worker] = []] = ofType(templates.services, 'AWS::ECS::Service').filter(
+        ([, { Properties }]) => Properties.ServiceName === 'worker',
+      )
+      const types = worker && referencesOf(worker).map((one) => Resources[one]?.Type)
+      expect(types).to.include('AWS::IAM::Policy').and.not.include('AWS::CloudWatch::Alarm')
+      const waiting = ofType(templates.services, 'AWS::CloudWatch::Alarm').filter(
+        ([, alarm]) => id !== undefined && referencesOf(alarm).includes(id),
+      )
+      expect(waiting.map(([, { Properties }]) => Properties.AlarmName)).to.have.members([
+        'task-mgmt-projection-lagging',
+        'task-mgmt-projection-parked',
+        'task-mgmt-drift-found',
+      ])
     }
   })
 

@@ -1,11 +1,19 @@
 import { expect } from 'chai'
-import { authServiceConfig, databaseConfig, logins, taskServiceConfig } from '../../src/config.ts'
+import {
+  authServiceConfig,
+  databaseConfig,
+  logins,
+  taskServiceConfig,
+  workerConfig,
+} from '../../src/config.ts'
 import { VARIANTS, variation } from './support/environments.ts'
 import { follow, nameOf, within } from './support/references.ts'
 import { ofType, only, properties, type Synthesis, synthesise } from './support/synthesis.ts'
 
 type Properties = ReturnType<typeof only>
+/** Those behind the load balancer. */
 const SERVICES = ['auth-service', 'task-service'] as const
+const ALL = [...SERVICES, 'worker'] as const
 
 /** What a container sees in its environment: what is plain as it stands, secrets as long texts. */
 function environmentOf(container: Properties): Record<string, string> {
@@ -35,12 +43,12 @@ describe('The services', () => {
     services = fargate.templates.services
   })
 
-  it('are two, in one cluster with the deepest insights', () => {
+  it('are two and the worker, in one cluster with the deepest insights', () => {
     const { ClusterName, ClusterSettings } = only(fargate.templates.platform, 'AWS::ECS::Cluster')
     expect(ClusterName).to.equal('task-management-cluster')
     expect(ClusterSettings).to.deep.equal([{ Name: 'containerInsights', Value: 'enhanced' }])
     const found = properties(services, 'AWS::ECS::Service')
-    expect(found.map(({ ServiceName }) => ServiceName)).to.deep.equal(SERVICES)
+    expect(found.map(({ ServiceName }) => ServiceName)).to.deep.equal(ALL)
     for (const { Cluster } of found) {
       expect(follow(fargate, 'services', Cluster)?.resource.Type).to.equal('AWS::ECS::Cluster')
     }
@@ -50,7 +58,7 @@ describe('The services', () => {
     for (const { RequiresCompatibilities } of properties(services, 'AWS::ECS::TaskDefinition')) {
       expect(RequiresCompatibilities).to.have.members(['EC2', 'FARGATE'])
     }
-    for (const name of SERVICES) {
+    for (const name of ALL) {
       const [onFargate] = serviceOf(fargate, name).CapacityProviderStrategy
       const [onNodes] = serviceOf(ec2, name).CapacityProviderStrategy
       expect(onFargate.CapacityProvider).to.equal('FARGATE')
@@ -79,6 +87,24 @@ describe('The services', () => {
     for (const name of SERVICES) {
       expect(serviceOf(fargate, name)).to.not.have.property('DesiredCount')
     }
+  })
+
+  it('of which the worker serves nobody: two tasks, without a port, a route or a name', () => {
+    for (const synthesis of [fargate, ec2, blueGreen]) {
+      const worker = serviceOf(synthesis, 'worker')
+      expect(worker.DesiredCount).to.equal(2)
+      expect(worker.LoadBalancers ?? []).to.deep.equal([])
+      expect(worker.ServiceRegistries ?? []).to.deep.equal([])
+      expect(worker.DeploymentConfiguration).to.deep.equal({
+        MinimumHealthyPercent: 100,
+        MaximumPercent: 200,
+        DeploymentCircuitBreaker: { Enable: true, Rollback: true },
+      })
+    }
+    const { EntryPoint, Command, ...worker } = containerOf('worker')
+    expect([EntryPoint, Command]).to.deep.equal([['/usr/local/bin/node'], ['/app/worker.js']])
+    expect(worker).to.not.have.property('PortMappings')
+    expect(containerOf('task-service')).to.have.property('PortMappings')
   })
 
   it('roll without a gap, and take a deployment back that fails or makes errors', () => {
@@ -115,16 +141,18 @@ describe('The services', () => {
   it('start with everything that they need, and with nothing malformed', () => {
     expect(() => authServiceConfig(environmentOf(containerOf('auth-service')))).to.not.throw()
     expect(() => taskServiceConfig(environmentOf(containerOf('task-service')))).to.not.throw()
+    expect(() => workerConfig(environmentOf(containerOf('worker')))).to.not.throw()
     const migration = environmentOf(containerOf('migration'))
     expect(() => databaseConfig(migration)).to.not.throw()
     expect(logins(migration).map(({ role }) => role)).to.deep.equal([
       'tasktrail_auth',
       'tasktrail_task',
+      'tasktrail_worker',
     ])
   })
 
   it('get no secret as a plain variable', () => {
-    for (const name of [...SERVICES, 'migration']) {
+    for (const name of [...ALL, 'migration']) {
       const { Environment } = containerOf(name)
       for (const { Name } of Environment) {
         expect(Name).to.not.match(/PASSWORD|SECRET|KEY|PEPPER|TOKEN|DB_USER/)
@@ -134,7 +162,7 @@ describe('The services', () => {
 
   it('get their secrets by ARN and field, of whatever version is current at the start', () => {
     const found = Object.fromEntries(
-      [...SERVICES, 'migration'].map((name) => {
+      [...ALL, 'migration'].map((name) => {
         const secrets = containerOf(name).Secrets.map(({ Name, ValueFrom }: Properties) => {
           const [, [arn, field]] = ValueFrom['Fn::Join']
           return [Name, `${nameOf(within(fargate, 'services', arn))}${field}`]
@@ -155,6 +183,15 @@ describe('The services', () => {
         DB_USER: 'task-mgmt-rds-credentials/task-service:username::',
         DB_PASSWORD: 'task-mgmt-rds-credentials/task-service:password::',
         INTERNAL_API_KEY: 'task-mgmt-internal-api-key:secret::',
+        TEXT_KEY: 'task-mgmt-text-key:secret::',
+        TEXT_KEY_PREVIOUS: 'task-mgmt-text-key-previous:secret::',
+      },
+      worker: {
+        DB_USER: 'task-mgmt-rds-credentials/worker:username::',
+        DB_PASSWORD: 'task-mgmt-rds-credentials/worker:password::',
+        TEXT_KEY: 'task-mgmt-text-key:secret::',
+        TEXT_KEY_PREVIOUS: 'task-mgmt-text-key-previous:secret::',
+        SEAL_KEY: 'task-mgmt-seal-key:secret::',
       },
       migration: {
         DB_USER: 'administrator:username::',
@@ -163,18 +200,20 @@ describe('The services', () => {
         AUTH_DB_PASSWORD: 'task-mgmt-rds-credentials/auth-service:password::',
         TASK_DB_USER: 'task-mgmt-rds-credentials/task-service:username::',
         TASK_DB_PASSWORD: 'task-mgmt-rds-credentials/task-service:password::',
+        WORKER_DB_USER: 'task-mgmt-rds-credentials/worker:username::',
+        WORKER_DB_PASSWORD: 'task-mgmt-rds-credentials/worker:password::',
       },
     })
   })
 
   it('log in to PostgreSQL under TLS, with a bounded pool', () => {
-    for (const name of SERVICES) {
+    for (const name of ALL) {
       expect(environmentOf(containerOf(name))).to.include({
         DB_NAME: 'taskmanagement',
         DB_PORT: '5432',
         DB_SSLMODE: 'verify-full',
         NODE_EXTRA_CA_CERTS: '/app/rds-ca.pem',
-        DB_POOL_MAX: '10',
+        DB_POOL_MAX: name === 'worker' ? '4' : '10',
       })
     }
   })
@@ -193,8 +232,12 @@ describe('The services', () => {
   })
 
   it('are asked for their health inside the container and given time to stop', () => {
-    const paths = { 'auth-service': '/auth/health', 'task-service': '/tasks/health' }
-    for (const name of SERVICES) {
+    const paths = {
+      'auth-service': '/auth/health',
+      'task-service': '/tasks/health',
+      worker: '/worker/health',
+    }
+    for (const name of ALL) {
       const { HealthCheck, StopTimeout } = containerOf(name)
       expect(HealthCheck).to.deep.equal({
         Command: ['CMD', '/usr/local/bin/node', '/app/health.js', paths[name]],

@@ -6,7 +6,7 @@ import { type Resource, type Templates, templatesOf } from './templates.ts'
 
 const guide = read('docs/implementation-guide.md')
 const ACCOUNT = '123456789012'
-const FAMILIES = ['auth-service', 'task-service', 'migration'] as const
+const FAMILIES = ['auth-service', 'task-service', 'worker', 'migration'] as const
 
 const json = (mark: string) => markedJson(guide, mark)
 const table = (mark: string) => rows(marked(guide, mark))
@@ -141,6 +141,8 @@ describe('The console guide and cdk/ agree on', () => {
       for (const key of ['name', 'user', 'privileged', 'readonlyRootFilesystem', 'stopTimeout']) {
         expect(container[key], key).to.equal(their[key.charAt(0).toUpperCase() + key.slice(1)])
       }
+      expect(container.entryPoint).to.deep.equal(their.EntryPoint)
+      expect(container.command).to.deep.equal(their.Command)
       expect(upper(container.linuxParameters)).to.deep.equal(their.LinuxParameters)
       expect(upper(container.healthCheck)).to.deep.equal(their.HealthCheck)
       expect(upper(container.portMappings)).to.deep.equal(their.PortMappings)
@@ -153,14 +155,18 @@ describe('The console guide and cdk/ agree on', () => {
       const { DeploymentConfiguration: rollout } = props
       expect([rollout.MinimumHealthyPercent, rollout.MaximumPercent]).to.deep.equal([100, 200])
       expect(rollout.DeploymentCircuitBreaker).to.deep.equal({ Enable: true, Rollback: true })
+      expect(props.CapacityProviderStrategy).to.deep.equal([
+        { CapacityProvider: 'FARGATE', Weight: 1 },
+      ])
+      if (props.ServiceName === 'worker') {
+        expect(guide).to.include(`\`worker-task\`, ${props.DesiredCount} desired tasks`)
+        continue
+      }
       expect(rollout.Alarms.AlarmNames).to.deep.equal([
         `${props.ServiceName}-error-rate`,
         `${props.ServiceName}-response-time`,
       ])
       expect(props.HealthCheckGracePeriodSeconds).to.equal(60)
-      expect(props.CapacityProviderStrategy).to.deep.equal([
-        { CapacityProvider: 'FARGATE', Weight: 1 },
-      ])
     }
     const [discovery] = all('AWS::ServiceDiscovery::Service')
     expect(discovery.Name).to.equal('auth-service')
@@ -259,12 +265,14 @@ describe('The console guide and cdk/ agree on', () => {
 
   it('the metric filters', () => {
     const bare = (pattern: string) => pattern.replace(/[()\s]/g, '')
-    const ours = table('metric filters').map(([metric = '', pattern = '', value = '', unit]) => [
-      literals(metric)[0],
-      bare(literals(pattern)[0] ?? ''),
-      literals(value)[0],
-      unit,
-    ])
+    const ours = [...table('metric filters'), ...table('metric filters of the worker')].map(
+      ([metric = '', pattern = '', value = '', unit]) => [
+        literals(metric)[0],
+        bare(literals(pattern)[0] ?? ''),
+        literals(value)[0],
+        unit,
+      ],
+    )
     for (const { FilterPattern, LogGroupName, MetricTransformations } of all(
       'AWS::Logs::MetricFilter',
     )) {
@@ -287,7 +295,7 @@ describe('The console guide and cdk/ agree on', () => {
     )
     expect(ours.map(([name]) => name)).to.have.members(theirs.map(({ AlarmName }) => AlarmName))
     for (const alarm of theirs) {
-      const [, , condition, periods, runbook] =
+      const [, metric, condition, periods, runbook] =
         ours.find(([name]) => name === alarm.AlarmName) ?? []
       const sign = alarm.ComparisonOperator === 'LessThanThreshold' ? '<' : '>'
       expect(condition, alarm.AlarmName).to.equal(`${sign} ${alarm.Threshold}`)
@@ -295,7 +303,10 @@ describe('The console guide and cdk/ agree on', () => {
       const unit = seconds === 60 ? '1 minute' : `${seconds / 60} minutes`
       expect(periods, alarm.AlarmName).to.equal(`${alarm.EvaluationPeriods} of ${unit}`)
       expect(alarm.AlarmDescription).to.include(`docs/runbooks/${literals(runbook ?? '')[0]}.md`)
-      expect(alarm.TreatMissingData).to.equal('notBreaching')
+      const silence = /missing data: \*breaching\*/.test(metric ?? '')
+        ? 'breaching'
+        : 'notBreaching'
+      expect(alarm.TreatMissingData, alarm.AlarmName).to.equal(silence)
     }
   })
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { authServiceConfig, type Env, taskServiceConfig } from '../../src/config.ts'
+import { authServiceConfig, type Env, taskServiceConfig, workerConfig } from '../../src/config.ts'
 import { PATH_RULES } from '../../src/http/routing.ts'
 import { freePorts } from '../../src/infra/ports.ts'
 import { killAll, type Started, startProcess } from '../support/processes.ts'
@@ -128,6 +128,7 @@ describe('The settings in the implementation guide', () => {
   const parsers = {
     'auth-service': authServiceConfig,
     'task-service': taskServiceConfig,
+    worker: workerConfig,
     migration: undefined,
   } as const
   for (const [column, [family, parse]] of Object.entries(parsers).entries()) {
@@ -174,6 +175,8 @@ const OPTIONAL = new Set([
   'DB_POOL_MAX',
   'JWT_EXPIRATION',
   'JWT_SECRET_PREVIOUS',
+  'TEXT_KEY_PREVIOUS',
+  'DRAIN_SECONDS',
 ])
 
 describe('The implementation guide', () => {
@@ -196,7 +199,7 @@ describe('The implementation guide', () => {
   })
 
   it('lets each family read and decrypt exactly what its task definition injects', () => {
-    for (const family of ['auth-service', 'task-service', 'migration']) {
+    for (const family of ['auth-service', 'task-service', 'worker', 'migration']) {
       const { Statement } = markedJson(guide, `policy of ${family}`)
       const statement = (sid: string) => Statement.find(({ Sid }: { Sid: string }) => Sid === sid)
       const [container] = markedJson(guide, `task definition of ${family}`).containerDefinitions

@@ -22,6 +22,8 @@ const SETTINGS = {
   INTERNAL_API_KEY: 'an-internal-api-key',
   JWT_SECRET: 'a-secret-of-at-least-32-characters',
   PASSWORD_PEPPER: 'a-pepper-for-passwords',
+  TEXT_KEY: 'a-key-of-at-least-32-characters-for-texts',
+  SEAL_KEY: 'a-key-of-at-least-32-characters-for-seals',
   BCRYPT_COST: '10',
   HOST: '127.0.0.1',
   DRAIN_SECONDS: '0',
@@ -73,6 +75,7 @@ describe('What goes into the images', function () {
   it('runs without the repository and its packages', async () => {
     const auth = await serve('auth-service', {})
     const task = await serve('task-service', { AUTH_SERVICE_URL: auth.url })
+    const worker = await serve('worker', {})
     const user = { username: 'ada', email: 'ada@example.com', password: 'engines-of-analysis' }
     const registered = await fetch(`${auth.url}/auth/register`, {
       method: 'POST',
@@ -82,7 +85,9 @@ describe('What goes into the images', function () {
     expect(registered.status).to.equal(201)
     expect((await fetch(`${task.url}/tasks`)).status).to.equal(401)
     expect((await fetch(`${task.url}/tasks/docs/swagger-ui.css`)).status).to.equal(200)
-    for (const { service } of [auth, task]) {
+    expect((await fetch(`${worker.url}/worker/health`)).status).to.equal(200)
+    await worker.service.line(/"name":"audit".*"msg":"leads"/)
+    for (const { service } of [auth, task, worker]) {
       service.child.kill('SIGTERM')
       expect(await service.ended).to.equal('code 0')
     }

@@ -1,5 +1,6 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
+import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import { healthEndpoints } from '../../src/http/health.ts'
 import { openApi } from '../../src/http/openapi.ts'
@@ -17,6 +18,7 @@ const DOCUMENTS = [
     ...healthEndpoints('/tasks', 'task'),
     ...TASK_HISTORY_ENDPOINTS,
     ...TASK_ENDPOINTS,
+    ...AUDIT_ENDPOINTS,
   ]),
 ] as unknown as Document[]
 
@@ -81,7 +83,8 @@ export function checkContract(
   const place = ['paths', found.template, found.verb, 'responses', String(response.status)]
   const reference = pointer(...place, 'content', type, 'schema')
   const validate = validator(`document-${found.index}#/${reference}`)
-  if (!validate(JSON.parse(body))) {
-    throw new Error(`${where} breaks its schema: ${ajv.errorsText(validate.errors)}: ${body}`)
+  for (const json of type === 'application/x-ndjson' ? body.trimEnd().split('\n') : [body]) {
+    if (validate(JSON.parse(json))) continue
+    throw new Error(`${where} breaks its schema: ${ajv.errorsText(validate.errors)}: ${json}`)
   }
 }

@@ -5,7 +5,7 @@ import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
 /** `given(task)(...events).when(command).then(...events)`, or `.refuses(code)`. */
 export const given =
   <State, Command, Event extends object, Place>(decider: Decider<State, Command, Event, Place>) =>
-  (...history: readonly Event[]) => ({
+  (...history: readonly (Event & Partial<Place>)[]) => ({
     when(command: Command) {
       const decide = () =>
         decider.decide(command, history.reduce(decider.evolve, decider.initialState))

@@ -59,7 +59,7 @@ export const client =
     })
     const text = await response.text()
     checkContract(method, bare, response, text)
-    const json = response.headers.get('content-type')?.includes('json') && text !== ''
+    const json = /[/+]json/.test(response.headers.get('content-type') ?? '') && text !== ''
     return {
       status: response.status,
       headers: response.headers,

@@ -30,9 +30,17 @@ export const arbitraryChanges: fc.Arbitrary<Partial<TaskFields>> = fc
 
 /** Commands of users 1 to 3 on one task. */
 export const arbitraryCommand: fc.Arbitrary<TaskCommand> = fc
-  .tuple(fc.integer({ min: 1, max: 3 }), arbitraryFields, arbitraryChanges, fc.nat(9))
-  .map(([actor_id, fields, changes, kind]): TaskCommand => {
+  .tuple(
+    fc.integer({ min: 1, max: 3 }),
+    arbitraryFields,
+    arbitraryChanges,
+    fc.nat(13),
+    fc.option(fc.integer({ min: 1, max: 9 }), { nil: undefined }),
+  )
+  .map(([actor_id, fields, changes, kind, version]): TaskCommand => {
     if (kind < 3) return { type: 'CreateTask', actor_id, fields }
     if (kind < 9) return { type: 'ChangeTask', actor_id, changes }
-    return { type: 'DeleteTask', actor_id }
+    if (kind < 10) return { type: 'DeleteTask', actor_id }
+    if (kind < 11) return { type: 'RestoreTask', actor_id }
+    return { type: 'UndoTask', actor_id, version }
   })

@@ -39,6 +39,9 @@ export type TaskCommand =
   /** Takes back what was decided together with the event of this version; without one, the last. */
   | { readonly type: 'UndoTask'; readonly actor_id: number; readonly version: number | undefined }
 
+const DELETED: TaskEvent = { type: 'TaskDeleted', data: {} }
+const RESTORED: TaskEvent = { type: 'TaskRestored', data: {} }
+
 export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
   initialState: { existence: 'absent' },
 
@@ -50,11 +53,9 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
         return change(command.changes, ownTask(command.actor_id, state).fields)
       case 'DeleteTask':
         ownTask(command.actor_id, state)
-        return [{ type: 'TaskDeleted', data: {} }]
+        return [DELETED]
       case 'RestoreTask':
-        return ownStream(command.actor_id, state).existence === 'live'
-          ? []
-          : [{ type: 'TaskRestored', data: {} }]
+        return ownStream(command.actor_id, state).existence === 'live' ? [] : [RESTORED]
       case 'UndoTask':
         return undo(command.version, ownStream(command.actor_id, state))
     }
@@ -130,32 +131,37 @@ function undo(version: number | undefined, state: Existing): readonly TaskEvent[
   const target = find(version ?? state.last.version, state.last)
   const changes: Changes = {}
   const undoes: number[] = []
-  const later = new Set<string>()
+  const others = new Set<string>()
   for (let step: Step | null = state.last; step !== null; step = step.before) {
+    const names = Object.keys(step.changes)
     if (isTogether(step, target)) {
+      if (names.some((name) => others.has(name))) throw new DomainError('undo_conflict')
       undoes.unshift(step.version)
       Object.assign(changes, step.changes)
-    } else if (undoes.length === 0) {
-      for (const name of Object.keys(step.changes)) later.add(name)
+    } else {
+      for (const name of names) others.add(name)
     }
   }
-  if (Object.keys(changes).some((name) => later.has(name))) throw new DomainError('undo_conflict')
-  const compensate = (events: readonly TaskEvent[]) =>
-    events.map((event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent)
+  const events = undoes[0] === 1 ? uncreate(others) : putBack(changes, state)
+  return events.map((event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent)
+}
 
-  if (undoes[0] === 1) {
-    if (later.size > 0) throw new DomainError('undo_conflict')
-    return compensate([{ type: 'TaskDeleted', data: {} }])
-  }
-  const { deleted, ...fields } = changes
-  if (deleted !== undefined) {
-    const type = deleted.from === true ? 'TaskDeleted' : 'TaskRestored'
-    return compensate([{ type, data: {} }])
-  }
-  // A deleted task is not there to be changed: it has to come back first.
-  if (state.existence === 'deleted') throw new DomainError('undo_conflict')
+function uncreate(others: ReadonlySet<string>): readonly TaskEvent[] {
+  if (others.size > 0) throw new DomainError('undo_conflict')
+  return [DELETED]
+}
+
+function putBack({ deleted, ...fields }: Changes, state: Existing): readonly TaskEvent[] {
+  const isDeleted = state.existence === 'deleted'
+  const wasDeleted = deleted === undefined ? isDeleted : deleted.from === true
   const before = Object.entries(fields).map(([name, { from }]) => [name, from])
-  return compensate(change(Object.fromEntries(before), state.fields))
+  // A deleted task is not there to be changed: it has to come back first.
+  if (isDeleted && wasDeleted && before.length > 0) throw new DomainError('undo_conflict')
+  return [
+    ...(isDeleted && !wasDeleted ? [RESTORED] : []),
+    ...change(Object.fromEntries(before), state.fields),
+    ...(wasDeleted && !isDeleted ? [DELETED] : []),
+  ]
 }
 
 function find(version: number, last: Step): Step {

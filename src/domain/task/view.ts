@@ -18,6 +18,7 @@ export type Placed = {
 }
 
 export const taskStream = (id: number): string => `task-${id}`
+export const isTaskStream = (stream_id: string): boolean => stream_id.startsWith('task-')
 export const taskId = (stream_id: string): number => Number(stream_id.slice('task-'.length))
 
 /** The read table's row after one more event. Writing, rebuilding and looking back all use this. */

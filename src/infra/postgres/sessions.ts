@@ -1,3 +1,4 @@
+import { AppError } from '../../app/errors.ts'
 import type { Session, Sessions } from '../../app/ports.ts'
 import type { User } from '../../domain/user.ts'
 import type { Database } from './database.ts'
@@ -10,15 +11,19 @@ const LIVE = `
   sessions s join users u
     on u.id = s.user_id and u.credentials_version = s.credentials_version and s.ended_at is null`
 
+// An account that has been erased since its password was checked has no row to share.
 const BEGIN = {
   name: 'begin_session',
   text: `
     with begun as (
       insert into sessions (id, user_id, credentials_version, created_at, last_used_at, expires_at,
         ip, user_agent)
-      values ($5, $6, $7, $4::timestamptz, $4, $8, $2, $3) returning id, user_id
+      select $5, id, $7, $4::timestamptz, $4, $8, $2, $3 from users where id = $6 for key share
+      returning id, user_id
+    ), recorded as (${RECORD}
+      select $1, $2, $3, $4, 'login_succeeded', user_id, $9, id, '{}' from begun
     )
-    ${RECORD} select $1, $2, $3, $4, 'login_succeeded', user_id, $9, id, '{}' from begun`,
+    select id from begun`,
 }
 
 // What nobody can use any more goes a month later, when the user's next session begins.
@@ -68,7 +73,8 @@ export function postgresSessions(db: Database): Sessions {
   return {
     async begin({ id, expires_at }, { user, credentials_version }, occasion) {
       const session = [id, user.id, credentials_version, expires_at, user.username]
-      await db.query(BEGIN, [...occasionValues(occasion), ...session])
+      const begun = await db.query(BEGIN, [...occasionValues(occasion), ...session])
+      if (begun.length === 0) throw new AppError('invalid_credentials')
       await db.query(PURGE, [user.id, occasion.now])
     },
 

@@ -2,6 +2,7 @@ import { AppError } from '../../app/errors.ts'
 import type { Credentials, Users } from '../../app/ports.ts'
 import type { User } from '../../domain/user.ts'
 import { type Database, violates } from './database.ts'
+import { eraseUser } from './erasure.ts'
 import { occasionValues, RECORD } from './security-events.ts'
 
 const USER = 'id, username, email, role, created_at'
@@ -86,6 +87,8 @@ export function postgresUsers(db: Database): Users {
       const values = [...occasionValues(occasion), user.id, credentials_version, password_hash]
       return (await db.query(CHANGE_PASSWORD, values)).length > 0
     },
+
+    erase: (credentials, session_id, occasion) => eraseUser(db, credentials, session_id, occasion),
 
     async setRole(username, role, occasion) {
       const [user] = await db.query<User>(SET_ROLE, [...occasionValues(occasion), username, role])

@@ -10,6 +10,7 @@ const onNodes: Partial<EnvironmentInput> = {
   services: {
     'auth-service': { ...prod.services['auth-service'], launchType: 'ec2' },
     'task-service': { ...prod.services['task-service'], launchType: 'ec2' },
+    worker: { ...prod.services.worker, launchType: 'ec2' },
   },
   nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 20 },
 }

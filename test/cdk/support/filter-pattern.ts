@@ -4,7 +4,8 @@
  */
 export function matches(pattern: string, event: unknown): boolean {
   const tokens = pattern.match(/\$[\w.[\]]+|"[^"]*"|&&|\|\||!=|>=|=|[(){}]|-?[\d.]+/g) ?? []
-  if (tokens.join('') !== pattern.replace(/\s/g, '')) throw new Error(`Unknown: ${pattern}`)
+  const bare = (text: string) => text.replace(/\s/g, '')
+  if (bare(tokens.join('')) !== bare(pattern)) throw new Error(`Unknown: ${pattern}`)
   const expect = (wanted: string): void => {
     const token = tokens.shift()
     if (token !== wanted) throw new Error(`${wanted} expected, not ${token}, in ${pattern}`)

@@ -2,7 +2,12 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { DomainError } from '../../../src/domain/errors.ts'
 import type { TaskEvent, TaskFields } from '../../../src/domain/task/events.ts'
-import { type TaskState, task } from '../../../src/domain/task/task.ts'
+import {
+  type Origin,
+  type TaskCommand,
+  type TaskState,
+  task,
+} from '../../../src/domain/task/task.ts'
 import { given } from '../../support/given.ts'
 import { arbitraryChanges, arbitraryCommand, arbitraryFields } from '../../support/tasks.ts'
 
@@ -20,6 +25,17 @@ const completed: TaskEvent = { type: 'TaskCompleted', data: { status: 'completed
 const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
 const change = (changes: Partial<TaskFields>, actor_id = OWNER) =>
   ({ type: 'ChangeTask', actor_id, changes }) as const
+const restored: TaskEvent = { type: 'TaskRestored', data: {} }
+const renamed: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two' } }
+const prioritized: TaskEvent = { type: 'TaskReprioritized', data: { priority: 'high' } }
+/** The events as decided for one request. */
+const by = (request_id: string, ...events: readonly TaskEvent[]): readonly (TaskEvent & Origin)[] =>
+  events.map((event) => {
+    return { ...event, occurred_at: '2026-11-21T10:00:00.000Z', metadata: { request_id } }
+  })
+const restore = (actor_id = OWNER) => ({ type: 'RestoreTask', actor_id }) as const
+const undo = (version?: number, actor_id = OWNER) =>
+  ({ type: 'UndoTask', actor_id, version }) as const
 const remove = (actor_id = OWNER) => ({ type: 'DeleteTask', actor_id }) as const
 const create = { type: 'CreateTask', actor_id: OWNER, fields } as const
 
@@ -99,7 +115,7 @@ describe('A task', () => {
 
   it('keeps its fields when it is deleted', () => {
     const state = [created, completed, deleted].reduce(task.evolve, task.initialState)
-    expect(state).to.deep.equal({
+    expect(state).to.deep.include({
       existence: 'deleted',
       user_id: OWNER,
       fields: { ...fields, status: 'completed' },
@@ -107,13 +123,156 @@ describe('A task', () => {
   })
 })
 
+describe('Restoring a task', () => {
+  it('brings a deleted one back', () => {
+    tasks(created, deleted).when(restore()).yields(restored)
+    tasks(created, deleted, restored, deleted).when(restore()).yields(restored)
+  })
+
+  it('changes nothing of one that is there', () => {
+    tasks(created).when(restore()).yields()
+    tasks(created, deleted, restored).when(restore()).yields()
+  })
+
+  it('is for its owner, and for a task that once was', () => {
+    tasks(created, deleted).when(restore(STRANGER)).refuses('task_forbidden')
+    tasks().when(restore()).refuses('task_not_found')
+  })
+})
+
+describe('Undoing a change of a task', () => {
+  const changes: readonly [Partial<TaskFields>, TaskEvent][] = [
+    [{ title: 'Two' }, { type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } }],
+    [{ description: 'x' }, { type: 'TaskDescribed', data: { description: null, undoes: [2] } }],
+    [{ status: 'completed' }, { type: 'TaskReopened', data: { status: 'pending', undoes: [2] } }],
+    [
+      { priority: 'high' },
+      { type: 'TaskReprioritized', data: { priority: 'medium', undoes: [2] } },
+    ],
+    [
+      { due_date: '2026-12-24T18:00:00.000Z' },
+      { type: 'TaskRescheduled', data: { due_date: null, undoes: [2] } },
+    ],
+  ]
+  for (const [field, compensation] of changes) {
+    it(`puts the ${Object.keys(field)} back`, () => {
+      const [change_] = task.decide(change(field), [created].reduce(task.evolve, task.initialState))
+      if (change_ === undefined) throw new Error('nothing was changed')
+      tasks(created, change_).when(undo()).yields(compensation)
+      tasks(created, change_).when(undo(2)).yields(compensation)
+    })
+  }
+
+  it('takes back a deletion and a restoration', () => {
+    tasks(created, deleted)
+      .when(undo())
+      .yields({ type: 'TaskRestored', data: { undoes: [2] } })
+    tasks(created, deleted, restored)
+      .when(undo())
+      .yields({ type: 'TaskDeleted', data: { undoes: [3] } })
+  })
+
+  it('deletes what was created, if nothing followed', () => {
+    tasks(created)
+      .when(undo())
+      .yields({ type: 'TaskDeleted', data: { undoes: [1] } })
+    tasks(created, renamed).when(undo(1)).refuses('undo_conflict')
+    tasks(created, deleted, restored).when(undo(1)).refuses('undo_conflict')
+  })
+
+  it('is undone like any other change', () => {
+    const undone: TaskEvent = {
+      type: 'TaskRenamed',
+      data: { title: fields.title, undoes: [2] },
+    }
+    tasks(created, renamed, undone)
+      .when(undo())
+      .yields({ type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } })
+    tasks(created, { type: 'TaskDeleted', data: { undoes: [1] } })
+      .when(undo())
+      .yields({ type: 'TaskRestored', data: { undoes: [2] } })
+  })
+
+  it('takes back together what one request changed, whichever of its changes is named', () => {
+    const request = [created, ...by('r-1', renamed, completed), ...by('r-2', prioritized)]
+    const compensation: TaskEvent[] = [
+      { type: 'TaskRenamed', data: { title: fields.title, undoes: [2, 3] } },
+      { type: 'TaskReopened', data: { status: 'pending', undoes: [2, 3] } },
+    ]
+    for (const version of [2, 3]) {
+      tasks(...request)
+        .when(undo(version))
+        .yields(...compensation)
+    }
+    tasks(...request)
+      .when(undo())
+      .yields({ type: 'TaskReprioritized', data: { priority: 'medium', undoes: [4] } })
+  })
+
+  it('keeps requests apart that came under one request id', () => {
+    const [first] = by('r-1', renamed)
+    const [second] = by('r-1', completed)
+    if (!first || !second) throw new Error('two requests')
+    tasks(created, first, { ...second, occurred_at: '2026-11-21T10:00:00.001Z' })
+      .when(undo())
+      .yields({ type: 'TaskReopened', data: { status: 'pending', undoes: [3] } })
+  })
+
+  it('takes back a request that changed a field and deleted the task', () => {
+    tasks(created, ...by('r-1', renamed, deleted))
+      .when(undo())
+      .yields(
+        { type: 'TaskRestored', data: { undoes: [2, 3] } },
+        { type: 'TaskRenamed', data: { title: fields.title, undoes: [2, 3] } },
+      )
+  })
+
+  it('is refused when one of the fields was changed again since, and then undoes none', () => {
+    const again: TaskEvent = { type: 'TaskRenamed', data: { title: 'Three' } }
+    tasks(created, renamed, again).when(undo(2)).refuses('undo_conflict')
+    tasks(created, ...by('r-1', renamed, completed), again)
+      .when(undo(3))
+      .refuses('undo_conflict')
+    // Also when it was changed to what it was before.
+    const back: TaskEvent = { type: 'TaskRenamed', data: { title: fields.title } }
+    tasks(created, renamed, back).when(undo(2)).refuses('undo_conflict')
+  })
+
+  it('sees a change by another between two that look like one request', () => {
+    const [one, two] = by('r-1', renamed, prioritized)
+    if (!one || !two) throw new Error('two changes')
+    const between: TaskEvent = { type: 'TaskRenamed', data: { title: 'Between' } }
+    tasks(created, one, between, two).when(undo(2)).refuses('undo_conflict')
+  })
+
+  it('leaves alone other fields that were changed since', () => {
+    tasks(created, renamed, completed)
+      .when(undo(2))
+      .yields({ type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } })
+  })
+
+  it('is refused while the task is deleted, unless it brings the task back', () => {
+    tasks(created, renamed, deleted).when(undo(2)).refuses('undo_conflict')
+    tasks(created, deleted, restored, deleted).when(undo(2)).refuses('undo_conflict')
+    tasks(created, renamed, deleted, restored)
+      .when(undo(2))
+      .yields({ type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } })
+  })
+
+  it('is for the owner, of tasks and changes that there are', () => {
+    tasks(created, renamed).when(undo(undefined, STRANGER)).refuses('task_forbidden')
+    tasks().when(undo()).refuses('task_not_found')
+    tasks(created, renamed).when(undo(3)).refuses('change_not_found')
+  })
+})
+
 /** The state and the events after a run of commands; refused commands change nothing. */
-function play(commands: readonly Parameters<typeof task.decide>[0][]) {
+function play(commands: readonly TaskCommand[], begin: TaskState = task.initialState) {
   const events: TaskEvent[] = []
-  let state: TaskState = task.initialState
+  let state = begin
   for (const command of commands) {
     try {
-      const decided = task.decide(command, state)
+      const decided = by(`r-${requests++}`, ...task.decide(command, state))
       events.push(...decided)
       state = decided.reduce(task.evolve, state)
     } catch (error) {
@@ -122,6 +281,11 @@ function play(commands: readonly Parameters<typeof task.decide>[0][]) {
   }
   return { events, state }
 }
+let requests = 100
+
+/** What is so of a task, however it came to be so. */
+const now = (state: TaskState) =>
+  state.existence === 'absent' ? null : { existence: state.existence, ...state.fields }
 
 describe('The rules of a task', () => {
   it('make a change true, whatever the task was before', () => {
@@ -149,7 +313,7 @@ describe('The rules of a task', () => {
         const { events } = play([create, ...commands])
         events.reduce((state, event) => {
           const next = task.evolve(state, event)
-          expect(next).to.not.deep.equal(state)
+          expect(now(next)).to.not.deep.equal(now(state))
           return next
         }, task.initialState)
       }),
@@ -160,7 +324,51 @@ describe('The rules of a task', () => {
     fc.assert(
       fc.property(fc.array(arbitraryCommand), (commands) => {
         const others = commands.filter(({ actor_id }) => actor_id !== OWNER)
-        expect(play([create, ...others]).events).to.deep.equal([created])
+        expect(play([create, ...others]).events.map(({ type }) => type)).to.deep.equal([
+          'TaskCreated',
+        ])
+      }),
+    )
+  })
+
+  it('let whatever was just done be undone, and that be undone again', () => {
+    fc.assert(
+      fc.property(fc.array(arbitraryCommand), arbitraryCommand, (commands, last) => {
+        const { state: before } = play([create, ...commands])
+        const { state: after, events } = play([{ ...last, actor_id: OWNER } as TaskCommand], before)
+        fc.pre(events.length > 0)
+        const { state: undone } = play([undo()], after)
+        expect(now(undone)).to.deep.equal(now(before))
+        const { state: redone } = play([undo()], undone)
+        expect(now(redone)).to.deep.equal(now(after))
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('let a change be undone after changes of other fields, and change nothing else', () => {
+    fc.assert(
+      fc.property(arbitraryFields, arbitraryChanges, arbitraryChanges, (first, some, others) => {
+        const apart = Object.entries(others).filter(([name]) => !(name in some))
+        const { state: before } = play([{ ...create, fields: first }])
+        const { state: changed, events } = play([change(some)], before)
+        fc.pre(events.length > 0)
+        const { state } = play([change(Object.fromEntries(apart)), undo(2)], changed)
+        expect(now(state)).to.deep.equal({
+          existence: 'live',
+          ...first,
+          ...Object.fromEntries(apart),
+        })
+      }),
+    )
+  })
+
+  it('bring a deleted task back with the same fields', () => {
+    fc.assert(
+      fc.property(fc.array(arbitraryCommand), (commands) => {
+        const { state: before } = play([create, ...commands, restore()])
+        const { state } = play([remove(), restore()], before)
+        expect(now(state)).to.deep.equal(now(before))
       }),
     )
   })

@@ -1,0 +1,127 @@
+import type pg from 'pg'
+
+// What a busy installation could have left in events and audit_events within a year.
+
+/** These have a tenth of all events each; the others 70 on average. */
+export const BIG_USERS = [1, 2, 3] as const
+const FIRST_SMALL_USER = 1_000
+const SMALL_USERS = 100_000
+export const BEGAN = Date.parse('2025-11-01T00:00:00Z')
+export const MS_APART = 3_000
+
+const TASKS_AT_ONCE = 1_000
+export const EVENTS_A_TASK = 8
+const AT_ONCE = 250_000
+
+// Eight events a task, among those of a thousand others; two events a request; a few types are rare.
+const FACTS = `
+  select position, task_id, version,
+    case when task_id % 10 < 3 then 1 + task_id % 10
+      else ${FIRST_SMALL_USER} + (hashint8(task_id)::bigint + 2147483648) % ${SMALL_USERS}
+      end as user_id,
+    case
+      when version = 1 then 'TaskCreated'
+      when position % 100000 = 7 then 'TaskRestored'
+      when version = ${EVENTS_A_TASK} and task_id % 3 = 0 then 'TaskDeleted'
+      else (array['TaskRenamed', 'TaskStarted', 'TaskCompleted', 'TaskReopened',
+        'TaskReprioritized', 'TaskRescheduled'])[1 + abs(hashint8(position) % 6)]
+    end as type,
+    to_timestamp(${BEGAN / 1000} + position * ${MS_APART / 1000}
+      + (hashint8(position)::bigint + 2147483648) % 1000 / 1000.0) as recorded_at,
+    md5((position / 2)::text)::uuid::text as request_id,
+    sha256(int8send(position)) as hash
+  from (
+    select position,
+      1 + (position - 1) % ${TASKS_AT_ONCE}
+        + (position - 1) / ${TASKS_AT_ONCE * EVENTS_A_TASK} * ${TASKS_AT_ONCE} as task_id,
+      1 + (position - 1) / ${TASKS_AT_ONCE} % ${EVENTS_A_TASK} as version
+    from generate_series($1::bigint, $2::bigint) position) placed`
+
+// As "set" of each type: the field, what was so before and what is so since.
+const CHANGE = `
+  case type
+    when 'TaskCreated' then jsonb_build_object('title', title, 'description', null,
+      'status', 'pending', 'priority', 'medium', 'due_date', null)
+    when 'TaskRenamed' then jsonb_build_object('title', title)
+    when 'TaskStarted' then '{"status": "in_progress"}'
+    when 'TaskCompleted' then '{"status": "completed"}'
+    when 'TaskReopened' then '{"status": "pending"}'
+    when 'TaskReprioritized' then '{"priority": "high"}'
+    when 'TaskRescheduled' then '{"due_date": "2026-12-24T18:00:00.000Z"}'
+    else '{}'
+  end`
+
+// The titles are what the table `titles` has for a task, else encrypted to nobody's key.
+const WITH_DATA = `
+  select *, ${CHANGE} as data from (
+    select f.*, coalesce(t.title,
+      jsonb_build_object('user', user_id, 'cipher', rpad('', 64, md5(position::text)))) as title
+    from (${FACTS}) f left join titles t using (task_id)) titled`
+
+const ADD_AUDIT_EVENTS = `
+  insert into audit_events
+    select position, task_id, user_id, version, type, user_id, recorded_at, recorded_at, request_id,
+      case when type in ('TaskDeleted', 'TaskRestored')
+        then jsonb_build_object('deleted', jsonb_build_object('from', type <> 'TaskDeleted',
+          'to', type = 'TaskDeleted'))
+        else (select jsonb_object_agg(key, jsonb_build_object('from', null, 'to', value))
+          from jsonb_each(data)) end,
+      null, hash
+    from (${WITH_DATA}) e order by position`
+
+const ADD_EVENTS = `
+  insert into events (position, stream_id, version, event_id, type, schema_version, data, actor_id,
+      metadata, occurred_at, recorded_at, prev_hash, hash)
+    overriding system value
+    select position, 'task-' || task_id, version, md5(position::text)::uuid, type, 1,
+      case type when 'TaskCreated' then data || jsonb_build_object('user_id', user_id) else data end,
+      user_id, jsonb_build_object('request_id', request_id, 'correlation_id', request_id,
+        'causation_id', request_id, 'session_id', null, 'ip', '127.0.0.1'),
+      recorded_at, recorded_at, case when version > 1 then hash end, hash
+    from (${WITH_DATA}) e order by position`
+
+const ADD_STREAMS = `
+  insert into streams (stream_id, stream_type, version, head_hash)
+    select distinct on (task_id) 'task-' || task_id, 'task', version, hash
+    from (${FACTS}) e order by task_id, version desc`
+
+export type Filled = 'events' | 'audit_events'
+
+/** Fills empty tables with as many events; their indexes are made afterwards, which is faster. */
+export async function fill(
+  sql: pg.Client,
+  rows: number,
+  tables: readonly Filled[],
+  titles: ReadonlyMap<number, object> = new Map(),
+): Promise<void> {
+  await sql.query('create temporary table if not exists titles (task_id bigint, title jsonb)')
+  await sql.query('insert into titles select * from unnest($1::bigint[], $2::jsonb[])', [
+    [...titles.keys()],
+    [...titles.values()],
+  ])
+  for (const table of tables) {
+    const remade = await withoutIndexes(sql, table)
+    for (let first = 1; first <= rows; first += AT_ONCE) {
+      const range = [first, Math.min(rows, first + AT_ONCE - 1)]
+      await sql.query(table === 'events' ? ADD_EVENTS : ADD_AUDIT_EVENTS, range)
+      if (table === 'events') await sql.query(`${ADD_STREAMS} on conflict do nothing`, range)
+    }
+    for (const index of remade) await sql.query(index)
+    await sql.query(`vacuum analyze ${table}`)
+  }
+  if (tables.includes('events')) {
+    await sql.query(`select setval('events_position_seq', $1)`, [rows])
+    await sql.query('vacuum analyze streams')
+  }
+  await sql.query(`update projections set position = $1 where name = 'audit'`, [rows])
+}
+
+const INDEXES = `
+  select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as definition
+  from pg_index where indrelid = $1::regclass and not indisunique`
+
+async function withoutIndexes(sql: pg.Client, table: Filled): Promise<readonly string[]> {
+  const { rows } = await sql.query<{ name: string; definition: string }>(INDEXES, [table])
+  for (const { name } of rows) await sql.query(`drop index ${name}`)
+  return rows.map(({ definition }) => definition)
+}

@@ -1,0 +1,67 @@
+import type { ISecurityGroup } from 'aws-cdk-lib/aws-ec2'
+import {
+  type BaseService,
+  type BaseServiceOptions,
+  BuiltInAttributes,
+  Ec2Service,
+  FargateService,
+  type ICluster,
+  PlacementStrategy,
+  PropagatedTagSource,
+} from 'aws-cdk-lib/aws-ecs'
+import type { Construct } from 'constructs'
+import type { ServiceName } from '../catalogue.ts'
+import type { ServiceConfig } from '../config/schema.ts'
+import { NODES } from '../names.ts'
+import type { ContainerTask } from './container-task.ts'
+import { privateSubnets } from './existing-vpc.ts'
+
+export type EcsServiceProps = {
+  readonly name: ServiceName
+  readonly cluster: ICluster
+  readonly task: ContainerTask
+  readonly securityGroup: ISecurityGroup
+  readonly launchType: ServiceConfig['launchType']
+}
+
+/**
+ * A task that is kept running: in private subnets, on Fargate or on machines of our own. New tasks
+ * are healthy before old ones go, and a version that does not start is taken back.
+ */
+export function ecsService(
+  scope: Construct,
+  { name, cluster, task, securityGroup, launchType }: EcsServiceProps,
+  options: Partial<BaseServiceOptions>,
+): BaseService {
+  const common = {
+    serviceName: name,
+    cluster,
+    taskDefinition: task.definition,
+    vpcSubnets: privateSubnets(cluster.vpc),
+    securityGroups: [securityGroup],
+    assignPublicIp: false,
+    minHealthyPercent: 100,
+    maxHealthyPercent: 200,
+    circuitBreaker: { enable: true, rollback: true },
+    propagateTags: PropagatedTagSource.SERVICE,
+    enableECSManagedTags: true,
+    ...options,
+  }
+  const service =
+    launchType === 'fargate'
+      ? new FargateService(scope, 'Service', {
+          ...common,
+          capacityProviderStrategies: [{ capacityProvider: 'FARGATE', weight: 1 }],
+        })
+      : new Ec2Service(scope, 'Service', {
+          ...common,
+          capacityProviderStrategies: [{ capacityProvider: NODES, weight: 1 }],
+          placementStrategies: [
+            PlacementStrategy.spreadAcross(BuiltInAttributes.AVAILABILITY_ZONE),
+            PlacementStrategy.packedByMemory(),
+          ],
+        })
+  // No reference says so: the right to read the secrets.
+  service.node.addDependency(task)
+  return service
+}

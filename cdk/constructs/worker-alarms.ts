@@ -1,0 +1,42 @@
+import { ComparisonOperator, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch'
+import type { ITopic } from 'aws-cdk-lib/aws-sns'
+import { Construct } from 'constructs'
+import { alarm } from './alarm.ts'
+import { workerMetrics } from './worker-metrics.ts'
+
+/** When someone must look at the audit trail. */
+export class WorkerAlarms extends Construct {
+  constructor(scope: Construct, id: string, topic: ITopic) {
+    super(scope, id)
+    const above = { topic, comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD }
+    alarm(this, 'Lagging', {
+      ...above,
+      alarmName: 'task-mgmt-projection-lagging',
+      says: 'The audit trail was more than 60 s behind for 5 minutes, or no worker says how far.',
+      runbook: 'projection-lagging',
+      metric: workerMetrics.auditLag,
+      threshold: 60,
+      evaluationPeriods: 5,
+      // Where no worker runs there is no lag to be read, only silence.
+      treatMissingData: TreatMissingData.BREACHING,
+    })
+    alarm(this, 'Parked', {
+      ...above,
+      alarmName: 'task-mgmt-projection-parked',
+      says: 'A stream has an event that the audit trail cannot take in.',
+      runbook: 'projection-parked',
+      metric: workerMetrics.parkedStreams,
+      threshold: 0,
+      evaluationPeriods: 1,
+    })
+    alarm(this, 'Drift', {
+      ...above,
+      alarmName: 'task-mgmt-drift-found',
+      says: 'A view does not say what the log says.',
+      runbook: 'drift-found',
+      metric: workerMetrics.drift,
+      threshold: 0,
+      evaluationPeriods: 1,
+    })
+  }
+}

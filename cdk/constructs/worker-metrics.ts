@@ -1,0 +1,60 @@
+import { Duration } from 'aws-cdk-lib'
+import { Metric, Unit } from 'aws-cdk-lib/aws-cloudwatch'
+import { FilterPattern, type ILogGroup, MetricFilter } from 'aws-cdk-lib/aws-logs'
+import { Construct } from 'constructs'
+import { METRICS } from '../names.ts'
+
+const LAG = 'ProjectionLag'
+const PARKED = 'ParkedStreams'
+const DRIFT = 'Drift'
+
+/** A line of src/worker.ts for each projection, every fifteen seconds. */
+const state = FilterPattern.stringValue('$.msg', '=', 'projection lag')
+/** A line of src/infra/postgres/drift.ts for each difference. */
+const drift = FilterPattern.stringValue('$.msg', '=', 'drift found')
+
+/** How far the audit trail is behind, and whether it is right, out of the worker's log. */
+export class WorkerMetrics extends Construct {
+  constructor(scope: Construct, id: string, logGroup: ILogGroup) {
+    super(scope, id)
+    const common = { logGroup, metricNamespace: METRICS }
+    new MetricFilter(this, LAG, {
+      ...common,
+      metricName: LAG,
+      filterPattern: state,
+      metricValue: '$.lag_seconds',
+      unit: Unit.SECONDS,
+      dimensions: { Projection: '$.projection' },
+    })
+    new MetricFilter(this, PARKED, {
+      ...common,
+      metricName: PARKED,
+      filterPattern: state,
+      metricValue: '$.parked_streams',
+      unit: Unit.COUNT,
+    })
+    new MetricFilter(this, DRIFT, {
+      ...common,
+      metricName: DRIFT,
+      filterPattern: drift,
+      metricValue: '1',
+      unit: Unit.COUNT,
+    })
+  }
+}
+
+const metric = (metricName: string, statistic: string, minutes: number, dimensionsMap = {}) =>
+  new Metric({
+    namespace: METRICS,
+    metricName,
+    dimensionsMap,
+    statistic,
+    period: Duration.minutes(minutes),
+  })
+
+/** The worker's metrics, as alarms and the dashboard read them. Both its tasks say the same. */
+export const workerMetrics = {
+  auditLag: metric(LAG, 'Maximum', 1, { Projection: 'audit' }),
+  parkedStreams: metric(PARKED, 'Maximum', 5),
+  drift: metric(DRIFT, 'Sum', 5),
+}

@@ -1,0 +1,93 @@
+import { taskStream } from '../domain/task/view.ts'
+import { userStream } from '../domain/user.ts'
+import type {
+  AuditEvent,
+  AuditQuery,
+  AuditTrail,
+  ExportedEvent,
+  ExportedSeal,
+  StreamHead,
+} from './ports.ts'
+import { type StreamIds, streamIds } from './stream-ids.ts'
+
+export type AuditExport = {
+  /** How far the audit trail had come: events above it are not in the export. */
+  readonly position: number
+  readonly batches: AsyncIterable<readonly ExportedEvent[]>
+  /** What says whether the batches are whole; to be read after them, in this order. */
+  readonly trailer: AuditTrailer
+}
+
+export type AuditTrailer = {
+  readonly count: () => number
+  readonly heads: AsyncIterable<readonly StreamHead[]>
+  /** Those that cover a stream of the export; of a copy of everything, all. */
+  readonly seals: AsyncIterable<readonly ExportedSeal[]>
+}
+
+export type ExportAudit = (query: AuditQuery) => Promise<AuditExport>
+
+const SEALS_AT_ONCE = 100
+
+/** Copies what the query finds out of the audit trail; only the stream ids are kept in memory. */
+export const exportAudit =
+  (trail: AuditTrail): ExportAudit =>
+  async (query) => {
+    const streams = streamIds()
+    let count = 0
+    const { position, batches } = await trail.read(query)
+    async function* counted() {
+      for await (const batch of batches) {
+        for (const { event } of batch) streams.add(streamOf(event))
+        count += batch.length
+        yield batch
+      }
+    }
+    return {
+      position,
+      batches: counted(),
+      trailer: {
+        count: () => count,
+        heads: headsOf(trail, streams, position),
+        seals: isWhole(query)
+          ? allSeals(trail, streams, position)
+          : sealsOf(trail, streams, position),
+      },
+    }
+  }
+
+const isWhole = (query: AuditQuery): boolean =>
+  Object.values(query).every((condition) => condition === null || condition === undefined)
+
+const streamOf = ({ task_id, user_id }: AuditEvent): string =>
+  task_id === null ? userStream(user_id) : taskStream(task_id)
+
+async function* headsOf(trail: AuditTrail, streams: StreamIds, position: number) {
+  for (const ids of streams.inOrder()) yield await trail.heads(ids, position)
+}
+
+async function* allSeals(
+  trail: AuditTrail,
+  streams: StreamIds,
+  position: number,
+  only: readonly number[] | null = null,
+) {
+  for (let after = 0; ; ) {
+    const seals = await trail.seals({ after, position, only }, streams.has)
+    const last = seals.at(-1)
+    if (last === undefined) return
+    after = last.number
+    yield seals
+  }
+}
+
+async function* sealsOf(trail: AuditTrail, streams: StreamIds, position: number) {
+  const numbers = new Set<number>()
+  for (const ids of streams.inOrder()) {
+    for (const number of await trail.sealsOf(ids, position)) numbers.add(number)
+  }
+  const sorted = [...numbers].sort((a, b) => a - b)
+  for (let from = 0; from < sorted.length; from += SEALS_AT_ONCE) {
+    yield* allSeals(trail, streams, position, sorted.slice(from, from + SEALS_AT_ONCE))
+  }
+}

@@ -1,0 +1,66 @@
+// `npm run audit:verify` and `audit:verify -- --key public.pem [--key older.pem]`.
+import {
+  conclude,
+  describe,
+  readKey,
+  readKeys,
+  type SealKey,
+  Unreadable,
+} from '../verify-audit.mjs'
+import type { DatabaseConfig } from './config.ts'
+import { findDatabase, keptSecret } from './infra/data-dir.ts'
+import { verifyLog } from './infra/postgres/audit-verification.ts'
+import { singleConnection } from './infra/postgres/database.ts'
+import { requireReachable } from './infra/postgres/reachable.ts'
+import { secretSealSigner } from './infra/seal-signer.ts'
+
+const ROLE = 'tasktrail_auditor'
+
+async function run(args: readonly string[]): Promise<readonly string[]> {
+  const { keys, others } = await readKeys(args)
+  if (others.length > 0) throw new Unreadable('Usage: npm run audit:verify -- [--key <public.pem>]')
+  const known = keys.length > 0 ? keys : [await ownKey()]
+  const config = await findDatabase(process.env)
+  await requireReachable(config)
+  const client = await connect(config)
+  try {
+    // Everything of one moment; writers are not held up.
+    await client.query('begin isolation level repeatable read read only')
+    const report = await verifyLog(
+      async (statement, values) => (await client.query({ ...statement, values: [...values] })).rows,
+      known,
+    )
+    return describe(report)
+  } catch (error) {
+    throw (error as { code?: unknown }).code === '42P01'
+      ? new Unreadable('The database holds no tables of Tasktrail yet: run "npm run migrate".')
+      : error
+  } finally {
+    await client.end()
+  }
+}
+
+async function ownKey(): Promise<SealKey> {
+  const secret = await keptSecret(process.env, 'SEAL_KEY')
+  if (secret !== undefined) return readKey(secretSealSigner(secret).publicKey)
+  throw new Unreadable(
+    'No key: name the file of the public key with --key, or set SEAL_KEY or DATA_DIR.',
+  )
+}
+
+/** With an auditor's rights, or those of the login where it may not take that role. */
+async function connect({ connection }: DatabaseConfig) {
+  const auditor = singleConnection(connection, ROLE)
+  try {
+    await auditor.connect()
+    return auditor
+  } catch (error) {
+    // Not a member of the role, or there is none.
+    if (!['42501', '22023'].includes(String((error as { code?: unknown }).code))) throw error
+  }
+  const login = singleConnection(connection, 'none')
+  await login.connect()
+  return login
+}
+
+process.exitCode = await conclude(() => run(process.argv.slice(2)))

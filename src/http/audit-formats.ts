@@ -1,0 +1,113 @@
+import { type Options, stringify } from 'csv-stringify/sync'
+import type { AuditExport } from '../app/audit-export.ts'
+import type { AuditEvent } from '../app/ports.ts'
+import { auditEventOf } from './audit-schemas.ts'
+
+/** What the trailer says besides what it was made from. */
+export type ExportFacts = {
+  readonly exported_at: string
+  readonly exported_by: number
+  readonly query: object
+}
+
+/** The pieces of an export in one type. Whoever has its last line has all of it. */
+export type Format = (exported: AuditExport, facts: ExportFacts) => AsyncGenerator<string>
+
+export async function* ndjson(
+  { position, batches, trailer }: AuditExport,
+  facts: ExportFacts,
+): AsyncGenerator<string> {
+  for await (const batch of batches) {
+    const lines = batch.map(({ event, stored, text_keys }) =>
+      JSON.stringify({ ...auditEventOf(event), stored, text_keys }),
+    )
+    yield `${lines.join('\n')}\n`
+  }
+  const begin = JSON.stringify({ count: trailer.count(), position, ...facts })
+  yield `{"trailer":${begin.slice(0, -1)},"heads":[`
+  yield* elements(trailer.heads)
+  yield '],"seals":['
+  yield* elements(trailer.seals)
+  yield ']}}\n'
+}
+
+/** The elements of one JSON array, without its brackets. */
+async function* elements(batches: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
+  let comma = ''
+  for await (const batch of batches) {
+    for (const element of batch) {
+      yield comma + JSON.stringify(element)
+      comma = ','
+    }
+  }
+}
+
+const COLUMNS = [
+  'position',
+  'task_id',
+  'version',
+  'type',
+  'actor_id',
+  'occurred_at',
+  'recorded_at',
+  'request_id',
+  'field',
+  'from',
+  'to',
+  'erased',
+] as const
+
+type Cells = readonly (string | number | null | undefined)[]
+
+const BYTE_ORDER_MARK = '\ufeff'
+
+export async function* csv(
+  { position, batches, trailer }: AuditExport,
+  { exported_at }: ExportFacts,
+): AsyncGenerator<string> {
+  // Without the mark, Excel takes UTF-8 for something else.
+  yield BYTE_ORDER_MARK + table([COLUMNS])
+  for await (const batch of batches) yield table(batch.flatMap(({ event }) => rowsOf(event)))
+  let heads = 0
+  for await (const some of trailer.heads) heads += some.length
+  let seals = 0
+  let last: { readonly number: number; readonly hash: string } | undefined
+  for await (const some of trailer.seals) {
+    seals += some.length
+    last = some.at(-1) ?? last
+  }
+  const cells = [trailer.count(), heads, seals, last?.number, last?.hash, position, exported_at]
+  yield table([['# trailer', ...cells]])
+}
+
+/** One row for each thing that the event changed, or one without if it changed nothing. */
+function rowsOf(event: AuditEvent): readonly Cells[] {
+  const { position, task_id, version, type, actor_id, occurred_at, recorded_at } = event
+  const begin = [position, task_id, version, type, actor_id, occurred_at, recorded_at]
+  const erased = event.erased ? 'true' : null
+  const changes = Object.entries(event.changes)
+  const fields = changes.map(([field, { from, to }]) => [field, cell(from), cell(to)])
+  const shown = fields.length === 0 ? [[null, null, null]] : fields
+  return shown.map((field) => [...begin, event.request_id, ...field, erased])
+}
+
+const cell = (value: unknown): string | null => (value === null ? null : String(value))
+
+// What a spreadsheet may take for a formula besides what escape_formulas covers (=, +, -, @ and their
+// full-width forms, tab, carriage return): the same after blanks, and a line feed.
+const FORMULA = /^(?:\n|\s+[=+\-@\uff1d\uff0b\uff0d\uff20])/
+
+const OPTIONS: Options = {
+  record_delimiter: '\r\n',
+  quote_record_delimiter: true,
+  escape_formulas: true,
+  cast: { string: (text) => (FORMULA.test(text) ? `'${text}` : text) },
+}
+
+const table = (rows: readonly Cells[]): string => {
+  const width = COLUMNS.length
+  return stringify(
+    rows.map((row) => Array.from({ length: width }, (_, index) => row[index])),
+    OPTIONS,
+  )
+}

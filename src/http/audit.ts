@@ -1,0 +1,172 @@
+import { Readable } from 'node:stream'
+import { Semaphore, withTimeout } from 'async-mutex'
+import type { Context } from 'koa'
+import { z } from 'zod'
+import type { ExportAudit } from '../app/audit-export.ts'
+import type { AuditQuery, AuditTrail, Caller, Clock } from '../app/ports.ts'
+import { type Look, mayAudit } from './audit-access.ts'
+import { csv, type Format, ndjson } from './audit-formats.ts'
+import * as schema from './audit-schemas.ts'
+import type { Endpoint, routes } from './endpoint.ts'
+import { type Fault, HttpError } from './errors.ts'
+import type { RateLimit } from './rate-limit.ts'
+
+const findEvents = {
+  method: 'get',
+  path: '/audit/events',
+  summary: 'Who did what when, from what to what',
+  description:
+    "Events of the caller's own tasks; for the roles auditor and admin, of everybody's. Each call is " +
+    'recorded. The trail is behind the log by a moment: Audit-Position tells how far it had come.\n\n' +
+    'With Accept: application/x-ndjson or text/csv the answer is an export of all events that the ' +
+    'conditions find, oldest first; limit, cursor and order=desc do not go with it. It is whole only ' +
+    'with its last line, the trailer. As CSV it has a row for each field that an event changed (one ' +
+    'row for an event that changed none), in UTF-8 with a byte order mark; text that a spreadsheet ' +
+    'could take for a formula has an apostrophe before it. Its last row is "# trailer", the number of ' +
+    'events, of streams and of seals, number and hash of the last seal, the position up to which ' +
+    'events are in it, and the time. As NDJSON it has the events as they are stored, and the keys of ' +
+    'their texts, so that it can be verified offline.',
+  access: 'token',
+  query: schema.auditQuery,
+  answers: {
+    200: {
+      description: 'A page; next_cursor is null on the last one',
+      body: z.strictObject({
+        events: z.array(schema.auditEvent),
+        next_cursor: z.string().nullable(),
+      }),
+      others: {
+        'application/x-ndjson': schema.exportLine,
+        'text/csv': z.string(),
+      },
+      headers: {
+        'Audit-Position': 'Events up to this position are in the answer, later ones may be missing',
+        'Content-Disposition': 'A name for the file, with an export',
+      },
+    },
+  },
+} as const satisfies Endpoint
+
+export const AUDIT_ENDPOINTS: readonly Endpoint[] = [findEvents] as readonly Endpoint[]
+
+export type AuditRoutes = {
+  readonly trail: AuditTrail
+  readonly exportAudit: ExportAudit
+  /** Note that the caller looks, or takes a copy. */
+  readonly look: Look
+  readonly copy: Look
+  /** How often a user may ask for an export. */
+  readonly limit: RateLimit
+  readonly clock: Clock
+}
+
+const PAGE_SIZE = 50
+const EXPORTS_AT_ONCE = 2
+const EXPORT_WAIT_MS = 1_000
+/** A client that takes nothing for so long is gone. */
+const DRAIN_MS = 30_000
+
+type Query = z.output<z.ZodObject<typeof schema.auditQuery>>
+
+export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRoutes): void {
+  const { trail, look } = dependencies
+  const send = sendExport(dependencies)
+
+  on(findEvents, async ({ query }, ctx, caller) => {
+    ctx.vary('Accept')
+    const exporting = exportType(ctx)
+    refuse(faultsIn(query, exporting !== null))
+    const { order = 'desc', limit = PAGE_SIZE, cursor, ...conditions } = query
+    const wanted = { user_id: mayAudit(caller) ? null : caller.user_id, ...conditions }
+    if (exporting !== null) return send(ctx, caller, exporting, wanted)
+
+    const after = cursor === undefined ? undefined : schema.readAuditCursor(order, cursor)
+    if (after === null) {
+      refuse([{ field: 'cursor', message: 'Cursor must be one that this list gave' }])
+      return
+    }
+    await look(ctx, caller, { ...given(wanted), order, limit, after })
+    const descending = order === 'desc'
+    const { events, next, position } = await trail.find(wanted, { descending, limit, after })
+    ctx.set('Audit-Position', String(position))
+    const next_cursor = next === null ? null : schema.writeAuditCursor(order, next)
+    ctx.body = { events: events.map(schema.auditEventOf), next_cursor }
+  })
+}
+
+const EXPORTS = {
+  'application/x-ndjson': { extension: 'ndjson', format: ndjson },
+  'text/csv': { extension: 'csv', format: csv },
+} as const satisfies Record<string, { readonly extension: string; readonly format: Format }>
+
+type ExportType = keyof typeof EXPORTS
+
+/** Null: a page. */
+function exportType(ctx: Context): ExportType | null {
+  const wanted = ctx.accepts('application/json', ...Object.keys(EXPORTS))
+  return Object.keys(EXPORTS).includes(String(wanted)) ? (wanted as ExportType) : null
+}
+
+function faultsIn({ from, to, limit, cursor, order }: Query, isExport: boolean): readonly Fault[] {
+  const faults: Fault[] = []
+  if (from !== undefined && to !== undefined && from > to) {
+    faults.push({ field: 'from', message: 'From must not be later than to' })
+  }
+  if (!isExport) return faults
+  for (const [field, given] of Object.entries({ limit, cursor })) {
+    if (given === undefined) continue
+    const label = field === 'limit' ? 'Limit' : 'Cursor'
+    faults.push({ field, message: `${label} goes without an export, which holds all events` })
+  }
+  if (order === 'desc') {
+    faults.push({ field: 'order', message: 'Order must be asc for an export' })
+  }
+  return faults
+}
+
+function refuse(faults: readonly Fault[]): void {
+  if (faults.length > 0) throw new HttpError('validation_failed', { faults })
+}
+
+function sendExport({ exportAudit, copy, limit, clock }: AuditRoutes) {
+  const underWay = withTimeout(
+    new Semaphore(EXPORTS_AT_ONCE),
+    EXPORT_WAIT_MS,
+    new HttpError('overloaded', { retryAfter: 5 }),
+  )
+
+  return async (ctx: Context, caller: Caller, type: ExportType, wanted: AuditQuery) => {
+    const { extension, format } = EXPORTS[type]
+    await limit(ctx, String(caller.user_id))
+    if (ctx.method === 'HEAD') {
+      ctx.status = 200
+      ctx.type = type
+      return
+    }
+    const [, leave] = await underWay.acquire()
+    try {
+      await copy(ctx, caller, { ...given(wanted), format: extension })
+      const exported = await exportAudit(wanted)
+      const exported_at = clock().toISOString()
+      const facts = { exported_at, exported_by: caller.user_id, query: given(wanted) }
+      const pieces = format(exported, facts)
+      // Reads on only as the client does; an error on the way ends the connection, not the answer.
+      const body = Readable.from(pieces, { objectMode: false }).once('close', leave)
+      ctx.set('Audit-Position', String(exported.position))
+      const moment = exported_at.replace(/[-:]|\.\d+/g, '')
+      ctx.attachment(`tasktrail-audit-${moment}.${extension}`)
+      ctx.type = type
+      ctx.body = body
+      ctx.res.setTimeout(DRAIN_MS, () => ctx.res.destroy())
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+}
+
+/** The conditions that are set. */
+const given = (query: AuditQuery): object =>
+  Object.fromEntries(
+    Object.entries(query).filter(([, value]) => value !== undefined && value !== null),
+  )

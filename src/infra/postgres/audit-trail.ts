@@ -1,0 +1,171 @@
+import type { AuditQuery, AuditTrail, ExportedSeal, StreamHead } from '../../app/ports.ts'
+import { type AuditRow, readAuditRows, readStoredEvents, type StoredRow } from '../audit-rows.ts'
+import { headDigest } from '../seal-signer.ts'
+import { auditQuery, type PositionRange } from './audit-query.ts'
+import type { Database } from './database.ts'
+import type { UserKeys } from './user-keys.ts'
+
+// Times of events rise with their positions, except of events that were recorded at the same moment
+// and when a clock was set back. None is out of order by more than this.
+const OUT_OF_ORDER = "interval '10 seconds'"
+
+/** Where the positions with times from `time` on begin, by bisection over the primary key. */
+const bisect = (column: 'low' | 'high', time: string) => `(
+  with recursive search (low, high) as (
+    select 0::bigint, (select coalesce(max(position), 0) + 1 from audit_events)
+    union all
+    select case when e.recorded_at < ${time} then e.position else low end,
+      case when e.recorded_at < ${time} then high else middle end
+    from search
+      cross join lateral (select (low + high) / 2 as middle) halves
+      left join lateral (
+        select position, recorded_at from audit_events
+        where position >= middle and position < high order by position limit 1) e on true
+    where high - low > 1
+  )
+  select ${column} from search order by high - low limit 1)`
+
+// In one snapshot: what is up to \`position\` is all there for a statement that begins later.
+const BOUNDS = {
+  name: 'audit_bounds',
+  text: `
+    select position,
+      case when $1::timestamptz is null then 0
+        else ${bisect('low', `$1::timestamptz - ${OUT_OF_ORDER}`)} end as above,
+      case when $2::timestamptz is not null
+        then ${bisect('high', `$2::timestamptz + ${OUT_OF_ORDER}`)} end as below
+    from projections where name = 'audit'`,
+}
+
+const STORED = {
+  name: 'stored_events',
+  text: `
+    select position, stream_id, event_id, schema_version, data, metadata,
+      encode(prev_hash, 'hex') as prev_hash
+    from events where position = any ($1)`,
+}
+
+const HEADS = {
+  name: 'heads',
+  text: `
+    select wanted.stream_id, version, encode(hash, 'hex') as hash
+    from unnest($1::text[]) with ordinality as wanted (stream_id, n)
+      cross join lateral (
+        select version, hash from events
+        where stream_id = wanted.stream_id and position <= $2
+        order by version desc limit 1) head
+    order by n`,
+}
+
+const SEALS_OF = {
+  name: 'seals_of',
+  text: `
+    select distinct number
+    from unnest($1::text[]) as wanted (stream_id)
+      cross join lateral (
+        select position from events
+        where stream_id = wanted.stream_id and position <= $2 offset 0) e
+      cross join lateral (
+        select number, position from seals
+        where position >= e.position order by position limit 1) seal
+    where seal.position <= $2`,
+}
+
+// As many at once as cover some thousand events: a seal has a head for each stream that it covers.
+const SEALS = {
+  name: 'seals',
+  text: `
+    select number, position, events, encode(events_digest, 'hex') as events_digest, heads, sealed_at,
+      encode(previous, 'hex') as previous, encode(hash, 'hex') as hash, key_id,
+      encode(signature, 'hex') as signature
+    from (
+      select *, sum(events) over (order by number) - events as before from (
+        select * from seals
+        where number > $1 and position <= $2 and ($3::bigint[] is null or number = any ($3))
+        order by number limit 100) some) counted
+    where before < 5000
+    order by number`,
+}
+
+const BATCH = 1_000
+const BATCH_BYTES = 500_000
+
+type SealRow = Omit<ExportedSeal, 'heads'> & { readonly heads: readonly StreamHead[] }
+type Bounds = { readonly position: number; readonly above: number; readonly below: number | null }
+
+/** What the audit projection has, with texts in the clear. */
+export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
+  const boundsOf = async ({ from, to }: AuditQuery): Promise<Bounds> => {
+    const [bounds] = await db.query<Bounds>(BOUNDS, [from ?? null, to ?? null])
+    return bounds ?? { position: 0, above: 0, below: null }
+  }
+
+  async function* batches(query: AuditQuery, { position, above, below }: Bounds) {
+    const end = Math.min(below ?? Number.POSITIVE_INFINITY, position + 1)
+    for (let after = above; ; ) {
+      const range = { above: after, below: end, descending: false, limit: BATCH }
+      const { statement, values } = withinBytes(query, range)
+      const rows = await db.query<AuditRow>(statement, values)
+      const last = rows.at(-1)
+      if (last === undefined) return
+      after = last.position
+      const positions = rows.map((row) => row.position)
+      const stored = await db.query<StoredRow>(STORED, [positions])
+      yield await readStoredEvents(rows, stored, keys)
+    }
+  }
+
+  return {
+    async find(query, { descending, limit, after }) {
+      const { position, ...bounds } = await boundsOf(query)
+      const below = bounds.below ?? Number.MAX_SAFE_INTEGER
+      const range = descending
+        ? { above: bounds.above, below: Math.min(below, after ?? below) }
+        : { above: Math.max(bounds.above, after ?? 0), below }
+      const { statement, values } = auditQuery(query, { ...range, descending, limit: limit + 1 })
+      const rows = await db.query<AuditRow>(statement, values)
+      const shown = rows.slice(0, limit)
+      const next = rows.length > limit ? (shown.at(-1)?.position ?? null) : null
+      return { events: await readAuditRows(shown, keys), next, position }
+    },
+
+    async read(query) {
+      const bounds = await boundsOf(query)
+      return { position: bounds.position, batches: batches(query, bounds) }
+    },
+
+    async heads(stream_ids, position) {
+      const rows = await db.query<{ stream_id: string; version: number; hash: string }>(HEADS, [
+        stream_ids,
+        position,
+      ])
+      return rows.map(({ stream_id, version, hash }) => [stream_id, version, hash])
+    },
+
+    async sealsOf(stream_ids, position) {
+      const rows = await db.query<{ number: number }>(SEALS_OF, [stream_ids, position])
+      return rows.map(({ number }) => number)
+    },
+
+    async seals({ after, position, only }, isShown) {
+      const rows = await db.query<SealRow>(SEALS, [after, position, only])
+      return rows.map((seal) => ({
+        ...seal,
+        heads: seal.heads.map((head) =>
+          isShown(head[0]) ? head : headDigest(head).toString('hex'),
+        ),
+      }))
+    },
+  }
+}
+
+/** The same, cut off where its changes become too many bytes to hold at once. */
+function withinBytes(query: AuditQuery, range: PositionRange): ReturnType<typeof auditQuery> {
+  const { statement, values } = auditQuery(query, range)
+  const size = 'pg_column_size(changes)'
+  const text = `
+    select * from (
+      select *, sum(${size}) over (order by position) - ${size} as before from (${statement.text}) page
+    ) measured where before < ${BATCH_BYTES} order by position`
+  return { statement: { ...statement, text }, values }
+}

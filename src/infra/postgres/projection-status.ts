@@ -1,0 +1,51 @@
+import type { Query } from './projection.ts'
+
+/** How far a projection is. */
+export type ProjectionStatus = {
+  readonly name: string
+  readonly state: 'live' | 'rebuilding' | 'parked'
+  /** Up to here it has the log. */
+  readonly position: number
+  /** The last event's position. */
+  readonly head: number
+  readonly lag_positions: number
+  /** Since the first event that it does not have; 0 when it has all. */
+  readonly lag_seconds: number
+  readonly parked_streams: number
+  /** The first 100 of them. */
+  readonly parked: readonly ParkedStream[]
+}
+
+export type ParkedStream = {
+  readonly stream_id: string
+  /** Of the first event that is not in the projection. */
+  readonly position: number
+  readonly version: number
+  readonly error: string
+  readonly parked_at: string
+}
+
+const SHOWN = 100
+
+const STATUS = {
+  name: 'projection_status',
+  text: `
+    select name, state, p.position, greatest(head, p.position) as head,
+      greatest(head - p.position, 0) as lag_positions,
+      coalesce(greatest(extract(epoch from clock_timestamp() - (
+        select recorded_at from events e where e.position > p.position
+        order by e.position limit 1)), 0), 0)::float8 as lag_seconds,
+      (select count(*) from parked_streams where projection = name) as parked_streams,
+      coalesce((
+        select jsonb_agg(jsonb_build_object('stream_id', stream_id, 'position', position,
+          'version', version, 'error', error, 'parked_at', to_char(parked_at,
+          'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) order by position)
+        from (select * from parked_streams where projection = name order by position limit ${SHOWN})
+          shown), '[]') as parked
+    from projections p, coalesce((select max(position) from events), 0) head
+    order by name`,
+}
+
+/** Every projection's, by name. */
+export const projectionStatus = (query: Query): Promise<readonly ProjectionStatus[]> =>
+  query<ProjectionStatus>(STATUS, [])

@@ -1,0 +1,255 @@
+import pg from 'pg'
+import type { Log } from '../../app/ports.ts'
+import type { DatabaseConfig } from '../../config.ts'
+import type { Database } from './database.ts'
+import { type Leadership, lead, type Session } from './leader.ts'
+import type { Wake } from './news.ts'
+import {
+  BadEvent,
+  type LogEvent,
+  type Projecting,
+  type Projection,
+  type Write,
+} from './projection.ts'
+
+export type ProjectorOptions = {
+  readonly projection: Projection
+  readonly connection: DatabaseConfig['connection']
+  readonly role: string
+  /** Reads the log, while the leader's session writes. */
+  readonly db: Database
+  readonly wake: Wake
+  readonly log: Log
+  /** After a batch was committed, with what was in it. */
+  readonly onBatch?: (events: readonly LogEvent[], seconds: number) => void
+  readonly batchSize?: number
+}
+
+const BATCH_SIZE = 2_000
+const BATCH_BYTES = 4_000_000
+const POLL_MS = 500
+// Checkpoint and rows are lost together or not at all, and the log is not: a crash of the database
+// costs a moment's work, and no batch waits for the disk.
+const SETTINGS = '-c synchronous_commit=off'
+const MAX_TRIES = 5
+const RETRY_MS = 100
+
+// Two statements, because the rows must be read in a snapshot that is younger than the safe position.
+const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
+
+const READ = {
+  name: 'read_to_project',
+  text: `
+    select position, stream_id, version, type, data from (
+      select position, stream_id, version, type, data,
+        sum(pg_column_size(data)) over (order by position rows unbounded preceding)
+          - pg_column_size(data) as bytes_before
+      from events where position > $1 and position <= $2 order by position limit $3
+    ) e where bytes_before < ${BATCH_BYTES} order by position`,
+}
+
+// `mark` changes with every change of the row, whoever makes it.
+const FIND_CHECKPOINT = {
+  name: 'find_checkpoint',
+  text: `
+    select position, state, xmin::text as mark,
+      array(select stream_id from parked_streams where projection = name) as parked
+    from projections where name = $1`,
+}
+
+const MOVE_CHECKPOINT = {
+  name: 'move_checkpoint',
+  text: `
+    update projections set position = $2, updated_at = clock_timestamp()
+    where name = $1 and xmin::text = $3 and state <> 'parked'
+    returning xmin::text as mark`,
+}
+
+const PARK_STREAM = {
+  name: 'park_stream',
+  text: `
+    insert into parked_streams (projection, stream_id, position, version, error)
+    values ($1, $2, $3, $4, $5)`,
+}
+
+type Checkpoint = {
+  readonly position: number
+  readonly state: string
+  readonly mark: string
+  readonly parked: ReadonlySet<string>
+}
+
+/** Read and projected; `failure` is of the projecting. */
+type Batch = {
+  readonly events: readonly LogEvent[]
+  readonly writes: readonly Write[]
+  readonly failure?: unknown
+}
+
+/** A batch that failed for what is in it, not for the connection or the database. */
+class BadBatch extends Error {
+  readonly after: Checkpoint
+  readonly events: readonly LogEvent[]
+  constructor(after: Checkpoint, events: readonly LogEvent[], cause: unknown) {
+    super('bad batch', { cause })
+    this.after = after
+    this.events = events
+  }
+}
+
+/** Keeps a projection behind the log, as long as this process leads it; each event once, in order. */
+export function projector(options: ProjectorOptions): Leadership {
+  const { projection, connection, role, log } = options
+  const patience = { size: options.batchSize ?? BATCH_SIZE, tries: 0 }
+  const work = async (session: Session) => {
+    try {
+      await follow(session, options, patience)
+    } catch (error) {
+      if (!(error instanceof BadBatch)) throw error
+      await isolate(session, options, patience, error)
+    }
+  }
+  return lead({ name: projection.name, connection, role, log, settings: SETTINGS, work })
+}
+
+type Patience = {
+  /** Of the next batch: halved when one is bad, until the bad event stands alone. */
+  size: number
+  /** How often it was tried alone. */
+  tries: number
+}
+
+/** Projects from the checkpoint on; returns when somebody else has changed it, or all is over. */
+async function follow(
+  session: Session,
+  options: ProjectorOptions,
+  patience: Patience,
+): Promise<void> {
+  const { projection, db, wake, onBatch, batchSize = BATCH_SIZE } = options
+  let checkpoint = await findCheckpoint(session, projection.name)
+  if (checkpoint.state === 'parked') return session.rest(POLL_MS)
+  let woken = new AbortController()
+  const unsubscribe = wake.subscribe(() => woken.abort())
+  const projecting = projection.begin(db.query)
+  const pull = (after: number) => {
+    woken = new AbortController()
+    const batch = readBatch(db, projecting, after, patience.size, checkpoint.parked)
+    batch.catch(() => {}) // It is waited for later; until then it is nobody's.
+    return batch
+  }
+  try {
+    let pulled = pull(checkpoint.position)
+    while (!session.over.aborted) {
+      const { events, writes, failure } = await pulled
+      if (failure !== undefined) throw new BadBatch(checkpoint, events, failure)
+      const last = events.at(-1)
+      if (last === undefined) {
+        await session.rest(POLL_MS, woken.signal)
+        const now = await findCheckpoint(session, projection.name)
+        if (now.mark !== checkpoint.mark) return
+        pulled = pull(checkpoint.position)
+        continue
+      }
+      const began = performance.now()
+      pulled = pull(last.position)
+      const mark = await write(session, projection, checkpoint, events, writes)
+      if (mark === null) return
+      checkpoint = { ...checkpoint, position: last.position, mark }
+      patience.size = Math.min(batchSize, patience.size * 2)
+      patience.tries = 0
+      onBatch?.(events, (performance.now() - began) / 1000)
+    }
+  } finally {
+    unsubscribe()
+  }
+}
+
+async function findCheckpoint(session: Session, name: string): Promise<Checkpoint> {
+  const [row] = await session.query<{
+    position: number
+    state: string
+    mark: string
+    parked: string[]
+  }>(FIND_CHECKPOINT, [name])
+  if (row === undefined) throw new Error(`there is no projection "${name}" in the database`)
+  return { ...row, parked: new Set(row.parked) }
+}
+
+async function readBatch(
+  db: Database,
+  projecting: Projecting,
+  after: number,
+  limit: number,
+  parked: ReadonlySet<string>,
+): Promise<Batch> {
+  const [safe] = await db.query<{ position: number }>(SAFE_POSITION, [])
+  if (safe === undefined || safe.position <= after) return { events: [], writes: [] }
+  const events = await db.query<LogEvent>(READ, [after, safe.position, limit])
+  const wanted = parked.size === 0 ? events : events.filter((event) => !parked.has(event.stream_id))
+  if (wanted.length === 0) return { events, writes: [] }
+  try {
+    return { events, writes: await projecting.project(wanted) }
+  } catch (failure) {
+    if (failure instanceof BadEvent) return { events, writes: [], failure }
+    throw failure
+  }
+}
+
+/** Checkpoint and rows, or neither; null when the checkpoint is not where it was. */
+async function write(
+  session: Session,
+  { name }: Projection,
+  after: Checkpoint,
+  events: readonly LogEvent[],
+  writes: readonly Write[],
+): Promise<string | null> {
+  const position = events.at(-1)?.position
+  try {
+    return await session.transaction(async () => {
+      // First: it holds everyone off who would write the same, and whoever resumes a stream.
+      const [moved] = await session.query<{ mark: string }>(MOVE_CHECKPOINT, [
+        name,
+        position,
+        after.mark,
+      ])
+      if (moved === undefined) return null
+      for (const { statement, values } of writes) await session.query(statement, values)
+      return moved.mark
+    })
+  } catch (error) {
+    if (isFaultOfRows(error)) throw new BadBatch(after, events, error)
+    throw error
+  }
+}
+
+// By SQLSTATE: no such value (22), constraint (23), too large (54), raised by a trigger (P0001).
+const isFaultOfRows = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && /^(22|23|54|P0001)/.test(error.code ?? '')
+
+/** Narrows a bad batch down to its first bad event; parks the event's stream when it stays bad. */
+async function isolate(
+  session: Session,
+  { projection, log }: ProjectorOptions,
+  patience: Patience,
+  { after, events, cause }: BadBatch,
+): Promise<void> {
+  const [event] = events
+  if (event === undefined) return
+  if (events.length > 1) {
+    patience.size = Math.max(1, Math.floor(events.length / 2))
+    return
+  }
+  patience.tries++
+  const why = cause instanceof Error ? cause.message : String(cause)
+  const { position, stream_id, version } = event
+  const facts = { projection: projection.name, stream_id, version, position, err: why }
+  log.warn({ ...facts, tries: patience.tries }, 'an event cannot be projected')
+  if (patience.tries < MAX_TRIES) return session.rest(RETRY_MS * 2 ** patience.tries)
+  const park = {
+    statement: PARK_STREAM,
+    values: [projection.name, stream_id, position, version, why],
+  }
+  const mark = await write(session, projection, after, events, [park])
+  patience.tries = 0
+  if (mark !== null) log.error(facts, 'stream parked')
+}

@@ -1,0 +1,68 @@
+import pg from 'pg'
+
+// Copies of tables that are filled aside and then take the tables' places. All names are ours.
+
+export const shadowOf = (table: string): string => `${table}_rebuild`
+const replacedOf = (table: string): string => `${table}_replaced`
+
+// `like` leaves out what belongs to the table as a whole: its owner, its settings and who may use it.
+const REST = `
+  with live as (select * from pg_class where oid = $1::regclass)
+  select format('alter table %I set (%s)', $2::text, array_to_string(reloptions, ', ')) as statement
+    from live where reloptions is not null
+  union all
+  select format('alter table %I owner to %I', $2::text, pg_get_userbyid(relowner)) from live
+  union all
+  select format('grant %s on %I to %s', privilege_type, $2::text,
+      case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
+    from live, aclexplode(relacl) where grantee <> relowner`
+
+/** Empty copies, with the same columns, indexes, constraints, owner and rights. */
+export async function createShadows(sql: pg.ClientBase, tables: readonly string[]): Promise<void> {
+  for (const table of tables) {
+    await sql.query(`create table ${shadowOf(table)} (like ${table} including all)`)
+    const { rows } = await sql.query<{ statement: string }>(REST, [table, shadowOf(table)])
+    for (const { statement } of rows) await sql.query(statement)
+  }
+}
+
+/** What a rebuild that ended early, or has just ended, left behind. */
+export async function dropRemains(sql: pg.ClientBase, tables: readonly string[]): Promise<void> {
+  for (const table of tables) {
+    await sql.query(`drop table if exists ${shadowOf(table)}`)
+    await sql.query(`drop table if exists ${replacedOf(table)}`)
+  }
+}
+
+const INDEXES = `
+  select c.relname as name, substring(pg_get_indexdef(c.oid) from ' USING .*') as definition
+  from pg_index i join pg_class c on c.oid = i.indexrelid
+  where i.indrelid = $1::regclass order by i.indisprimary desc, definition, name`
+
+type Index = { readonly name: string; readonly definition: string }
+
+/** What gives the shadows the tables' names, and those of their indexes; for one transaction. */
+export async function swapStatements(
+  sql: pg.ClientBase,
+  tables: readonly string[],
+): Promise<string> {
+  const statements = await Promise.all(tables.map((table) => swapStatementsOf(sql, table)))
+  return statements.flat().join('; ')
+}
+
+async function swapStatementsOf(sql: pg.ClientBase, table: string): Promise<readonly string[]> {
+  const { rows: live } = await sql.query<Index>(INDEXES, [table])
+  const { rows: shadow } = await sql.query<Index>(INDEXES, [shadowOf(table)])
+  const definitions = (indexes: readonly Index[]) => indexes.map(({ definition }) => definition)
+  if (definitions(live).join('\n') !== definitions(shadow).join('\n')) {
+    throw new Error(`the indexes of ${table} have changed meanwhile`)
+  }
+  const rename = (kind: string, from: string, to: string) =>
+    `alter ${kind} ${pg.escapeIdentifier(from)} rename to ${pg.escapeIdentifier(to)}`
+  return [
+    ...live.map(({ name }) => rename('index', name, replacedOf(name))),
+    ...live.map(({ name }, n) => rename('index', shadow[n]?.name ?? '', name)),
+    rename('table', table, replacedOf(table)),
+    rename('table', shadowOf(table), table),
+  ]
+}

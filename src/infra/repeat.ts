@@ -1,0 +1,21 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Does something, and again after a pause as long as it says so; `close` waits for its end. */
+export function repeat(
+  pauseMs: number,
+  work: (signal: AbortSignal) => Promise<'again' | 'done'>,
+): { readonly close: () => Promise<void> } {
+  const closing = new AbortController()
+  const { signal } = closing
+  const running = (async () => {
+    while (!signal.aborted && (await work(signal)) === 'again') {
+      await sleep(pauseMs, undefined, { signal }).catch(() => {})
+    }
+  })()
+  return {
+    close: async () => {
+      closing.abort()
+      await running
+    },
+  }
+}

@@ -1,0 +1,246 @@
+import { Container, ContainerModule } from 'inversify'
+import { v7 as uuidv7 } from 'uuid'
+import type { Clock, Log } from './app/ports.ts'
+import { type WorkerConfig, workerConfig } from './config.ts'
+import { type Service, service, strictRouter } from './http/server.ts'
+import { workerRoutes } from './http/worker.ts'
+import { auditProjection } from './infra/postgres/audit-projection.ts'
+import { type Database, openDatabase } from './infra/postgres/database.ts'
+import { driftCheck } from './infra/postgres/drift.ts'
+import { type ErasedRows, erasedRows } from './infra/postgres/erased-rows.ts'
+import { type Leadership, lead, type Session } from './infra/postgres/leader.ts'
+import { projectionStatus } from './infra/postgres/projection-status.ts'
+import { projector } from './infra/postgres/projector.ts'
+import { rewrapUserKeys } from './infra/postgres/rewrap-user-keys.ts'
+import { postgresSealer } from './infra/postgres/sealer.ts'
+import { postgresUserKeys } from './infra/postgres/user-keys.ts'
+import { type Listener, listenForEvents } from './infra/postgres/wake-up.ts'
+import { repeat } from './infra/repeat.ts'
+import { secretSealSigner } from './infra/seal-signer.ts'
+import { type KeyWrap, secretKeyWrap } from './infra/text-cipher.ts'
+import { type WorkerMetrics, workerMetrics } from './infra/worker-metrics.ts'
+import { configured, type Running, run } from './process.ts'
+import { token } from './token.ts'
+
+const ROLE = 'tasktrail_worker'
+const LAG_MS = 15_000
+const DRIFT_MS = 1_000
+const REWRAP_AGAIN_MS = 30_000
+
+/** Something that goes on by itself until it is closed. */
+type Background = { readonly close: () => Promise<void> }
+
+const Token = {
+  config: token<WorkerConfig>('config'),
+  log: token<Log>('log'),
+  clock: token<Clock>('clock'),
+  db: token<Database>('db'),
+  keyWrap: token<KeyWrap>('keyWrap'),
+  listener: token<Listener>('listener'),
+  metrics: token<WorkerMetrics>('metrics'),
+  erased: token<ErasedRows>('erased'),
+  audit: token<Leadership>('audit'),
+  seals: token<Background>('seals'),
+  drift: token<Background>('drift'),
+  rewrap: token<Background>('rewrap'),
+  state: token<State>('state'),
+  lag: token<Background>('lag'),
+  service: token<Service>('service'),
+}
+
+const adapters = new ContainerModule(({ bind }) => {
+  bind(Token.db)
+    .toResolvedValue(
+      ({ database }, log) => openDatabase({ ...database, role: ROLE, log }),
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
+  bind(Token.keyWrap).toResolvedValue(
+    ({ TEXT_KEY, TEXT_KEY_PREVIOUS }) => secretKeyWrap(TEXT_KEY, TEXT_KEY_PREVIOUS),
+    [Token.config],
+  )
+  bind(Token.listener)
+    .toResolvedValue(
+      ({ database: { connection } }, log) => listenForEvents({ connection, role: ROLE, log }),
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
+  bind(Token.metrics).toResolvedValue(workerMetrics).inSingletonScope()
+})
+
+const background = new ContainerModule(({ bind }) => {
+  bind(Token.erased).toResolvedValue(erasedRows, [Token.db, Token.log]).inSingletonScope()
+  bind(Token.audit)
+    .toResolvedValue(audit, [
+      Token.config,
+      Token.db,
+      Token.listener,
+      Token.metrics,
+      Token.erased,
+      Token.log,
+    ])
+    .inSingletonScope()
+  bind(Token.seals)
+    .toResolvedValue(seals, [Token.config, Token.metrics, Token.clock, Token.log])
+    .inSingletonScope()
+  bind(Token.drift)
+    .toResolvedValue(drift, [Token.config, Token.db, Token.keyWrap, Token.metrics, Token.log])
+    .inSingletonScope()
+  bind(Token.rewrap)
+    .toResolvedValue(rewrap, [Token.db, Token.keyWrap, Token.log])
+    .inSingletonScope()
+  bind(Token.state).toResolvedValue(state, [Token.db, Token.audit, Token.metrics])
+  bind(Token.lag).toResolvedValue(lag, [Token.state, Token.log]).inSingletonScope()
+})
+
+/** What runs beside the requests; it ends in this order. */
+const BACKGROUND = [
+  Token.lag,
+  Token.drift,
+  Token.seals,
+  Token.rewrap,
+  Token.audit,
+  Token.erased,
+  Token.listener,
+]
+
+const http = new ContainerModule(({ bind }) => {
+  bind(Token.service)
+    .toResolvedValue(httpService, [Token.log, Token.db, Token.state, Token.metrics])
+    .inSingletonScope()
+})
+
+function audit(
+  { database: { connection } }: WorkerConfig,
+  db: Database,
+  wake: Listener,
+  metrics: WorkerMetrics,
+  erased: ErasedRows,
+  log: Log,
+): Leadership {
+  const projection = auditProjection()
+  return projector({
+    projection,
+    connection,
+    role: ROLE,
+    db,
+    wake,
+    log,
+    onBatch(events) {
+      metrics.batch(projection.name, events.length)
+      if (events.some(({ type }) => type === 'UserErased')) erased.look()
+    },
+  })
+}
+
+function seals(
+  { database: { connection }, SEAL_KEY, SEAL_INTERVAL_SECONDS }: WorkerConfig,
+  metrics: WorkerMetrics,
+  clock: Clock,
+  log: Log,
+): Background {
+  const signer = secretSealSigner(SEAL_KEY)
+  const work = async (session: Session) => {
+    const { seal } = postgresSealer(session.query, signer, clock)
+    for (let sealed = await seal(); sealed !== null; sealed = await seal()) {
+      metrics.sealed(sealed.events)
+      log.info({ ...sealed, key_id: signer.key_id }, 'sealed')
+      if (session.over.aborted) return
+    }
+    await session.rest(SEAL_INTERVAL_SECONDS * 1_000)
+  }
+  return lead({ name: 'seals', connection, role: ROLE, log, work })
+}
+
+function drift(
+  { database: { connection } }: WorkerConfig,
+  db: Database,
+  wrap: KeyWrap,
+  metrics: WorkerMetrics,
+  log: Log,
+): Background {
+  const { round } = driftCheck({
+    db,
+    keys: postgresUserKeys(db, wrap),
+    log,
+    onChecked: metrics.checked,
+    onDrift: ({ projection }) => metrics.drift(projection),
+  })
+  const work = async (session: Session) => {
+    await round()
+    await session.rest(DRIFT_MS)
+  }
+  return lead({ name: 'drift', connection, role: ROLE, log, work })
+}
+
+/** Once, as soon as the database is there. */
+function rewrap(db: Database, wrap: KeyWrap, log: Log): Background {
+  return repeat(REWRAP_AGAIN_MS, async (signal) => {
+    try {
+      await rewrapUserKeys(db, wrap, log, signal)
+      return 'done'
+    } catch (error) {
+      log.warn({ err: (error as Error).message }, 'cannot look for data keys to rewrap')
+      return 'again'
+    }
+  })
+}
+
+type State = () => Promise<{ readonly projections: readonly ProjectionState[] } | null>
+type ProjectionState = Awaited<ReturnType<typeof projectionStatus>>[number] & {
+  /** Whether it is this process that writes it. */
+  readonly leader: boolean
+}
+
+function state(db: Database, audit: Leadership, metrics: WorkerMetrics): State {
+  return async () => {
+    const found = await projectionStatus(db.query).catch(() => null)
+    if (found === null) return null
+    metrics.lag(found)
+    const projections = found.map((status) => {
+      return { ...status, leader: status.name === 'audit' && audit.leads() }
+    })
+    return { projections }
+  }
+}
+
+/** One line a projection, for whoever makes metrics of the log. */
+function lag(state: State, log: Log): Background {
+  return repeat(LAG_MS, async () => {
+    for (const status of (await state())?.projections ?? []) {
+      const { name: projection, lag_positions, lag_seconds, parked_streams, leader } = status
+      const { state, position, head } = status
+      const figures = { lag_positions, lag_seconds, parked_streams, position, head }
+      log.info({ projection, state, leader, ...figures }, 'projection lag')
+    }
+    return 'again'
+  })
+}
+
+function httpService(log: Log, db: Database, state: State, metrics: WorkerMetrics): Service {
+  const router = strictRouter()
+  workerRoutes(router, { state, metrics, ping: db.ping })
+  return service(router, { log, newId: uuidv7, maxEventLoopDelay: 0, spared: [] })
+}
+
+/** The whole of the worker, at work; not yet listening. */
+export function worker(config: WorkerConfig, log: Log, clock: Clock): Running {
+  const container = new Container()
+  container.bind(Token.config).toConstantValue(config)
+  container.bind(Token.log).toConstantValue(log)
+  container.bind(Token.clock).toConstantValue(clock)
+  container.load(adapters, background, http)
+  const running = BACKGROUND.map((token): Background => container.get(token))
+  return {
+    service: container.get(Token.service),
+    dispose: async () => {
+      for (const { close } of running) await close()
+      await container.get(Token.db).close()
+    },
+  }
+}
+
+if (import.meta.main) {
+  const config = configured(workerConfig)
+  await run('worker', config, (log) => worker(config, log, () => new Date()))
+}

@@ -1,0 +1,406 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect } from 'chai'
+import pg from 'pg'
+import { startGateway } from '../../src/http/gateway.ts'
+import { eventHash } from '../../src/infra/event-chain.ts'
+import { freePorts } from '../../src/infra/ports.ts'
+import { openDatabase } from '../../src/infra/postgres/database.ts'
+import { postgresEventStore } from '../../src/infra/postgres/event-store.ts'
+import { postgresSessions } from '../../src/infra/postgres/sessions.ts'
+import { postgresUsers } from '../../src/infra/postgres/users.ts'
+import { findInDatabase } from '../support/find-in-database.ts'
+import { silent } from '../support/log.ts'
+import { until } from '../support/processes.ts'
+import { type Call, client, type System, startSystem } from '../support/system.ts'
+
+type User = Awaited<ReturnType<System['newUser']>>
+
+const WRITERS = 16
+
+describe('The erasure of an account', () => {
+  let system: System
+  let sql: pg.Client
+  /** Says of every token what auth-service said when it was asked first. */
+  let memory: Server
+  /** A task-service whose requests have all been validated a moment ago. */
+  let late: System
+
+  before(async () => {
+    system = await startSystem()
+    sql = new pg.Client(system.database.url)
+    await sql.connect()
+    const said = new Map<string, { status: number; text: string }>()
+    memory = createServer(async (req, res) => {
+      const { authorization = '' } = req.headers
+      const known = said.get(authorization) ?? (await validated(authorization))
+      said.set(authorization, known)
+      res.writeHead(known.status, { 'content-type': 'application/json' }).end(known.text)
+    })
+    memory.listen(0, '127.0.0.1')
+    await once(memory, 'listening')
+    const { port } = memory.address() as AddressInfo
+    const AUTH_SERVICE_URL = `http://127.0.0.1:${port}`
+    late = await startSystem({ AUTH_SERVICE_URL }, undefined, system.database)
+  })
+  after(async () => {
+    await late.stop()
+    memory.closeAllConnections()
+    memory.close()
+    await sql.end()
+    await system.stop()
+  })
+
+  const validated = async (authorization: string) => {
+    const key = system.env.INTERNAL_API_KEY ?? ''
+    const headers = { authorization, 'x-internal-api-key': key }
+    const response = await fetch(`${system.urls.auth}/auth/validate`, { method: 'POST', headers })
+    return { status: response.status, text: await response.text() }
+  }
+  const call = (user: User, method: string, path: string, more: Call = {}, of = system) =>
+    of.call(method, path, { token: user.token, ...more })
+  const erase = (user: User, password = user.password) =>
+    call(user, 'DELETE', '/auth/me', { body: { password } })
+  const login = ({ username, password }: User) =>
+    system.call('POST', '/auth/login', { body: { username, password } })
+  const key = () => ({ 'idempotency-key': randomUUID() })
+  const newTask = async (user: User, fields: object, headers = {}): Promise<number> =>
+    (await call(user, 'POST', '/tasks', { body: { title: 'A task', ...fields }, headers })).body
+      .task.id
+  const rows = async (text: string, values: unknown[] = []) => (await sql.query(text, values)).rows
+  const codeOf = ({ status, body }: Awaited<ReturnType<typeof call>>) => [status, body.code]
+
+  it('ends every session at once, and login knows the user no more', async () => {
+    const ann = await system.newUser()
+    const elsewhere = { ...ann, token: (await login(ann)).body.token }
+    await newTask(ann, {})
+    const erased = await erase(ann)
+    expect([erased.status, erased.body]).to.deep.equal([204, ''])
+    for (const user of [ann, elsewhere]) {
+      for (const path of ['/auth/me', '/tasks', '/tasks/changes', '/auth/sessions']) {
+        expect(codeOf(await call(user, 'GET', path))).to.deep.equal([401, 'session_ended'])
+      }
+      expect(codeOf(await erase(user))).to.deep.equal([401, 'session_ended'])
+    }
+    const [known, unknown] = [await login(ann), await login({ ...ann, username: 'nobody.at.all' })]
+    expect(known.status).to.equal(401)
+    const { request_id } = known.body
+    expect(known.body).to.deep.equal({ ...unknown.body, request_id })
+  })
+
+  it('frees username and email for an account that has another id and sees nothing', async () => {
+    const ann = await system.newUser()
+    const { email } = (await call(ann, 'GET', '/auth/me')).body.user
+    await newTask(ann, {})
+    await erase(ann)
+    const registration = { username: ann.username, email, password: ann.password }
+    const again = await system.call('POST', '/auth/register', { body: registration })
+    expect(again.status).to.equal(201)
+    expect(again.body.user.id).to.be.greaterThan(ann.id)
+    const { token } = (await login(ann)).body
+    const fresh = { ...ann, token, id: again.body.user.id }
+    expect((await call(fresh, 'GET', '/tasks')).body.tasks).to.deep.equal([])
+    expect((await call(fresh, 'GET', '/tasks/changes')).body.events).to.deep.equal([])
+    const id = await newTask(fresh, { title: 'Anew' })
+    expect((await call(fresh, 'GET', `/tasks/${id}`)).body.task.title).to.equal('Anew')
+  })
+
+  it('wants the password, and stands nothing else in the body', async () => {
+    const ann = await system.newUser()
+    for (const body of [{}, { password: '' }, { password: 1 }, { password: 'x', sure: true }]) {
+      expect(codeOf(await call(ann, 'DELETE', '/auth/me', { body }))).to.deep.equal([
+        400,
+        'validation_failed',
+      ])
+    }
+    expect(codeOf(await call(ann, 'DELETE', '/auth/me'))).to.deep.equal([400, 'validation_failed'])
+    expect((await system.call('DELETE', '/auth/me', { body: {} })).status).to.equal(401)
+    expect((await call(ann, 'GET', '/auth/me')).status).to.equal(200)
+  })
+
+  it('is refused, recorded and counted with a wrong password', async () => {
+    const ann = await system.newUser()
+    for (let tries = 0; tries < 5; tries++) {
+      expect(codeOf(await erase(ann, 'a wrong one'))).to.deep.equal([401, 'invalid_credentials'])
+    }
+    const locked = await erase(ann)
+    expect(codeOf(locked)).to.deep.equal([429, 'too_many_attempts'])
+    expect(Number(locked.headers.get('retry-after'))).to.be.within(1, 60)
+    expect((await call(ann, 'GET', '/auth/me')).status).to.equal(200)
+    const failed = `select from security_events where type = 'erasure_failed' and user_id = $1`
+    expect(await rows(failed, [ann.id])).to.have.length(5)
+  })
+
+  it('goes through the gateway, body and all', async () => {
+    const ann = await system.newUser()
+    const [port = 0] = await freePorts(1)
+    const upstream = (url: string) => ({ host: '127.0.0.1', port: Number(new URL(url).port) })
+    const upstreams = {
+      'auth-service': upstream(system.urls.auth),
+      'task-service': upstream(system.urls.task),
+    }
+    const gateway = await startGateway({ host: '127.0.0.1', port, upstreams })
+    const outside = client(() => `http://127.0.0.1:${port}`)
+    const { token, password } = ann
+    const erased = await outside('DELETE', '/auth/me', { token, body: { password } })
+    gateway.destroy()
+    await gateway.close()
+    expect(erased.status).to.equal(204)
+  })
+
+  it('leaves no text of the person anywhere in the database', async () => {
+    const [ann, bob] = [await system.newUser(), await system.newUser()]
+    const texts = Array.from({ length: 6 }, () => `text "${randomUUID()}" ü\\`)
+    const [title, description, renamed, described, deleted, theirs] = texts
+    const { email } = (await call(ann, 'GET', '/auth/me')).body.user
+    const id = await newTask(ann, { title, description }, key())
+    const body = { title: renamed, description: described }
+    await call(ann, 'PUT', `/tasks/${id}`, { body, headers: key() })
+    await call(ann, 'POST', `/tasks/${id}/undo`, { body: {}, headers: key() })
+    await call(ann, 'DELETE', `/tasks/${await newTask(ann, { title: deleted })}`)
+    await newTask(bob, { title: theirs }, key())
+    await system.call('POST', '/auth/login', { body: { username: ann.username, password: 'no' } })
+    const places = async (text = '') => [...new Set(await findInDatabase(sql, text))]
+    expect(await places(title)).to.deep.equal(['commands.response', 'tasks.title'])
+    expect(await places(deleted)).to.deep.equal(['tasks.title'])
+    expect(await places(email)).to.deep.equal(['users.email'])
+    await erase(ann)
+    for (const text of [title, description, renamed, described, deleted, email]) {
+      expect(await places(text)).to.deep.equal([])
+    }
+    expect(await places(ann.username)).to.deep.equal(['security_events.username'])
+    expect(await places(theirs)).to.deep.equal(['commands.response', 'tasks.title'])
+  })
+
+  it('destroys the key, and with it each text that the log holds', async () => {
+    const [ann, bob] = [await system.newUser(), await system.newUser()]
+    await newTask(ann, { description: 'some text' })
+    await newTask(bob, { description: 'some text' })
+    await erase(ann)
+    const keys = await rows('select * from user_keys where user_id = any ($1) order by user_id', [
+      [ann.id, bob.id],
+    ])
+    expect(keys).to.have.length(2)
+    expect(keys[0]).to.include({ wrapped_key: null, wrapped_by: null })
+    expect(keys[0].destroyed_at).to.be.an.instanceOf(Date)
+    expect(keys[1].wrapped_key).to.be.an.instanceOf(Buffer)
+    const encrypted = await rows(
+      `select data->'title' as title from events where actor_id = $1 and type = 'TaskCreated'`,
+      [ann.id],
+    )
+    expect(encrypted).to.have.length(1)
+    expect(encrypted[0].title).to.have.all.keys('user', 'cipher').and.include({ user: ann.id })
+  })
+
+  it('lets the chains stand, and says in them and among the security events what was done when', async () => {
+    const ann = await system.newUser()
+    const id = await newTask(ann, {})
+    await call(ann, 'PUT', `/tasks/${id}`, { body: { title: 'Two', status: 'completed' } })
+    const request_id = `erase-${id}`
+    const { session_id } = JSON.parse((await validated(`Bearer ${ann.token}`)).text).user
+    const headers = { 'x-request-id': request_id }
+    const before = Date.now()
+    await call(ann, 'DELETE', '/auth/me', { body: { password: ann.password }, headers })
+
+    const db = openDatabase({ ...system.database.config, role: 'tasktrail_task', log: silent })
+    const raw = postgresEventStore(db)
+    try {
+      const lengths = { [`task-${id}`]: 3, [`user-${ann.id}`]: 1 }
+      for (const [stream_id, length] of Object.entries(lengths)) {
+        const { events, head_hash } = await raw.load(stream_id)
+        expect(events).to.have.length(length)
+        const head = events.reduce<string | null>((previous, event) => {
+          expect(event.prev_hash).to.equal(previous)
+          expect(event.hash).to.equal(eventHash(previous, event))
+          return event.hash
+        }, null)
+        expect(head_hash).to.equal(head)
+        const [stream] = await rows(
+          `select encode(head_hash, 'hex') as hash from streams where stream_id = $1`,
+          [stream_id],
+        )
+        expect(stream.hash).to.equal(head)
+      }
+      const [erased] = (await raw.load(`user-${ann.id}`)).events
+      expect(erased).to.deep.include({ type: 'UserErased', data: {}, actor_id: ann.id, version: 1 })
+      expect(erased?.metadata).to.deep.equal({
+        request_id,
+        correlation_id: request_id,
+        causation_id: request_id,
+        session_id,
+        ip: '127.0.0.1',
+      })
+      expect(Date.parse(erased?.occurred_at ?? '')).to.be.within(before, Date.now())
+    } finally {
+      await db.close()
+    }
+    const recorded = await rows(
+      `select username, request_id, ip from security_events
+       where type = 'account_erased' and user_id = $1`,
+      [ann.id],
+    )
+    expect(recorded).to.deep.equal([{ username: ann.username, request_id, ip: '127.0.0.1' }])
+  })
+
+  it('makes the tasks unknown to others, and shows an auditor that there was something', async () => {
+    const [ann, bob, auditor] = [
+      await system.newUser(),
+      await system.newUser(),
+      await system.newUser(),
+    ]
+    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    const id = await newTask(ann, { description: 'some text' })
+    const foreign = await call(bob, 'PUT', `/tasks/${id}`, { body: { title: 'Mine' } })
+    expect(foreign.status).to.equal(403)
+    await erase(ann)
+    const attempts: [string, string, Call?][] = [
+      ['GET', ''],
+      ['GET', '?version=1'],
+      ['PUT', '', { body: { title: 'Mine' } }],
+      ['PATCH', '', { body: {} }],
+      ['DELETE', ''],
+      ['POST', '/undo', { body: {} }],
+      ['POST', '/restore'],
+    ]
+    for (const [method, path, more] of attempts) {
+      const answer = await call(bob, method, `/tasks/${id}${path}`, more)
+      expect(codeOf(answer), `${method} ${path}`).to.deep.equal([404, 'task_not_found'])
+    }
+    const { events } = (await call(auditor, 'GET', `/tasks/${id}/history`)).body
+    expect(events).to.have.length(1)
+    expect(events[0]).to.deep.include({ type: 'TaskCreated', erased: true })
+    expect(events[0].changes).to.deep.include({
+      title: { from: null, to: null },
+      description: { from: null, to: null },
+      status: { from: null, to: 'pending' },
+    })
+  })
+
+  it('leaves nothing of a request that was validated before it and comes after it', async () => {
+    const [warm, cold] = [await system.newUser(), await system.newUser()]
+    for (const user of [warm, cold]) {
+      const id = await newTask(user, {})
+      const stored = { body: { title: 'Once' }, headers: key() }
+      // Its task-service knows the session, and of one the key to write with.
+      await call(user, 'GET', '/tasks', {}, late)
+      if (user === warm) await call(user, 'PUT', `/tasks/${id}`, stored, late)
+      await erase(user)
+      const count = 'select from events where actor_id = $1'
+      const before = await rows(count, [user.id])
+      const attempts: [string, string, Call?][] = [
+        ['POST', '/tasks', { body: { title: 'Late' } }],
+        ['POST', '/tasks', { body: { title: 'Late' }, headers: key() }],
+        ['PUT', `/tasks/${id}`, { body: { title: 'Late' } }],
+        ['PUT', `/tasks/${id}`, stored],
+        ['PUT', `/tasks/${id}`, { body: {} }],
+        ['DELETE', `/tasks/${id}`],
+        ['POST', `/tasks/${id}/undo`, { body: {} }],
+      ]
+      for (const [method, path, more] of attempts) {
+        const answer = await call(user, method, path, more, late)
+        expect(codeOf(answer), `${method} ${path}`).to.deep.equal([401, 'session_ended'])
+      }
+      expect((await call(user, 'GET', '/tasks', {}, late)).body.tasks).to.deep.equal([])
+      const { events } = (await call(user, 'GET', '/tasks/changes', {}, late)).body
+      expect(events).to.have.length(user === warm ? 2 : 1)
+      for (const event of events) expect(event.erased).to.equal(true)
+      expect(await rows(count, [user.id])).to.have.length(before.length)
+      expect(await rows('select from tasks where user_id = $1', [user.id])).to.deep.equal([])
+      expect(await rows('select from commands where actor_id = $1', [user.id])).to.deep.equal([])
+    }
+  })
+
+  it(`waits for the appends under way: ${WRITERS} writers leave nothing behind it`, async () => {
+    for (let round = 0; round < 5; round++) {
+      const ann = await system.newUser()
+      let written = 0
+      const write = async (): Promise<void> => {
+        for (;;) {
+          const more = { body: { title: 'Some text' }, headers: key() }
+          const created = await call(ann, 'POST', '/tasks', more, late)
+          if (created.status === 401) return
+          expect(created.status).to.equal(201)
+          written++
+          const path = `/tasks/${created.body.task.id}`
+          const { status } = await call(ann, 'PUT', path, { body: { priority: 'high' } }, late)
+          if (status === 401) return
+          expect(status).to.equal(200)
+        }
+      }
+      const writers = Promise.all(Array.from({ length: WRITERS }, write))
+      await until(() => written > WRITERS, 'writers that write')
+      expect((await erase(ann)).status).to.equal(204)
+      await writers
+
+      expect(await rows('select from tasks where user_id = $1', [ann.id])).to.deep.equal([])
+      expect(await rows('select from commands where actor_id = $1', [ann.id])).to.deep.equal([])
+      const [key_] = await rows('select wrapped_key from user_keys where user_id = $1', [ann.id])
+      expect(key_).to.deep.equal({ wrapped_key: null })
+      const events = await rows(
+        'select type, data from events where actor_id = $1 order by position',
+        [ann.id],
+      )
+      expect(events.findIndex(({ type }) => type === 'UserErased')).to.equal(events.length - 1)
+      for (const { type, data } of events) {
+        if (type === 'TaskCreated') expect(data.title).to.have.all.keys('user', 'cipher')
+      }
+    }
+  })
+
+  it('removes more tasks than one step takes', async () => {
+    const ann = await system.newUser()
+    await sql.query(
+      `insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
+       select nextval('task_ids'), $1, 'A task', 'pending', 'low', now(), now(), 1
+       from generate_series(1, 2500)`,
+      [ann.id],
+    )
+    await erase(ann)
+    expect(await rows('select from tasks where user_id = $1', [ann.id])).to.deep.equal([])
+  })
+
+  it('refuses a login whose password was checked before it', async () => {
+    const ann = await system.newUser()
+    const db = openDatabase({ ...system.database.config, role: 'tasktrail_auth', log: silent })
+    const [users, sessions] = [postgresUsers(db), postgresSessions(db)]
+    const occasion = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
+    const begin = async () => {
+      const session = { id: randomUUID(), expires_at: new Date(Date.now() + 1_000) }
+      await sessions.begin(session, credentials, occasion)
+    }
+    const credentials = await users.find(ann.id).then((found) => found ?? expect.fail('no user'))
+    const eraser = new pg.Client(system.database.url)
+    await eraser.connect()
+    try {
+      await eraser.query('begin')
+      await eraser.query('delete from users where id = $1', [ann.id])
+      const begun = begin().catch((error) => error)
+      const waiting = `select from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'`
+      await until(async () => (await rows(waiting)).length > 0, 'a login that waits')
+      await eraser.query('commit')
+      expect(await begun).to.have.property('code', 'invalid_credentials')
+      expect(await users.erase(credentials, randomUUID(), occasion)).to.equal(false)
+    } finally {
+      await eraser.end()
+      await db.close()
+    }
+  })
+
+  it('is refused when the password has been changed since it was checked', async () => {
+    const ann = await system.newUser()
+    const db = openDatabase({ ...system.database.config, role: 'tasktrail_auth', log: silent })
+    const users = postgresUsers(db)
+    const occasion = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
+    try {
+      const credentials = await users.find(ann.id).then((found) => found ?? expect.fail('no user'))
+      await users.changePassword(credentials, 'another hash', occasion)
+      expect(await users.erase(credentials, randomUUID(), occasion)).to.equal(false)
+      expect(await users.find(ann.id)).to.have.property('password_hash', 'another hash')
+    } finally {
+      await db.close()
+    }
+  })
+})

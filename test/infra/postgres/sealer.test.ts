@@ -1,0 +1,106 @@
+import { verify } from 'node:crypto'
+import { expect } from 'chai'
+import pg from 'pg'
+import { verifyLog } from '../../../src/infra/postgres/audit-verification.ts'
+import { singleConnection } from '../../../src/infra/postgres/database.ts'
+import { postgresSealer } from '../../../src/infra/postgres/sealer.ts'
+import { secretSealSigner } from '../../../src/infra/seal-signer.ts'
+import { openLog, queryOf, type SealedLog, sealKey, signer } from '../../support/sealed-log.ts'
+
+describe('Sealing', () => {
+  let log: SealedLog
+  beforeEach(async () => {
+    log = await openLog()
+  })
+  afterEach(() => log.stop())
+
+  const write = async (ids: readonly number[]) => {
+    for (const id of ids) await log.write(id)
+  }
+  const seals = async () => {
+    const { rows } = await log.root.query('select * from seals order by number')
+    return rows
+  }
+
+  it('seals nothing when nothing has happened', async () => {
+    expect(await log.sealer.seal()).to.equal(null)
+    await write([1])
+    expect(await log.sealer.seal()).to.deep.equal({ number: 1, position: 1, events: 1 })
+    expect(await log.sealer.seal()).to.equal(null)
+  })
+
+  it('covers each event once, chains the seals and signs them', async () => {
+    await write([2, 1, 2])
+    await log.sealer.seal()
+    await write([1, 10])
+    await log.sealer.seal()
+    const [first, second, ...more] = await seals()
+    expect(more).to.deep.equal([])
+    expect([first.events, second.events]).to.deep.equal([3, 2])
+    expect([first.position, second.position]).to.deep.equal([3, 5])
+    expect(first.previous).to.equal(null)
+    expect(second.previous).to.deep.equal(first.hash)
+    for (const { hash, signature, key_id } of [first, second]) {
+      expect(key_id).to.equal(signer.key_id)
+      expect(verify(null, hash, signer.publicKey, signature)).to.equal(true)
+    }
+    expect(first.heads.map(([id, version]: [string, number]) => [id, version])).to.deep.equal([
+      ['task-1', 1],
+      ['task-2', 2],
+    ])
+    const report = await verifyLog(log.query, [sealKey])
+    expect(report).to.include({ events: 5, sealed: 5, streams: 3, seals: 2 })
+  })
+
+  it('makes the same key of the same secret, and another of another', () => {
+    const [again, other] = ['one secret', 'another secret'].map(secretSealSigner)
+    expect(again?.publicKey).to.equal(secretSealSigner('one secret').publicKey)
+    expect(other?.key_id).not.to.equal(again?.key_id)
+    expect(again?.key_id).to.match(/^[0-9a-f]{16}$/)
+  })
+
+  it('does not go past an event that is still being written', async () => {
+    await write([1])
+    const other = new pg.Client(log.database.config.connection)
+    await other.connect()
+    const late = `
+      select append_events('task-9', 'task', 0, null, 1, array[gen_random_uuid()],
+        array['TaskDeleted'], array['{}'::jsonb], array['\\x00'::bytea], 1, '{}', now(), null, null,
+        null)`
+    await other.query('begin')
+    await other.query(late)
+    await write([2])
+    expect(await log.sealer.seal()).to.deep.equal({ number: 1, position: 1, events: 1 })
+    await other.query('rollback')
+    await other.end()
+    expect(await log.sealer.seal()).to.include({ number: 2, events: 1 })
+  })
+
+  it('takes 10,000 events at most, and the rest next time', async () => {
+    await log.root.query(`
+      select append_events('task-1', 'task', 0, null, 1,
+        array(select gen_random_uuid() from generate_series(1, 10001)),
+        array_fill('TaskDeleted'::text, array[10001]), array_fill('{}'::jsonb, array[10001]),
+        array_fill('\\x00'::bytea, array[10001]), 1, '{}', now(), null, null, null)`)
+    expect(await log.sealer.seal()).to.deep.equal({ number: 1, position: 10_000, events: 10_000 })
+    expect(await log.sealer.seal()).to.deep.equal({ number: 2, position: 10_001, events: 1 })
+  })
+
+  it('is harmless when two seal at the same time', async () => {
+    const clients = [1, 2, 3, 4].map(() =>
+      singleConnection(log.database.config.connection, 'tasktrail_worker'),
+    )
+    await Promise.all(clients.map((client) => client.connect()))
+    const sealers = clients.map((client) =>
+      postgresSealer(queryOf(client), signer, () => new Date()),
+    )
+    for (let round = 1; round <= 20; round++) {
+      await write([round, round])
+      await Promise.all(sealers.map(({ seal }) => seal()))
+    }
+    await Promise.all(clients.map((client) => client.end()))
+    const report = await verifyLog(log.query, [sealKey])
+    expect(report).to.include({ events: 40, sealed: 40 })
+    expect(report.seals).to.equal(20)
+  })
+})

@@ -1,0 +1,72 @@
+import type pg from 'pg'
+import type { EventStore } from '../../src/app/ports.ts'
+import type { TaskEvent } from '../../src/domain/task/events.ts'
+import { type TaskView, taskStream } from '../../src/domain/task/view.ts'
+import { encryptedEventStore } from '../../src/infra/encrypted-texts.ts'
+import { openDatabase, singleConnection } from '../../src/infra/postgres/database.ts'
+import { postgresEventStore } from '../../src/infra/postgres/event-store.ts'
+import type { Query } from '../../src/infra/postgres/projection.ts'
+import { postgresSealer, type Sealer } from '../../src/infra/postgres/sealer.ts'
+import { postgresUserKeys, type UserKeys } from '../../src/infra/postgres/user-keys.ts'
+import { SUPERUSER } from '../../src/infra/postgres-data.ts'
+import { secretSealSigner } from '../../src/infra/seal-signer.ts'
+import { secretKeyWrap } from '../../src/infra/text-cipher.ts'
+import { readKey } from '../../verify-audit.mjs'
+import { append, created, NEW, renamed } from './appends.ts'
+import { silent } from './log.ts'
+import { type TestDatabase, testDatabase } from './postgres.ts'
+
+export const SEAL_KEY = 'a secret to seal with, long enough'
+export const signer = secretSealSigner(SEAL_KEY)
+export const sealKey = readKey(signer.publicKey)
+
+/** A database with a log of encrypted events in it that can be sealed. */
+export type SealedLog = {
+  readonly database: TestDatabase
+  readonly store: EventStore<TaskEvent, TaskView>
+  readonly keys: UserKeys
+  readonly sealer: Sealer
+  /** A connection of the superuser, with values as the application reads them. */
+  readonly root: pg.Client
+  readonly query: Query
+  /** Appends to a task of user 1; creates it when it is not there. */
+  readonly write: (id: number, events?: readonly TaskEvent[]) => Promise<void>
+  readonly stop: () => Promise<void>
+}
+
+export const queryOf =
+  (client: pg.Client): Query =>
+  async (statement, values) =>
+    (await client.query({ ...statement, values: [...values] })).rows
+
+export async function openLog(): Promise<SealedLog> {
+  const database = await testDatabase()
+  const { config } = database
+  const task = openDatabase({ ...config, role: 'tasktrail_task', log: silent })
+  const worker = openDatabase({ ...config, role: 'tasktrail_worker', log: silent })
+  const root = singleConnection(config.connection, SUPERUSER)
+  await root.connect()
+  const keys = postgresUserKeys(task, secretKeyWrap('a secret to wrap with, long enough too'))
+  const store = encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(task), keys)
+
+  return {
+    database,
+    store,
+    keys,
+    sealer: postgresSealer(worker.query, signer, () => new Date()),
+    root,
+    query: queryOf(root),
+    async write(id, events) {
+      const { version, head_hash } = await store.load(taskStream(id))
+      const isNew = version === 0
+      const next = events ?? (isNew ? [created({ title: `Task ${id}` })] : [renamed(`${version}`)])
+      const expected = isNew ? NEW : { version, head_hash }
+      const { outcome } = await store.append(append(id, next, { expected }))
+      if (outcome !== 'appended') throw new Error(outcome)
+    },
+    async stop() {
+      await Promise.all([task.close(), worker.close(), root.end()])
+      await database.drop()
+    },
+  }
+}

@@ -1,0 +1,716 @@
+#!/usr/bin/env node
+// Checks an export of the audit trail (NDJSON), offline:
+//
+//   node verify-audit.mjs export.ndjson --key public.pem [--key older.pem]
+//
+// It needs Node 20 or newer and nothing else, and trusts nothing but the public keys. Each event's hash
+// is computed anew, each chain followed, each text decrypted with the key beside it and compared, and
+// each seal held against its signature and against the events. `npm run audit:verify` checks a database
+// by the same functions.
+//
+// Exit code 0: nothing is broken, and the report says what is proven. 1: something is broken; the first
+// of it is named. 2: it cannot be checked.
+import { createDecipheriv, createHash, createPublicKey, verify as isSignature } from 'node:crypto'
+import { createReadStream, realpathSync } from 'node:fs'
+import { open, readFile } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+// ---------------------------------------------------------------------------------------- what fails
+
+/** Something is not as it was: an event, or a seal, or the whole. */
+export class Broken extends Error {
+  constructor(place, why, { bySeal = false } = {}) {
+    super(`${nameOf(place)} ${why}`)
+    this.place = place
+    // Whether nothing but a seal tells.
+    this.bySeal = bySeal
+  }
+}
+
+/** It cannot be checked at all. */
+export class Unreadable extends Error {}
+
+function nameOf({ stream_id, version, position, seal }) {
+  if (stream_id === undefined) return seal === undefined ? 'The export' : `Seal ${seal}`
+  const event = version === undefined ? stream_id : `${stream_id} version ${version}`
+  return position === undefined || position === null ? event : `${event} (position ${position})`
+}
+
+const placeOf = ({ stream_id, version, position }) => ({ stream_id, version, position })
+
+// --------------------------------------------------------------------------------------- the formats
+
+/** Canonical JSON (RFC 8785). */
+export function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const members = Object.keys(value)
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`)
+  return `{${members.join(',')}}`
+}
+
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest()
+
+export function eventHash(event) {
+  const { stream_id, version, event_id, type, schema_version, data } = event
+  const { actor_id, metadata, occurred_at, prev_hash } = event
+  const facts = { stream_id, version, event_id, type, schema_version, data }
+  return createHash('sha256')
+    .update(prev_hash === null ? '' : prev_hash, 'hex')
+    .update(canonical({ ...facts, actor_id, metadata, occurred_at }))
+    .digest('hex')
+}
+
+export const eventDigest = ({ position, recorded_at, hash }) =>
+  sha256(`${position}/${recorded_at}/${hash}`)
+
+/** A head of a stream that is not shown stands there as its digest already. */
+const headDigest = (head) =>
+  typeof head === 'string' ? Buffer.from(head, 'hex') : sha256(head.join('/'))
+
+function sealHash(seal, heads_digest) {
+  const { number, position, events, events_digest, sealed_at, previous, key_id } = seal
+  const covered = { number, position, events, events_digest, heads_digest, sealed_at }
+  return sha256(canonical({ ...covered, previous, key_id }))
+}
+
+/** A public key (PEM) and the name by which seals call it. */
+export function readKey(pem) {
+  let key
+  try {
+    key = createPublicKey(pem)
+  } catch {
+    throw new Unreadable('A key is not a public key in PEM.')
+  }
+  if (key.asymmetricKeyType !== 'ed25519') throw new Unreadable('A key is not of Ed25519.')
+  return {
+    key,
+    id: sha256(key.export({ format: 'der', type: 'spki' }))
+      .toString('hex')
+      .slice(0, 16),
+  }
+}
+
+// ------------------------------------------------------------------------------------------ the walk
+
+const MARK_BYTES = 16
+
+/**
+ * Follows events in the order of their positions, and seals among them. Keeps a little for each stream
+ * and nothing for each event.
+ *
+ * `complete`: each stream is there from its first event on, without gaps. `whole`: so are all streams,
+ * and all seals. `inspect` is called with each event that is what its hash says, and what is known of
+ * its stream so far.
+ */
+export function follow({ keys, complete, whole, inspect = () => {} }) {
+  const streams = new Map()
+  const report = {
+    events: 0,
+    streams: 0,
+    sealed: 0,
+    gaps: 0,
+    seals: 0,
+    lastSeal: null,
+    position: 0,
+  }
+  let seal = null
+  let expected = null
+
+  const begin = (next) => {
+    requireSeal(next, report.lastSeal, keys, whole)
+    seal = { ...next, found: 0, digest: createHash('sha256'), after: report.position }
+    expected = next.marks === undefined ? null : readMarks(next)
+  }
+
+  const add = (event) => {
+    const { stream_id, version, position, prev_hash, hash } = event
+    if (!(position > report.position)) {
+      throw new Broken(placeOf(event), `stands after position ${report.position}.`)
+    }
+    const state = streams.get(stream_id) ?? { version: 0, hash: null, run: 0, proven: 0, facts: {} }
+    if (expected !== null) requireExpected(event, expected[seal.found])
+    if (eventHash(event) !== hash) {
+      throw new Broken(placeOf(event), 'is changed: its hash does not belong to what it says.')
+    }
+    if (version !== state.version + 1) skip(event, state)
+    else if (prev_hash !== state.hash) {
+      throw new Broken(placeOf(event), `is not chained to version ${state.version}.`)
+    }
+    inspect(event, state)
+    if (seal !== null) addToSeal(event)
+    Object.assign(state, { version, hash, position, run: state.run + 1 })
+    streams.set(stream_id, state)
+    report.events++
+    report.position = position
+  }
+
+  /** A version that is not the next: a gap that a filter leaves, or else something is broken. */
+  const skip = (event, state) => {
+    if (event.version <= state.version) {
+      throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
+    }
+    if (complete) throw missing(event.stream_id, state, `version ${event.version} follows`)
+    report.gaps++
+    state.run = 0
+    state.facts = null
+  }
+
+  const requireExpected = (event, mark) => {
+    if (mark === undefined || mark.position > event.position) {
+      const why = `was not there when seal ${seal.number} was made.`
+      throw new Broken(placeOf(event), why, { bySeal: true })
+    }
+    const version = (streams.get(mark.stream_id)?.version ?? 0) + 1
+    if (mark.position < event.position) throw gone({ ...mark, version })
+    if (event.stream_id !== mark.stream_id || event.version !== version) {
+      const why = `stands where ${mark.stream_id} version ${version} was sealed.`
+      throw new Broken(placeOf(event), why, { bySeal: true })
+    }
+  }
+
+  const gone = ({ stream_id, version, position }) => {
+    const why = `is missing: seal ${seal.number} covers it.`
+    return new Broken({ stream_id, version, position }, why, { bySeal: true })
+  }
+
+  const addToSeal = (event) => {
+    const digest = eventDigest(event)
+    if (expected !== null && !digest.subarray(0, 8).equals(expected[seal.found].digest)) {
+      const why = `is not what seal ${seal.number} covers: it was rewritten, hash and all.`
+      throw new Broken(placeOf(event), why, { bySeal: true })
+    }
+    seal.digest.update(digest)
+    seal.found++
+  }
+
+  const end = () => {
+    const { number, found, events, position, after } = seal
+    const lost = expected?.[found]
+    if (lost !== undefined) {
+      throw gone({ ...lost, version: (streams.get(lost.stream_id)?.version ?? 0) + 1 })
+    }
+    for (const head of seal.heads) if (typeof head !== 'string') requireHead(head)
+    const range = `from position ${after + 1} to ${position}`
+    if (found > events || (whole && found < events)) {
+      const why = `covers ${events} events ${range}, but there are ${found}.`
+      throw new Broken({ seal: number }, why, { bySeal: true })
+    }
+    if (found === events && seal.digest.digest('hex') !== seal.events_digest) {
+      const why = `does not cover the events ${range} as they are: a position or a time is changed.`
+      throw new Broken({ seal: number }, why, { bySeal: true })
+    }
+    report.seals++
+    const { sealed_at, hash } = seal
+    report.lastSeal = { number, position, sealed_at, hash }
+    seal = null
+    expected = null
+  }
+
+  const requireHead = ([stream_id, version, hash]) => {
+    const state = streams.get(stream_id)
+    if (state === undefined || state.version < version) {
+      if (complete) throw missing(stream_id, state, `seal ${seal.number} covers version ${version}`)
+      return
+    }
+    const last = { stream_id, version: state.version, position: state.position }
+    if (state.version > version) {
+      throw new Broken(last, `was not there when seal ${seal.number} was made.`, { bySeal: true })
+    }
+    if (state.hash !== hash) {
+      const first = state.proven + 1
+      const what = first === version ? 'it' : `one of versions ${first} to ${version}`
+      const why = `is not what seal ${seal.number} covers: ${what} was rewritten, hash and all.`
+      throw new Broken(last, why, { bySeal: true })
+    }
+    report.sealed += state.run
+    state.run = 0
+    state.proven = version
+  }
+
+  return {
+    streams,
+    /** The next seal: the events up to its position follow, or those of them that are there. */
+    begin,
+    add,
+    /** All events up to the seal's position have been added. */
+    end,
+    report: () => ({ ...report, streams: streams.size }),
+  }
+}
+
+/** Version and position of the event that should follow what is known of a stream. */
+function missing(stream_id, state, why) {
+  return new Broken({ stream_id, version: (state?.version ?? 0) + 1 }, `is missing: ${why}.`)
+}
+
+/** Adds pages of events, each seal beginning and ending where it should. */
+export async function walk(trail, pages, seals) {
+  const rest = seals[Symbol.asyncIterator]()
+  const next = async () => {
+    const { done, value } = await rest.next()
+    if (!done) trail.begin(value)
+    return done ? null : value
+  }
+  let seal = await next()
+  const endBefore = async (position) => {
+    while (seal !== null && position > seal.position) {
+      trail.end()
+      seal = await next()
+    }
+  }
+  for await (const page of pages) {
+    for (const event of page) {
+      if (seal !== null && event.position > seal.position) await endBefore(event.position)
+      trail.add(event)
+    }
+  }
+  await endBefore(Number.POSITIVE_INFINITY)
+}
+
+// --------------------------------------------------------------------------------------------- seals
+
+/** A seal by itself and as the successor of the one before it. */
+function requireSeal(seal, before, keys, whole) {
+  const broken = (why) => new Broken({ seal: seal.number }, why)
+  const number = (before?.number ?? 0) + 1
+  if (whole ? seal.number !== number : !(seal.number >= number)) {
+    throw broken(`stands where seal ${number} belongs.`)
+  }
+  if (seal.number === number && seal.previous !== (before?.hash ?? null)) {
+    throw broken('is not chained to the seal before it.')
+  }
+  if (!(seal.position > (before?.position ?? 0))) throw broken('covers no position of its own.')
+  const ids = seal.heads.filter((head) => typeof head !== 'string').map(([stream_id]) => stream_id)
+  if (
+    ids.some((id, index) => index > 0 && Buffer.from(id).compare(Buffer.from(ids[index - 1])) <= 0)
+  ) {
+    throw broken('does not have its streams in order.')
+  }
+  const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
+  if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
+    throw broken('is changed: its digest does not belong to its streams.')
+  }
+  const hash = sealHash(seal, heads_digest)
+  if (hash.toString('hex') !== seal.hash) {
+    throw broken('is changed: its hash does not belong to what it says.')
+  }
+  const known = keys.find(({ id }) => id === seal.key_id)
+  if (known === undefined) {
+    const ids = keys.map(({ id }) => id).join(', ')
+    throw broken(`is signed by the key ${seal.key_id}, which is none of those given (${ids}).`)
+  }
+  if (!isSignature(null, hash, known.key, signatureOf(seal))) {
+    throw broken(`is not signed by the key ${seal.key_id}, as it says.`)
+  }
+}
+
+const signatureOf = ({ signature }) =>
+  Buffer.from(signature, /^[0-9a-f]{128}$/.test(signature) ? 'hex' : 'base64')
+
+/** What stood where when the seal was made. */
+function readMarks({ number, events, heads, marks }) {
+  const broken = () =>
+    new Broken({ seal: number }, 'is changed: its marks are not those it was made with.')
+  if (marks.length !== events * MARK_BYTES) throw broken()
+  return Array.from({ length: events }, (_, index) => {
+    const start = index * MARK_BYTES
+    const head = heads[marks.readUInt16BE(start + 6)]
+    if (head === undefined) throw broken()
+    const digest = marks.subarray(start + 8, start + MARK_BYTES)
+    return { position: marks.readUIntBE(start, 6), stream_id: head[0], digest }
+  })
+}
+
+// ---------------------------------------------------------------------------------------- the export
+
+const KNOWN_SCHEMA = 1
+/** Filters that leave out whole streams, or nothing. */
+const WHOLE_STREAMS = ['task_id', 'order']
+const SHOWN = [
+  ...[
+    'position',
+    'task_id',
+    'version',
+    'type',
+    'actor',
+    'occurred_at',
+    'recorded_at',
+    'request_id',
+  ],
+  ...['changes', 'undoes', 'erased', 'hash', 'stored', 'text_keys'],
+]
+
+/** Checks an export; a report, or the error that says what is broken or cannot be checked. */
+export async function verifyExport(file, keys) {
+  const { trailer } = await readTrailer(file)
+  const filters = Object.entries(trailer.query).filter(
+    ([, value]) => value !== null && value !== undefined,
+  )
+  const complete = filters.every(([name]) => WHOLE_STREAMS.includes(name))
+  const hidesStreams = trailer.seals.some(({ heads }) =>
+    heads.some((head) => typeof head === 'string'),
+  )
+  const whole = complete && trailer.query.task_id == null && !hidesStreams
+  let erased = 0
+  const trail = follow({
+    keys,
+    complete,
+    whole,
+    inspect({ line }, state) {
+      requireShown(line, state)
+      if (line.erased) erased++
+    },
+  })
+  await walk(trail, readEvents(file), asyncOf(trailer.seals))
+  requireHeads(trailer, trail.streams, complete)
+  const report = trail.report()
+  if (trailer.count !== report.events) {
+    const why = `holds ${report.events} events; its trailer counts ${trailer.count}.`
+    throw new Broken({}, why)
+  }
+  if (report.position > trailer.position) {
+    throw new Broken(
+      {},
+      `goes beyond position ${trailer.position}, where its trailer says it ends.`,
+    )
+  }
+  return { ...report, whole, erased, trailer: { ...trailer, heads: undefined, seals: undefined } }
+}
+
+async function* asyncOf(values) {
+  yield* values
+}
+
+/** An end that is cut off shows, also where no seal covers it yet; but the trailer is not signed. */
+function requireHeads({ heads }, streams, complete) {
+  const heard = new Map(heads.map(([stream_id, version, hash]) => [stream_id, { version, hash }]))
+  for (const [stream_id, state] of streams) {
+    const head = heard.get(stream_id)
+    const last = { stream_id, version: state.version, position: state.position }
+    if (head === undefined || head.version < state.version) {
+      throw new Broken(last, 'goes beyond the end of its stream in the trailer.')
+    }
+    if (head.version > state.version && complete) {
+      throw missing(stream_id, state, `the trailer ends its stream with version ${head.version}`)
+    }
+    if (head.version === state.version && head.hash !== state.hash) {
+      throw new Broken(last, 'is not the end of its stream that the trailer names.')
+    }
+  }
+  const [absent] = heads.find(([stream_id]) => !streams.has(stream_id)) ?? []
+  if (absent !== undefined) throw missing(absent, undefined, 'the trailer names its stream')
+}
+
+const TEXTS = ['title', 'description']
+
+/** What a line shows is what the stored event says. */
+function requireShown(line, state) {
+  const { stored, changes } = line
+  const { stream_id, data } = stored
+  const broken = (why) =>
+    new Broken({ stream_id, version: line.version, position: line.position }, `is changed: ${why}.`)
+  const isStream =
+    line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
+  if (!isStream) throw broken('its task_id is not of its stream')
+  if (line.request_id !== stored.metadata.request_id)
+    throw broken('its request_id is not the stored one')
+  if (canonical(line.undoes ?? null) !== canonical(data.undoes ?? null)) {
+    throw broken('its undoes are not the stored ones')
+  }
+  const strange = Object.keys(line).find((name) => !SHOWN.includes(name))
+  if (strange !== undefined) throw broken(`it has a field "${strange}" that no export writes`)
+
+  const to = shouldShow(line, broken)
+  const names = Object.keys(to)
+  if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
+    throw broken('its changes are not of the fields that it stores')
+  }
+  for (const name of names) {
+    if (canonical(changes[name].to) !== canonical(to[name])) {
+      throw broken(`its changes.${name}.to is not what is stored`)
+    }
+    const from = line.version === 1 ? brief(null) : state.facts?.[name]
+    const mayBeErased = line.erased === true && changes[name].from === null && TEXTS.includes(name)
+    if (from !== undefined && from !== brief(changes[name].from) && !mayBeErased) {
+      throw broken(`its changes.${name}.from is not what was so before it`)
+    }
+  }
+  const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
+  state.facts ??= {}
+  for (const [name, value] of Object.entries(facts)) state.facts[name] = brief(value)
+}
+
+/** What changes should say: the stored values, with texts in the clear where their keys are there. */
+function shouldShow({ type, stored, text_keys = {}, erased }, broken) {
+  const { user_id, undoes, ...data } = stored.data
+  const to = Object.entries(data).map(([name, value]) => {
+    if (!isEncrypted(value)) return [name, value]
+    if (text_keys[name] !== undefined)
+      return [name, decrypt(value, text_keys[name], stored, name, broken)]
+    if (erased !== true) throw broken(`the key of its ${name} is missing, and it is not erased`)
+    return [name, null]
+  })
+  if (type === 'TaskDeleted') to.push(['deleted', true])
+  if (type === 'TaskRestored') to.push(['deleted', false])
+  return Object.fromEntries(to)
+}
+
+const isEncrypted = (value) => typeof value === 'object' && value !== null && 'cipher' in value
+
+/** base64url of salt (16 bytes), ciphertext and tag (16 bytes), AES-256-GCM, each key used once. */
+function decrypt({ cipher }, key, { stream_id }, name, broken) {
+  try {
+    const sealed = Buffer.from(cipher, 'base64url')
+    const iv = Buffer.alloc(12)
+    const decipher = createDecipheriv('aes-256-gcm', Buffer.from(key, 'base64url'), iv, {
+      authTagLength: 16,
+    })
+    decipher.setAAD(Buffer.from(`${stream_id}/${name}`))
+    decipher.setAuthTag(sealed.subarray(-16))
+    return Buffer.concat([decipher.update(sealed.subarray(16, -16)), decipher.final()]).toString()
+  } catch {
+    throw broken(`the key of its ${name} does not open the stored text`)
+  }
+}
+
+/** Enough of a value to know it again. */
+function brief(value) {
+  const text = canonical(value)
+  return text.length <= 32 ? text : sha256(text).toString('base64')
+}
+
+// ------------------------------------------------------------------------------------ reading a file
+
+async function* readEvents(file) {
+  let number = 0
+  for await (const text of createInterface({
+    input: createReadStream(file),
+    crlfDelay: Infinity,
+  })) {
+    number++
+    const line = parse(text)
+    if (isObject(line) && line.stored === null) {
+      const { task_id, version, position } = line
+      const place = {
+        stream_id: task_id === null ? 'A user' : `task-${task_id}`,
+        version,
+        position,
+      }
+      throw new Broken(place, 'is shown, but the log that was exported does not hold it.')
+    }
+    if (isEvent(line)) {
+      requireSingleKeys(text, line)
+      yield [eventOf(line)]
+    } else if (!isTrailer(line)) {
+      throw new Unreadable(`Line ${number} is no event of an NDJSON export.`)
+    }
+  }
+}
+
+function eventOf(line) {
+  const { position, version, type, occurred_at, recorded_at, hash, stored } = line
+  if (stored.schema_version > KNOWN_SCHEMA) {
+    throw new Unreadable(
+      `${stored.stream_id} version ${version} has a form (${stored.schema_version}) that this program ` +
+        'does not know: take the verify-audit.mjs of the version that made the export.',
+    )
+  }
+  const shown = { position, version, type, occurred_at, recorded_at, hash }
+  return { ...stored, ...shown, actor_id: line.actor.user_id, line }
+}
+
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const isEvent = (line) =>
+  isObject(line) &&
+  Number.isSafeInteger(line.position) &&
+  Number.isSafeInteger(line.version) &&
+  ['type', 'occurred_at', 'recorded_at', 'hash'].every((name) => typeof line[name] === 'string') &&
+  isObject(line.actor) &&
+  isObject(line.changes) &&
+  Object.values(line.changes).every(isObject) &&
+  isObject(line.stored) &&
+  isObject(line.stored.data) &&
+  isObject(line.stored.metadata) &&
+  ['string', 'undefined'].includes(typeof (line.stored.prev_hash ?? undefined)) &&
+  typeof line.stored.stream_id === 'string'
+
+const isHead = (head) =>
+  Array.isArray(head) && typeof head[0] === 'string' && Number.isSafeInteger(head[1])
+
+const isSeal = (seal) =>
+  isObject(seal) &&
+  Array.isArray(seal.heads) &&
+  seal.heads.every((head) => typeof head === 'string' || isHead(head)) &&
+  typeof seal.signature === 'string'
+
+const isTrailer = (line) =>
+  isObject(line) &&
+  isObject(line.trailer) &&
+  isObject(line.trailer.query) &&
+  Array.isArray(line.trailer.heads) &&
+  line.trailer.heads.every(isHead) &&
+  Array.isArray(line.trailer.seals) &&
+  line.trailer.seals.every(isSeal)
+
+function parse(text) {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * A key twice, or a number that is rounded in reading: a program would read other facts than those
+ * that are hashed. What JSON.stringify wrote has neither.
+ */
+function requireSingleKeys(text, line) {
+  if (text === JSON.stringify(line)) return
+  const stack = []
+  let wasKey
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:]|[^\s"{}[\]:,]+/g)) {
+    if (token === '{' || token === '[') stack.push(new Set())
+    else if (token === '}' || token === ']') stack.pop()
+    else if (token === ':') {
+      const key = JSON.parse(wasKey)
+      if (stack.at(-1)?.has(key)) throw new Broken(placeOf(eventOf(line)), `has "${key}" twice.`)
+      stack.at(-1)?.add(key)
+    } else if (/^[-\d]/.test(token) && JSON.stringify(JSON.parse(token)) !== token) {
+      throw new Broken(placeOf(eventOf(line)), `has the number ${token}, which no export writes.`)
+    } else wasKey = token
+  }
+}
+
+const CHUNK = 65_536
+
+/** The trailer is the last line, and what it says is needed from the first on. */
+async function readTrailer(file) {
+  const handle = await open(file).catch((error) => {
+    throw new Unreadable(`${file} cannot be read (${error.code}).`)
+  })
+  try {
+    const { size } = await handle.stat()
+    if (size === 0) throw new Unreadable(`${file} is empty.`)
+    const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, 0)
+    if (buffer.toString() !== '{') {
+      throw new Unreadable(
+        `${file} is no NDJSON export. What was exported as CSV cannot be checked: export it again ` +
+          'with "Accept: application/x-ndjson".',
+      )
+    }
+    const line = parse(await lastLine(handle, size))
+    if (isTrailer(line)) return line
+    throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
+  } finally {
+    await handle.close()
+  }
+}
+
+async function lastLine(handle, size) {
+  const chunks = []
+  for (let end = size; end > 0; end -= CHUNK) {
+    const start = Math.max(0, end - CHUNK)
+    const chunk = Buffer.alloc(end - start)
+    await handle.read(chunk, 0, chunk.length, start)
+    // The last byte of all ends the last line.
+    const before = chunk.lastIndexOf(10, end === size ? chunk.length - 2 : chunk.length - 1)
+    chunks.unshift(before === -1 ? chunk : chunk.subarray(before + 1))
+    if (before !== -1) break
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+// -------------------------------------------------------------------------------- the command itself
+
+const USAGE = 'Usage: node verify-audit.mjs <export.ndjson> --key <public.pem> [--key <older.pem>]'
+
+/** The files named by `--key`, and what else stands on the command line. */
+export async function readKeys(args) {
+  const keys = []
+  const others = []
+  for (let index = 0; index < args.length; index++) {
+    if (args[index] !== '--key') {
+      others.push(args[index])
+      continue
+    }
+    const file = args[++index]
+    if (file === undefined) throw new Unreadable('--key needs the file of a public key.')
+    const pem = await readFile(file, 'utf8').catch((error) => {
+      throw new Unreadable(`The key ${file} cannot be read (${error.code}).`)
+    })
+    keys.push(readKey(pem))
+  }
+  return { keys, others }
+}
+
+const count = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
+
+/** What is proven and what is not, in lines. */
+export function describe({ events, streams, seals, lastSeal, sealed, gaps, position }) {
+  const lines = [
+    `Nothing is broken: ${count(events, 'event')} of ${count(streams, 'stream')}, up to position ${position}.`,
+  ]
+  if (lastSeal === null) lines.push('No seal: the chains hold, but no signature proves them yet.')
+  else {
+    const { number, sealed_at, hash } = lastSeal
+    lines.push(
+      `${count(seals, 'seal')}, the last one is number ${number} of ${sealed_at}, up to position ` +
+        `${lastSeal.position}, ${hash}.`,
+    )
+  }
+  lines.push(
+    `Sealed: ${count(sealed, 'event')}. Not proven by a seal: ${count(events - sealed, 'event')}.`,
+  )
+  if (gaps > 0) {
+    lines.push(
+      `The filter leaves ${count(gaps, 'gap')}: what stands before a gap is not chained to what follows.`,
+    )
+  }
+  return lines
+}
+
+function describeExport(report) {
+  const { trailer, whole, erased } = report
+  const filters = Object.entries(trailer.query).map(([name, value]) => `${name}=${value}`)
+  const asked = filters.length === 0 ? '' : ` (${filters.join(' ')})`
+  return [
+    ...describe(report),
+    `Exported at ${trailer.exported_at} by user ${trailer.exported_by}${asked}: ` +
+      (whole
+        ? 'the whole log.'
+        : 'a part of the log. Nothing is said of other events; positions and recorded_at are not proven.'),
+    ...(erased > 0 ? [`${count(erased, 'event')} of erased accounts: their texts are gone.`] : []),
+  ]
+}
+
+/** Runs a check and says what came of it; the exit code. */
+export async function conclude(check) {
+  try {
+    for (const line of await check()) console.log(line)
+    return 0
+  } catch (error) {
+    if (error instanceof Broken) {
+      console.error(`BROKEN: ${error.message}`)
+      return 1
+    }
+    console.error(error instanceof Error ? error.message : String(error))
+    return 2
+  }
+}
+
+async function main(args) {
+  const { keys, others } = await readKeys(args)
+  const [file] = others
+  if (others.length !== 1) throw new Unreadable(USAGE)
+  if (keys.length === 0)
+    throw new Unreadable(`No key: nothing can be proven without one.\n${USAGE}`)
+  return describeExport(await verifyExport(file, keys))
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await conclude(() => main(process.argv.slice(2)))
+}
