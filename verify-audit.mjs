@@ -131,10 +131,11 @@ export function follow({ keys, complete, whole, inspect = () => {} }) {
       throw new Broken(placeOf(event), `stands after position ${report.position}.`)
     }
     const state = streams.get(stream_id) ?? { version: 0, hash: null, run: 0, proven: 0, facts: {} }
-    if (expected !== null) requireExpected(event, expected[seal.found])
+    if (expected !== null) requireNoneBefore(event, expected[seal.found])
     if (eventHash(event) !== hash) {
       throw new Broken(placeOf(event), 'is changed: its hash does not belong to what it says.')
     }
+    if (expected !== null) requireExpected(event, expected[seal.found])
     if (version !== state.version + 1) skip(event, state)
     else if (prev_hash !== state.hash) {
       throw new Broken(placeOf(event), `is not chained to version ${state.version}.`)
@@ -158,22 +159,25 @@ export function follow({ keys, complete, whole, inspect = () => {} }) {
     state.facts = null
   }
 
-  const requireExpected = (event, mark) => {
-    if (mark === undefined || mark.position > event.position) {
-      const why = `was not there when seal ${seal.number} was made.`
-      throw new Broken(placeOf(event), why, { bySeal: true })
-    }
-    const version = (streams.get(mark.stream_id)?.version ?? 0) + 1
-    if (mark.position < event.position) throw gone({ ...mark, version })
-    if (event.stream_id !== mark.stream_id || event.version !== version) {
-      const why = `stands where ${mark.stream_id} version ${version} was sealed.`
-      throw new Broken(placeOf(event), why, { bySeal: true })
-    }
+  const requireNoneBefore = (event, mark) => {
+    if (mark !== undefined && mark.position < event.position) throw gone(mark)
+    if (mark?.position === event.position) return
+    const why = `was not there when seal ${seal.number} was made.`
+    throw new Broken(placeOf(event), why, { bySeal: true })
   }
 
-  const gone = ({ stream_id, version, position }) => {
-    const why = `is missing: seal ${seal.number} covers it.`
-    return new Broken({ stream_id, version, position }, why, { bySeal: true })
+  const requireExpected = (event, { stream_id }) => {
+    const version = versionAfter(stream_id)
+    if (event.stream_id === stream_id && event.version === version) return
+    const why = `stands where ${stream_id} version ${version} was sealed.`
+    throw new Broken(placeOf(event), why, { bySeal: true })
+  }
+
+  const versionAfter = (stream_id) => (streams.get(stream_id)?.version ?? 0) + 1
+
+  const gone = ({ stream_id, position }) => {
+    const place = { stream_id, version: versionAfter(stream_id), position }
+    return new Broken(place, `is missing: seal ${seal.number} covers it.`, { bySeal: true })
   }
 
   const addToSeal = (event) => {
@@ -189,9 +193,7 @@ export function follow({ keys, complete, whole, inspect = () => {} }) {
   const end = () => {
     const { number, found, events, position, after } = seal
     const lost = expected?.[found]
-    if (lost !== undefined) {
-      throw gone({ ...lost, version: (streams.get(lost.stream_id)?.version ?? 0) + 1 })
-    }
+    if (lost !== undefined) throw gone(lost)
     for (const head of seal.heads) if (typeof head !== 'string') requireHead(head)
     const range = `from position ${after + 1} to ${position}`
     if (found > events || (whole && found < events)) {
@@ -328,7 +330,7 @@ function readMarks({ number, events, heads, marks }) {
 
 const KNOWN_SCHEMA = 1
 /** Filters that leave out whole streams, or nothing. */
-const WHOLE_STREAMS = ['task_id', 'order']
+const WHOLE_STREAMS = ['user_id', 'task_id', 'order']
 const SHOWN = [
   ...[
     'position',
@@ -353,7 +355,8 @@ export async function verifyExport(file, keys) {
   const hidesStreams = trailer.seals.some(({ heads }) =>
     heads.some((head) => typeof head === 'string'),
   )
-  const whole = complete && trailer.query.task_id == null && !hidesStreams
+  const { user_id, task_id } = trailer.query
+  const whole = complete && user_id == null && task_id == null && !hidesStreams
   let erased = 0
   const trail = follow({
     keys,
@@ -491,6 +494,8 @@ async function* readEvents(file) {
     crlfDelay: Infinity,
   })) {
     number++
+    // The trailer has been read already, and may be long.
+    if (text === '' || text.startsWith('{"trailer"')) continue
     const line = parse(text)
     if (isObject(line) && line.stored === null) {
       const { task_id, version, position } = line
@@ -589,9 +594,11 @@ const CHUNK = 65_536
 
 /** The trailer is the last line, and what it says is needed from the first on. */
 async function readTrailer(file) {
-  const handle = await open(file).catch((error) => {
+  const unreadable = (error) => {
+    if (error instanceof Unreadable) throw error
     throw new Unreadable(`${file} cannot be read (${error.code}).`)
-  })
+  }
+  const handle = await open(file).catch(unreadable)
   try {
     const { size } = await handle.stat()
     if (size === 0) throw new Unreadable(`${file} is empty.`)
@@ -605,6 +612,8 @@ async function readTrailer(file) {
     const line = parse(await lastLine(handle, size))
     if (isTrailer(line)) return line
     throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
+  } catch (error) {
+    unreadable(error)
   } finally {
     await handle.close()
   }

@@ -13,7 +13,7 @@ export type ScratchDatabase = {
   readonly drop: () => Promise<void>
 }
 
-// What a small server of its own would have; fsync only where a bench measures writing.
+// What a small server of its own would have. No figure here is one of writing to disk.
 const SETTINGS = {
   shared_buffers: '1GB',
   maintenance_work_mem: '512MB',

@@ -1,12 +1,18 @@
-// `npm run projections -- status | park <name> [stream] | resume <name> [stream]`.
+// `npm run projections -- status | park <name> [stream] | resume <name> [stream] | rebuild <name>`.
+import { setPriority } from 'node:os'
+import { AppError } from './app/errors.ts'
 import type { DatabaseConfig } from './config.ts'
-import { findDatabase } from './infra/data-dir.ts'
+import { findDatabase, keptSecret } from './infra/data-dir.ts'
 import { auditProjection } from './infra/postgres/audit-projection.ts'
 import { openDatabase } from './infra/postgres/database.ts'
 import { park, resume } from './infra/postgres/parking.ts'
 import type { Projection } from './infra/postgres/projection.ts'
 import { type ProjectionStatus, projectionStatus } from './infra/postgres/projection-status.ts'
 import { requireReachable } from './infra/postgres/reachable.ts'
+import { type Rebuilt, rebuild } from './infra/postgres/rebuild.ts'
+import { type Progress, REBUILDABLE } from './infra/postgres/rebuild-run.ts'
+import { postgresUserKeys } from './infra/postgres/user-keys.ts'
+import { secretKeyWrap } from './infra/text-cipher.ts'
 
 /** Those that the worker keeps behind the log. */
 const PROJECTIONS: readonly Projection[] = [auditProjection()]
@@ -31,6 +37,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     takes: [1, 2],
     run: async (config, [name, stream]) => [await resume(config, named(name), stream)],
   },
+  rebuild: { usage: '<name>', takes: [1, 1], run: rebuildAgain },
 }
 
 function named(name: string | undefined): Projection {
@@ -55,7 +62,8 @@ function line({ name, state, position, head, ...rest }: ProjectionStatus): strin
     lag_positions === 0
       ? 'up to date'
       : `${lag_positions} positions and ${lag_seconds.toFixed(1)} s behind`
-  const parked = parked_streams === 0 ? '' : `, ${parked_streams} streams parked`
+  const streams = parked_streams === 1 ? '1 stream' : `${parked_streams} streams`
+  const parked = parked_streams === 0 ? '' : `, ${streams} parked`
   return `${name.padEnd(10)}  ${state}, at ${position} of ${head}, ${behind}${parked}`
 }
 
@@ -64,6 +72,62 @@ const parkedLines = ({ parked }: ProjectionStatus): readonly string[] =>
     ({ stream_id, version, parked_at, error }) =>
       `  ${stream_id} from its event ${version} on, since ${parked_at}: ${error}`,
   )
+
+/** Gives way to what else runs on this machine. */
+const LESS_URGENT = 5
+
+async function rebuildAgain(
+  config: DatabaseConfig,
+  [wanted]: readonly string[],
+): Promise<readonly string[]> {
+  const name = REBUILDABLE.find((name) => name === wanted)
+  if (name === undefined) {
+    throw new Error(`There is no projection "${wanted}": use ${REBUILDABLE.join(', ')}.`)
+  }
+  const secret = await keptSecret(process.env, 'TEXT_KEY')
+  if (secret === undefined && name === 'tasks') {
+    throw new Error('No TEXT_KEY: set it, or set DATA_DIR to where "npm start" keeps its data.')
+  }
+  setPriority(LESS_URGENT)
+  const interrupted = new AbortController()
+  process.once('SIGINT', () =>
+    interrupted.abort(new Error(`Interrupted: ${name} is what it was before.`)),
+  )
+  const { connection } = config
+  const db = openDatabase({ connection, poolMax: 2, role: 'tasktrail_worker', log: silent })
+  const keys = postgresUserKeys(db, secretKeyWrap(secret ?? '', process.env.TEXT_KEY_PREVIOUS))
+  const { signal } = interrupted
+  const facts = { name, connection, db, keys, signal, onProgress: everySecond() }
+  const rebuilt = await rebuild(facts).finally(db.close)
+  return rebuiltLines(name, rebuilt)
+}
+
+function everySecond(): (progress: Progress) => void {
+  let next = 0
+  return (progress) => {
+    const now = performance.now()
+    if (progress.step !== 'folding') return console.log(`${progress.step} ...`)
+    const { position, end, perSecond } = progress
+    if (now < next && position < end) return
+    next = now + 1_000
+    const percent = Math.floor((position / end) * 100)
+    console.log(`at ${position} of ${end}, ${percent} %, ${Math.round(perSecond)} events/s`)
+  }
+}
+
+function rebuiltLines(name: string, rebuilt: Rebuilt): readonly string[] {
+  const { events, seconds, differences, first, parked, fencedMs } = rebuilt
+  const perSecond = Math.round(events / seconds)
+  return [
+    `The projection ${name} is rebuilt: ${events} events in ${seconds.toFixed(1)} s ` +
+      `(${perSecond} events/s), swapped in ${fencedMs.toFixed(1)} ms.`,
+    differences === 0
+      ? 'The one before was as the log says.'
+      : `The one before had ${differences} rows that were not as the log says:`,
+    ...first.map(({ kind, stream_id, fields }) => `  ${stream_id}: ${kind} ${fields.join(', ')}`),
+    ...parked.map((stream_id) => `${stream_id} stays parked: see status.`),
+  ].map((text) => text.trimEnd())
+}
 
 async function run([name = 'status', ...args]: readonly string[]): Promise<readonly string[]> {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
@@ -87,7 +151,7 @@ function sentence(error: unknown): string {
   if ((error as { code?: unknown }).code === '42P01') {
     return 'The database holds no projections yet: run "npm run migrate".'
   }
-  return cause instanceof Error && !message.includes(cause.message)
+  return error instanceof AppError && cause instanceof Error
     ? `The database failed: ${cause.message}.`
     : message
 }

@@ -34,6 +34,7 @@ import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
 import { authServiceClient } from './infra/auth-service-client.ts'
 import { encryptedEventStore } from './infra/encrypted-texts.ts'
 import { postgresAuditAccesses } from './infra/postgres/audit-accesses.ts'
+import { IN_ORDER } from './infra/postgres/audit-query.ts'
 import { postgresAuditTrail } from './infra/postgres/audit-trail.ts'
 import { type Database, openDatabase } from './infra/postgres/database.ts'
 import { postgresEventStore } from './infra/postgres/event-store.ts'
@@ -48,6 +49,8 @@ import { token } from './token.ts'
 
 const BASE = '/tasks'
 const ROLE = 'tasktrail_task'
+// A few connections of their own: reports and exports hold up nobody who works on a task.
+const AUDIT_DATABASE = { poolMax: 3, settings: IN_ORDER }
 /** Calls of one user that take long. */
 const COSTLY_PER_SECOND = 10
 
@@ -56,6 +59,7 @@ const Token = {
   log: token<Log>('log'),
   clock: token<Clock>('clock'),
   db: token<Database>('db'),
+  auditDb: token<Database>('auditDb'),
   userKeys: token<UserKeys>('userKeys'),
   events: token<EventStore<TaskEvent, TaskView>>('events'),
   tasks: token<TaskList>('tasks'),
@@ -91,7 +95,13 @@ const adapters = new ContainerModule(({ bind }) => {
     )
     .inSingletonScope()
   bind(Token.accesses).toResolvedValue(postgresAuditAccesses, [Token.db])
-  bind(Token.trail).toResolvedValue(postgresAuditTrail, [Token.db, Token.userKeys])
+  bind(Token.auditDb)
+    .toResolvedValue(
+      ({ database }, log) => openDatabase({ ...database, ...AUDIT_DATABASE, role: ROLE, log }),
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
+  bind(Token.trail).toResolvedValue(postgresAuditTrail, [Token.auditDb, Token.userKeys])
   bind(Token.listener)
     .toResolvedValue(
       ({ database: { connection } }, log) => listenForEvents({ connection, role: ROLE, log }),
@@ -209,6 +219,7 @@ export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): 
     dispose: async () => {
       container.get(Token.authService).close()
       await container.get(Token.listener).close()
+      await container.get(Token.auditDb).close()
       await container.get(Token.db).close()
     },
   }

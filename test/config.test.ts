@@ -7,6 +7,7 @@ import {
   type Env,
   namesDatabase,
   taskServiceConfig,
+  workerConfig,
 } from '../src/config.ts'
 
 const DATABASE = {
@@ -17,7 +18,9 @@ const DATABASE = {
 }
 const SHARED = { ...DATABASE, INTERNAL_API_KEY: 'k'.repeat(16) }
 const AUTH = { ...SHARED, JWT_SECRET: 'j'.repeat(32), PASSWORD_PEPPER: 'p'.repeat(16) }
-const TASK = { ...SHARED, AUTH_SERVICE_URL: 'http://auth.tasktrail.local:3000' }
+const TEXT_KEY = 't'.repeat(32)
+const TASK = { ...SHARED, TEXT_KEY, AUTH_SERVICE_URL: 'http://auth.tasktrail.local:3000' }
+const WORKER = { ...DATABASE, TEXT_KEY, SEAL_KEY: 's'.repeat(32) }
 
 /** What the refusal says; '' when there is none. */
 function refusal(parse: (env: Env) => unknown, env: Env): string {
@@ -61,8 +64,23 @@ describe('The configuration', () => {
     expect(config).not.to.have.any.keys('JWT_SECRET', 'PASSWORD_PEPPER')
   })
 
+  it('of the worker has a default for all but secrets and database', () => {
+    const config = workerConfig(WORKER)
+    expect(config).to.deep.include({
+      PORT: 3000,
+      HOST: '0.0.0.0',
+      LOG_LEVEL: 'info',
+      DRAIN_SECONDS: 5,
+      SEAL_INTERVAL_SECONDS: 60,
+      database: authServiceConfig(AUTH).database,
+    })
+    expect(config.TEXT_KEY_PREVIOUS).to.equal(undefined)
+  })
+
   it('keeps no secret that nobody asked for', () => {
-    expect(taskServiceConfig({ ...AUTH, ...TASK })).not.to.have.any.keys('JWT_SECRET')
+    const all = { ...AUTH, ...TASK, ...WORKER }
+    expect(taskServiceConfig(all)).not.to.have.any.keys('JWT_SECRET', 'SEAL_KEY')
+    expect(workerConfig(all)).not.to.have.any.keys('JWT_SECRET', 'INTERNAL_API_KEY')
   })
 
   it('counts an empty variable as one that is not set', () => {
@@ -147,6 +165,23 @@ describe('The configuration', () => {
     })
   }
 
+  for (const name of ['TEXT_KEY', 'TEXT_KEY_PREVIOUS', 'SEAL_KEY'] as const) {
+    it(`takes ${name} of 32 characters and more`, () => {
+      const said = (value: string) => refusal(workerConfig, { ...WORKER, [name]: value })
+      expect(said('s'.repeat(32))).to.equal('')
+      expect(said('s'.repeat(31))).to.include(`${name} must be at least 32 characters long`)
+    })
+  }
+
+  it('takes SEAL_INTERVAL_SECONDS from 1 to 86400', () => {
+    const said = (SEAL_INTERVAL_SECONDS: string) =>
+      refusal(workerConfig, { ...WORKER, SEAL_INTERVAL_SECONDS })
+    for (const value of ['1', '86400']) expect(said(value)).to.equal('')
+    for (const value of ['0', '86401', '1.5', '-1']) {
+      expect(said(value)).to.include('SEAL_INTERVAL_SECONDS must be a whole number from 1 to 86400')
+    }
+  })
+
   it('takes no internal key that cannot stand in a header', () => {
     for (const character of [' ', '\n', '\r', '\t', '\0', 'é', '🔑', '\x7f']) {
       for (const INTERNAL_API_KEY of [
@@ -195,6 +230,7 @@ describe("The database's place", () => {
     expect(databaseConfig(env)).to.deep.equal(place)
     expect(authServiceConfig({ ...AUTH, ...env }).database).to.deep.equal(place)
     expect(taskServiceConfig({ ...TASK, ...env }).database).to.deep.equal(place)
+    expect(workerConfig({ ...WORKER, ...env }).database).to.deep.equal(place)
   })
 
   it('is a postgres URL or none', () => {

@@ -19,7 +19,7 @@ import {
   until,
 } from './support/processes.ts'
 
-const NAMES = ['postgres', 'auth-service', 'task-service', 'gateway'] as const
+const NAMES = ['postgres', 'auth-service', 'task-service', 'worker', 'gateway'] as const
 
 type Process = { readonly pid: number; readonly address: string }
 
@@ -135,7 +135,7 @@ describe('npm start', function () {
       const file = join(place, 'data', 'secrets.json')
       expect(statSync(file).mode & 0o777).to.equal(0o600)
       const secrets = Object.values(JSON.parse(readFileSync(file, 'utf8'))) as string[]
-      expect(secrets).to.have.lengthOf(4)
+      expect(secrets).to.have.lengthOf(6)
       await stop(runner)
       const written = [...runner.out, ...runner.err].join('\n')
       for (const secret of secrets) expect(written).not.to.include(secret)
@@ -156,6 +156,9 @@ describe('npm start', function () {
     const runner = await start()
     const token = await login()
     expect((await call('/health')).body).to.deep.equal({ status: 'healthy' })
+    for (const path of ['/worker', '/worker/health', '/worker/metrics', '/worker/']) {
+      expect((await call(path)).status).to.equal(404)
+    }
     expect((await call('/auth/me', { token })).status).to.equal(200)
     expect((await call('/auth/validate', { method: 'POST', token })).status).to.equal(403)
     for (const trick of [
@@ -173,7 +176,7 @@ describe('npm start', function () {
     it('and starts again what dies, at the same address', async () => {
       const runner = await start()
       const token = await login()
-      for (const name of ['auth-service', 'task-service', 'postgres'] as const) {
+      for (const name of ['auth-service', 'task-service', 'worker', 'postgres'] as const) {
         const { pid, address } = processOf(runner, name)
         process.kill(pid, 'SIGKILL')
         const line = await runner.line(new RegExp(`^${name} died`))
@@ -189,7 +192,7 @@ describe('npm start', function () {
           `a task after the death of ${name}`,
         )
       }
-      expect((await call('/tasks', { token })).body.tasks).to.have.lengthOf(3)
+      expect((await call('/tasks', { token })).body.tasks).to.have.lengthOf(4)
       await stop(runner)
     })
 
@@ -224,7 +227,7 @@ describe('npm start', function () {
     })
 
     it('on a signal while it starts', async () => {
-      for (const moment of [/^postgres/, /^(auth|task)-service/]) {
+      for (const moment of [/^postgres/, /^((auth|task)-service|worker) /]) {
         const runner = run()
         await runner.line(moment)
         await stop(runner, 'SIGINT')

@@ -9,13 +9,15 @@ import { type TestDatabase, testDatabase } from './support/postgres.ts'
 import { isRunning, killAll, type Started, startProcess, until } from './support/processes.ts'
 import { type TcpProxy, tcpProxy } from './support/tcp-proxy.ts'
 
-const SERVICES = ['auth-service', 'task-service'] as const
+const SERVICES = ['auth-service', 'task-service', 'worker'] as const
 type Service = (typeof SERVICES)[number]
 
 const SECRETS = {
   JWT_SECRET: randomUUID() + randomUUID(),
   INTERNAL_API_KEY: randomUUID(),
   PASSWORD_PEPPER: randomUUID(),
+  TEXT_KEY: randomUUID(),
+  SEAL_KEY: randomUUID(),
 }
 const SETTINGS = {
   ...SECRETS,
@@ -71,21 +73,25 @@ describe('A service as a process', () => {
   describe('whose environment makes no sense', () => {
     const MISSING = {
       'auth-service': ['JWT_SECRET', 'INTERNAL_API_KEY', 'PASSWORD_PEPPER'],
-      'task-service': ['AUTH_SERVICE_URL', 'INTERNAL_API_KEY'],
+      'task-service': ['AUTH_SERVICE_URL', 'INTERNAL_API_KEY', 'TEXT_KEY'],
+      worker: ['TEXT_KEY', 'SEAL_KEY'],
     }
     const MALFORMED = {
       PORT: '80a',
       LOG_LEVEL: 'loud',
-      RATE_LIMIT_PER_SECOND: '-1',
-      MAX_EVENT_LOOP_DELAY_MS: '1.5',
       DRAIN_SECONDS: '61',
-      INTERNAL_API_KEY: 'brief-secret',
       DB_PORT: '65536',
       DB_SSLMODE: 'prefer',
       DB_POOL_MAX: '0',
     }
+    const HTTP = {
+      RATE_LIMIT_PER_SECOND: '-1',
+      MAX_EVENT_LOOP_DELAY_MS: '1.5',
+      INTERNAL_API_KEY: 'brief-secret',
+    }
     const OWN = {
       'auth-service': {
+        ...HTTP,
         JWT_SECRET: 'brief-secret',
         JWT_SECRET_PREVIOUS: 'brief-secret',
         JWT_EXPIRATION: '0',
@@ -93,7 +99,8 @@ describe('A service as a process', () => {
         BCRYPT_COST: '9',
         LOGIN_LIMIT_PER_MINUTE: 'many',
       },
-      'task-service': { AUTH_SERVICE_URL: 'auth:3000' },
+      'task-service': { ...HTTP, AUTH_SERVICE_URL: 'auth:3000', TEXT_KEY: 'brief-secret' },
+      worker: { TEXT_KEY: 'brief-secret', SEAL_KEY: 'brief-secret', SEAL_INTERVAL_SECONDS: '0' },
     }
 
     for (const service of SERVICES) {

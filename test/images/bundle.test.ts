@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import pg from 'pg'
 import { dev } from '../../cdk/config/dev.ts'
 import { prod } from '../../cdk/config/prod.ts'
 import { environmentSchema } from '../../cdk/config/schema.ts'
@@ -14,6 +15,7 @@ import { writeImages } from '../../scripts/bundle.ts'
 import { imageNames } from '../../scripts/images.ts'
 import { rdsRoots } from '../../scripts/rds-ca.ts'
 import { freePorts } from '../../src/infra/ports.ts'
+import { setLogins } from '../../src/infra/postgres/logins.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
 import { killAll, type Started, startProcess } from '../support/processes.ts'
 
@@ -91,6 +93,28 @@ describe('What goes into the images', function () {
       service.child.kill('SIGTERM')
       expect(await service.ended).to.equal('code 0')
     }
+  })
+
+  it("looks after the audit trail with the scripts in the worker, as the worker's login", async () => {
+    const login = { user: `worker_${process.pid}`, password: 'of-the-worker' }
+    await setLogins(database.config, [{ ...login, role: 'tasktrail_worker' }])
+    const url = new URL(database.url)
+    url.username = login.user
+    url.password = login.password
+    const by = async (script: string, ...args: string[]) => {
+      const env = { ...SETTINGS, DATABASE_URL: url.href }
+      const { ended, out, err } = run('worker', script, env, ...args)
+      return { ended: await ended, out, err }
+    }
+    const status = await by('projections.js', 'status')
+    expect(status).to.deep.include({ ended: 'code 0', err: [] })
+    expect(status.out.join('\n')).to.match(/^audit +live, at \d+ of \d+/m)
+    expect(await by('audit-verify.js')).to.deep.include({ ended: 'code 0', err: [] })
+    const { out } = await by('audit-public-key.js')
+    expect(out[0]).to.equal('-----BEGIN PUBLIC KEY-----')
+    const client = new pg.Client(database.url)
+    await client.connect()
+    await client.query(`drop role ${login.user}`).finally(() => client.end())
   })
 
   it('holds the native code of one processor', async () => {

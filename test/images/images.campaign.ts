@@ -317,6 +317,15 @@ function campaign(this: Mocha.Suite) {
       await worker.container.line(/"msg":"sealed"/)
     })
 
+    it('hold in the worker what looks after the audit trail', async () => {
+      const { exec } = worker.container
+      const status = await exec('/usr/local/bin/node', '/app/projections.js', 'status')
+      expect(status.code, status.output).to.equal(0)
+      expect(status.output).to.match(/^audit +live/m)
+      const verified = await exec('/usr/local/bin/node', '/app/audit-verify.js')
+      expect(verified.code, verified.output).to.equal(0)
+    })
+
     it('serve their documentation from disk', async () => {
       for (const base of [`${auth.url}/auth`, `${task.url}/tasks`]) {
         for (const file of ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']) {

@@ -37,9 +37,7 @@ export function memoryEventStore<Event extends Shape, Row>(
     readAsOf: async (actor_id, time, after, limit) => {
       const own = log.filter((event) => event.actor_id === actor_id)
       const until = own.findLast(({ recorded_at }) => recorded_at <= time)?.position ?? 0
-      return own
-        .filter(({ position }) => position > after && position <= until)
-        .slice(0, limit)
+      return own.filter(({ position }) => position > after && position <= until).slice(0, limit)
     },
 
     async append(append) {

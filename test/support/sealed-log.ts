@@ -24,13 +24,15 @@ export const sealKey = readKey(signer.publicKey)
 export type SealedLog = {
   readonly database: TestDatabase
   readonly store: EventStore<TaskEvent, TaskView>
+  /** The same with texts as they are stored. */
+  readonly stored: EventStore<TaskEvent, TaskView>
   readonly keys: UserKeys
   readonly sealer: Sealer
   /** A connection of the superuser, with values as the application reads them. */
   readonly root: pg.Client
   readonly query: Query
-  /** Appends to a task of user 1; creates it when it is not there. */
-  readonly write: (id: number, events?: readonly TaskEvent[]) => Promise<void>
+  /** Appends to a task, of user 1 unless told; creates it when it is not there. */
+  readonly write: (id: number, events?: readonly TaskEvent[], user_id?: number) => Promise<void>
   readonly stop: () => Promise<void>
 }
 
@@ -39,29 +41,32 @@ export const queryOf =
   async (statement, values) =>
     (await client.query({ ...statement, values: [...values] })).rows
 
-export async function openLog(): Promise<SealedLog> {
-  const database = await testDatabase()
+export async function openLog(given?: TestDatabase): Promise<SealedLog> {
+  const database = given ?? (await testDatabase())
   const { config } = database
   const task = openDatabase({ ...config, role: 'tasktrail_task', log: silent })
   const worker = openDatabase({ ...config, role: 'tasktrail_worker', log: silent })
   const root = singleConnection(config.connection, SUPERUSER)
   await root.connect()
   const keys = postgresUserKeys(task, secretKeyWrap('a secret to wrap with, long enough too'))
-  const store = encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(task), keys)
+  const stored = postgresEventStore<TaskEvent, TaskView>(task)
+  const store = encryptedEventStore(stored, keys)
 
   return {
     database,
     store,
+    stored,
     keys,
     sealer: postgresSealer(worker.query, signer, () => new Date()),
     root,
     query: queryOf(root),
-    async write(id, events) {
+    async write(id, events, user_id = 1) {
       const { version, head_hash } = await store.load(taskStream(id))
       const isNew = version === 0
       const next = events ?? (isNew ? [created({ title: `Task ${id}` })] : [renamed(`${version}`)])
       const expected = isNew ? NEW : { version, head_hash }
-      const { outcome } = await store.append(append(id, next, { expected }))
+      const told = append(id, next, { expected, actor_id: user_id })
+      const { outcome } = await store.append({ ...told, row: { ...told.row, user_id } })
       if (outcome !== 'appended') throw new Error(outcome)
     },
     async stop() {

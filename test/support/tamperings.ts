@@ -91,7 +91,7 @@ async function rechain(sql: pg.Client, stream_id: string, from: number): Promise
   )
   let previous: string | null = null
   for (const row of rows as Row[]) {
-    const hash = row.version < from ? row.hash : eventHash(previous, row)
+    const hash: string = row.version < from ? row.hash : eventHash(previous, row)
     await sql.query(
       `update events set prev_hash = decode($2, 'hex'), hash = decode($3, 'hex')
        where position = $1`,

@@ -67,7 +67,9 @@ export async function taskWorld(): Promise<TaskWorld> {
     }
     return events.filter(({ stream_id }) => stream_id.startsWith('task-'))
   }
-  const byStream = async () => [...Map.groupBy(await log(), ({ stream_id }) => stream_id).values()]
+  const byStream = (events: readonly Recorded<TaskEvent>[]) => [
+    ...Map.groupBy(events, ({ stream_id }) => stream_id).values(),
+  ]
   const handle = async (id: number, command: TaskCommand) => {
     const context = { actor_id: command.actor_id, metadata, now: new Date() }
     const { row } = await handleTask(taskStream(id), command, {
@@ -89,11 +91,9 @@ export async function taskWorld(): Promise<TaskWorld> {
     rows: () => db.query<TaskView>({ name: 'rows', text: 'select * from tasks order by id' }, []),
 
     async folded() {
-      const streams = await byStream()
-      const rows = streams.map(async (events) =>
-        (await decryptEvents(events, keys)).reduce<TaskView | null>(viewTask, null),
-      )
-      return (await Promise.all(rows))
+      const streams = byStream(await decryptEvents(await log(), keys))
+      const rows = streams.map((events) => events.reduce<TaskView | null>(viewTask, null))
+      return rows
         .filter((row) => row !== null && row.title !== null)
         .toSorted((a, b) => (a?.id ?? 0) - (b?.id ?? 0)) as readonly TaskView[]
     },
@@ -111,7 +111,7 @@ export async function taskWorld(): Promise<TaskWorld> {
       ),
 
     async foldedAudit() {
-      const rows = (await byStream()).flatMap(historyOf)
+      const rows = byStream(await log()).flatMap(historyOf)
       return rows
         .toSorted((a, b) => a.position - b.position)
         .map((row) => ({ undoes: null, ...row }) as unknown as AuditEvent)

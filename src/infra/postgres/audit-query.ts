@@ -1,6 +1,19 @@
+import { createHash } from 'node:crypto'
 import { AUDIT_EVENT_TYPES } from '../../app/audit-types.ts'
 import type { AuditQuery } from '../../app/ports.ts'
 import type { Statement } from './database.ts'
+
+/**
+ * How the planner is to read audit_events: always in the order of an index, never by collecting and
+ * sorting, which is a good plan for a user with few events and takes minutes for one with a million.
+ * Nothing then hangs on whose events they are, so one plan serves all.
+ */
+export const IN_ORDER = {
+  enable_bitmapscan: 'off',
+  enable_sort: 'off',
+  jit: 'off',
+  plan_cache_mode: 'force_generic_plan',
+}
 
 export type PositionRange = {
   /** Exclusive bounds. */
@@ -17,46 +30,64 @@ const COLUMNS = `
 const OWN = '(actor_id = user_id) is true'
 const OTHERS = '(actor_id = user_id) is not true'
 
+export type Prepared = { readonly statement: Statement; readonly values: readonly unknown[] }
+
 /**
  * A page of audit_events that is found by position whatever else is asked. Tasks and requests have
  * few events. For the rest each type of each index has a range of its own, read in order; the ranges
  * are merged row by row, so that a page costs as much at the end of ten million events as anywhere.
- * The texts are not prepared: a plan made for any user would be a bad one for some.
+ * `around` may make another query of it.
  */
 export function auditQuery(
   query: AuditQuery,
   { above, below, descending, limit }: PositionRange,
-): { readonly statement: Statement; readonly values: readonly unknown[] } {
+  around = (page: string) => page,
+): Prepared {
   const values: unknown[] = []
-  const put = (value: unknown) => `$${values.push(value)}`
+  const put = (value: unknown, type: string) => `$${values.push(value)}::${type}`
   const everywhere = [
-    `position > ${put(above)} and position < ${put(below)}`,
-    // A filter only, by "is true": these times lie between the positions already.
-    ...(query.from === undefined ? [] : [`(recorded_at >= ${put(query.from)}) is true`]),
-    ...(query.to === undefined ? [] : [`(recorded_at < ${put(query.to)}) is true`]),
+    `position > ${put(above, 'bigint')} and position < ${put(below, 'bigint')}`,
+    // They lie between the positions nearly all.
+    ...(query.from === undefined ? [] : [`recorded_at >= ${put(query.from, 'timestamptz')}`]),
+    ...(query.to === undefined ? [] : [`recorded_at < ${put(query.to, 'timestamptz')}`]),
   ].join(' and ')
-  const order = `order by position ${descending ? 'desc' : 'asc'} limit ${put(limit)}`
-  const ranges = rangesOf(query, put).map(
-    (range) => `select * from audit_events where ${[...range, everywhere].join(' and ')}`,
+  const count = put(limit, 'int')
+  const ranges = rangesOf(query, put)
+  // The primary key has the one order, all other indexes have the other.
+  const [up, down] = ranges.some((range) => range.length > 0)
+    ? ['asc nulls first', 'desc nulls last']
+    : ['asc', 'desc']
+  const order = `order by position ${descending ? down : up} limit ${count}`
+  const selects = ranges.map(
+    (range) =>
+      `(select * from audit_events where ${[...range, everywhere].join(' and ')} ${order})`,
   )
-  const text = `select ${COLUMNS} from (${ranges.join(' union all ')}) e ${order}`
-  return { statement: { name: '', text }, values }
+  const text = around(`select ${COLUMNS} from (${selects.join(' union all ')}) e ${order}`)
+  return { statement: { name: `audit_${digest(text)}`, text }, values }
 }
 
-type Put = (value: unknown) => string
+const digest = (text: string): string =>
+  createHash('sha256').update(text).digest('base64url').slice(0, 16)
+
+type Put = (value: unknown, type: string) => string
 
 /** Conditions of each range that is read; every event that is wanted is in one of them. */
 function rangesOf(query: AuditQuery, put: Put): readonly (readonly string[])[] {
   const { user_id, actor_id, task_id, type, request_id } = query
   if (task_id !== undefined || request_id !== undefined) {
-    const equal = Object.entries({ task_id, request_id, user_id, actor_id })
-      .filter(([, value]) => value !== undefined && value !== null)
-      .map(([name, value]) => `${name} = ${put(value)}`)
-    return [type === undefined ? equal : [...equal, `type = any (${put(type)})`]]
+    return [
+      [
+        ...(task_id === undefined ? [] : [`task_id = ${put(task_id, 'bigint')}`]),
+        ...(request_id === undefined ? [] : [`request_id = ${put(request_id, 'text')}`]),
+        ...(user_id === null ? [] : [`user_id = ${put(user_id, 'bigint')}`]),
+        ...(actor_id === undefined ? [] : [`actor_id = ${put(actor_id, 'bigint')}`]),
+        ...(type === undefined ? [] : [`type = any (${put(type, 'text[]')})`]),
+      ],
+    ]
   }
   const people = peopleOf(user_id, actor_id, put)
   if (people.length === 0 && type === undefined) return [[]]
-  const types = (type ?? AUDIT_EVENT_TYPES).map((each) => `type = ${put(each)}`)
+  const types = (type ?? AUDIT_EVENT_TYPES).map((each) => `type = ${put(each, 'text')}`)
   if (people.length === 0) return types.map((each) => [each])
   return people.flatMap((who) => types.map((each) => [...who, each]))
 }
@@ -68,18 +99,19 @@ function peopleOf(
 ): readonly (readonly string[])[] {
   if (user_id === null && actor_id === undefined) return []
   if (user_id === null) {
-    const who = put(actor_id)
+    const who = put(actor_id, 'bigint')
     return [
       [OWN, `user_id = ${who}`],
       [OTHERS, `actor_id = ${who}`],
     ]
   }
-  const user = `user_id = ${put(user_id)}`
+  const user = `user_id = ${put(user_id, 'bigint')}`
   if (actor_id === undefined) {
     return [
       [OWN, user],
       [OTHERS, user],
     ]
   }
-  return [actor_id === user_id ? [OWN, user] : [OTHERS, user, `actor_id = ${put(actor_id)}`]]
+  if (actor_id === user_id) return [[OWN, user]]
+  return [[OTHERS, user, `actor_id = ${put(actor_id, 'bigint')}`]]
 }

@@ -1,7 +1,7 @@
 import type { AuditQuery, AuditTrail, ExportedSeal, StreamHead } from '../../app/ports.ts'
 import { type AuditRow, readAuditRows, readStoredEvents, type StoredRow } from '../audit-rows.ts'
 import { headDigest } from '../seal-signer.ts'
-import { auditQuery, type PositionRange } from './audit-query.ts'
+import { auditQuery } from './audit-query.ts'
 import type { Database } from './database.ts'
 import type { UserKeys } from './user-keys.ts'
 
@@ -93,7 +93,7 @@ const BATCH_BYTES = 500_000
 type SealRow = Omit<ExportedSeal, 'heads'> & { readonly heads: readonly StreamHead[] }
 type Bounds = { readonly position: number; readonly above: number; readonly below: number | null }
 
-/** What the audit projection has, with texts in the clear. */
+/** What the audit projection has, with texts in the clear. On connections that read `IN_ORDER`. */
 export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
   const boundsOf = async ({ from, to }: AuditQuery): Promise<Bounds> => {
     const [bounds] = await db.query<Bounds>(BOUNDS, [from ?? null, to ?? null])
@@ -104,7 +104,7 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
     const end = Math.min(below ?? Number.POSITIVE_INFINITY, position + 1)
     for (let after = above; ; ) {
       const range = { above: after, below: end, descending: false, limit: BATCH }
-      const { statement, values } = withinBytes(query, range)
+      const { statement, values } = auditQuery(query, range, withinBytes)
       const rows = await db.query<AuditRow>(statement, values)
       const last = rows.at(-1)
       if (last === undefined) return
@@ -159,13 +159,10 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
   }
 }
 
-/** The same, cut off where its changes become too many bytes to hold at once. */
-function withinBytes(query: AuditQuery, range: PositionRange): ReturnType<typeof auditQuery> {
-  const { statement, values } = auditQuery(query, range)
-  const size = 'pg_column_size(changes)'
-  const text = `
-    select * from (
-      select *, sum(${size}) over (order by position) - ${size} as before from (${statement.text}) page
-    ) measured where before < ${BATCH_BYTES} order by position`
-  return { statement: { ...statement, text }, values }
-}
+/** Cut off where the changes become too many bytes to hold at once. */
+const withinBytes = (page: string): string => `
+  select * from (
+    select *, sum(pg_column_size(changes)) over (order by position rows unbounded preceding)
+      - pg_column_size(changes) as before
+    from (${page}) page
+  ) measured where before < ${BATCH_BYTES} order by position`

@@ -24,6 +24,8 @@ export type DatabaseOptions = {
   readonly poolMax: number
   /** The role to take on connecting; it limits what the connection may do. */
   readonly role: string
+  /** More settings of its sessions, such as `{ jit: 'off' }`. */
+  readonly settings?: Readonly<Record<string, string>>
   readonly log: Log
 }
 
@@ -52,11 +54,13 @@ export const singleConnection = (
   role: string,
 ): pg.Client => new pg.Client({ ...config, types, options: `${session(role)} ${options}` })
 
-export function openDatabase({ connection, poolMax, role, log }: DatabaseOptions): Database {
+export function openDatabase(database: DatabaseOptions): Database {
+  const { connection, poolMax, role, settings = {}, log } = database
+  const more = Object.entries(settings).map(([name, value]) => ` -c ${name}=${value}`)
   const pool = new pg.Pool({
     ...connection,
     types,
-    options: session(role),
+    options: session(role) + more.join(''),
     application_name: role,
     max: poolMax,
     connectionTimeoutMillis: 1_000,

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { AppError } from '../../app/errors.ts'
 import { historyOf } from '../../app/history.ts'
@@ -34,7 +33,8 @@ const TASKS = {
           'type', type, 'data', data, 'occurred_at', occurred_at) order by version), '[]') as events
         from events where stream_id = 'task-' || w.id) e
       left join user_keys k
-        on k.user_id = coalesce((e.events->0->'data'->>'user_id')::bigint, t.user_id)`,
+        on k.user_id = coalesce((e.events->0->'data'->>'user_id')::bigint, t.user_id)
+    order by w.id`,
 }
 
 // As far as the audit goes; of a parked stream, up to where it is parked.
@@ -59,7 +59,8 @@ const AUDIT = {
           'occurred_at', occurred_at, 'recorded_at', recorded_at, 'request_id', request_id,
           'changes', changes, 'undoes', undoes, 'hash', encode(hash, 'hex'))
           order by position), '[]') as rows
-        from audit_events where task_id = w.id) a`,
+        from audit_events where task_id = w.id) a
+    order by w.id`,
 }
 
 /** Where the read table differs from the fold of the log, of the tasks with these ids. */
@@ -158,7 +159,7 @@ function timed<T extends object>(row: T): T {
 
 export type DriftCheckOptions = Ports & {
   readonly log: Log
-  readonly perSecond?: number
+  readonly tasksARound?: number
   readonly onChecked?: (tasks: number) => void
   readonly onDrift?: (drift: Drift) => void
 }
@@ -166,9 +167,6 @@ export type DriftCheckOptions = Ports & {
 export type DriftCheck = {
   /** Checks some tasks; which, moves on from call to call. Error: `database_unavailable`. */
   readonly round: () => Promise<readonly Drift[]>
-  /** A round a second until it is told to end. */
-  readonly run: (signal: AbortSignal) => Promise<void>
-  readonly counts: () => { readonly checked: number; readonly found: number }
 }
 
 // A task with more events than that would cost more than all others of a round.
@@ -207,10 +205,9 @@ const END = { name: 'end_of_log', text: 'select max(position) as position from e
 
 /** Compares tasks with the log all the time, as a small and steady load. */
 export function driftCheck(options: DriftCheckOptions): DriftCheck {
-  const { db, log, perSecond = 20, onChecked, onDrift } = options
-  const share = Math.max(1, Math.floor(perSecond / 3))
+  const { db, log, tasksARound = 20, onChecked, onDrift } = options
+  const share = Math.max(1, Math.floor(tasksARound / 3))
   const place = { newest: 0, streams: 0, rows: 0 }
-  const total = { checked: 0, found: 0 }
 
   const after = async (statement: typeof ROWS, from: number) => {
     const rows = await db.query<{ id: number; place: number }>(statement, [from, share])
@@ -256,8 +253,6 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
   const round = async () => {
     const ids = await pick()
     const drifts = await check(ids).catch(() => oneByOne(ids))
-    total.checked += ids.length
-    total.found += drifts.length
     onChecked?.(ids.length)
     for (const drift of drifts) {
       log.error(drift, 'drift found')
@@ -266,16 +261,5 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
     return drifts
   }
 
-  return {
-    round,
-    counts: () => ({ ...total }),
-    async run(signal) {
-      while (!signal.aborted) {
-        await round().catch((error: Error) =>
-          log.warn({ err: error.message }, 'cannot check for drift'),
-        )
-        await sleep(1_000, undefined, { signal }).catch(() => {})
-      }
-    },
-  }
+  return { round }
 }

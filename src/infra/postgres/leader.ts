@@ -39,7 +39,7 @@ export type LeadOptions = {
 // A leader that is frozen or cut off holds the lock until the database gives it up; another one asks
 // for it this often. Together they stay below the 10 s in which another takes over.
 const SILENCE_MS = 5_000
-const ASK_MS = 2_000
+const ASK_MS = 1_000
 const HEARTBEAT_MS = 1_000
 const AGAIN_MS = 1_000
 

@@ -23,6 +23,10 @@ const PARK = {
       from streams where stream_id = $2
       on conflict do nothing returning version`,
 }
+const FIND_STREAM = {
+  name: 'find_stream',
+  text: 'select from streams where stream_id = $1',
+}
 const UNPARK = {
   name: 'unpark_stream',
   text: 'delete from parked_streams where projection = $1 and stream_id = $2 returning version',
@@ -50,7 +54,9 @@ export async function park(
     const values = [name, stream_id, position, 'parked by an operator']
     const [parked] = await query<{ version: number }>(PARK, values)
     if (parked === undefined) {
-      throw new Error(`There is no stream "${stream_id}" that ${name} could park.`)
+      const [known] = await query(FIND_STREAM, [stream_id])
+      if (known === undefined) throw new Error(`There is no stream "${stream_id}".`)
+      throw new Error(`${stream_id} is parked for ${name} already.`)
     }
     return `${stream_id} is parked for ${name} from its event ${parked.version} on.`
   })

@@ -1,27 +1,26 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import type { DatabaseConfig } from '../../config.ts'
-import { taskId } from '../../domain/task/view.ts'
-import { auditProjection } from './audit-projection.ts'
-import { type Database, singleConnection } from './database.ts'
-import { type Drift, driftOfTasks } from './drift.ts'
-import { BadEvent, type Query, type Write } from './projection.ts'
-import { createShadows, dropRemains, shadowOf, swapStatements } from './shadow-tables.ts'
-import { type TimedEvent, taskRowsProjection } from './task-rows-projection.ts'
-import type { UserKeys } from './user-keys.ts'
-
-export const REBUILDABLE = ['tasks', 'audit'] as const
-export type Rebuildable = (typeof REBUILDABLE)[number]
-
-export type Progress =
-  | {
-      readonly step: 'folding'
-      readonly position: number
-      readonly end: number
-      readonly perSecond: number
-    }
-  | { readonly step: 'comparing' }
-  | { readonly step: 'swapping' }
+import { singleConnection } from './database.ts'
+import type { Drift } from './drift.ts'
+import { BadEvent, type Query } from './projection.ts'
+import { auditPlan } from './rebuild-audit.ts'
+import {
+  LEFT_AT_MOST,
+  READ,
+  type RebuildOptions,
+  type Run,
+  restAfter,
+  take,
+} from './rebuild-run.ts'
+import { tasksPlan } from './rebuild-tasks.ts'
+import {
+  createShadows,
+  dropRemains,
+  indexShadows,
+  shadowOf,
+  swapStatements,
+} from './shadow-tables.ts'
+import type { TimedEvent } from './task-rows-projection.ts'
 
 export type Rebuilt = {
   readonly events: number
@@ -36,77 +35,21 @@ export type Rebuilt = {
   readonly parked: readonly string[]
 }
 
-export type RebuildOptions = {
-  readonly name: Rebuildable
-  /** Of the owner of the tables. */
-  readonly connection: DatabaseConfig['connection']
-  readonly db: Database
-  readonly keys: UserKeys
-  readonly signal?: AbortSignal
-  /** Waited for, except while writers wait. */
-  readonly onProgress?: (progress: Progress) => unknown
-  readonly batchSize?: number
-  /** How long to rest after a batch, as a multiple of what it took. */
-  readonly rest?: number
-}
-
 const BATCH_SIZE = 500
-const COMPARED_AT_ONCE = 5_000
-/** What may be left to do while writers wait. */
-const LEFT_AT_MOST = 200
-const FIRST = 10
 
 // Asked for without waiting at first: whoever waits makes all wait that come after. If the table is
-// never free for a moment, waiting becomes longer and longer.
+// never free for a moment, waiting becomes longer, and rarer.
 const ASKS_WITHOUT_WAITING = 200
-const PATIENCE_MS = 120_000
+const WAIT_AT_MOST_MS = 200
+const PATIENCE_MS = 600_000
 
-type Plan = {
-  readonly tables: readonly string[]
-  /** What a batch of events is to write into the shadows. */
-  readonly project: (events: readonly TimedEvent[], read: Query) => Promise<readonly Write[]>
-  /** Whether a bad event parks its stream; otherwise it ends the rebuild. */
-  readonly parks: boolean
-  /** Compares what both tables have, while the old one is written on. */
-  readonly compare: (run: Run) => Promise<void>
-  /** In a transaction, after which nothing may be missing; false when too much is left to do. */
-  readonly finish: (run: Run, lock: () => Promise<void>) => Promise<boolean>
-}
-
-/** A rebuild under way. */
-type Run = {
-  readonly options: RebuildOptions
-  readonly plan: Plan
-  readonly sql: pg.Client
-  readonly query: Query
-  readonly shadow: string
-  position: number
-  events: number
-  readonly parked: Set<string>
-  differences: number
-  readonly first: Drift[]
-}
+// A rebuild that is frozen or slow in that moment gives the table back.
+const IN_THE_MOMENT = `
+  set local statement_timeout = 1000; set local idle_in_transaction_session_timeout = 1000`
 
 const KEY = '((21590::bigint << 48) | (hashtext($1)::bigint & 4294967295))'
 const TRY = { name: 'try_to_rebuild', text: `select pg_try_advisory_lock${KEY} as alone` }
 const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
-const READ = {
-  name: 'read_to_rebuild',
-  text: `
-    select position, stream_id, version, type, data, occurred_at from events
-    where position > $1 and position <= $2 order by position limit $3`,
-}
-// Also those above the safe position: for who knows that what they write goes to the new table.
-const READ_VISIBLE = {
-  name: 'read_visible',
-  text: `
-    select position, stream_id, version, type, data, occurred_at from events
-    where position > $1 order by position limit $2`,
-}
-const MOVE = {
-  name: 'move_rebuild',
-  text: `update projections set position = $2, updated_at = clock_timestamp() where name = $1`,
-}
 const END = { name: 'end_rebuild', text: 'delete from projections where name = $1' }
 const PARK = {
   name: 'park_in_rebuild',
@@ -126,16 +69,19 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
       ...connection,
       application_name: `rebuild ${name}`,
       connectionTimeoutMillis: 5_000,
-      // What a crash takes of a shadow is made again.
-      options: '-c synchronous_commit=off',
-      // One that is frozen gives the table back.
-      idle_in_transaction_session_timeout: 2_000,
+      // What a crash takes of a shadow is made again. The swap is safe all the same: whatever is
+      // written after it and kept keeps it too.
+      options:
+        '-c synchronous_commit=off -c vacuum_cost_delay=2ms -c max_parallel_maintenance_workers=0',
+      idle_in_transaction_session_timeout: 10_000,
       keepAlive: true,
     },
     'none',
   )
-  // It ends with the database; the next statement then fails and says so.
-  sql.on('error', () => {})
+  let lost: Error | undefined
+  sql.on('error', (error) => {
+    lost ??= error
+  })
   await sql.connect()
   try {
     const query: Query = async ({ name, text }, values) =>
@@ -143,6 +89,9 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const [lock] = await query<{ alone: boolean }>(TRY, [name])
     if (!lock?.alone) throw new Error(`A rebuild of ${name} is under way already.`)
     return await alone(options, sql, query)
+  } catch (error) {
+    if (lost === undefined) throw error
+    throw new Error(`The connection to the database was lost: ${lost.message}.`, { cause: lost })
   } finally {
     await sql.end().catch(() => {})
   }
@@ -159,7 +108,9 @@ async function alone(options: RebuildOptions, sql: pg.Client, query: Query): Pro
     await createShadows(sql, plan.tables)
     await sql.query(`insert into projections (name, state) values ($1, 'rebuilding')`, [shadow])
     await foldAll(run, began)
-    for (const table of plan.tables) await sql.query(`vacuum analyze ${shadowOf(table)}`)
+    await options.onProgress?.({ step: 'indexing' })
+    await indexShadows(sql, plan.tables)
+    await foldAll(run, began)
     await options.onProgress?.({ step: 'comparing' })
     await plan.compare(run)
     await foldAll(run, began)
@@ -184,16 +135,22 @@ async function clear({ sql, plan, shadow }: Run): Promise<void> {
 
 // ----------------------------------------------------------------------------------------- folding
 
-/** Folds until little is left of what may be read yet: under steady writes there is always some. */
+/** Folds until little has come since the last look: under steady writes there is always some. */
 async function foldAll(run: Run, began: number): Promise<void> {
-  const { signal, onProgress, rest = 1, batchSize = BATCH_SIZE } = run.options
+  do await foldUpTo(run, await endOfLog(run), began)
+  while ((await endOfLog(run)) - run.position > LEFT_AT_MOST / 2)
+}
+
+async function endOfLog({ query }: Run): Promise<number> {
+  const [safe] = await query<{ position: number }>(SAFE_POSITION, [])
+  return safe?.position ?? 0
+}
+
+async function foldUpTo(run: Run, end: number, began: number): Promise<void> {
+  const { onProgress, batchSize = BATCH_SIZE } = run.options
   let size = batchSize
-  for (;;) {
-    signal?.throwIfAborted()
+  while (run.position < end) {
     const batchBegan = performance.now()
-    const [safe] = await run.query<{ position: number }>(SAFE_POSITION, [])
-    const end = safe?.position ?? 0
-    if (end - run.position <= LEFT_AT_MOST / 2 && run.events > 0) return
     const events = await run.query<TimedEvent>(READ, [run.position, end, size])
     try {
       await inTransaction(run, () => take(run, events, events.at(-1)?.position ?? end))
@@ -205,18 +162,8 @@ async function foldAll(run: Run, began: number): Promise<void> {
     }
     const perSecond = (run.events / (performance.now() - began)) * 1000
     await onProgress?.({ step: 'folding', position: run.position, end, perSecond })
-    await sleep((performance.now() - batchBegan) * rest)
+    await restAfter(run, batchBegan)
   }
-}
-
-/** In a transaction: what the events write, and how far that goes. */
-async function take(run: Run, events: readonly TimedEvent[], position: number): Promise<void> {
-  const wanted = events.filter(({ stream_id }) => !run.parked.has(stream_id))
-  const writes = wanted.length === 0 ? [] : await run.plan.project(wanted, run.query)
-  for (const { statement, values } of writes) await run.query(statement, values)
-  await run.query(MOVE, [run.shadow, position])
-  run.position = position
-  run.events += events.length
 }
 
 const isFaultOfEvents = (error: unknown): boolean =>
@@ -244,53 +191,40 @@ async function inTransaction<T>({ sql }: Run, work: () => Promise<T>): Promise<T
   }
 }
 
-// --------------------------------------------------------------------------------------- comparing
-
-function note(run: Run, drifts: readonly Drift[]): void {
-  run.differences += drifts.length
-  run.first.push(...drifts.slice(0, FIRST - run.first.length))
-}
-
-const restAfter = async ({ options: { rest = 1, signal } }: Run, began: number): Promise<void> => {
-  signal?.throwIfAborted()
-  await sleep((performance.now() - began) * rest)
-}
-
 // ---------------------------------------------------------------------------------------- swapping
 
 /** Asks for a moment in which nobody uses the tables until there is one. */
-async function swap(
-  run: Run,
-  began: number,
-): Promise<{ readonly asked: number; readonly fencedMs: number }> {
+async function swap(run: Run, began: number): Promise<Pick<Rebuilt, 'asked' | 'fencedMs'>> {
   const { sql, plan, options } = run
   const rename = await swapStatements(sql, plan.tables)
   const until = performance.now() + PATIENCE_MS
-  for (let asked = 1; ; asked++) {
+  for (let asked = 1; performance.now() < until; asked++) {
     options.signal?.throwIfAborted()
+    const waitMs = Math.min(WAIT_AT_MOST_MS, Math.max(0, asked - ASKS_WITHOUT_WAITING))
     let fenced = 0
     const lock = async () => {
-      const waitMs = Math.min(200, Math.max(0, asked - ASKS_WITHOUT_WAITING))
       if (waitMs > 0) await sql.query(`set local lock_timeout = ${waitMs}`)
       fenced = performance.now()
-      const tables = plan.tables.join(', ')
-      await sql.query(`lock table ${tables} in access exclusive mode${waitMs > 0 ? '' : ' nowait'}`)
+      await sql.query(lockStatement(plan.tables, waitMs > 0))
     }
     const done = await attempt(run, async () => {
-      await sql.query('set local synchronous_commit = on')
+      await sql.query(IN_THE_MOMENT)
       if (!(await plan.finish(run, lock))) return false
       await sql.query(rename)
       await run.query(END, [run.shadow])
       return true
     })
     if (done) return { asked, fencedMs: performance.now() - fenced }
-    if (performance.now() > until) {
-      throw new Error(`The tables of ${options.name} were in use all the time.`)
-    }
-    await sleep(2 + Math.random() * 10)
+    await sleep((1 + 5 * waitMs) * (2 + Math.random() * 5))
     await foldAll(run, began)
   }
+  throw new Error(`The tables of ${options.name} were in use all the time.`)
 }
+
+// The shadows first: only autovacuum may be at them.
+const lockStatement = (tables: readonly string[], waits: boolean): string =>
+  `lock table ${[...tables.map(shadowOf), ...tables].join(', ')} in access exclusive mode` +
+  (waits ? '' : ' nowait')
 
 /** Whether it was done; if not, all is as it was before. */
 async function attempt(run: Run, work: () => Promise<boolean>): Promise<boolean> {
@@ -303,192 +237,11 @@ async function attempt(run: Run, work: () => Promise<boolean>): Promise<boolean>
     return true
   } catch (error) {
     Object.assign(run, { position, events })
-    // A bad event is dealt with outside; a table that is in use is asked for again.
-    if (error === notDone || isFaultOfEvents(error) || isInUse(error)) return false
+    // A bad event is dealt with outside; what was in use or took too long is tried again.
+    if (error === notDone || isFaultOfEvents(error) || isBusy(error)) return false
     throw error
   }
 }
 
-const isInUse = (error: unknown): boolean =>
-  error instanceof pg.DatabaseError && error.code === '55P03'
-
-// ------------------------------------------------------------------------------------------- tasks
-
-// From the last id of the chunk before to the first that is beyond the chunk in both tables.
-const CHUNK_OF_TASKS = {
-  name: 'chunk_of_tasks',
-  text: `
-    select max(id) as last from (
-      (select id from tasks where id > $1 order by id limit ${COMPARED_AT_ONCE})
-      union all
-      (select id from tasks_rebuild where id > $1 order by id limit ${COMPARED_AT_ONCE})) ids`,
-}
-const UNEQUAL_TASKS = {
-  name: 'unequal_tasks',
-  text: `
-    select id, coalesce(l.version = s.version, false) as at_same_version
-    from (select * from tasks where id > $1 and id <= $2) l
-      full join (select * from tasks_rebuild where id > $1 and id <= $2) s using (id)
-    where l is distinct from s order by id`,
-}
-const UNEQUAL_STILL = {
-  name: 'unequal_still',
-  text: `
-    select l.id from tasks l join tasks_rebuild s using (id, version)
-    where l.id = any ($1) and l is distinct from s`,
-}
-const REMOVE_ERASED = {
-  name: 'remove_erased_in_rebuild',
-  text: `
-    delete from tasks_rebuild t using user_keys k
-    where k.user_id = t.user_id and k.destroyed_at is not null`,
-}
-
-/** Written in the transaction that writes the events: it ends where the log ends, at any moment. */
-function tasksPlan({ db, keys }: RebuildOptions): Plan {
-  return {
-    tables: ['tasks'],
-    project: taskRowsProjection('tasks_rebuild', keys),
-    parks: false,
-
-    async compare(run) {
-      for (let from = 0; ; ) {
-        const began = performance.now()
-        const [chunk] = await run.query<{ last: number | null }>(CHUNK_OF_TASKS, [from])
-        if (chunk === undefined || chunk.last === null) return
-        const unequal = await run.query<Unequal>(UNEQUAL_TASKS, [from, chunk.last])
-        await explain(run, { db, keys }, unequal)
-        from = chunk.last
-        await restAfter(run, began)
-      }
-    },
-
-    // Who has written to the table has ended once the lock is there, so what they appended is visible
-    // to the statement that follows; who has appended and not yet written there waits for the lock and
-    // then finds the new table under the name. Events of both are read: those that are visible.
-    async finish(run, lock) {
-      await lock()
-      const events = await run.query<TimedEvent>(READ_VISIBLE, [run.position, LEFT_AT_MOST + 1])
-      if (events.length > LEFT_AT_MOST) return false
-      await take(run, events, events.at(-1)?.position ?? run.position)
-      await run.query(REMOVE_ERASED, [])
-      return true
-    },
-  }
-}
-
-type Unequal = { readonly id: number; readonly at_same_version: boolean }
-
-const EXPLAINED_AT_ONCE = 200
-
-/** Of rows that are unequal some have only been written since: the log tells which are wrong. */
-async function explain(
-  run: Run,
-  ports: { readonly db: Database; readonly keys: UserKeys },
-  unequal: readonly Unequal[],
-): Promise<void> {
-  for (let from = 0; from < unequal.length; from += EXPLAINED_AT_ONCE) {
-    const some = unequal.slice(from, from + EXPLAINED_AT_ONCE)
-    const drifts = await driftOfTasks(
-      ports,
-      some.map(({ id }) => id),
-    )
-    note(run, drifts)
-    const wrong = new Set(drifts.map(({ stream_id }) => taskId(stream_id)))
-    const doubtful = some.filter(({ id, at_same_version }) => at_same_version && !wrong.has(id))
-    const [still] = await run.query<{ id: number }>(UNEQUAL_STILL, [doubtful.map(({ id }) => id)])
-    if (still !== undefined) throw new Error(`The rebuild made another row of task ${still.id}.`)
-  }
-}
-
-// ------------------------------------------------------------------------------------------- audit
-
-const LIVE_POSITION = {
-  name: 'live_position',
-  text: `select position from projections where name = 'audit'`,
-}
-/** The worker's batches wait from here on. */
-const HOLD_LIVE_POSITION = { name: 'hold_position', text: `${LIVE_POSITION.text} for update` }
-const UNEQUAL_EVENTS = {
-  name: 'unequal_events',
-  text: `
-    select position, coalesce(l.version, s.version) as version,
-      coalesce('task-' || coalesce(l.task_id, s.task_id),
-        'user-' || coalesce(l.user_id, s.user_id)) as stream_id,
-      case when l.version is null then 'missing' when s.version is null then 'extra'
-        else 'different' end as kind
-    from (select * from audit_events where position > $1 and position <= $2) l
-      full join (select * from audit_events_rebuild where position > $1 and position <= $2) s
-        using (position)
-    where l is distinct from s and not exists (
-      select from parked_streams where projection in ('audit', 'audit_rebuild')
-        and stream_id = 'task-' || coalesce(l.task_id, s.task_id))
-    order by position`,
-}
-// The worker sees that the row has changed, and begins again from it.
-const TAKE_OVER = {
-  name: 'take_over',
-  text: `
-    update projections set position = greatest(position, $1), updated_at = clock_timestamp()
-    where name = 'audit'`,
-}
-const UNPARK = { name: 'unpark_all', text: `delete from parked_streams where projection = 'audit'` }
-const KEEP_PARKED = {
-  name: 'keep_parked',
-  text: `update parked_streams set projection = 'audit' where projection = 'audit_rebuild'`,
-}
-
-/** Written by the worker behind the log: it ends at its checkpoint. */
-function auditPlan(): Plan {
-  const tables = { events: 'audit_events_rebuild', facts: 'audit_facts_rebuild' }
-  const projection = auditProjection(tables)
-  let compared = 0
-  const compare = async (run: Run, upTo: number) => {
-    while (compared < Math.min(upTo, run.position)) {
-      const began = performance.now()
-      const end = Math.min(compared + COMPARED_AT_ONCE, upTo, run.position)
-      const rows = await run.query<UnequalEvent>(UNEQUAL_EVENTS, [compared, end])
-      note(run, rows.map(driftOf))
-      compared = end
-      await restAfter(run, began)
-    }
-  }
-  return {
-    tables: ['audit_events', 'audit_facts'],
-    // Each batch by itself: what a projection keeps in memory would outlive a batch that failed.
-    project: (events, read) => projection.begin(read).project(events),
-    parks: true,
-
-    async compare(run) {
-      const [live] = await run.query<{ position: number }>(LIVE_POSITION, [])
-      await compare(run, live?.position ?? 0)
-    },
-
-    async finish(run, lock) {
-      await run.sql.query('set local lock_timeout = 1000')
-      const [live] = await run.query<{ position: number }>(HOLD_LIVE_POSITION, [])
-      if (live === undefined) throw new Error('There is no projection audit in the database.')
-      if (live.position > run.position) {
-        const values = [run.position, live.position, LEFT_AT_MOST + 1]
-        const events = await run.query<TimedEvent>(READ, values)
-        if (events.length > LEFT_AT_MOST) return false
-        await take(run, events, live.position)
-      }
-      await compare(run, live.position)
-      await lock()
-      await run.query(TAKE_OVER, [run.position])
-      await run.query(UNPARK, [])
-      await run.query(KEEP_PARKED, [])
-      return true
-    },
-  }
-}
-
-type UnequalEvent = Pick<Drift, 'kind' | 'stream_id'> & { readonly version: number }
-
-const driftOf = ({ kind, stream_id, version }: UnequalEvent): Drift => ({
-  projection: 'audit',
-  stream_id,
-  kind,
-  fields: [String(version)],
-})
+const isBusy = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && (error.code === '55P03' || error.code === '57014')

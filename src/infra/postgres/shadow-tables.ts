@@ -17,13 +17,38 @@ const REST = `
       case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end)
     from live, aclexplode(relacl) where grantee <> relowner`
 
-/** Empty copies, with the same columns, indexes, constraints, owner and rights. */
+const KEYS = `
+  select format('alter table %I add %s', $2::text, pg_get_constraintdef(oid)) as statement
+  from pg_constraint where conrelid = $1::regclass and contype in ('p', 'u')`
+
+// The names are PostgreSQL's to choose.
+const OTHER_INDEXES = `
+  select regexp_replace(pg_get_indexdef(indexrelid), '^(CREATE (UNIQUE )?INDEX) .*? ON .*? USING ',
+    '\\1 ON ' || quote_ident($2::text) || ' USING ') as statement
+  from pg_index i
+  where indrelid = $1::regclass
+    and not exists (select from pg_constraint where conindid = indexrelid and contype in ('p', 'u'))`
+
+/** Empty copies, with the same columns, keys, owner and rights; the other indexes come later. */
 export async function createShadows(sql: pg.ClientBase, tables: readonly string[]): Promise<void> {
   for (const table of tables) {
-    await sql.query(`create table ${shadowOf(table)} (like ${table} including all)`)
-    const { rows } = await sql.query<{ statement: string }>(REST, [table, shadowOf(table)])
-    for (const { statement } of rows) await sql.query(statement)
+    const like = `(like ${table} including all excluding indexes)`
+    await sql.query(`create table ${shadowOf(table)} ${like}`)
+    for (const statements of [REST, KEYS]) await derive(sql, table, statements)
   }
+}
+
+/** What makes the copies complete; much cheaper at once than with each row. */
+export async function indexShadows(sql: pg.ClientBase, tables: readonly string[]): Promise<void> {
+  for (const table of tables) {
+    await derive(sql, table, OTHER_INDEXES)
+    await sql.query(`vacuum analyze ${shadowOf(table)}`)
+  }
+}
+
+async function derive(sql: pg.ClientBase, table: string, statements: string): Promise<void> {
+  const { rows } = await sql.query<{ statement: string }>(statements, [table, shadowOf(table)])
+  for (const { statement } of rows) await sql.query(statement)
 }
 
 /** What a rebuild that ended early, or has just ended, left behind. */

@@ -14,7 +14,7 @@ const fields = {
 } as const
 const created: TaskEvent = { type: 'TaskCreated', data: { ...fields, user_id: 7 } }
 
-const after = (...events: readonly TaskEvent[]): Facts | null =>
+const factsAfter = (...events: readonly TaskEvent[]): Facts | null =>
   events.reduce((facts, event) => follow(facts, event).facts, NO_FACTS)
 
 describe('What an event of a task changed', () => {
@@ -32,7 +32,7 @@ describe('What an event of a task changed', () => {
 
   it('is the field that it names, from what was so before; what it undoes is no field', () => {
     const event: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } }
-    const { changes, facts } = follow(after(created), event)
+    const { changes, facts } = follow(factsAfter(created), event)
     expect(changes).to.deep.equal({ title: { from: 'One', to: 'Two' } })
     expect(facts).to.deep.equal({ ...fields, title: 'Two', deleted: false, user_id: 7 })
   })
@@ -40,10 +40,10 @@ describe('What an event of a task changed', () => {
   it('is whether the task is there, when it is deleted or comes back', () => {
     const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
     const restored: TaskEvent = { type: 'TaskRestored', data: { undoes: [2] } }
-    expect(follow(after(created), deleted).changes).to.deep.equal({
+    expect(follow(factsAfter(created), deleted).changes).to.deep.equal({
       deleted: { from: false, to: true },
     })
-    expect(follow(after(created, deleted), restored).changes).to.deep.equal({
+    expect(follow(factsAfter(created, deleted), restored).changes).to.deep.equal({
       deleted: { from: true, to: false },
     })
   })
@@ -56,7 +56,7 @@ describe('What an event of a task changed', () => {
   it('carries values untouched, also those that are no texts', () => {
     const cipher = { user: 7, cipher: 'abc' }
     const encrypted = { type: 'TaskRenamed', data: { title: cipher } } as unknown as TaskEvent
-    const { facts, changes } = follow(after(created), encrypted)
+    const { facts, changes } = follow(factsAfter(created), encrypted)
     expect(changes.title?.to).to.equal(cipher)
     expect(facts.title).to.equal(cipher)
   })

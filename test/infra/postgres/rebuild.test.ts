@@ -5,11 +5,8 @@ import { DomainError } from '../../../src/domain/errors.ts'
 import type { TaskCommand } from '../../../src/domain/task/task.ts'
 import { auditProjection } from '../../../src/infra/postgres/audit-projection.ts'
 import { projector } from '../../../src/infra/postgres/projector.ts'
-import {
-  type Rebuildable,
-  type RebuildOptions,
-  rebuild,
-} from '../../../src/infra/postgres/rebuild.ts'
+import { rebuild } from '../../../src/infra/postgres/rebuild.ts'
+import type { Rebuildable, RebuildOptions } from '../../../src/infra/postgres/rebuild-run.ts'
 import { openWriter } from '../../support/late-writers.ts'
 import { silent } from '../../support/log.ts'
 import { until } from '../../support/processes.ts'
@@ -107,7 +104,7 @@ describe('Rebuilding a projection', () => {
     try {
       for (let round = 0; round < 5; round++) {
         await writers.more(20)
-        expect((await start('tasks', { batchSize: 20 })).first).to.deep.equal([])
+        expect((await start('tasks', { batchSize: 100 })).first).to.deep.equal([])
       }
     } finally {
       await writers.stop()
@@ -268,7 +265,7 @@ describe('Rebuilding a projection', () => {
           where application_name = 'rebuild tasks' and datname = current_database()`)
       },
     })
-    expect(await failure(lost)).to.match(/terminat/i)
+    expect(await failure(lost)).to.match(/^The connection to the database was lost: /)
     expect(await remains()).not.to.deep.equal([])
     await expectFold()
     await start('tasks')
@@ -301,7 +298,7 @@ describe('Rebuilding a projection', () => {
     try {
       for (let round = 0; round < 3; round++) {
         await writers.more(20)
-        expect((await start('audit', { batchSize: 20 })).first).to.deep.equal([])
+        expect((await start('audit', { batchSize: 100 })).first).to.deep.equal([])
       }
       await writers.stop()
       expect(writers.written.failures).to.deep.equal([])

@@ -48,10 +48,10 @@ describe(`Tampering as the superuser, ${CASES} times (SEED=${SEED})`, () => {
     const { rows } = await log.root.query('select stream_id, streams::text as whole from streams')
     return new Map(rows.map((row) => [row.stream_id as string, row]))
   }
-  const firstOther = <K>(before: Map<K, { whole: string }>, after: Map<K, { whole: string }>) =>
-    [...new Set([...before.keys(), ...after.keys()])]
-      .filter((key) => before.get(key)?.whole !== after.get(key)?.whole)
-      .sort((a, b) => (a < b ? -1 : 1))[0]
+  const changed = <K>(before: Map<K, { whole: string }>, after: Map<K, { whole: string }>) =>
+    [...new Set([...before.keys(), ...after.keys()])].filter(
+      (key) => before.get(key)?.whole !== after.get(key)?.whole,
+    )
 
   it('finds nothing before, and says what is sealed', async () => {
     expect(await verifyLog(log.query, [sealKey])).to.include({
@@ -72,13 +72,14 @@ describe(`Tampering as the superuser, ${CASES} times (SEED=${SEED})`, () => {
       try {
         if (!(await tamper?.({ sql: log.root, random, sealed }))) continue
         const after = await events()
-        const position = firstOther(intact.events, after)
-        const stream = firstOther(intact.streams, await streams())
-        if (position === undefined && stream === undefined) continue
+        const positions = changed(intact.events, after)
+        const heads = changed(intact.streams, await streams())
+        if (positions.length + heads.length === 0) continue
         const error = await found()
         const said = `${kind}, case ${done} of SEED=${SEED}: ${error?.message}`
-        if (position === undefined) expect(error?.place.stream_id, said).to.equal(stream)
+        if (positions.length === 0) expect(error?.place.stream_id, said).to.be.oneOf(heads)
         else {
+          const position = Math.min(...positions)
           // What is there now, or else what was.
           const { stream_id, version } = after.get(position) ?? intact.events.get(position)
           const { place } = error ?? {}
@@ -133,11 +134,12 @@ describe('Tampering as a service', () => {
   for (const table of TABLES) {
     it(`is refused by the database: no role changes, deletes or empties ${table}`, async () => {
       const { rows } = await log.root.query(
-        'select attname from pg_attribute where attrelid = $1::regclass and attnum > 0',
+        `select attname as name, case when attidentity = '' then attname else 'default' end as value
+         from pg_attribute where attrelid = $1::regclass and attnum > 0`,
         [table],
       )
       const statements = [
-        ...rows.map(({ attname }) => `update ${table} set ${attname} = ${attname}`),
+        ...rows.map(({ name, value }) => `update ${table} set ${name} = ${value}`),
         `delete from ${table}`,
         `truncate ${table}`,
         `drop table ${table}`,

@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { caughtUp, connect, expectFoldOfLog } from '../../support/audit-fold.ts'
 import { testDatabase } from '../../support/postgres.ts'
 import { until } from '../../support/processes.ts'
 import { tasksInLog } from '../../support/tasks-in-log.ts'
-import { workers } from '../../support/workers.ts'
+import { type StartedWorker, workers } from '../../support/workers.ts'
 
 /** `KILLS=500` for the long form. */
 const KILLS = Number(process.env.KILLS ?? 20)
@@ -22,21 +23,19 @@ describe(`A worker that is killed ${KILLS} times while it works`, function () {
     const checkpoint = async () =>
       Number((await sql.query('select position from projections')).rows[0].position)
     try {
-      let next = processes.start()
+      let alive: readonly StartedWorker[] = [await processes.start(), await processes.start()]
       for (let kill = 0; kill < KILLS; kill++) {
+        const leader = await leaderOf(alive)
         const before = await checkpoint()
-        const worker = await next
-        // The next one comes up meanwhile, stands by and takes over.
-        next = processes.start()
         await until(async () => (await checkpoint()) > before, 'a batch')
         // In the midst of a batch, or between two: the writers leave it no rest.
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 30))
-        worker.child.kill('SIGKILL')
-        expect(await worker.ended).to.equal('signal SIGKILL')
+        await sleep(Math.random() * 30)
+        leader.child.kill('SIGKILL')
+        expect(await leader.ended).to.equal('signal SIGKILL')
+        alive = [...alive.filter((worker) => worker !== leader), await processes.start()]
       }
       killing = false
       await Promise.all(writers)
-      await next
       await caughtUp(sql)
       expect(await expectFoldOfLog(database)).to.be.greaterThan(KILLS)
     } finally {
@@ -47,3 +46,14 @@ describe(`A worker that is killed ${KILLS} times while it works`, function () {
     }
   })
 })
+
+async function leaderOf(all: readonly StartedWorker[]): Promise<StartedWorker> {
+  let leader: StartedWorker | undefined
+  const found = async () => {
+    const leads = await Promise.all(all.map((worker) => worker.leads()))
+    leader = all[leads.indexOf(true)]
+    return leader !== undefined
+  }
+  await until(found, 'a leader')
+  return leader as StartedWorker
+}

@@ -1,0 +1,187 @@
+// What a rebuild costs the writes that go on meanwhile: `npm run bench:rebuild [-- events [projection
+// [writes a second]]]`. Fills a log by SQL on an embedded PostgreSQL, writes to it at a steady rate, and
+// runs `npm run projections -- rebuild`. Fails when a write fails, or when more of them than before
+// take longer than twice the median.
+import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import type { TaskEvent } from '../src/domain/task/events.ts'
+import { type TaskView, taskStream, viewTask } from '../src/domain/task/view.ts'
+import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
+import { openDatabase } from '../src/infra/postgres/database.ts'
+import { postgresEventStore } from '../src/infra/postgres/event-store.ts'
+import { migrations } from '../src/infra/postgres/migrations.ts'
+
+const EVENTS = Number(process.argv[2] ?? 1_000_000)
+const PROJECTION = process.argv[3] ?? 'tasks'
+const PER_SECOND = Number(process.argv[4] ?? 50)
+const QUIET_MS = 20_000
+const TEXT_KEY = randomUUID()
+
+// Five events a task, their texts not encrypted, which the reader takes as they are.
+const FILL = `
+  insert into events (stream_id, version, event_id, type, schema_version, data, actor_id, metadata,
+      occurred_at, hash)
+    select 'task-' || task, version, gen_random_uuid(),
+      case version when 1 then 'TaskCreated' when 5 then 'TaskCompleted' else 'TaskRenamed' end, 1,
+      case version
+        when 1 then jsonb_build_object('user_id', task % 1000 + 1, 'title', 'Task ' || task,
+          'description', repeat('What is to be done. ', 5), 'status', 'pending',
+          'priority', 'medium', 'due_date', null)
+        when 5 then jsonb_build_object('status', 'completed')
+        else jsonb_build_object('title', 'Task ' || task || ' for the time ' || version) end,
+      task % 1000 + 1, jsonb_build_object('request_id', 'r'), timestamptz '2026-01-01',
+      sha256(convert_to(task || '/' || version, 'utf8'))
+    from generate_series(1, $1::int / 5) task, generate_series(1, 5) version
+    order by version, task`
+const FILL_TASKS = `
+  insert into tasks
+    select task, task % 1000 + 1, 'Task ' || task || ' for the time 4',
+      repeat('What is to be done. ', 5), 'completed', 'medium', null, timestamptz '2026-01-01',
+      timestamptz '2026-01-01', 5, null
+    from generate_series(1, $1::int / 5) task`
+
+const directory = await mkdtemp(join(tmpdir(), 'tasktrail-rebuild-'))
+const password = randomUUID()
+const postgres = await startEmbeddedPostgres({
+  dataDir: join(directory, 'postgres'),
+  password,
+  database: 'tasktrail',
+})
+const DATABASE_URL = `postgres://${SUPERUSER}:${password}@127.0.0.1:${postgres.port}/tasktrail`
+const connection = { connectionString: DATABASE_URL }
+
+type Write = { readonly at: number; readonly ms: number }
+
+/** Creates tasks and changes them, each write at its time, whether or not those before have ended. */
+function steadyWrites() {
+  const log = { info: () => {}, warn: () => {}, error: () => {} }
+  const db = openDatabase({ connection, poolMax: 4, role: 'tasktrail_task', log })
+  const store = postgresEventStore<TaskEvent, TaskView>(db)
+  const writes: Write[] = []
+  const failures: unknown[] = []
+  const under = new Set<Promise<void>>()
+  const began = performance.now()
+  let id = 1_000_000_000
+  const timer = setInterval(() => {
+    const due = Math.floor(((performance.now() - began) / 1000) * PER_SECOND)
+    while (id - 1_000_000_000 < due) {
+      const write = append(store, ++id).catch((error: unknown) => void failures.push(error))
+      under.add(write.finally(() => under.delete(write)))
+    }
+  }, 1)
+  return {
+    writes,
+    failures,
+    async stop() {
+      clearInterval(timer)
+      await Promise.all(under)
+      await db.close()
+    },
+  }
+
+  async function append(to: typeof store, id: number): Promise<void> {
+    const stream_id = taskStream(id)
+    const occurred_at = new Date().toISOString()
+    const data = { title: 'A task', description: null, status: 'pending', due_date: null } as const
+    const event: TaskEvent = {
+      type: 'TaskCreated',
+      data: { ...data, priority: 'medium', user_id: 1 },
+    }
+    const row = viewTask(null, { ...event, stream_id, version: 1, occurred_at }) as TaskView
+    const request = randomUUID()
+    const at = performance.now()
+    await to.append({
+      stream_id,
+      stream_type: 'task',
+      expected: { version: 0, head_hash: null },
+      schema_version: 1,
+      events: [event],
+      row,
+      actor_id: 1,
+      metadata: {
+        request_id: request,
+        correlation_id: request,
+        causation_id: request,
+        session_id: null,
+        ip: null,
+      },
+      occurred_at,
+      command: undefined,
+    })
+    writes.push({ at, ms: performance.now() - at })
+  }
+}
+
+async function rebuild(): Promise<void> {
+  const script = fileURLToPath(new URL('../src/projections.ts', import.meta.url))
+  const child = spawn(process.execPath, [script, 'rebuild', PROJECTION], {
+    env: { PATH: process.env.PATH, DATABASE_URL, TEXT_KEY },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  const [code] = await once(child, 'exit')
+  if (code !== 0) throw new Error(`the rebuild ended with ${code}`)
+}
+
+const quantile = (sorted: readonly number[], q: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN
+
+function figures(writes: readonly Write[], from: number, to: number, limit: number) {
+  const times = writes.filter(({ at }) => at >= from && at < to).map(({ ms }) => ms)
+  const sorted = times.toSorted((a, b) => a - b)
+  const slow = sorted.filter((ms) => ms > limit).length
+  return { n: sorted.length, sorted, slow, share: slow / sorted.length }
+}
+
+try {
+  const schema = migrations({ connection, poolMax: 1 })
+  await schema.latest().finally(schema.close)
+  const sql = new pg.Client(connection)
+  await sql.connect()
+  console.log(`filling a log with ${EVENTS} events ...`)
+  await sql.query(FILL, [EVENTS])
+  await sql.query(FILL_TASKS, [EVENTS])
+  await sql.query('vacuum analyze')
+  await sql.query('checkpoint')
+
+  const writers = steadyWrites()
+  await sleep(QUIET_MS / 4)
+  const begin = performance.now()
+  await sleep(QUIET_MS)
+  const during = performance.now()
+  await rebuild()
+  const after = performance.now()
+  await sleep(QUIET_MS)
+  const end = performance.now()
+  await writers.stop()
+  await sql.end()
+
+  const { sorted } = figures(writers.writes, begin, during, 0)
+  const limit = 2 * quantile(sorted, 0.5)
+  const shares: Record<string, number> = {}
+  for (const [name, from, to] of [
+    ['before', begin, during],
+    ['during', during, after],
+    ['after', after, end],
+  ] as const) {
+    const { n, sorted, slow, share } = figures(writers.writes, from, to, limit)
+    shares[name] = share
+    const [median, p99, max] = [0.5, 0.99, 1].map((q) => quantile(sorted, q).toFixed(1))
+    console.log(
+      `${name}: ${n} writes, median ${median} ms, p99 ${p99} ms, max ${max} ms;`,
+      `${slow} (${(share * 100).toFixed(2)} %) above ${limit.toFixed(1)} ms, 2x the median before`,
+    )
+  }
+  console.log(`failed writes: ${writers.failures.length}`, writers.failures[0] ?? '')
+  const noise = Math.max(shares.before ?? 0, shares.after ?? 0)
+  if (writers.failures.length > 0 || (shares.during ?? 0) > noise) process.exitCode = 1
+} finally {
+  await postgres.stop()
+  await rm(directory, { recursive: true, force: true })
+}

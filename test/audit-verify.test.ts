@@ -1,0 +1,184 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import pg from 'pg'
+import { keepSecrets } from '../src/infra/data-dir.ts'
+import { auditProjection } from '../src/infra/postgres/audit-projection.ts'
+import { openDatabase } from '../src/infra/postgres/database.ts'
+import { projector } from '../src/infra/postgres/projector.ts'
+import { secretSealSigner } from '../src/infra/seal-signer.ts'
+import { silent } from './support/log.ts'
+import { testDatabase } from './support/postgres.ts'
+import { startProcess, until } from './support/processes.ts'
+import { openLog, SEAL_KEY, type SealedLog, signer } from './support/sealed-log.ts'
+
+const run = async (script: string, args: readonly string[], env: Record<string, string>) => {
+  const { ended, out, err } = startProcess(process.execPath, [`src/${script}.ts`, ...args], { env })
+  return { code: Number((await ended).replace('code ', '')), out, err }
+}
+
+describe('npm run audit:verify', () => {
+  let log: SealedLog
+  let directory: string
+  let pem: string
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'tasktrail-verify-'))
+    pem = join(directory, 'public.pem')
+    await writeFile(pem, signer.publicKey)
+    log = await openLog()
+    for (const id of [1, 2, 1]) await log.write(id)
+    await log.sealer.seal()
+    await log.write(2)
+  })
+  after(async () => {
+    await log.stop()
+    await rm(directory, { recursive: true })
+  })
+
+  const verify = (args: readonly string[] = [], env: Record<string, string> = { SEAL_KEY }) =>
+    run('audit-verify', args, { DATABASE_URL: log.database.url, ...env })
+
+  it('reports what is proven, with the key that it has or the one that it is given', async () => {
+    for (const result of [await verify(), await verify(['--key', pem], {})]) {
+      expect(result).to.include({ code: 0 })
+      expect(result.out.join('\n'))
+        .to.match(/^Nothing is broken: 4 events of 2 streams, up to position 4\.\n1 seal, /)
+        .and.match(/Sealed: 3 events\. Not proven by a seal: 1 event\./)
+    }
+  })
+
+  it('reads as an auditor, and changes nothing', async () => {
+    await log.root.query(
+      `create role onlooker login password 'x'; grant tasktrail_auditor to onlooker`,
+    )
+    try {
+      const url = new URL(log.database.url)
+      Object.assign(url, { username: 'onlooker', password: 'x' })
+      expect(await verify([], { SEAL_KEY, DATABASE_URL: url.href })).to.include({ code: 0 })
+    } finally {
+      await log.root.query('drop role onlooker')
+    }
+  })
+
+  it('names the first broken event, and ends with 1', async () => {
+    const change = (by: number) => `
+      alter table events disable trigger all;
+      update events set actor_id = actor_id + ${by} where position >= 3;
+      alter table events enable always trigger events_are_append_only`
+    await log.root.query(change(1))
+    const { code, out, err } = await verify()
+    await log.root.query(change(-1))
+    expect({ code, out }).to.deep.equal({ code: 1, out: [] })
+    expect(err).to.deep.equal([
+      'BROKEN: task-1 version 2 (position 3) is changed: its hash does not belong to what it says.',
+    ])
+    expect(await verify()).to.include({ code: 0 })
+  })
+
+  it('names the key that it does not know', async () => {
+    const { code, err } = await verify([], { SEAL_KEY: 'another secret, as long as the others' })
+    expect(code).to.equal(1)
+    expect(err[0]).to.contain(`Seal 1 is signed by the key ${signer.key_id}, which is none of`)
+  })
+
+  it('says in one sentence why it cannot check, and ends with 2', async () => {
+    const empty = await testDatabase()
+    try {
+      await execute(empty.url, 'drop table seals')
+      for (const [result, expected] of [
+        [await verify([], { DATA_DIR: directory }), /^No key/],
+        [await verify(['x']), /^Usage/],
+        [await verify(['--key', join(directory, 'none')]), /cannot be read/],
+        [await verify([], { SEAL_KEY, DATABASE_URL: 'postgres://127.0.0.1:1/x' }), /./],
+        [await verify([], { SEAL_KEY, DATABASE_URL: empty.url }), /npm run migrate/],
+      ] as const) {
+        expect(result.code, result.err.join()).to.equal(2)
+        expect(result.err[0]).to.match(expected)
+        expect(result.err).to.have.lengthOf(1)
+      }
+    } finally {
+      await empty.drop()
+    }
+  })
+
+  it('shows the public key of the installation, by which its seals can be checked', async () => {
+    const { SEAL_KEY: made } = await keepSecrets({ DATA_DIR: directory })
+    const kept = await run('audit-public-key', [], { DATA_DIR: directory })
+    expect(`${kept.out.join('\n')}\n`).to.equal(secretSealSigner(made).publicKey)
+    const given = await run('audit-public-key', [], { DATA_DIR: directory, SEAL_KEY })
+    expect(`${given.out.join('\n')}\n`).to.equal(signer.publicKey)
+    const none = await run('audit-public-key', [], { DATA_DIR: join(directory, 'none') })
+    expect(none.code).to.equal(1)
+    expect(none.err).to.have.lengthOf(1)
+  })
+})
+
+async function execute(url: string, statement: string): Promise<void> {
+  const client = new pg.Client(url)
+  await client.connect()
+  await client.query(statement).finally(() => client.end())
+}
+
+/** Debian has them in postgresql-client; the server from npm comes without. */
+const hasDump = (() => {
+  try {
+    return / 15\./.test(execFileSync('pg_dump', ['--version'], { encoding: 'utf8' }))
+  } catch {
+    return false
+  }
+})()
+
+/** Lets the audit projection catch up; the positions that it has then. */
+async function projected({ database, root }: SealedLog): Promise<readonly number[]> {
+  const role = 'tasktrail_worker'
+  const db = openDatabase({ ...database.config, role, log: silent })
+  const { connection } = database.config
+  const wake = { subscribe: () => () => {} }
+  const projection = auditProjection()
+  const worker = projector({ projection, connection, role, db, wake, log: silent })
+  const caughtUp = `
+    select position = (select max(position) from events) as done from projections
+    where name = 'audit'`
+  await until(async () => (await root.query(caughtUp)).rows[0].done, 'the audit projection')
+  await worker.close()
+  await db.close()
+  const { rows } = await root.query('select position from audit_events order by 1')
+  return rows.map(({ position }) => position)
+}
+
+describe('A log that is dumped and restored', () => {
+  it('holds with its chains and its seals, and goes on', async function () {
+    if (!hasDump) return this.skip()
+    const log = await openLog()
+    const copy = await testDatabase()
+    const name = new URL(copy.url).pathname.slice(1)
+    const restored = await openLog(copy)
+    try {
+      for (const id of [1, 2, 1, 3]) await log.write(id)
+      await log.sealer.seal()
+      await log.write(2)
+      await projected(log)
+      const dump = execFileSync('pg_dump', ['--clean', '--dbname', log.database.url])
+      expect(name).to.match(/^test_/)
+      execFileSync('psql', ['-v', 'ON_ERROR_STOP=1', '--quiet', copy.url], { input: dump })
+
+      const verify = () => run('audit-verify', [], { DATABASE_URL: copy.url, SEAL_KEY })
+      expect((await verify()).out[0]).to.match(/5 events of 3 streams, up to position 5/)
+
+      await restored.write(1)
+      expect(await restored.sealer.seal()).to.deep.equal({ number: 2, position: 6, events: 2 })
+      const { rows } = await restored.root.query('select position from audit_events order by 1')
+      expect(rows.map(({ position }) => position)).to.deep.equal([1, 2, 3, 4, 5])
+      expect(await projected(restored)).to.deep.equal([1, 2, 3, 4, 5, 6])
+      expect((await verify()).out.join())
+        .to.match(/6 events of 3 streams/)
+        .and.match(/Sealed: 6 /)
+    } finally {
+      await restored.stop()
+      await log.stop()
+    }
+  })
+})

@@ -1,0 +1,449 @@
+import { generateKeyPairSync, sign } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import canonicalize from 'canonicalize'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import pg from 'pg'
+import type { TaskEvent } from '../src/domain/task/events.ts'
+import { openDatabase } from '../src/infra/postgres/database.ts'
+import { postgresSealer } from '../src/infra/postgres/sealer.ts'
+import { digestOf, type Head, headDigest, sealHash } from '../src/infra/seal-signer.ts'
+import { Broken, canonical, eventHash, readKey, verifyExport } from '../verify-audit.mjs'
+import { created, renamed } from './support/appends.ts'
+import { type Export, exportOf, type Line, textOf, writeExport } from './support/exports.ts'
+import { silent } from './support/log.ts'
+import { startProcess } from './support/processes.ts'
+import { projectAudit } from './support/project-audit.ts'
+import { openLog, type SealedLog, sealKey, signer } from './support/sealed-log.ts'
+import { type System, startSystem } from './support/system.ts'
+
+const described = (description: string | null): TaskEvent => ({
+  type: 'TaskDescribed',
+  data: { description },
+})
+const completed: TaskEvent = { type: 'TaskCompleted', data: { status: 'completed' } }
+const reopened: TaskEvent = { type: 'TaskReopened', data: { status: 'pending', undoes: [2] } }
+const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
+const restored: TaskEvent = { type: 'TaskRestored', data: { undoes: [4] } }
+const ofUser2 = { type: 'TaskCreated', data: { ...created().data, user_id: 2 } } as TaskEvent
+
+describe('verify-audit.mjs', () => {
+  let log: SealedLog
+  let directory: string
+  let file: string
+  let whole: Export
+
+  // By position:  1 task-1 v1   2 v2   3 task-2 v1   4 task-1 v3   | seal 1
+  //               5 task-1 v4   6 v5   7 task-2 v2   8 task-3 v1 (of an erased user)   9 v2 | seal 2
+  //              10 task-2 v3  11 task-1 v6
+  before(async () => {
+    log = await openLog()
+    directory = await mkdtemp(join(tmpdir(), 'tasktrail-verify-'))
+    file = join(directory, 'export.ndjson')
+    await writeFile(join(directory, 'public.pem'), signer.publicKey)
+    await log.write(1, [created({ title: 'Überall ✓', description: 'One' }), completed])
+    await log.write(2)
+    await log.write(1, [reopened])
+    await log.sealer.seal()
+    await log.write(1, [deleted, restored])
+    await log.write(2, [described('Two\n"three"')])
+    await log.write(3, [ofUser2, renamed('gone')], 2)
+    await log.sealer.seal()
+    await log.write(2, [renamed('Three')])
+    await log.write(1, [described(null)])
+    await log.root.query(
+      `update user_keys set wrapped_key = null, wrapped_by = null, destroyed_at = now()
+       where user_id = 2`,
+    )
+    whole = await exportOf(log)
+  })
+  after(async () => {
+    await log.stop()
+    await rm(directory, { recursive: true })
+  })
+
+  const check = async (text: string) => {
+    await writeFile(file, text)
+    return verifyExport(file, [sealKey])
+  }
+  const outcome = (text: string) =>
+    check(text).then(
+      () => null,
+      (error: unknown) => error,
+    )
+  /** The place that is said to be broken in a copy that somebody has forged. */
+  const broken = async (forge: (copy: Export) => void, from = whole) => {
+    const copy = structuredClone(from)
+    forge(copy)
+    const error = await outcome(textOf(copy))
+    if (!(error instanceof Broken)) throw new Error(`not found: ${error}`)
+    return error
+  }
+  const at = (position: number, forge: (line: Line) => void) => (copy: Export) => {
+    const line = copy.lines.find((line) => line.position === position)
+    if (line === undefined) throw new Error(`no event at ${position}`)
+    forge(line)
+  }
+
+  it('finds nothing in an export of the whole log, and says what is sealed', async () => {
+    const report = await check(textOf(whole))
+    expect(report).to.deep.include({ events: 11, streams: 3, sealed: 9, seals: 2, gaps: 0 })
+    expect(report).to.deep.include({ whole: true, erased: 2, position: 11 })
+    expect(report.lastSeal).to.include({ number: 2, position: 9 })
+  })
+
+  it('writes JSON as RFC 8785 says', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ stringUnit: 'binary' }), (value) => {
+        expect(canonical(value)).to.equal(canonicalize(value))
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
+  const CHANGES: Record<string, (line: Line) => unknown> = {
+    type: (line) => Object.assign(line, { type: 'TaskStarted' }),
+    version: (line) => Object.assign(line, { version: 7 }),
+    actor: (line) => Object.assign(line.actor, { user_id: 2 }),
+    occurred_at: (line) => Object.assign(line, { occurred_at: '2026-11-21T10:00:00.001Z' }),
+    request_id: (line) => Object.assign(line, { request_id: 'another' }),
+    task_id: (line) => Object.assign(line, { task_id: 4 }),
+    'task_id, now null': (line) => Object.assign(line, { task_id: null }),
+    undoes: (line) => Object.assign(line, { undoes: [1] }),
+    'undoes, taken away': (line) => Reflect.deleteProperty(line, 'undoes'),
+    hash: (line) => Object.assign(line, { hash: 'ab'.repeat(32) }),
+    'changes, what is so': (line) => Object.assign(line.changes.status ?? {}, { to: 'completed' }),
+    'changes, what was so': (line) => Object.assign(line.changes.status ?? {}, { from: 'pending' }),
+    'changes, one more': (line) => Object.assign(line.changes, { priority: { from: 1, to: 2 } }),
+    'changes, none': (line) => Object.assign(line, { changes: {} }),
+    'a field that is none': (line) => Object.assign(line, { note: 'seen by the board' }),
+    erased: (line) => Object.assign(line.stored.data, { title: { user: 1, cipher: '' } }),
+    'what is stored': (line) => Object.assign(line.stored.data, { status: 'completed' }),
+    metadata: (line) => Object.assign(line.stored.metadata, { ip: '10.0.0.1' }),
+    'session id': (line) => Object.assign(line.stored.metadata, { session_id: null }),
+    event_id: (line) => Object.assign(line.stored, { event_id: 'x' }),
+    prev_hash: (line) => Object.assign(line.stored, { prev_hash: null }),
+    stream_id: (line) => Object.assign(line.stored, { stream_id: 'task-2' }),
+  }
+  for (const [what, forge] of Object.entries(CHANGES)) {
+    it(`names the event that is changed in one thing: ${what}`, async () => {
+      const error = await broken(at(4, forge))
+      expect(error.place.position, error.message).to.equal(4)
+    })
+  }
+
+  const TEXT_CHANGES: Record<string, (line: Line) => unknown> = {
+    'another text': (line) => Object.assign(line.changes.description ?? {}, { to: 'Four' }),
+    'no text': (line) => Object.assign(line.changes.description ?? {}, { to: null }),
+    'another text before': (line) => Object.assign(line.changes.description ?? {}, { from: 'x' }),
+    'no key': (line) => Object.assign(line, { text_keys: {} }),
+    'another key': (line) => Object.assign(line.text_keys, { description: 'A'.repeat(43) }),
+    'half a key': (line) => Object.assign(line.text_keys, { description: 'AAAA' }),
+  }
+  for (const [what, forge] of Object.entries(TEXT_CHANGES)) {
+    it(`names the event that shows ${what}`, async () => {
+      expect((await broken(at(7, forge))).place.position).to.equal(7)
+    })
+  }
+
+  it('takes a text for erased only where the event says so', async () => {
+    const error = await broken(at(8, (line) => Reflect.deleteProperty(line, 'erased')))
+    expect(error.place).to.include({ stream_id: 'task-3', version: 1 })
+    const shown = at(9, (line) => Object.assign(line.changes.title ?? {}, { to: 'invented' }))
+    expect((await broken(shown)).place.position).to.equal(9)
+  })
+
+  it('names the event that says a thing twice, or a number that is rounded in reading', async () => {
+    const text = textOf(whole)
+    for (const [from, to] of [
+      ['"type":"TaskReopened"', '"type":"TaskDeleted","type":"TaskReopened"'],
+      ['"undoes":[2]},"metadata"', '"undoes":[2.00000000000000000001]},"metadata"'],
+    ] as const) {
+      const error = await outcome(text.replace(from, to))
+      expect(error).to.be.instanceOf(Broken)
+      expect((error as Broken).place.position).to.equal(4)
+    }
+    expect(
+      await outcome(text.replaceAll('\n', '\r\n').replace('{"position":5,', '{ "position": 5, ')),
+    ).to.equal(null)
+  })
+
+  it('names what is missing in the middle of a stream, and at its end', async () => {
+    const without = (position: number) => (copy: Export) => {
+      copy.lines = copy.lines.filter((line) => line.position !== position)
+    }
+    const middle = await broken(without(4))
+    expect(middle.place).to.deep.equal({ stream_id: 'task-1', version: 3 })
+    const end = await broken(without(10))
+    expect(end.place).to.deep.equal({ stream_id: 'task-2', version: 3 })
+  })
+
+  it('finds an end that is cut off though the trailer was rewritten to match', async () => {
+    const error = await broken((copy) => {
+      copy.lines = copy.lines.filter(({ position }) => position !== 7 && position !== 10)
+      const { hash = '' } = copy.lines.find(({ position }) => position === 3) ?? {}
+      copy.trailer.heads = copy.trailer.heads.map((head) =>
+        head[0] === 'task-2' ? ['task-2', 1, hash] : head,
+      )
+      copy.trailer.count -= 2
+    })
+    expect(error.place).to.deep.equal({ stream_id: 'task-2', version: 2 })
+  })
+
+  it('finds a stream that is left out, whatever the trailer says', async () => {
+    const leaveOut = (copy: Export) => {
+      copy.lines = copy.lines.filter(({ task_id }) => task_id !== 3)
+      copy.trailer.heads = copy.trailer.heads.filter(([id]) => id !== 'task-3')
+      copy.trailer.count -= 2
+    }
+    expect((await broken(leaveOut)).place).to.deep.equal({ stream_id: 'task-3', version: 1 })
+
+    // Its head hidden as if it were another's: then the export does not pass for the whole log.
+    const hidden = structuredClone(whole)
+    leaveOut(hidden)
+    for (const seal of hidden.trailer.seals) {
+      seal.heads = seal.heads.map((head) =>
+        head[0] === 'task-3' ? headDigest(head as Head).toString('hex') : head,
+      )
+    }
+    expect(await check(textOf(hidden))).to.include({ whole: false })
+  })
+
+  it('finds events that are exchanged, doubled or put elsewhere', async () => {
+    const swap = await broken((copy) => {
+      const [one, two] = [copy.lines[2], copy.lines[3]] as [Line, Line]
+      copy.lines.splice(2, 2, two, one)
+    })
+    expect(swap.place.position).to.equal(3)
+    const renumbered = await broken((copy) => {
+      const [one, two] = [copy.lines[2], copy.lines[3]] as [Line, Line]
+      copy.lines.splice(2, 2, { ...two, position: 3 }, { ...one, position: 4 })
+    })
+    expect(renumbered.place).to.deep.equal({ seal: 1 })
+    const twice = await broken((copy) => void copy.lines.splice(3, 0, copy.lines[2] as Line))
+    expect(twice.place.position).to.equal(3)
+  })
+
+  it('finds a time of recording that is changed, by the seal', async () => {
+    const error = await broken(
+      at(7, (line) => Object.assign(line, { recorded_at: '2020-01-01T00:00:00.000Z' })),
+    )
+    expect(error.place).to.deep.equal({ seal: 2 })
+    expect(error.message).to.match(/positions? 5 to 9/)
+  })
+
+  it('finds a stream that was hashed anew from a changed event on, by the seal', async () => {
+    const error = await broken((copy) => {
+      let previous: string | null = null
+      for (const line of copy.lines.filter(({ task_id }) => task_id === 1)) {
+        if (line.position === 4) Object.assign(line.stored.metadata, { ip: '10.0.0.1' })
+        const { stored, actor, version, type, occurred_at } = line
+        stored.prev_hash = previous
+        const event = { ...stored, version, type, occurred_at, actor_id: actor.user_id }
+        line.hash = eventHash(event)
+        previous = line.hash
+      }
+      const head = copy.trailer.heads.find(([id]) => id === 'task-1')
+      head?.splice(2, 1, previous ?? '')
+    })
+    expect(error.place).to.deep.equal({ stream_id: 'task-1', version: 3, position: 4 })
+    expect(error.message).to.match(/seal 1/)
+  })
+
+  it('names the seal that is changed, taken away, or made by somebody else', async () => {
+    const seal = (copy: Export, index: number) =>
+      copy.trailer.seals[index] as Export['trailer']['seals'][0]
+    const forgeries: readonly [number, (copy: Export) => unknown][] = [
+      [1, (copy) => Object.assign(seal(copy, 0), { sealed_at: '2020-01-01T00:00:00.000Z' })],
+      [2, (copy) => Object.assign(seal(copy, 1), { signature: seal(copy, 0).signature })],
+      [2, (copy) => Object.assign(seal(copy, 1), { signature: '' })],
+      [2, (copy) => copy.trailer.seals.shift()],
+      [2, (copy) => copy.trailer.seals.reverse()],
+      [1, (copy) => seal(copy, 0).heads.pop()],
+      [1, (copy) => Object.assign(seal(copy, 0), { events: 3 })],
+      [2, (copy) => Object.assign(seal(copy, 1), { previous: null })],
+    ]
+    for (const [number, forge] of forgeries) {
+      const { place } = await broken((copy) => void forge(copy))
+      expect(place).to.deep.equal({ seal: number })
+    }
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const key_id = readKey(publicKey.export({ format: 'pem', type: 'spki' }).toString()).id
+    const stranger = await broken((copy) => {
+      const first = seal(copy, 0)
+      const heads_digest = digestOf((first.heads as Head[]).map(headDigest)).toString('hex')
+      const hash = sealHash({ ...first, heads_digest, key_id })
+      const signature = sign(null, hash, privateKey).toString('hex')
+      Object.assign(first, { key_id, hash: hash.toString('hex'), signature })
+    })
+    expect(stranger.place).to.deep.equal({ seal: 1 })
+    expect(stranger.message).to.contain(key_id).and.to.contain(sealKey.id)
+  })
+
+  it('finds a count that is not that of the events', async () => {
+    const { place } = await broken((copy) => Object.assign(copy.trailer, { count: 12 }))
+    expect(place).to.deep.equal({})
+  })
+
+  describe('of a part of the log', () => {
+    it('proves the streams of one task from end to end', async () => {
+      const part = await exportOf(log, { task_id: 1 }, ({ task_id }) => task_id === 1)
+      const report = await check(textOf(part))
+      expect(report).to.include({ whole: false, events: 6, sealed: 5, gaps: 0 })
+      const cut = await broken((copy) => void copy.lines.splice(2, 1), part)
+      expect(cut.place).to.deep.equal({ stream_id: 'task-1', version: 3 })
+    })
+
+    it('proves what one person sees of it', async () => {
+      const part = await exportOf(log, { user_id: 1 }, ({ user_id }) => user_id === 1)
+      expect(part.trailer.seals[1]?.heads.map((head) => typeof head)).to.include('string')
+      expect(await check(textOf(part))).to.include({ whole: false, events: 9, sealed: 7 })
+      const cut = await broken((copy) => {
+        copy.lines = copy.lines.filter(({ position }) => position !== 7 && position !== 10)
+      }, part)
+      expect(cut.place).to.deep.equal({ stream_id: 'task-2', version: 2 })
+    })
+
+    it('counts the gaps that a filter leaves, and does not take what stands before them for sealed', async () => {
+      const part = await exportOf(log, { type: 'x' }, ({ position }) => position !== 2)
+      const report = await check(textOf(part))
+      expect(report).to.include({ events: 10, gaps: 1, sealed: 7 })
+    })
+
+    it('still names a changed event, and one that is not chained to the one before it', async () => {
+      const part = await exportOf(log, { type: 'x' }, ({ position }) => position > 3)
+      expect(await check(textOf(part))).to.include({ events: 8, gaps: 2 })
+      const changed = at(5, (line) => Object.assign(line.actor, { user_id: 9 }))
+      expect((await broken(changed, part)).place.position).to.equal(5)
+      const lost = await broken((copy) => void copy.lines.pop(), part)
+      expect(lost.place).to.deep.equal({})
+    })
+  })
+
+  it('has nothing to find fault with in an export without events', async () => {
+    const none = await exportOf(log, { task_id: 4 }, () => false)
+    expect(await check(textOf(none))).to.include({ events: 0, streams: 0, seals: 0 })
+  })
+
+  describe('on what the service exports', () => {
+    let system: System
+    before(async () => {
+      system = await startSystem()
+    })
+    after(() => system.stop())
+
+    it('proves it, all of it and each part', async () => {
+      const { database, call, newUser } = system
+      const [auditor, ann, bob] = [await newUser(), await newUser(), await newUser()]
+      const sql = new pg.Client(database.url)
+      await sql.connect()
+      await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+      await sql.end()
+      const worker = openDatabase({ ...database.config, role: 'tasktrail_worker', log: silent })
+      const { seal } = postgresSealer(worker.query, signer, () => new Date())
+
+      for (const { token } of [ann, bob, ann]) {
+        const body = { title: 'Überall ✓ <&>\u2028', description: 'One\n"two"', priority: 'low' }
+        const { id } = (await call('POST', '/tasks', { token, body })).body.task
+        await call('PUT', `/tasks/${id}`, { token, body: { title: 'Two', status: 'completed' } })
+        await seal()
+        await call('POST', `/tasks/${id}/undo`, { token, body: {} })
+        await call('DELETE', `/tasks/${id}`, { token })
+        await call('POST', `/tasks/${id}/restore`, { token, body: {} })
+      }
+      await projectAudit(database)
+      await worker.close()
+
+      const ask = async (query: string, token: string) => {
+        const headers = { Accept: 'application/x-ndjson' }
+        const answer = await fetch(`${system.urls.task}/audit/events${query}`, {
+          headers: { ...headers, Authorization: `Bearer ${token}` },
+        })
+        return check(await answer.text())
+      }
+      const all = await ask('', auditor.token)
+      expect(all).to.include({ whole: true, events: 21, streams: 3, seals: 3, gaps: 0 })
+      expect(await ask('', ann.token)).to.include({ whole: false, events: 14, gaps: 0, sealed: 10 })
+      const some = await ask('?type=TaskCreated,TaskDeleted', auditor.token)
+      expect(some).to.include({ events: 6, gaps: 3 })
+    })
+  })
+
+  describe('as a command', () => {
+    /** The node that is installed: an auditor's machine need not have our version. */
+    const run = async (args: readonly string[]) => {
+      const { ended, out, err } = startProcess('node', ['verify-audit.mjs', ...args])
+      return { code: Number((await ended).replace('code ', '')), out, err }
+    }
+    const key = () => ['--key', join(directory, 'public.pem')]
+
+    it('reports what is proven', async () => {
+      await writeExport(file, whole)
+      const { code, out, err } = await run([file, ...key()])
+      expect({ code, err }).to.deep.equal({ code: 0, err: [] })
+      expect(out.join('\n'))
+        .to.match(/Nothing is broken: 11 events of 3 streams/)
+        .and.match(/2 seals, the last one is number 2 of \S+Z, up to position 9/)
+        .and.match(/Sealed: 9 events\. Not proven by a seal: 2 events\./)
+        .and.match(/the whole log/)
+        .and.match(/2 events of erased accounts/)
+    })
+
+    it('says which event is broken, and ends with 1', async () => {
+      const copy = structuredClone(whole)
+      at(7, (line) => Object.assign(line.actor, { user_id: 9 }))(copy)
+      await writeExport(file, copy)
+      const { code, out, err } = await run([file, ...key()])
+      expect({ code, out }).to.deep.equal({ code: 1, out: [] })
+      expect(err).to.deep.equal([
+        'BROKEN: task-2 version 2 (position 7) is changed: its hash does not belong to what it says.',
+      ])
+    })
+
+    it('says in one sentence why it cannot check, and ends with 2', async () => {
+      const text = textOf(whole)
+      const cases: readonly [string, RegExp][] = [
+        ['', /is empty/],
+        ['position,task_id\n1,1\n', /CSV/],
+        [text.slice(0, -20), /cut off/],
+        [text.slice(0, text.lastIndexOf('{"trailer"')), /cut off/],
+        [text.replace('{"position":3', '{"positon":3'), /Line 3 is no event/],
+        ['{}\n', /cut off/],
+      ]
+      for (const [content, expected] of cases) {
+        await writeFile(file, content)
+        const { code, err } = await run([file, ...key()])
+        expect({ code, lines: err.length }, content.slice(-40)).to.deep.equal({ code: 2, lines: 1 })
+        expect(err[0]).to.match(expected)
+      }
+      await writeExport(file, whole)
+      await writeFile(join(directory, 'no.pem'), 'x')
+      for (const [args, expected] of [
+        [[join(directory, 'none'), ...key()], /cannot be read \(ENOENT\)/],
+        [[directory, ...key()], /cannot be read \(EISDIR\)/],
+        [[file], /No key/],
+        [[file, '--key'], /--key needs/],
+        [[file, '--key', join(directory, 'none.pem')], /cannot be read \(ENOENT\)/],
+        [[file, '--key', join(directory, 'no.pem')], /not a public key/],
+        [[...key()], /Usage/],
+      ] as const) {
+        const { code, err } = await run(args)
+        expect(code).to.equal(2)
+        expect(err[0]).to.match(expected)
+      }
+    })
+
+    it('knows several keys, of which each seal names its own', async () => {
+      const { publicKey } = generateKeyPairSync('ed25519')
+      const other = join(directory, 'other.pem')
+      await writeFile(other, publicKey.export({ format: 'pem', type: 'spki' }))
+      await writeExport(file, whole)
+      expect(await run([file, '--key', other, ...key()])).to.include({ code: 0 })
+      const { code, err } = await run([file, '--key', other])
+      expect(code).to.equal(1)
+      expect(err[0]).to.match(/^BROKEN: Seal 1 is signed by the key [0-9a-f]{16}, which is none of/)
+    })
+  })
+})

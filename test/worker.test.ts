@@ -1,0 +1,197 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { expect } from 'chai'
+import type pg from 'pg'
+import { newDataKey, secretKeyWrap } from '../src/infra/text-cipher.ts'
+import { caughtUp, connect, expectFoldOfLog } from './support/audit-fold.ts'
+import { type TestDatabase, testDatabase } from './support/postgres.ts'
+import { isRunning, until } from './support/processes.ts'
+import { tasksInLog } from './support/tasks-in-log.ts'
+import { type TcpProxy, tcpProxy } from './support/tcp-proxy.ts'
+import { WORKER_SECRETS, workers } from './support/workers.ts'
+
+describe('The worker as a process', () => {
+  let database: TestDatabase
+  let sql: pg.Client
+  let log: ReturnType<typeof tasksInLog>
+  let processes: ReturnType<typeof workers>
+  let proxy: TcpProxy | undefined
+
+  beforeEach(async () => {
+    database = await testDatabase()
+    sql = await connect(database.url)
+    log = tasksInLog(database)
+    processes = workers(database.url)
+  })
+  afterEach(async () => {
+    processes.killAll()
+    await proxy?.close()
+    proxy = undefined
+    await Promise.all([log.close(), sql.end()])
+    await database.drop()
+  })
+
+  /** The key of a user, as a worker with other secrets wrapped it. */
+  const addKey = (user_id: number, wrapped: Buffer, by: string) =>
+    sql.query('insert into user_keys (user_id, wrapped_key, wrapped_by) values ($1, $2, $3)', [
+      user_id,
+      wrapped,
+      by,
+    ])
+
+  it('says all that its environment misses or holds that makes no sense, at once', async () => {
+    const worker = await processes.start({
+      DATABASE_URL: '',
+      TEXT_KEY: '',
+      SEAL_KEY: 'brief-secret',
+      SEAL_INTERVAL_SECONDS: '0',
+      TEXT_KEY_PREVIOUS: 'brief-secret',
+      DRAIN_SECONDS: '-1',
+    })
+    expect(await worker.ended).to.equal('code 1')
+    expect(worker.out).to.deep.equal([])
+    expect(worker.err).to.deep.equal([
+      'The environment is not complete: DRAIN_SECONDS must be a whole number from 0 to 60; ' +
+        'TEXT_KEY is missing; TEXT_KEY_PREVIOUS must be at least 32 characters long; ' +
+        'SEAL_KEY must be at least 32 characters long; ' +
+        'SEAL_INTERVAL_SECONDS must be a whole number from 1 to 86400; DB_HOST is missing; ' +
+        'DB_NAME is missing; DB_USER is missing; DB_PASSWORD is missing.',
+    ])
+  })
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    it(`lets go of its locks and ends with 0 on ${signal}`, async () => {
+      const worker = await processes.start()
+      await until(worker.leads, 'a leader')
+      worker.child.kill(signal)
+      expect(await worker.ended).to.equal('code 0')
+      const sessions = `select from pg_stat_activity
+        where datname = current_database() and application_name like 'tasktrail_worker%'`
+      await until(async () => (await sql.query(sessions)).rowCount === 0, 'the end of its sessions')
+    })
+  }
+
+  it('shows how far each projection is, to people and to Prometheus', async () => {
+    const worker = await processes.start()
+    await log.create(3)
+    await caughtUp(sql)
+    await until(worker.leads, 'a leader')
+    expect(await worker.health()).to.deep.equal({
+      status: 'healthy',
+      service: 'worker',
+      projections: [
+        {
+          name: 'audit',
+          state: 'live',
+          position: 4,
+          head: 4,
+          lag_positions: 0,
+          lag_seconds: 0,
+          leader: true,
+          parked_streams: 0,
+          parked: [],
+        },
+      ],
+    })
+    const metrics = await (await fetch(`${worker.url}/worker/metrics`)).text()
+    for (const line of [
+      'tasktrail_projection_lag_positions{projection="audit"} 0',
+      'tasktrail_projection_lag_seconds{projection="audit"} 0',
+      'tasktrail_projection_parked_streams{projection="audit"} 0',
+      'tasktrail_projection_events_total{projection="audit"} 4',
+    ]) {
+      expect(metrics.split('\n')).to.include(line)
+    }
+    expect((await fetch(`${worker.url}/ready`)).status).to.equal(200)
+    const lag = JSON.parse(await worker.line(/"projection lag"/))
+    expect(lag).to.include({ projection: 'audit', state: 'live', parked_streams: 0 })
+    expect(lag.lag_seconds).to.be.a('number')
+  })
+
+  it('shows a lag while it cannot go on', async () => {
+    const worker = await processes.start()
+    await sql.query(`update projections set state = 'parked'`)
+    await log.create(1)
+    await until(async () => {
+      const [audit] = (await worker.health().catch(() => ({}))).projections ?? []
+      return audit?.state === 'parked' && audit.lag_positions === 2 && audit.lag_seconds > 0
+    }, 'a lag')
+  })
+
+  it('is well while the database is away, and works on when it is back', async () => {
+    const { host = '', port = 0 } = database.config.connection
+    proxy = await tcpProxy({ host, port })
+    proxy.cut()
+    const url = new URL(database.url)
+    url.port = String(proxy.port)
+    const worker = await processes.start({ DATABASE_URL: url.href })
+    await worker.line(/"listening"/)
+    for (let round = 0; round < 2; round++) {
+      expect(await worker.health()).to.deep.equal({ status: 'healthy', service: 'worker' })
+      expect((await fetch(`${worker.url}/worker/metrics`)).status).to.equal(200)
+      expect((await fetch(`${worker.url}/ready`)).status).to.equal(503)
+      await log.create(2)
+      proxy.restore()
+      await caughtUp(sql)
+      proxy.cut()
+    }
+    expect(isRunning(worker.pid)).to.equal(true)
+    await expectFoldOfLog(database)
+  })
+
+  it('seals what has been written', async () => {
+    const worker = await processes.start({ SEAL_INTERVAL_SECONDS: '1' })
+    await log.create(2)
+    const sealed = async () => (await sql.query('select events from seals')).rows
+    await until(async () => (await sealed()).length > 0, 'a seal')
+    await worker.line(/"sealed"/)
+    const metrics = await (await fetch(`${worker.url}/worker/metrics`)).text()
+    expect(metrics).to.match(/^tasktrail_seals_total [1-9]/m)
+  })
+
+  it('wraps data keys again that a previous key has wrapped, and no others', async () => {
+    const [previous, lost] = [randomUUID(), randomUUID()]
+    const [before, foreign] = [secretKeyWrap(previous), secretKeyWrap(lost)]
+    const now = secretKeyWrap(WORKER_SECRETS.TEXT_KEY)
+    const key = newDataKey()
+    await addKey(1, await before.wrap(key, 1), before.id)
+    await addKey(2, await now.wrap(key, 2), now.id)
+    await addKey(3, await foreign.wrap(key, 3), foreign.id)
+    await sql.query('insert into user_keys (user_id, destroyed_at) values (4, now())')
+    const worker = await processes.start({ TEXT_KEY_PREVIOUS: previous })
+    expect(JSON.parse(await worker.line(/"rewrapped data keys"/))).to.include({ keys: 1 })
+    expect(JSON.parse(await worker.line(/cannot unwrap data keys/))).to.include({ keys: 1 })
+    const { rows } = await sql.query('select * from user_keys order by user_id')
+    expect(rows.map(({ wrapped_by }) => wrapped_by)).to.deep.equal([
+      now.id,
+      now.id,
+      foreign.id,
+      null,
+    ])
+    expect(await now.unwrap(rows[0].wrapped_key, now.id, 1)).to.deep.equal(key)
+  })
+
+  it('removes what is left of erased users, at the start and when it projects an erasure', async () => {
+    const leaveTask = async (id: number, user_id: number) => {
+      await sql.query('insert into user_keys (user_id, destroyed_at) values ($1, now())', [user_id])
+      await sql.query(
+        `insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
+        values ($1, $2, 'Private', 'pending', 'low', now(), now(), 1)`,
+        [id, user_id],
+      )
+    }
+    const noTask = async () => (await sql.query('select from tasks')).rowCount === 0
+    await leaveTask(1, 11)
+    const worker = await processes.start()
+    await until(noTask, 'the removal at the start')
+    await until(worker.leads, 'a leader')
+    await leaveTask(2, 12)
+    await sql.query(
+      `select append_events('user-12', 'user', 0, null, 1, $1, array['UserErased'],
+        array['{}'::jsonb], $2, 12, '{"request_id": "r"}', now(), null, null, null)`,
+      [[randomUUID()], [createHash('sha256').update('an event').digest()]],
+    )
+    await until(noTask, 'the removal after an erasure')
+    const { rows } = await sql.query('select task_id, user_id, type, changes from audit_events')
+    expect(rows).to.deep.equal([{ task_id: null, user_id: '12', type: 'UserErased', changes: {} }])
+  })
+})
