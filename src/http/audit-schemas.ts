@@ -32,18 +32,31 @@ export const auditEvent = z
   })
   .meta({ id: 'AuditEvent' })
 
-export const auditEventOf = ({
-  user_id,
-  actor_id,
-  changes,
-  undoes,
-  ...event
-}: AuditEvent): z.output<typeof auditEvent> => ({
-  ...event,
-  actor: { user_id: actor_id },
-  changes: changes as z.output<typeof auditEvent>['changes'],
-  ...(undoes && { undoes: [...undoes] }),
-})
+const FIELDS = ['title', 'description', 'status', 'priority', 'due_date', 'deleted'] as const
+
+/** In the order of the schema, whatever the order that the event was kept in. */
+export function auditEventOf(event: AuditEvent): z.output<typeof auditEvent> {
+  const { position, task_id, version, type, actor_id, occurred_at, recorded_at } = event
+  const { request_id, changes, undoes, erased, hash } = event
+  const shown = FIELDS.flatMap((field) => {
+    const change = changes[field]
+    return change === undefined ? [] : [[field, { from: change.from, to: change.to }]]
+  })
+  return {
+    position,
+    task_id,
+    version,
+    type,
+    actor: { user_id: actor_id },
+    occurred_at,
+    recorded_at,
+    request_id,
+    changes: Object.fromEntries(shown),
+    ...(undoes && { undoes: [...undoes] }),
+    ...(erased && { erased }),
+    hash,
+  }
+}
 
 export const auditQuery = {
   actor_id: id.optional().meta({ description: 'Who did it' }),

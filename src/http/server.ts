@@ -48,7 +48,9 @@ export function service(router: Router, options: ServiceOptions): Service {
   app.use(router.routes() as unknown as Koa.Middleware)
   app.use(refuseUnknown(router))
   // What fails while an answer goes out: the connection is gone or broken, there is nobody to tell.
-  app.on('error', (error: Error, ctx?: Context) => {
+  app.on('error', (error: NodeJS.ErrnoException, ctx?: Context) => {
+    // The client closed it, as one does with a stream; the access log says so.
+    if (error.code === 'ERR_STREAM_PREMATURE_CLOSE') return
     log.warn({ request_id: ctx?.state.request_id, err: error.message }, 'answer failed')
   })
 
