@@ -125,3 +125,12 @@ async function withoutIndexes(sql: pg.Client, table: Filled): Promise<readonly s
   for (const { name } of rows) await sql.query(`drop index ${name}`)
   return rows.map(({ definition }) => definition)
 }
+
+/** The tasks that so many events are of. */
+export async function tasksOf(
+  sql: pg.Client,
+  rows: number,
+): Promise<readonly { readonly task_id: number; readonly user_id: number }[]> {
+  const text = `select distinct task_id::int, user_id::int from (${FACTS}) e`
+  return (await sql.query(text, [1, rows])).rows
+}

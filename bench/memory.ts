@@ -41,6 +41,7 @@ const env = {
   JWT_SECRET: randomUUID() + randomUUID(),
   INTERNAL_API_KEY: randomUUID(),
   PASSWORD_PEPPER: randomUUID(),
+  TEXT_KEY: randomUUID(),
   BCRYPT_COST: '10',
   RATE_LIMIT_PER_SECOND: '0',
   LOGIN_LIMIT_PER_MINUTE: '0',

@@ -118,12 +118,13 @@ function everySecond(): (progress: Progress) => void {
 function rebuiltLines(name: string, rebuilt: Rebuilt): readonly string[] {
   const { events, seconds, differences, first, parked, fencedMs } = rebuilt
   const perSecond = Math.round(events / seconds)
+  const many = differences === 1 ? '1 row that was' : `${differences} rows that were`
   return [
     `The projection ${name} is rebuilt: ${events} events in ${seconds.toFixed(1)} s ` +
       `(${perSecond} events/s), swapped in ${fencedMs.toFixed(1)} ms.`,
     differences === 0
       ? 'The one before was as the log says.'
-      : `The one before had ${differences} rows that were not as the log says:`,
+      : `The one before had ${many} not as the log says:`,
     ...first.map(({ kind, stream_id, fields }) => `  ${stream_id}: ${kind} ${fields.join(', ')}`),
     ...parked.map((stream_id) => `${stream_id} stays parked: see status.`),
   ].map((text) => text.trimEnd())

@@ -32,7 +32,7 @@ export const staging: EnvironmentInput = {
     worker: { launchType: 'ec2', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
   },
   deployment: { strategy: 'rolling' },
-  nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 20 },
+  nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 22 },
   database: {
     instanceType: 't3.micro',
     multiAz: true,

@@ -33,9 +33,12 @@ export type ContainerTaskProps = {
   readonly secrets: Readonly<Record<string, SecretField>>
   /** @default - it ends by itself: nobody asks after its health */
   readonly healthPath?: string
-  /** Whether others connect to it. */
+  /** Whether others connect to it. @default - nobody does */
   readonly open?: boolean
-  /** What of /app it runs; another one can then be named when the task is run by hand. */
+  /**
+   * The script that it runs; another one of its image can then be named when the task is run by hand.
+   * @default - what the image starts
+   */
   readonly script?: string
 }
 

@@ -129,21 +129,42 @@ describe('Handling a command', () => {
     expect(refused).to.be.instanceOf(AppError).with.property('code', 'write_conflict')
   })
 
+  it('finds nothing where texts were erased, and tells whose they were that the session is over', async () => {
+    await handle(create)
+    const { load } = store
+    const erased = async (stream_id: string) => {
+      const { events, ...history } = await load(stream_id)
+      return { ...history, events: events.map((event) => ({ ...event, erased: true as const })) }
+    }
+    store = { ...store, load: erased }
+    for (const command of [rename('Two'), { type: 'DeleteTask', actor_id: 1 } as const]) {
+      expect(await handle(command).catch(codeOf)).to.equal('session_ended')
+      const theirs = { ...command, actor_id: 2 }
+      expect(await handle(theirs, { actor_id: 2 }).catch(codeOf)).to.equal('task_not_found')
+    }
+    expect((await load(stream)).version).to.equal(1)
+  })
+
   it('leaves in the store exactly what the rules decide, for any commands', async () => {
     await fc.assert(
       fc.asyncProperty(arbitraryFields, fc.array(arbitraryCommand), async (first, commands) => {
         store = memoryEventStore()
         let state = task.initialState
         const expected: TaskEvent[] = []
-        for (const command of [{ ...create, fields: first }, ...commands]) {
+        for (const [index, command] of [{ ...create, fields: first }, ...commands].entries()) {
+          const request = { metadata: { ...metadata, request_id: `r-${index}` } }
           try {
             const decided = task.decide(command, state)
-            await handle(command)
+            await handle(command, request)
             expected.push(...decided)
-            state = decided.reduce(task.evolve, state)
+            const origin = { ...request, occurred_at: context.now.toISOString() }
+            state = decided.reduce(
+              (state, event) => task.evolve(state, { ...event, ...origin }),
+              state,
+            )
           } catch (error) {
             if (!(error instanceof DomainError)) throw error
-            expect(await handle(command).catch(codeOf)).to.equal(error.code)
+            expect(await handle(command, request).catch(codeOf)).to.equal(error.code)
           }
         }
         const { events } = await store.load(stream)

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 
 import { freePorts } from '../../src/infra/ports.ts'
-import { killAll, type Started, startProcess } from '../support/processes.ts'
+import { killAll, type Started, startProcess, until } from '../support/processes.ts'
 import { type Client, client, newUser } from '../support/system.ts'
 
 const FIRST_KEY = 'the-first-signing-key-of-this-test'
@@ -85,6 +85,56 @@ describe('The whole system, through its gateway', () => {
       expect((await call(method, path, { body: change })).status).to.equal(401)
     }
     expect((await call('GET', path, { token: owner.token })).body.task).to.deep.equal(task)
+  })
+
+  it('audits, undoes, follows, exports and proves what a user does, and forgets the user', async () => {
+    const { token, id: user_id, password } = await newUser(call)
+    const { task } = (await call('POST', '/tasks', { token, body: { title: 'A secret' } })).body
+    const path = `/tasks/${task.id}`
+    await call('PUT', path, { token, body: { title: 'Told', status: 'completed' } })
+    const undone = (await call('POST', `${path}/undo`, { token })).body.task
+    expect(undone).to.include({ title: 'A secret', status: 'pending', version: 5 })
+    await call('DELETE', path, { token })
+    expect((await call('POST', `${path}/restore`, { token })).status).to.equal(200)
+    const history = (await call('GET', `${path}/history`, { token })).body.events
+    expect((await call('GET', '/tasks/changes', { token })).body.events).to.deep.equal(history)
+
+    // The worker is behind by moments.
+    const audited = async () =>
+      (await call('GET', '/audit/events?order=asc', { token })).body.events
+    await until(async () => (await audited()).length === history.length, 'the audit of it all')
+    expect(await audited()).to.deep.equal(history)
+
+    const accept = { accept: 'application/x-ndjson' }
+    const file = join(directory, 'audit.ndjson')
+    const exported = await call('GET', '/audit/events', { token, headers: accept })
+    await writeFile(file, exported.body)
+    const env = { DATA_DIR: directory }
+    const key = startProcess('node', ['bin/node.cjs', 'src/audit-public-key.ts'], { env })
+    expect(await key.ended).to.equal('code 0')
+    await writeFile(join(directory, 'audit.pem'), `${key.out.join('\n')}\n`)
+    const proof = ['verify-audit.mjs', file, '--key', join(directory, 'audit.pem')]
+    expect(await startProcess('node', proof).ended).to.equal('code 0')
+    await writeFile(file, exported.body.replace('"to":"A secret"', '"to":"A public"'))
+    const forged = startProcess('node', proof)
+    expect(await forged.ended).to.equal('code 1')
+    expect(forged.out.concat(forged.err).join('\n')).to.match(new RegExp(`task-${task.id}\\b`))
+
+    expect((await call('DELETE', '/auth/me', { token, body: { password } })).status).to.equal(204)
+    expect((await call('GET', path, { token })).status).to.equal(401)
+    const verified = startProcess('node', ['bin/node.cjs', 'src/audit-verify.ts'], { env })
+    expect(await verified.ended, verified.err.join('\n')).to.equal('code 0')
+
+    const auditor = await newUser(call)
+    const role = ['bin/node.cjs', 'src/grant-role.ts', auditor.username, 'auditor']
+    expect(await startProcess('node', role, { env }).ended).to.equal('code 0')
+    const trail = () => call('GET', `/audit/events?actor_id=${user_id}`, { token: auditor.token })
+    const erased = async () => (await trail()).body.events[0]
+    await until(async () => (await erased())?.type === 'UserErased', 'the erasure in the trail')
+    const { body } = await trail()
+    expect(body.events).to.have.length(history.length + 1)
+    expect(JSON.stringify(body)).to.not.match(/secret|Told/)
+    expect(body.events.at(-1)).to.deep.include({ type: 'TaskCreated', erased: true })
   })
 
   it('ends a session for all of the system at its logout', async () => {

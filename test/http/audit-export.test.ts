@@ -81,7 +81,12 @@ describe('An export of the audit trail', () => {
 
   it('holds every event as it is shown, oldest first, and proves itself offline', async () => {
     const report = await verified(auditor)
-    expect(report).to.deep.include({ events: await count('events'), seals: 3, whole: true, gaps: 0 })
+    expect(report).to.deep.include({
+      events: await count('events'),
+      seals: 3,
+      whole: true,
+      gaps: 0,
+    })
     const shown = await system.call('GET', '/audit/events?order=asc&limit=200', {
       token: auditor.token,
     })
@@ -198,7 +203,9 @@ describe('An export of the audit trail', () => {
       `delete from events where position = (select max(position) from events) returning position`,
     )
     await sql.query('alter table events enable always trigger events_are_append_only')
-    const missing = (await linesOf(auditor)).filter(({ stored }: { stored: unknown }) => stored === null)
+    const missing = (await linesOf(auditor)).filter(
+      ({ stored }: { stored: unknown }) => stored === null,
+    )
     expect(missing.map(({ position }: { position: number }) => String(position))).to.deep.equal([
       rows[0].position,
     ])

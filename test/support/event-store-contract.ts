@@ -20,8 +20,11 @@ const many = <T>(work: (index: number) => Promise<T>) =>
 let lastId = 0
 const newId = () => ++lastId
 
-/** The laws of the EventStore port; every implementation obeys all of them. */
-export function eventStoreContract(store: () => Store): void {
+/**
+ * The laws of the EventStore port; every implementation obeys all of them. `raw` is what stores the
+ * events as they are hashed, when `store` shows them otherwise.
+ */
+export function eventStoreContract(store: () => Store, raw: () => Store = store): void {
   const head = async (id: number) => {
     const { version, head_hash } = await store().load(taskStream(id))
     return { version, head_hash }
@@ -55,7 +58,7 @@ export function eventStoreContract(store: () => Store): void {
         await store().append(append(id, [created(one), renamed(two.title)]))
         const again = append(id, [renamed(one.title)], { expected: await head(id) })
         await store().append(again)
-        const { events, head_hash } = await store().load(taskStream(id))
+        const { events, head_hash } = await raw().load(taskStream(id))
         let previous: string | null = null
         for (const event of events) {
           expect(event.prev_hash).to.equal(previous)

@@ -6,19 +6,21 @@ const COLUMNS = `
   where table_schema = 'public' and table_type = 'BASE TABLE'
   order by table_name, column_name`
 
-/** Where a text stands in any row of any table, as it is or inside JSON: `table.column`. */
-export async function findInDatabase(sql: pg.Client, text: string): Promise<string[]> {
+/** Where one of the texts stands in any row of any table, in whatever spelling: `table.column`. */
+export async function findInDatabase(sql: pg.Client, ...texts: string[]): Promise<string[]> {
   const columns = (await sql.query(COLUMNS)).rows
-  const spellings = [text, JSON.stringify(text).slice(1, -1), Buffer.from(text).toString('hex')]
+  const spellings = texts.flatMap((text) => [
+    text,
+    JSON.stringify(text).slice(1, -1),
+    Buffer.from(text).toString('hex'),
+  ])
   const found: string[] = []
   for (const { table_name, column_name } of columns) {
-    const column = `"${column_name}"::text`
-    const { rows } = await sql.query(
-      `select from "${table_name}" where exists (
-         select from unnest($1::text[]) spelling where position(spelling in ${column}) > 0)`,
-      [spellings],
-    )
-    for (const _ of rows) found.push(`${table_name}.${column_name}`)
+    const values = `select string_agg("${column_name}"::text, ' ') as text from "${table_name}"`
+    const { text } = (await sql.query(values)).rows[0]
+    if (spellings.some((spelling) => text?.includes(spelling))) {
+      found.push(`${table_name}.${column_name}`)
+    }
   }
   return found
 }

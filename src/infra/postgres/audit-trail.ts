@@ -82,7 +82,7 @@ const SEALS = {
       select *, sum(events) over (order by number) - events as before from (
         select * from seals
         where number > $1 and position <= $2 and ($3::bigint[] is null or number = any ($3))
-        order by number limit 100) some) counted
+        order by number limit 100) page) counted
     where before < 5000
     order by number`,
 }

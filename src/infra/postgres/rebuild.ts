@@ -43,12 +43,18 @@ const ASKS_WITHOUT_WAITING = 200
 const WAIT_AT_MOST_MS = 200
 const PATIENCE_MS = 600_000
 
-// A rebuild that is frozen or slow in that moment gives the table back.
+// A rebuild that is frozen or slow in that moment gives the table back before a write gives up.
 const IN_THE_MOMENT = `
-  set local statement_timeout = 1000; set local idle_in_transaction_session_timeout = 1000`
+  set local statement_timeout = 500; set local idle_in_transaction_session_timeout = 500`
 
 const KEY = '((21590::bigint << 48) | (hashtext($1)::bigint & 4294967295))'
 const TRY = { name: 'try_to_rebuild', text: `select pg_try_advisory_lock${KEY} as alone` }
+const OWNER = {
+  name: 'owner',
+  text: `
+    select pg_get_userbyid(relowner) as owner, pg_has_role(relowner, 'usage') as owns
+    from pg_class where oid = 'events'::regclass`,
+}
 const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
 const END = { name: 'end_rebuild', text: 'delete from projections where name = $1' }
 const PARK = {
@@ -88,6 +94,8 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
       (await sql.query({ name, text, values: [...values] })).rows
     const [lock] = await query<{ alone: boolean }>(TRY, [name])
     if (!lock?.alone) throw new Error(`A rebuild of ${name} is under way already.`)
+    const [login] = await query<{ owner: string; owns: boolean }>(OWNER, [])
+    if (!login?.owns) throw new Error(`Only the owner of the tables, ${login?.owner}, can rebuild.`)
     return await alone(options, sql, query)
   } catch (error) {
     if (lost === undefined) throw error

@@ -19,6 +19,25 @@ const failure = (promise: Promise<unknown>): Promise<string> =>
     (error: Error) => error.message,
   )
 
+/** Has what is sent without values go through `through` while `work` is done. */
+async function withQueries(
+  through: (text: string, send: (text: string) => unknown) => Promise<unknown>,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  const real = pg.Client.prototype.query
+  const instead = function (this: pg.Client, ...args: unknown[]) {
+    const [text, ...rest] = args
+    if (typeof text !== 'string' || rest.length > 0) return Reflect.apply(real, this, args)
+    return through(text, (text) => Reflect.apply(real, this, [text]))
+  }
+  pg.Client.prototype.query = instead as typeof real
+  try {
+    await work()
+  } finally {
+    pg.Client.prototype.query = real
+  }
+}
+
 describe('Rebuilding a projection', () => {
   let world: TaskWorld
 
@@ -152,21 +171,39 @@ describe('Rebuilding a projection', () => {
     })
 
     it('would lose it if nothing kept writers away', async () => {
-      const real = pg.Client.prototype.query
-      const unfenced = function (this: pg.Client, ...args: unknown[]) {
-        const [text] = args
-        const isLock = typeof text === 'string' && text.startsWith('lock table')
-        return Reflect.apply(real, this, isLock ? ['select 1'] : args)
-      }
-      pg.Client.prototype.query = unfenced as typeof real
-      try {
-        await race()
-      } finally {
-        pg.Client.prototype.query = real
-      }
+      const sent = (text: string) => (text.startsWith('lock table') ? 'select 1' : text)
+      await withQueries(async (text, send) => send(sent(text)), race)
       expect(await world.rows()).to.have.length(1)
       expect(await world.folded()).to.have.length(2)
     })
+  })
+
+  it('fails no write when it is frozen at the moment of the swap: it loses the table', async () => {
+    await world.create(1)
+    let frozen = false
+    let end = () => {}
+    const thawed = new Promise<void>((resolve) => {
+      end = resolve
+    })
+    await withQueries(
+      async (text, send) => {
+        if (!text.startsWith('alter index')) return send(text)
+        frozen = true
+        await thawed
+        return send(text)
+      },
+      async () => {
+        const failed = failure(start('tasks'))
+        await until(() => frozen, 'the moment')
+        await change(1, 'Written meanwhile')
+        end()
+        expect(await failed).to.match(/^The connection to the database was lost: /)
+      },
+    )
+    expect((await world.rows()).map(({ title }) => title)).to.deep.equal(['Written meanwhile'])
+    await expectFold()
+    await start('tasks')
+    await expectFold()
   })
 
   it('leaves a table of the same shape: columns, indexes, constraints, rights, settings', async () => {
