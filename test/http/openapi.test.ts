@@ -32,6 +32,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'post /auth/validate': [200, 400, 401, 403],
   'post /auth/logout': [204, 400, 401],
   'get /auth/me': [200, 400, 401],
+  'delete /auth/me': [204, 400, 401, 413, 415],
   'put /auth/password': [204, 400, 401, 413, 415],
   'get /auth/sessions': [200, 400, 401],
   'delete /auth/sessions/{id}': [204, 400, 401, 404],
@@ -48,6 +49,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'post /tasks/{id}/restore': [200, 400, 401, 403, 404, 409, 412, 422],
   'get /tasks/changes': [200, 400, 401],
   'get /tasks/stream': [200, 400, 401],
+  'get /audit/events': [200, 400, 401],
   'get /tasks/health': [200, 400],
 }
 

@@ -147,7 +147,7 @@ const CHANGES: readonly string[] = [
   `hash = sha256(hash)`,
   `hash = ''`,
   `version = version + 1000`,
-  `stream_id = stream_id || '0'`,
+  `stream_id = stream_id || '00'`,
 ]
 
 /** What only a seal tells. */
@@ -160,11 +160,11 @@ const SEALED_CHANGES: readonly string[] = [
 ]
 
 const change =
-  (changes: readonly string[], isSealed: boolean): Tampering =>
+  (set: string, isSealed: boolean): Tampering =>
   async (scene) => {
     const { sql, random, sealed } = scene
     const { position } = oneOf(random, await rowsOf(scene, 0, isSealed ? sealed : undefined))
-    await sql.query(`update events set ${oneOf(random, changes)} where position = $1`, [position])
+    await sql.query(`update events set ${set} where position = $1`, [position])
     return true
   }
 
@@ -177,11 +177,25 @@ const STREAM_CHANGES: readonly string[] = [
   `delete from streams`,
 ]
 
-export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
-  'a changed event': change(CHANGES, false),
-  'a changed event that is sealed': change([...CHANGES, ...SEALED_CHANGES], true),
-  'a changed position or time': change(SEALED_CHANGES, true),
+/** The same of a row of streams. */
+const changeHead =
+  (statement: string): Tampering =>
+  async ({ sql, random }) => {
+    const { rows } = await sql.query('select stream_id from streams where version > 1')
+    const { stream_id } = oneOf(random, rows)
+    await sql.query(`${statement} where stream_id = $1`, [stream_id])
+    return true
+  }
 
+/** One thing of one row changed, by what changes it. */
+export const ROW_TAMPERINGS: Readonly<Record<string, Tampering>> = Object.fromEntries([
+  ...CHANGES.map((set) => [set, change(set, false)]),
+  ...SEALED_CHANGES.map((set) => [set, change(set, true)]),
+  ...STREAM_CHANGES.map((statement) => [statement, changeHead(statement)]),
+])
+
+/** Deleting, cutting off, putting in, exchanging, hashing anew. */
+export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
   'a deleted event': async (scene) => {
     const { position } = oneOf(scene.random, await rowsOf(scene))
     await scene.sql.query('delete from events where position = $1', [position])
@@ -301,16 +315,6 @@ export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
     await rechain(sql, stream_id, version)
     return true
   },
-
-  'a changed row of streams': async (scene) => {
-    const { stream_id } = oneOf(scene.random, await rowsOf(scene))
-    const statement = oneOf(scene.random, STREAM_CHANGES)
-    const { rowCount } = await scene.sql.query(
-      `${statement} where stream_id = $1 and (version > 1 or $2)`,
-      [stream_id, !statement.includes('- 1')],
-    )
-    return rowCount === 1
-  },
 }
 
 const SEAL_CHANGES: readonly string[] = [
@@ -333,19 +337,21 @@ const SEAL_CHANGES: readonly string[] = [
   `number = number + 1000`,
 ]
 
-/** Changes or takes away a seal; its number, or that of the one that then stands in its place. */
-export async function tamperWithSeal({ sql, random }: Scene): Promise<number> {
-  const { rows } = await sql.query('select number from seals order by number')
-  const last = rows.length
-  const number = 1 + random(last - 1)
-  if (random(5) === 0) {
-    await sql.query('delete from seals where number = $1', [number])
-    return number + 1
-  }
-  const chosen = oneOf(random, SEAL_CHANGES)
-  await sql.query(`update seals set ${chosen} where number = $1`, [number])
-  return chosen.startsWith('number') ? number + 1 : number
-}
+/** Changes or takes away a seal; the number of the one that does not fit then. */
+export const SEAL_TAMPERINGS: Readonly<Record<string, (scene: Scene) => Promise<number>>> =
+  Object.fromEntries(
+    ['delete', ...SEAL_CHANGES].map((what) => [
+      what,
+      async ({ sql, random }: Scene) => {
+        const { rows } = await sql.query('select max(number) as last from seals')
+        // Without the last one the log is as it was before it was sealed.
+        const number = 1 + random(rows[0].last - 1)
+        const statement = what === 'delete' ? 'delete from seals' : `update seals set ${what}`
+        await sql.query(`${statement} where number = $1`, [number])
+        return /^(delete|number)/.test(what) ? number + 1 : number
+      },
+    ]),
+  )
 
 /** Sealed in several seals, with gaps between positions and an end that is not sealed yet. */
 export async function writeLog(log: SealedLog, random: Random): Promise<number> {

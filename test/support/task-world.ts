@@ -104,7 +104,7 @@ export async function taskWorld(): Promise<TaskWorld> {
           name: 'audit_rows',
           text: `
             select position, task_id, user_id, version, type, actor_id, occurred_at, recorded_at,
-              request_id, changes, undoes, encode(hash, 'hex') as hash
+              request_id, changes, to_jsonb(undoes) as undoes, encode(hash, 'hex') as hash
             from audit_events where task_id is not null order by position`,
         },
         [],

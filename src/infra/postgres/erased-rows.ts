@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../app/ports.ts'
 import type { Database } from './database.ts'
+import { removeErasedRows } from './erasure.ts'
 
-const REMOVE = { name: 'remove_erased_rows', text: 'select remove_erased_rows() as removed' }
 const AGAIN_MS = 5_000
 
 export type ErasedRows = {
@@ -21,8 +21,7 @@ export function erasedRows(db: Database, log: Log): ErasedRows {
   const removeAll = async () => {
     let total = 0
     for (let removed = 1; removed > 0 && !signal.aborted; total += removed) {
-      const [answer] = await db.query<{ removed: number }>(REMOVE, [])
-      removed = answer?.removed ?? 0
+      removed = await removeErasedRows(db)
     }
     if (total > 0) log.info({ rows: total }, 'removed what was left of erased users')
   }

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type pg from 'pg'
+import pg from 'pg'
 import type { DatabaseConfig } from '../../config.ts'
 import type { Database } from './database.ts'
 import type { Drift } from './drift.ts'
-import type { Query, Write } from './projection.ts'
+import { BadEvent, type Query, type Write } from './projection.ts'
 import type { TimedEvent } from './task-rows-projection.ts'
 import type { UserKeys } from './user-keys.ts'
 
@@ -75,19 +75,33 @@ const MOVE = {
   text: `update projections set position = $2, updated_at = clock_timestamp() where name = $1`,
 }
 
-/** In a transaction: what the events write, and how far that goes. */
+/**
+ * In a transaction: what the events write, and how far that goes. Error: `BadEvent`, which names the
+ * first of them, whichever is bad.
+ */
 export async function take(
   run: Run,
   events: readonly TimedEvent[],
   position: number,
 ): Promise<void> {
   const wanted = events.filter(({ stream_id }) => !run.parked.has(stream_id))
-  const writes = wanted.length === 0 ? [] : await run.plan.project(wanted, run.query)
-  for (const { statement, values } of writes) await run.query(statement, values)
+  const [first] = wanted
+  if (first !== undefined) {
+    const writes = await run.plan.project(wanted, run.query)
+    for (const { statement, values } of writes) {
+      await run.query(statement, values).catch((error: unknown) => {
+        throw isFaultOfRows(error) ? new BadEvent(first, error) : error
+      })
+    }
+  }
   await run.query(MOVE, [run.shadow, position])
   run.position = position
   run.events += events.length
 }
+
+// By SQLSTATE: no such value (22), constraint (23), too large (54), raised by a trigger (P0001).
+const isFaultOfRows = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && /^(22|23|54|P0001)/.test(error.code ?? '')
 
 export function note(run: Run, drifts: readonly Drift[]): void {
   run.differences += drifts.length

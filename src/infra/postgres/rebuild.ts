@@ -164,7 +164,7 @@ async function foldUpTo(run: Run, end: number, began: number): Promise<void> {
       await inTransaction(run, () => take(run, events, events.at(-1)?.position ?? end))
       size = Math.min(batchSize, size * 2)
     } catch (error) {
-      if (!isFaultOfEvents(error)) throw error
+      if (!(error instanceof BadEvent)) throw error
       if (events.length === 1) await leaveOut(run, events[0] as TimedEvent, error)
       else size = Math.max(1, Math.floor(events.length / 2))
     }
@@ -174,13 +174,9 @@ async function foldUpTo(run: Run, end: number, began: number): Promise<void> {
   }
 }
 
-const isFaultOfEvents = (error: unknown): boolean =>
-  error instanceof BadEvent ||
-  (error instanceof pg.DatabaseError && /^(22|23|54|P0001)/.test(error.code ?? ''))
-
-async function leaveOut(run: Run, event: TimedEvent, error: unknown): Promise<void> {
+async function leaveOut(run: Run, event: TimedEvent, error: BadEvent): Promise<void> {
   const { position, stream_id, version } = event
-  const { message } = error instanceof BadEvent ? error : new BadEvent(event, error)
+  const { message } = error
   if (!run.plan.parks) throw new Error(`The rebuild ended at ${message}.`, { cause: error })
   await run.query(PARK, [run.shadow, stream_id, position, version, message])
   run.parked.add(stream_id)
@@ -246,7 +242,7 @@ async function attempt(run: Run, work: () => Promise<boolean>): Promise<boolean>
   } catch (error) {
     Object.assign(run, { position, events })
     // A bad event is dealt with outside; what was in use or took too long is tried again.
-    if (error === notDone || isFaultOfEvents(error) || isBusy(error)) return false
+    if (error === notDone || error instanceof BadEvent || isBusy(error)) return false
     throw error
   }
 }

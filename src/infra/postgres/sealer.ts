@@ -48,7 +48,7 @@ const ADD = {
     insert into seals (number, position, events, events_digest, events_marks, heads, heads_digest,
         sealed_at, previous, hash, key_id, signature)
       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-      on conflict (number) do nothing returning number`,
+      on conflict do nothing returning number`,
 }
 
 type EventToSeal = {

@@ -15,7 +15,7 @@ import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
 import { until } from '../../support/processes.ts'
 import { startSystem } from '../../support/system.ts'
 
-const ROLES = ['tasktrail_auth', 'tasktrail_task', 'tasktrail_auditor'] as const
+const ROLES = ['tasktrail_auth', 'tasktrail_task', 'tasktrail_worker', 'tasktrail_auditor'] as const
 
 /** What each role may do to each table; to a table that is not named, nothing. */
 const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
@@ -28,21 +28,47 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
       'update(updated_at)',
   },
   tasktrail_task: {
+    audit_accesses: 'insert',
+    audit_events: 'select',
     commands: 'select',
     events: 'select',
+    projections: 'select',
+    seals: 'select',
     streams: 'select',
     tasks: 'select',
+    user_keys: 'insert select',
+  },
+  tasktrail_worker: {
+    audit_events: 'delete insert select update',
+    audit_facts: 'delete insert select update',
+    events: 'select',
+    parked_streams: 'delete insert select update',
+    projections: 'insert select update',
+    seals: 'insert select',
+    streams: 'select',
+    tasks: 'select',
+    user_keys: 'select update(wrapped_by) update(wrapped_key)',
   },
   tasktrail_auditor: {
+    audit_accesses: 'select',
+    audit_events: 'select',
     events: 'select',
+    projections: 'select',
+    seals: 'select',
     security_events: 'select',
     streams: 'select',
   },
 }
-const SEQUENCES = { tasktrail_auth: [], tasktrail_task: ['task_ids'], tasktrail_auditor: [] }
-const FUNCTIONS = {
+const SEQUENCES = {
   tasktrail_auth: [],
+  tasktrail_task: ['task_ids'],
+  tasktrail_worker: [],
+  tasktrail_auditor: [],
+}
+const FUNCTIONS = {
+  tasktrail_auth: ['erase_user', 'remove_erased_rows'],
   tasktrail_task: ['append_events', 'safe_position'],
+  tasktrail_worker: ['last_position', 'remove_erased_rows', 'safe_position'],
   tasktrail_auditor: ['safe_position'],
 }
 
@@ -141,6 +167,7 @@ describe('The roles of the database', () => {
       `update sessions set expires_at = 'infinity'`,
       'select from tasks',
       'select from events',
+      'select from user_keys',
       'delete from security_events',
       'drop table users',
       'create table loot (password text)',
@@ -159,11 +186,35 @@ describe('The roles of the database', () => {
       'update streams set version = 1',
       `update tasks set title = 'mine now'`,
       'delete from commands',
+      'update user_keys set wrapped_key = null',
+      'delete from user_keys',
+      'update audit_events set actor_id = 1',
+      'select from audit_accesses',
+      'delete from audit_accesses',
+      'update seals set position = 1',
+      'select remove_erased_rows()',
       'select last_position()',
       `select setval('task_ids', 1)`,
       'alter table events disable trigger all',
     ],
+    tasktrail_worker: [
+      'select from users',
+      'select from security_events',
+      'select from commands',
+      'delete from events',
+      'update streams set version = 1',
+      'delete from tasks',
+      'update seals set position = 1',
+      'delete from seals',
+      'delete from user_keys',
+      'update user_keys set destroyed_at = now()',
+      'update user_keys set user_id = 1',
+      'alter table seals disable trigger all',
+    ],
     tasktrail_auditor: [
+      'select from user_keys',
+      'delete from audit_accesses',
+      'delete from seals',
       'select from users',
       'select from sessions',
       'select from tasks',

@@ -2,7 +2,13 @@ import { expect } from 'chai'
 import { verifyLog } from '../../../src/infra/postgres/audit-verification.ts'
 import { Broken } from '../../../verify-audit.mjs'
 import { openLog, type SealedLog, sealKey } from '../../support/sealed-log.ts'
-import { randomFrom, TAMPERINGS, tamperWithSeal, writeLog } from '../../support/tamperings.ts'
+import {
+  ROW_TAMPERINGS,
+  randomFrom,
+  SEAL_TAMPERINGS,
+  TAMPERINGS,
+  writeLog,
+} from '../../support/tamperings.ts'
 
 const CASES = Number(process.env.TAMPERINGS ?? 100)
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000)
@@ -65,9 +71,10 @@ describe(`Tampering as the superuser, ${CASES} times (SEED=${SEED})`, () => {
   it('is found each time, at the first event by position that is not as it was', async function () {
     this.timeout(600_000)
     const intact = { events: await events(), streams: await streams() }
-    const kinds = Object.entries(TAMPERINGS)
-    for (let done = 0; done < CASES; ) {
-      const [kind = '', tamper] = kinds[done % kinds.length] ?? []
+    const all = [ROW_TAMPERINGS, TAMPERINGS].map((kinds) => Object.entries(kinds))
+    for (let [done, tried] = [0, 0]; done < CASES; tried++) {
+      const kinds = all[tried % 2] ?? []
+      const [kind = '', tamper] = kinds[(tried >> 1) % kinds.length] ?? []
       await log.root.query('begin')
       try {
         if (!(await tamper?.({ sql: log.root, random, sealed }))) continue
@@ -95,14 +102,12 @@ describe(`Tampering as the superuser, ${CASES} times (SEED=${SEED})`, () => {
   })
 
   it('with a seal is found each time, and names the seal', async () => {
-    for (let done = 0; done < CASES / 5; done++) {
+    for (const [kind, tamper] of Object.entries(SEAL_TAMPERINGS)) {
       await log.root.query('begin')
-      const seal = await tamperWithSeal({ sql: log.root, random, sealed })
+      const seal = await tamper({ sql: log.root, random, sealed })
       const error = await found()
       await log.root.query('rollback')
-      expect(error?.place, `case ${done} of SEED=${SEED}: ${error?.message}`).to.deep.equal({
-        seal,
-      })
+      expect(error?.place, `${kind} (SEED=${SEED}): ${error?.message}`).to.deep.equal({ seal })
     }
   })
 })
