@@ -140,7 +140,7 @@ export async function up(knex: Knex): Promise<void> {
     revoke execute on function append_events, safe_position, last_position from public;
     grant usage on schema public to tasktrail_task, tasktrail_auditor;
     grant select on streams, events, commands, tasks, user_keys to tasktrail_task;
-    grant insert on user_keys to tasktrail_task;
+    grant insert (user_id, wrapped_key, wrapped_by) on user_keys to tasktrail_task;
     grant usage on sequence task_ids to tasktrail_task;
     grant execute on function append_events, safe_position to tasktrail_task;
     grant select on streams, events to tasktrail_auditor;

@@ -36,7 +36,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     seals: 'select',
     streams: 'select',
     tasks: 'select',
-    user_keys: 'insert select',
+    user_keys: 'insert(user_id) insert(wrapped_by) insert(wrapped_key) select',
   },
   tasktrail_worker: {
     audit_events: 'delete insert select update',
