@@ -50,7 +50,6 @@ export type Seal = {
   readonly previous: string | null
   readonly hash: string
   readonly key_id: string
-  /** Hex, base64 or base64url. */
   readonly signature: string
   /** As the database keeps them; an export has none. */
   readonly marks?: Buffer

@@ -13,7 +13,6 @@
 import { createDecipheriv, createHash, createPublicKey, verify as isSignature } from 'node:crypto'
 import { createReadStream, realpathSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 // ---------------------------------------------------------------------------------------- what fails
@@ -304,13 +303,10 @@ function requireSeal(seal, before, keys, whole) {
     const ids = keys.map(({ id }) => id).join(', ')
     throw broken(`is signed by the key ${seal.key_id}, which is none of those given (${ids}).`)
   }
-  if (!isSignature(null, hash, known.key, signatureOf(seal))) {
+  if (!isSignature(null, hash, known.key, Buffer.from(seal.signature, 'hex'))) {
     throw broken(`is not signed by the key ${seal.key_id}, as it says.`)
   }
 }
-
-const signatureOf = ({ signature }) =>
-  Buffer.from(signature, /^[0-9a-f]{128}$/.test(signature) ? 'hex' : 'base64')
 
 /** What stood where when the seal was made. */
 function readMarks({ number, events, heads, marks }) {
@@ -330,7 +326,7 @@ function readMarks({ number, events, heads, marks }) {
 
 const KNOWN_SCHEMA = 1
 /** Filters that leave out whole streams, or nothing. */
-const WHOLE_STREAMS = ['user_id', 'task_id', 'order']
+const WHOLE_STREAMS = ['user_id', 'task_id']
 const SHOWN = [
   ...[
     'position',
@@ -487,12 +483,23 @@ function brief(value) {
 
 // ------------------------------------------------------------------------------------ reading a file
 
+/** `node:readline` would break lines at U+2028 and U+2029 too, which may stand in a title. */
+async function* linesOf(file) {
+  let begun = []
+  for await (const chunk of createReadStream(file, 'utf8')) {
+    const [end, ...more] = chunk.split('\n')
+    begun.push(end)
+    for (const next of more) {
+      yield begun.join('').replace(/\r$/, '')
+      begun = [next]
+    }
+  }
+  yield begun.join('')
+}
+
 async function* readEvents(file) {
   let number = 0
-  for await (const text of createInterface({
-    input: createReadStream(file),
-    crlfDelay: Infinity,
-  })) {
+  for await (const text of linesOf(file)) {
     number++
     // The trailer has been read already, and may be long.
     if (text === '' || text.startsWith('{"trailer"')) continue
@@ -540,6 +547,7 @@ const isEvent = (line) =>
   isObject(line.stored) &&
   isObject(line.stored.data) &&
   isObject(line.stored.metadata) &&
+  isObject(line.text_keys) &&
   ['string', 'undefined'].includes(typeof (line.stored.prev_hash ?? undefined)) &&
   typeof line.stored.stream_id === 'string'
 
@@ -577,7 +585,7 @@ function requireSingleKeys(text, line) {
   if (text === JSON.stringify(line)) return
   const stack = []
   let wasKey
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:]|[^\s"{}[\]:,]+/g)) {
+  for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:]|[^\s"{}[\]:,]+/g)) {
     if (token === '{' || token === '[') stack.push(new Set())
     else if (token === '}' || token === ']') stack.pop()
     else if (token === ':') {
@@ -705,6 +713,10 @@ export async function conclude(check) {
     if (error instanceof Broken) {
       console.error(`BROKEN: ${error.message}`)
       return 1
+    }
+    if (error instanceof RangeError) {
+      console.error(`Something in it is too long or too deep to be read (${error.message}).`)
+      return 2
     }
     console.error(error instanceof Error ? error.message : String(error))
     return 2

@@ -11,7 +11,8 @@ export const MS_APART = 3_000
 
 const TASKS_AT_ONCE = 1_000
 export const EVENTS_A_TASK = 8
-const AT_ONCE = 250_000
+// Whole tasks, so that each ends where its stream says.
+const AT_ONCE = 30 * TASKS_AT_ONCE * EVENTS_A_TASK
 
 // Eight events a task, among those of a thousand others; two events a request; a few types are rare.
 const FACTS = `

@@ -28,7 +28,7 @@ export type ServiceTraits = {
   readonly databaseUser: string
   /** Prefix of the variables in which the migration is told that user: `AUTH_DB_USER`, ... */
   readonly databasePrefix: string
-  /** Connections of one task beside its pool, such as one that listens. */
+  /** Connections of one task beside those of DB_POOL_MAX, such as one that listens. */
   readonly sessions: number
   /** At most, beside the second set while a deployment rolls. */
   readonly maxTasks: number
@@ -79,7 +79,8 @@ export const SERVICES: Readonly<
     healthPath: '/tasks/health',
     databaseUser: 'task_service',
     databasePrefix: 'TASK',
-    sessions: 1,
+    // One listens; three are the audit's: AUDIT_DATABASE in src/task-service.ts.
+    sessions: 4,
     maxTasks: MAX_TASKS,
     secrets: { INTERNAL_API_KEY: 'internal-api-key', ...TEXT_KEYS },
     environment: {},
@@ -92,6 +93,7 @@ export const SERVICES: Readonly<
     script: '/app/worker.js',
     databaseUser: 'worker',
     databasePrefix: 'WORKER',
+    // One listens; three lead: the audit projection, the seals, the drift check.
     sessions: 4,
     maxTasks: WORKER_TASKS,
     secrets: { ...TEXT_KEYS, SEAL_KEY: 'seal-key' },

@@ -130,32 +130,25 @@ function database(
 export const databaseConfig = (env: Env): DatabaseConfig =>
   database(usesUrl(env) ? parse(databaseUrl, env) : parse(databaseParts, env))
 
-export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
+/** The settings of a process, and the database that the environment names in either way. */
+const configOf =
+  <Shape extends z.core.$ZodLooseShape>(own: z.ZodObject<Shape>) =>
+  (env: Env): z.output<z.ZodObject<Shape>> & { readonly database: DatabaseConfig } => {
+    // One parse for both, so that all that is wrong is said at once.
+    const place = usesUrl(env) ? databaseUrl : databaseParts
+    const settings = parse(own.extend(place.shape), env) as z.output<z.ZodObject<Shape>> &
+      z.output<typeof place>
+    return { ...settings, database: database(settings) }
+  }
 
-export function authServiceConfig(env: Env) {
-  const settings = usesUrl(env)
-    ? parse(authService.extend(databaseUrl.shape), env)
-    : parse(authService.extend(databaseParts.shape), env)
-  return { ...settings, database: database(settings) }
-}
+export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
+export const authServiceConfig = configOf(authService)
 
 export type TaskServiceConfig = ReturnType<typeof taskServiceConfig>
-
-export function taskServiceConfig(env: Env) {
-  const settings = usesUrl(env)
-    ? parse(taskService.extend(databaseUrl.shape), env)
-    : parse(taskService.extend(databaseParts.shape), env)
-  return { ...settings, database: database(settings) }
-}
+export const taskServiceConfig = configOf(taskService)
 
 export type WorkerConfig = ReturnType<typeof workerConfig>
-
-export function workerConfig(env: Env) {
-  const settings = usesUrl(env)
-    ? parse(worker.extend(databaseUrl.shape), env)
-    : parse(worker.extend(databaseParts.shape), env)
-  return { ...settings, database: database(settings) }
-}
+export const workerConfig = configOf(worker)
 
 /** A user that a service logs in as, and the role that says what it may do. */
 export type Login = {

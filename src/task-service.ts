@@ -1,7 +1,7 @@
 import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
-import { type ExportAudit, exportAudit } from './app/audit-export.ts'
+import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import type {
   AuditAccesses,
@@ -40,7 +40,7 @@ import { type Database, openDatabase } from './infra/postgres/database.ts'
 import { postgresEventStore } from './infra/postgres/event-store.ts'
 import { postgresNews } from './infra/postgres/news.ts'
 import { postgresTaskList } from './infra/postgres/task-list.ts'
-import { postgresUserKeys, type UserKeys } from './infra/postgres/user-keys.ts'
+import { answering, postgresUserKeys, type UserKeys } from './infra/postgres/user-keys.ts'
 import { announcing, type Listener, listenForEvents } from './infra/postgres/wake-up.ts'
 import { serviceDiscovery } from './infra/service-discovery.ts'
 import { secretKeyWrap } from './infra/text-cipher.ts'
@@ -66,7 +66,6 @@ const Token = {
   authService: token<TokenValidator & { close: () => void }>('authService'),
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
-  exportAudit: token<ExportAudit>('exportAudit'),
   listener: token<Listener>('listener'),
   news: token<News>('news'),
   handle: token<HandleCommand<TaskCommand, TaskView>>('handle'),
@@ -83,7 +82,7 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.userKeys)
     .toResolvedValue(
       ({ TEXT_KEY, TEXT_KEY_PREVIOUS }, db) =>
-        postgresUserKeys(db, secretKeyWrap(TEXT_KEY, TEXT_KEY_PREVIOUS)),
+        postgresUserKeys(db, answering(secretKeyWrap(TEXT_KEY, TEXT_KEY_PREVIOUS))),
       [Token.config, Token.db],
     )
     .inSingletonScope()
@@ -120,7 +119,6 @@ const adapters = new ContainerModule(({ bind }) => {
 })
 
 const useCases = new ContainerModule(({ bind }) => {
-  bind(Token.exportAudit).toResolvedValue(exportAudit, [Token.trail])
   bind(Token.handle).toResolvedValue(
     (events) =>
       handleCommand(
@@ -150,7 +148,6 @@ const http = new ContainerModule(({ bind }) => {
       Token.news,
       Token.accesses,
       Token.trail,
-      Token.exportAudit,
     ])
     .inSingletonScope()
 })
@@ -167,7 +164,6 @@ function httpService(
   news: News,
   accesses: AuditAccesses,
   trail: AuditTrail,
-  exportAudit: ExportAudit,
 ): Service {
   const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
   const router = strictRouter()
@@ -191,7 +187,7 @@ function httpService(
   taskRoutes(on, { handle, tasks, past: timeTravel(events), look, clock })
   const copy = lookAt(accesses, clock, 'exported')
   const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)
-  auditRoutes(on, { trail, exportAudit, look, copy, limit: costly, clock })
+  auditRoutes(on, { trail, exportAudit: exportAudit(trail), look, copy, limit: costly, clock })
   const { retire, ...rest } = service(router, {
     log,
     newId: uuidv7,

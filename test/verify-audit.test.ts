@@ -6,10 +6,11 @@ import canonicalize from 'canonicalize'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
+import type { StreamHead } from '../src/app/ports.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
 import { openDatabase } from '../src/infra/postgres/database.ts'
 import { postgresSealer } from '../src/infra/postgres/sealer.ts'
-import { digestOf, type Head, headDigest, sealHash } from '../src/infra/seal-signer.ts'
+import { digestOf, headDigest, sealHash } from '../src/infra/seal-signer.ts'
 import { Broken, canonical, eventHash, readKey, verifyExport } from '../verify-audit.mjs'
 import { created, renamed } from './support/appends.ts'
 import { type Export, exportOf, type Line, textOf, writeExport } from './support/exports.ts'
@@ -205,7 +206,7 @@ describe('verify-audit.mjs', () => {
     leaveOut(hidden)
     for (const seal of hidden.trailer.seals) {
       seal.heads = seal.heads.map((head) =>
-        head[0] === 'task-3' ? headDigest(head as Head).toString('hex') : head,
+        head[0] === 'task-3' ? headDigest(head as StreamHead).toString('hex') : head,
       )
     }
     expect(await check(textOf(hidden))).to.include({ whole: false })
@@ -271,7 +272,7 @@ describe('verify-audit.mjs', () => {
     }
     const unchained = structuredClone(whole)
     const second = { ...seal(unchained, 1), previous: null }
-    const heads_digest = digestOf((second.heads as Head[]).map(headDigest)).toString('hex')
+    const heads_digest = digestOf((second.heads as StreamHead[]).map(headDigest)).toString('hex')
     const hash = sealHash({ ...second, heads_digest })
     const signature = (await signer.sign(hash)).toString('hex')
     unchained.trailer.seals[1] = { ...second, hash: hash.toString('hex'), signature }
@@ -283,7 +284,7 @@ describe('verify-audit.mjs', () => {
     const key_id = readKey(publicKey.export({ format: 'pem', type: 'spki' }).toString()).id
     const stranger = await broken((copy) => {
       const first = seal(copy, 0)
-      const heads_digest = digestOf((first.heads as Head[]).map(headDigest)).toString('hex')
+      const heads_digest = digestOf((first.heads as StreamHead[]).map(headDigest)).toString('hex')
       const hash = sealHash({ ...first, heads_digest, key_id })
       const signature = sign(null, hash, privateKey).toString('hex')
       Object.assign(first, { key_id, hash: hash.toString('hex'), signature })
@@ -363,7 +364,7 @@ describe('verify-audit.mjs', () => {
       const { seal } = postgresSealer(worker.query, signer, () => new Date())
 
       for (const { token } of [ann, bob, ann]) {
-        const body = { title: 'Überall ✓ <&>\u2028', description: 'One\n"two"', priority: 'low' }
+        const body = { title: 'Überall\u2028✓ <&>', description: 'One\n"two"', priority: 'low' }
         const { id } = (await call('POST', '/tasks', { token, body })).body.task
         await call('PUT', `/tasks/${id}`, { token, body: { title: 'Two', status: 'completed' } })
         await seal()
@@ -429,6 +430,8 @@ describe('verify-audit.mjs', () => {
         [text.slice(0, text.lastIndexOf('{"trailer"')), /cut off/],
         [text.replace('{"position":3', '{"positon":3'), /Line 3 is no event/],
         ['{}\n', /cut off/],
+        [text.replace('"text_keys":{', '"text_keys":null,"x":{'), /Line 1 is no event/],
+        [text.replace('"ip"', `"x":${'['.repeat(1e5)}${']'.repeat(1e5)},"ip"`), /too deep/],
       ]
       for (const [content, expected] of cases) {
         await writeFile(file, content)

@@ -35,6 +35,6 @@ export const dev: EnvironmentInput = {
     multiAz: false,
     storageGiB: 20,
     maxStorageGiB: 100,
-    maxConnections: 140,
+    maxConnections: 200,
   },
 }

@@ -37,6 +37,6 @@ export const prod: EnvironmentInput = {
     multiAz: true,
     storageGiB: 50,
     maxStorageGiB: 500,
-    maxConnections: 470,
+    maxConnections: 530,
   },
 }

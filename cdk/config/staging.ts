@@ -38,6 +38,6 @@ export const staging: EnvironmentInput = {
     multiAz: true,
     storageGiB: 20,
     maxStorageGiB: 100,
-    maxConnections: 140,
+    maxConnections: 200,
   },
 }

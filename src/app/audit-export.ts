@@ -50,7 +50,7 @@ export const exportAudit =
         count: () => count,
         heads: headsOf(trail, streams, position),
         seals: isWhole(query)
-          ? allSeals(trail, streams, position)
+          ? sealPages(trail, streams, position)
           : sealsOf(trail, streams, position),
       },
     }
@@ -66,7 +66,7 @@ async function* headsOf(trail: AuditTrail, streams: StreamIds, position: number)
   for (const ids of streams.inOrder()) yield await trail.heads(ids, position)
 }
 
-async function* allSeals(
+async function* sealPages(
   trail: AuditTrail,
   streams: StreamIds,
   position: number,
@@ -88,6 +88,6 @@ async function* sealsOf(trail: AuditTrail, streams: StreamIds, position: number)
   }
   const sorted = [...numbers].sort((a, b) => a - b)
   for (let from = 0; from < sorted.length; from += SEALS_AT_ONCE) {
-    yield* allSeals(trail, streams, position, sorted.slice(from, from + SEALS_AT_ONCE))
+    yield* sealPages(trail, streams, position, sorted.slice(from, from + SEALS_AT_ONCE))
   }
 }

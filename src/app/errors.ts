@@ -14,6 +14,7 @@ export type AppErrorCode =
   | 'too_many_attempts'
   | 'hashing_busy'
   | 'database_unavailable'
+  | 'texts_unavailable'
   | 'auth_service_unavailable'
 
 /** What a use case or an adapter could not do. Knows its code and nothing of HTTP. */

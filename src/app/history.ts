@@ -1,5 +1,5 @@
 import { type Facts, follow, NO_FACTS } from '../domain/task/changes.ts'
-import type { TaskEvent } from '../domain/task/events.ts'
+import type { TaskEvent, Undoing } from '../domain/task/events.ts'
 import { taskId } from '../domain/task/view.ts'
 import type { AuditEvent, Recorded } from './ports.ts'
 
@@ -10,7 +10,7 @@ export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly Audi
     const { facts, changes } = follow(before, event)
     before = facts
     const { position, stream_id, version, type, actor_id, occurred_at, recorded_at } = event
-    const { undoes } = event.data as { undoes?: readonly number[] }
+    const { undoes } = event.data as Undoing
     return {
       position,
       task_id: taskId(stream_id),
@@ -28,3 +28,9 @@ export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly Audi
     }
   })
 }
+
+/** The same of several tasks, of each from its first event on; ordered by position. */
+export const historiesOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] =>
+  [...Map.groupBy(events, ({ stream_id }) => stream_id).values()]
+    .flatMap(historyOf)
+    .toSorted((a, b) => a.position - b.position)

@@ -1,6 +1,6 @@
 import type { TaskEvent } from '../domain/task/events.ts'
 import { isTaskStream, type TaskView } from '../domain/task/view.ts'
-import { historyOf } from './history.ts'
+import { historiesOf } from './history.ts'
 import type { AuditEvent, EventStore } from './ports.ts'
 
 export type TaskChanges = (
@@ -21,9 +21,6 @@ export function taskChanges(store: EventStore<TaskEvent, TaskView>): TaskChanges
     if (page.length === 0) return []
     const wanted = new Set(page.map(({ position }) => position))
     const events = await store.loadAll([...new Set(page.map(({ stream_id }) => stream_id))])
-    return [...Map.groupBy(events, ({ stream_id }) => stream_id).values()]
-      .flatMap(historyOf)
-      .filter(({ position }) => wanted.has(position))
-      .toSorted((a, b) => a.position - b.position)
+    return historiesOf(events).filter(({ position }) => wanted.has(position))
   }
 }

@@ -5,6 +5,9 @@ import type { EventStore, Recorded, TaskCursor, TaskQuery } from './ports.ts'
 /** A version of a task, or a time: the greatest position recorded by then. */
 export type Moment = { readonly version: number } | { readonly as_of: string }
 
+/** Whose a task is, and how it was. */
+export type PastTask = { readonly owner_id: number; readonly task: TaskView | null }
+
 type Events = EventStore<TaskEvent, TaskView>
 
 const PAGE = 1_000
@@ -12,11 +15,12 @@ const PAGE = 1_000
 /** What was so. Error of every method: `database_unavailable`. */
 export function timeTravel(store: Events) {
   return {
-    /** The task as it was; null when there was none then, or it was deleted. */
-    async taskAt(id: number, moment: Moment): Promise<TaskView | null> {
+    /** The task as it was; in it null when there was none then, or it was deleted. */
+    async taskAt(id: number, moment: Moment): Promise<PastTask | null> {
       const { events } = await store.load(taskStream(id))
-      if (events.some(({ erased }) => erased)) return null
-      return shown(until(events, moment).reduce(viewTask, null))
+      const now = events.reduce(viewTask, null)
+      if (now === null || events.some(({ erased }) => erased)) return null
+      return { owner_id: now.user_id, task: shown(until(events, moment).reduce(viewTask, null)) }
     },
 
     /** The list as it was, with the filters, order and pages of the list as it is. */

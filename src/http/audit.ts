@@ -82,8 +82,8 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
 
     const after = cursor === undefined ? undefined : schema.readAuditCursor(order, cursor)
     if (after === null) {
-      refuse([{ field: 'cursor', message: 'Cursor must be one that this list gave' }])
-      return
+      const faults = [{ field: 'cursor', message: 'Cursor must be one that this list gave' }]
+      throw new HttpError('validation_failed', { faults })
     }
     await look(ctx, caller, { ...given(wanted), order, limit, after })
     const descending = order === 'desc'

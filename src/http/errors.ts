@@ -69,6 +69,7 @@ export const STATUS = {
   internal_error: 500,
   hashing_busy: 503,
   database_unavailable: 503,
+  texts_unavailable: 503,
   auth_service_unavailable: 503,
   overloaded: 503,
 } as const satisfies Record<ErrorCode, number>
@@ -104,6 +105,7 @@ const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   internal_error: 'An unexpected error occurred',
   hashing_busy: 'Too many logins at the moment; try again',
   database_unavailable: 'Database connection failed',
+  texts_unavailable: 'The key of these texts is not available',
   auth_service_unavailable: 'Authentication service unavailable',
   overloaded: 'The service is overloaded; try again',
 }

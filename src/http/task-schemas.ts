@@ -64,8 +64,6 @@ export const listQuery = {
   sort: z.enum(ORDERS).default('-created_at').meta({ description: '- for descending' }),
 }
 
-const as_of = time.optional().meta({ description: 'As things were then' })
-
 export const momentQuery = {
   version: z
     .string()
@@ -73,11 +71,16 @@ export const momentQuery = {
     .transform(Number)
     .optional()
     .meta({ description: 'As it was at this version' }),
-  as_of,
+  as_of: time.optional().meta({ description: 'As it was then' }),
 }
 
 export const undoing = z
-  .strictObject({ version: z.int().min(1, 'must be a positive integer').exactOptional() })
+  .strictObject({
+    version: z
+      .int('must be a positive integer')
+      .min(1, 'must be a positive integer')
+      .exactOptional(),
+  })
   .meta({
     id: 'Undo',
     description:

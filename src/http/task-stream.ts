@@ -57,6 +57,8 @@ export function taskStream(dependencies: TaskStreamDependencies) {
     const leave = enter(caller.user_id)
     const gone = new AbortController()
     ctx.res.once('close', () => gone.abort())
+    // Whoever left while the token was checked closes nothing any more.
+    if (ctx.res.closed) gone.abort()
     try {
       const from = lastEventId ?? (await dependencies.end())
       ctx.status = 200

@@ -2,7 +2,7 @@ import { Semaphore, withTimeout } from 'async-mutex'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { HandleCommand } from '../app/handle-command.ts'
-import type { Clock, TaskList, TaskSort } from '../app/ports.ts'
+import type { Caller, Clock, TaskList, TaskSort } from '../app/ports.ts'
 import type { Moment, TimeTravel } from '../app/time-travel.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { TaskCommand } from '../domain/task/task.ts'
@@ -162,12 +162,18 @@ export function taskRoutes(
     else await longLists.runExclusive(async () => show(await page(limit)))
   })
 
+  const lookBack = async (ctx: Context, caller: Caller, id: number, moment: Moment) => {
+    const found = await past.taskAt(id, moment)
+    // Also when there was no task then: that would say something of another's task too.
+    if (found) await admitToPast(look, ctx, caller, found.owner_id, { task_id: id, ...moment })
+    return found?.task ?? null
+  }
+
   on(getTask, async ({ params, query, headers }, ctx, caller) => {
     const moment = momentOf(query)
-    const row = await (moment ? past.taskAt(params.id, moment) : tasks.find(params.id))
+    const row = await (moment ? lookBack(ctx, caller, params.id, moment) : tasks.find(params.id))
     if (row === null) throw new DomainError('task_not_found')
-    if (moment) await admitToPast(look, ctx, caller, row.user_id, { task_id: row.id, ...moment })
-    else if (row.user_id !== caller.user_id) throw new DomainError('task_forbidden')
+    if (!moment && row.user_id !== caller.user_id) throw new DomainError('task_forbidden')
     showTask(ctx, { row, replayed: false })
     if (isNamed(row.version, headers['If-None-Match'])) ctx.status = 304
   })

@@ -1,5 +1,6 @@
 import { createHash, createPrivateKey, createPublicKey, hkdfSync, sign } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import type { StreamHead } from '../app/ports.ts'
 
 /**
  * Signs seals (Ed25519). Asynchronous, and with the key's name kept in each seal, so that a key
@@ -24,9 +25,6 @@ export type SealFacts = {
   readonly previous: string | null
   readonly key_id: string
 }
-
-/** The end of a stream: its id, and version and hash of its last event. */
-export type Head = readonly [stream_id: string, version: number, hash: string]
 
 // What stands before the 32 bytes of an Ed25519 seed in PKCS #8 (RFC 8410).
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
@@ -64,7 +62,7 @@ export const eventDigest = (event: {
 }): Buffer => sha256(`${event.position}/${event.recorded_at}/${event.hash}`)
 
 /** A seal shows the heads of other people's streams by these alone. */
-export const headDigest = ([stream_id, version, hash]: Head): Buffer =>
+export const headDigest = ([stream_id, version, hash]: StreamHead): Buffer =>
   sha256(`${stream_id}/${version}/${hash}`)
 
 /** One digest over many, in their order. */

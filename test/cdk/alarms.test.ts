@@ -90,11 +90,11 @@ describe('Alarms', () => {
 
   it('ring when more than 80 % of the database connections are taken', () => {
     const { Parameters } = only(synthesis.templates.data, 'AWS::RDS::DBParameterGroup')
-    expect(Parameters.max_connections).to.equal('470')
+    expect(Parameters.max_connections).to.equal('530')
     expect(alarms['task-mgmt-db-connections']).to.include({
       MetricName: 'DatabaseConnections',
       ComparisonOperator: 'GreaterThanThreshold',
-      Threshold: 0.8 * 470,
+      Threshold: 0.8 * 530,
     })
   })
 

@@ -101,7 +101,7 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'more connections than the database takes',
     services({ poolMax: 11 }),
-    'prod: database.maxConnections must be at least 482: all services at their most tasks, ' +
+    'prod: database.maxConnections must be at least 542: all services at their most tasks, ' +
       'twice over while a deployment rolls.',
   ],
   [

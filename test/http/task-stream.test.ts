@@ -1,3 +1,5 @@
+import { connect } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import { expect } from 'chai'
 import pg from 'pg'
 import { until } from '../support/processes.ts'
@@ -225,6 +227,25 @@ describe('The changes of a user', () => {
         return tried.response.status === 200
       }, 'room for one more')
       await Promise.all(all.map(({ close }) => close()))
+    })
+
+    it('leave nothing behind of clients that go before they are let in', async () => {
+      const { port, hostname } = new URL(system.urls.task)
+      const request = `GET /tasks/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${user.token}`
+      await Promise.all(
+        Array.from({ length: 40 }, async (_, index) => {
+          const socket = connect(Number(port), hostname)
+          socket.on('error', () => {})
+          socket.write(`${request}\r\nLast-Event-ID: 0\r\n\r\n`)
+          await setTimeout(index / 2)
+          socket.destroy()
+        }),
+      )
+      await until(async () => {
+        const all = await Promise.all(Array.from({ length: 10 }, () => stream()))
+        await Promise.all(all.map(({ close }) => close()))
+        return all.every(({ response }) => response.status === 200)
+      }, 'room for ten')
     })
 
     it('are delivered by polling when the notifications are lost', async () => {

@@ -201,8 +201,8 @@ describe('The past of tasks', () => {
         for (const [index, { version, recorded_at }] of events.entries()) {
           const row = events.slice(0, index + 1).reduce(viewTask, null)
           const fold = row?.deleted_at === null ? row : null
-          expect(await past.taskAt(1, { version })).to.deep.equal(fold)
-          expect(await past.taskAt(1, { as_of: recorded_at })).to.deep.equal(fold)
+          expect((await past.taskAt(1, { version }))?.task).to.deep.equal(fold)
+          expect((await past.taskAt(1, { as_of: recorded_at }))?.task).to.deep.equal(fold)
           const query = { user_id: 1, sort: 'created_at', descending: true, limit: 10 } as const
           const { tasks } = await past.listAt(query, recorded_at)
           expect(tasks).to.deep.equal(select(fold ? [fold] : [], query).tasks)

@@ -174,3 +174,32 @@ describe('Without auth-service', () => {
     await system.stop()
   })
 })
+
+describe('Without the key that texts are encrypted under', () => {
+  it('task-service says 503 where they are needed, and the log names the key', async () => {
+    const system = await startSystem()
+    const { token } = await system.newUser()
+    const created = await system.call('POST', '/tasks', { token, body: { title: 'A task' } })
+    const path = `/tasks/${created.body.task.id}`
+    const TEXT_KEY = 'another key than the one that wrapped'
+    const other = await startSystem({ TEXT_KEY }, undefined, system.database)
+    const calls: readonly (readonly [method: string, path: string, body?: object])[] = [
+      ['POST', '/tasks', { title: 'Another' }],
+      ['PUT', path, { title: 'Changed' }],
+      ['GET', `${path}?version=1`],
+      ['GET', `${path}/history`],
+      ['GET', '/tasks?as_of=2999-01-01T00:00:00Z'],
+      ['GET', '/tasks/changes'],
+    ]
+    for (const [method, target, body] of calls) {
+      const answer = await other.call(method, target, { token, body })
+      expect(answer.status, `${method} ${target}`).to.equal(503)
+      expect(answer.body.code).to.equal('texts_unavailable')
+      expect(Number(answer.headers.get('retry-after'))).to.be.at.least(1)
+    }
+    expect(other.logged()).to.match(/No TEXT_KEY at hand is the one named [0-9a-f]{16}/)
+    expect((await other.call('GET', path, { token })).body).to.deep.equal(created.body)
+    await other.stop()
+    await system.stop()
+  })
+})

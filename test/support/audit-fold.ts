@@ -1,7 +1,6 @@
 import { expect } from 'chai'
 import pg from 'pg'
-import { historyOf } from '../../src/app/history.ts'
-import type { Recorded } from '../../src/app/ports.ts'
+import { historiesOf } from '../../src/app/history.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { openDatabase } from '../../src/infra/postgres/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store.ts'
@@ -33,15 +32,9 @@ export async function expectFoldOfLog({ config }: TestDatabase): Promise<number>
   const db = openDatabase({ ...config, role: 'tasktrail_worker', log: silent })
   try {
     const events = await postgresEventStore<TaskEvent, never>(db).readAll(0, 10_000_000)
-    const streams = new Map<string, Recorded<TaskEvent>[]>()
-    for (const event of events) {
-      const stream = streams.get(event.stream_id) ?? []
-      streams.set(event.stream_id, [...stream, event])
-    }
-    const folded = [...streams.values()].flatMap((stream) => historyOf(stream))
-    const wanted = folded.map((row) => ({ undoes: null, ...row }))
+    const wanted = historiesOf(events).map((row) => ({ undoes: null, ...row }))
     const rows = await db.query(ROWS, [])
-    expect(rows).to.deep.equal(wanted.toSorted((a, b) => a.position - b.position))
+    expect(rows).to.deep.equal(wanted)
     return rows.length
   } finally {
     await db.close()

@@ -1,6 +1,6 @@
 import type { Recorded } from '../../src/app/ports.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
-import type { TaskView } from '../../src/domain/task/view.ts'
+import { isTaskStream, type TaskView } from '../../src/domain/task/view.ts'
 import { decryptEvents } from '../../src/infra/encrypted-texts.ts'
 import { openDatabase } from '../../src/infra/postgres/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store.ts'
@@ -22,7 +22,7 @@ export async function decryptedLog({
       const store = postgresEventStore<TaskEvent, TaskView>(db)
       const page = await store.readAll(log.at(-1)?.position ?? 0, 1_000)
       if (page.length === 0) return log
-      const ofTasks = page.filter(({ stream_id }) => stream_id.startsWith('task-'))
+      const ofTasks = page.filter(({ stream_id }) => isTaskStream(stream_id))
       log.push(...(await decryptEvents(ofTasks, keys)))
     }
   } finally {

@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises'
-import { historyOf } from '../../src/app/history.ts'
-import type { AuditEvent, Recorded } from '../../src/app/ports.ts'
+import { historiesOf } from '../../src/app/history.ts'
+import type { AuditEvent, Recorded, StreamHead } from '../../src/app/ports.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { auditEventOf } from '../../src/http/audit-schemas.ts'
 import { decryptEvents, isEncrypted, TEXT_FIELDS } from '../../src/infra/encrypted-texts.ts'
-import { type Head, headDigest } from '../../src/infra/seal-signer.ts'
+import { headDigest } from '../../src/infra/seal-signer.ts'
 import { textKey } from '../../src/infra/text-cipher.ts'
 import type { Seal } from '../../verify-audit.mjs'
 import type { SealedLog } from './sealed-log.ts'
@@ -32,7 +32,7 @@ export type Trailer = {
   exported_by: number
   query: Record<string, unknown>
   heads: [string, number, string][]
-  seals: (Omit<Seal, 'heads'> & { heads: (Head | string)[] })[]
+  seals: (Omit<Seal, 'heads'> & { heads: (StreamHead | string)[] })[]
 }
 
 export type Export = { lines: Line[]; trailer: Trailer }
@@ -50,9 +50,7 @@ export async function exportOf(
   isAsked: (event: AuditEvent) => boolean = () => true,
 ): Promise<Export> {
   const stored = await log.stored.readAll(0, 10_000)
-  const shown = [...Map.groupBy(await decryptEvents(stored, log.keys), (e) => e.stream_id).values()]
-    .flatMap(historyOf)
-    .sort((a, b) => a.position - b.position)
+  const shown = historiesOf(await decryptEvents(stored, log.keys))
   const lines: Line[] = []
   for (const [index, event] of shown.entries()) {
     const row = stored[index]
@@ -67,7 +65,7 @@ export async function exportOf(
   const seals = (rows as Trailer['seals'])
     .map((seal) => ({
       ...seal,
-      heads: (seal.heads as Head[]).map((head) =>
+      heads: (seal.heads as StreamHead[]).map((head) =>
         ids.has(head[0]) ? head : headDigest(head).toString('hex'),
       ),
     }))

@@ -117,14 +117,22 @@ const tag = fc.oneof(
   fc.constantFrom('*', 'W/"1"', '"1", "2"'),
 )
 
+const accepted = fc.constantFrom(
+  'application/problem+json',
+  'application/x-ndjson',
+  'text/csv',
+  '*/*;q=x',
+)
+
 export const nastyHeaders: fc.Arbitrary<Record<string, string>> = fc.record(
   {
     'if-match': mostly(2, tag, nastyHeader),
-    'if-none-match': mostly(2, tag, nastyHeader),
+    'if-none-match': mostly(4, tag, nastyHeader),
+    'last-event-id': mostly(2, fc.nat(99).map(String), nastyHeader),
     'idempotency-key': mostly(2, fc.constantFrom('a', 'b', 'c', 'd'), nastyHeader),
     'x-request-id': nastyHeader,
     'x-forwarded-for': nastyHeader,
-    accept: mostly(2, fc.constantFrom('application/problem+json', '*/*;q=x'), nastyHeader),
+    accept: mostly(2, accepted, nastyHeader),
     'content-type': mostly(
       9,
       fc.constant('application/json'),

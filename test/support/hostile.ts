@@ -64,9 +64,13 @@ export function hostileRequests(documents: readonly Document[]): fc.Arbitrary<Ho
   return fc.oneof(...routes)
 }
 
-/** Passwords take long to check, and pages and health checks look at nothing. */
+/**
+ * Passwords take long to check, and pages and health checks look at nothing. A task's own path has the
+ * most that can go wrong.
+ */
 const weightOf = (path: string, { requestBody, security }: Operation): number => {
   if (path.startsWith('/auth') && requestBody) return 2
+  if (path === '/tasks/{id}') return 12
   return security.length > 0 ? 6 : 1
 }
 

@@ -1,10 +1,10 @@
 import pg from 'pg'
 import { type HandleCommand, handleCommand } from '../../src/app/handle-command.ts'
-import { historyOf } from '../../src/app/history.ts'
+import { historiesOf } from '../../src/app/history.ts'
 import type { AuditEvent, Recorded } from '../../src/app/ports.ts'
 import type { TaskEvent, TaskFields } from '../../src/domain/task/events.ts'
 import { type TaskCommand, task } from '../../src/domain/task/task.ts'
-import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { isTaskStream, type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
 import { decryptEvents, encryptedEventStore } from '../../src/infra/encrypted-texts.ts'
 import { type Database, openDatabase } from '../../src/infra/postgres/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store.ts'
@@ -65,7 +65,7 @@ export async function taskWorld(): Promise<TaskWorld> {
       if (page.length === 0) break
       events.push(...page)
     }
-    return events.filter(({ stream_id }) => stream_id.startsWith('task-'))
+    return events.filter(({ stream_id }) => isTaskStream(stream_id))
   }
   const byStream = (events: readonly Recorded<TaskEvent>[]) => [
     ...Map.groupBy(events, ({ stream_id }) => stream_id).values(),
@@ -111,10 +111,8 @@ export async function taskWorld(): Promise<TaskWorld> {
       ),
 
     async foldedAudit() {
-      const rows = byStream(await log()).flatMap(historyOf)
-      return rows
-        .toSorted((a, b) => a.position - b.position)
-        .map((row) => ({ undoes: null, ...row }) as unknown as AuditEvent)
+      const rows = historiesOf(await log())
+      return rows.map((row) => ({ undoes: null, ...row }) as unknown as AuditEvent)
     },
 
     async close() {

@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache'
 import { type Changes, type Facts, follow, NO_FACTS } from '../../domain/task/changes.ts'
 import type { TaskEvent } from '../../domain/task/events.ts'
+import { userId } from '../../domain/user.ts'
 import { BadEvent, type LogEvent, type Projection } from './projection.ts'
 
 /** The names of its two tables: the live ones, or those of a rebuild. */
 export type AuditTables = { readonly events: string; readonly facts: string }
 
-export const AUDIT_TABLES: AuditTables = { events: 'audit_events', facts: 'audit_facts' }
+const AUDIT_TABLES: AuditTables = { events: 'audit_events', facts: 'audit_facts' }
 
 // Of what a task's texts are encrypted to, and the rest.
 const KEPT_BYTES = 16_000_000
@@ -98,14 +99,14 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
   }
 }
 
-export type AuditRow = {
+type AuditRow = {
   readonly position: number
   readonly user_id: number
   readonly changes: Changes
 }
 
 /** The rows of events in log order, and what is so of their streams since. Error: `BadEvent`. */
-export function audit(
+function audit(
   events: readonly LogEvent[],
   before: ReadonlyMap<string, Facts>,
 ): { readonly rows: readonly AuditRow[]; readonly facts: ReadonlyMap<string, Facts> } {
@@ -114,7 +115,7 @@ export function audit(
     const { position, stream_id } = event
     try {
       if (event.type === 'UserErased') {
-        return { position, user_id: Number(stream_id.slice('user-'.length)), changes: {} }
+        return { position, user_id: userId(stream_id), changes: {} }
       }
       const soFar = facts.get(stream_id) ?? before.get(stream_id) ?? NO_FACTS
       const next = follow(soFar, event as TaskEvent)

@@ -122,3 +122,10 @@ export const violates = (error: unknown, constraint: string): boolean =>
 /** Whether the statement was rolled back for no fault of its own: deadlock, failed serialisation. */
 export const mayRepeat = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && (error.code === '40P01' || error.code === '40001')
+
+// By SQLSTATE: no such value (22), constraint (23), too large (54), raised by a trigger (P0001).
+const OF_ROWS = /^(22|23|54|P0001)/
+
+/** Whether the rows that were to be written are what is wrong: they would be refused again. */
+export const isFaultOfRows = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && OF_ROWS.test(error.code ?? '')

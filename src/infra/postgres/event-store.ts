@@ -2,6 +2,7 @@ import { AppError } from '../../app/errors.ts'
 import type { Append, AppendResult, CommandKey, EventStore, Recorded } from '../../app/ports.ts'
 import { chain } from '../event-chain.ts'
 import { type Database, mayRepeat } from './database.ts'
+import { safePosition } from './safe-position.ts'
 
 const COLUMNS = `
   position, stream_id, version, event_id, type, schema_version, data, actor_id, metadata,
@@ -25,9 +26,6 @@ const ANSWER = {
     select response, fingerprint = $3 as same from commands
     where actor_id = $1 and key = $2 and expires_at > now()`,
 }
-
-// Two statements, because the rows must be read in a snapshot that is younger than the safe position.
-const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
 
 const READ_ALL = {
   name: 'read_all',
@@ -71,10 +69,7 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
     return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
   }
 
-  const end = async () => {
-    const [safe] = await db.query<{ position: number }>(SAFE_POSITION, [])
-    return safe?.position ?? 0
-  }
+  const end = () => safePosition(db.query)
 
   return {
     load,

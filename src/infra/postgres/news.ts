@@ -1,8 +1,6 @@
 import type { Log, News } from '../../app/ports.ts'
 import type { Database } from './database.ts'
-
-// Two statements: see the event store's readAll.
-const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
+import { safePosition } from './safe-position.ts'
 
 const ACTORS = {
   name: 'actors_of_new_events',
@@ -30,8 +28,7 @@ export function postgresNews(db: Database, wake: Wake, log: Log): News {
     return rows.map(({ actor_id }) => actor_id)
   }
   const ask = async () => {
-    const [safe] = await db.query<{ position: number }>(SAFE_POSITION, [])
-    const upTo = safe?.position ?? 0
+    const upTo = await safePosition(db.query)
     // What came while nobody asked is known to nobody: the first time all look for themselves.
     const actors =
       position === undefined ? [...subscribers.keys()] : await actorsBetween(position, upTo)

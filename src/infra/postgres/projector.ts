@@ -1,7 +1,6 @@
-import pg from 'pg'
 import type { Log } from '../../app/ports.ts'
 import type { DatabaseConfig } from '../../config.ts'
-import type { Database } from './database.ts'
+import { type Database, isFaultOfRows } from './database.ts'
 import { type Leadership, lead, type Session } from './leader.ts'
 import type { Wake } from './news.ts'
 import {
@@ -11,6 +10,7 @@ import {
   type Projection,
   type Write,
 } from './projection.ts'
+import { safePosition } from './safe-position.ts'
 
 export type ProjectorOptions = {
   readonly projection: Projection
@@ -33,9 +33,6 @@ const POLL_MS = 500
 const SETTINGS = '-c synchronous_commit=off'
 const MAX_TRIES = 5
 const RETRY_MS = 100
-
-// Two statements, because the rows must be read in a snapshot that is younger than the safe position.
-const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
 
 const READ = {
   name: 'read_to_project',
@@ -182,9 +179,9 @@ async function readBatch(
   limit: number,
   parked: ReadonlySet<string>,
 ): Promise<Batch> {
-  const [safe] = await db.query<{ position: number }>(SAFE_POSITION, [])
-  if (safe === undefined || safe.position <= after) return { events: [], writes: [] }
-  const events = await db.query<LogEvent>(READ, [after, safe.position, limit])
+  const upTo = await safePosition(db.query)
+  if (upTo <= after) return { events: [], writes: [] }
+  const events = await db.query<LogEvent>(READ, [after, upTo, limit])
   const wanted = parked.size === 0 ? events : events.filter((event) => !parked.has(event.stream_id))
   if (wanted.length === 0) return { events, writes: [] }
   try {
@@ -221,10 +218,6 @@ async function write(
     throw error
   }
 }
-
-// By SQLSTATE: no such value (22), constraint (23), too large (54), raised by a trigger (P0001).
-const isFaultOfRows = (error: unknown): boolean =>
-  error instanceof pg.DatabaseError && /^(22|23|54|P0001)/.test(error.code ?? '')
 
 /** Narrows a bad batch down to its first bad event; parks the event's stream when it stays bad. */
 async function isolate(

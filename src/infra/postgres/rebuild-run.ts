@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
+import type pg from 'pg'
 import type { DatabaseConfig } from '../../config.ts'
-import type { Database } from './database.ts'
+import { type Database, isFaultOfRows } from './database.ts'
 import type { Drift } from './drift.ts'
 import { BadEvent, type Query, type Write } from './projection.ts'
 import type { TimedEvent } from './task-rows-projection.ts'
@@ -98,10 +98,6 @@ export async function take(
   run.position = position
   run.events += events.length
 }
-
-// By SQLSTATE: no such value (22), constraint (23), too large (54), raised by a trigger (P0001).
-const isFaultOfRows = (error: unknown): boolean =>
-  error instanceof pg.DatabaseError && /^(22|23|54|P0001)/.test(error.code ?? '')
 
 export function note(run: Run, drifts: readonly Drift[]): void {
   run.differences += drifts.length

@@ -13,6 +13,7 @@ import {
   take,
 } from './rebuild-run.ts'
 import { tasksPlan } from './rebuild-tasks.ts'
+import { safePosition } from './safe-position.ts'
 import {
   createShadows,
   dropRemains,
@@ -55,7 +56,6 @@ const OWNER = {
     select pg_get_userbyid(relowner) as owner, pg_has_role(relowner, 'usage') as owns
     from pg_class where oid = 'events'::regclass`,
 }
-const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
 const END = { name: 'end_rebuild', text: 'delete from projections where name = $1' }
 const PARK = {
   name: 'park_in_rebuild',
@@ -145,13 +145,8 @@ async function clear({ sql, plan, shadow }: Run): Promise<void> {
 
 /** Folds until little has come since the last look: under steady writes there is always some. */
 async function foldAll(run: Run, began: number): Promise<void> {
-  do await foldUpTo(run, await endOfLog(run), began)
-  while ((await endOfLog(run)) - run.position > LEFT_AT_MOST / 2)
-}
-
-async function endOfLog({ query }: Run): Promise<number> {
-  const [safe] = await query<{ position: number }>(SAFE_POSITION, [])
-  return safe?.position ?? 0
+  do await foldUpTo(run, await safePosition(run.query), began)
+  while ((await safePosition(run.query)) - run.position > LEFT_AT_MOST / 2)
 }
 
 async function foldUpTo(run: Run, end: number, began: number): Promise<void> {

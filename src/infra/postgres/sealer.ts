@@ -1,13 +1,7 @@
-import type { Clock } from '../../app/ports.ts'
-import {
-  digestOf,
-  eventDigest,
-  type Head,
-  headDigest,
-  type SealSigner,
-  sealHash,
-} from '../seal-signer.ts'
+import type { Clock, StreamHead } from '../../app/ports.ts'
+import { digestOf, eventDigest, headDigest, type SealSigner, sealHash } from '../seal-signer.ts'
 import type { Query } from './projection.ts'
+import { safePosition } from './safe-position.ts'
 
 export type Sealed = {
   readonly number: number
@@ -30,9 +24,6 @@ const LAST_SEAL = {
   text: `
     select number, position, encode(hash, 'hex') as hash from seals order by number desc limit 1`,
 }
-
-// Two statements, because the rows must be read in a snapshot that is younger than the safe position.
-const SAFE_POSITION = { name: 'safe_position', text: 'select safe_position() as position' }
 
 const READ = {
   name: 'read_to_seal',
@@ -64,8 +55,7 @@ export function postgresSealer(query: Query, signer: SealSigner, clock: Clock): 
   return {
     async seal() {
       const [last] = await query<{ number: number; position: number; hash: string }>(LAST_SEAL, [])
-      const [safe] = await query<{ position: number }>(SAFE_POSITION, [])
-      const range = [last?.position ?? 0, safe?.position ?? 0]
+      const range = [last?.position ?? 0, await safePosition(query)]
       const events = await query<EventToSeal>(READ, range)
       const position = events.at(-1)?.position
       if (position === undefined) return null
@@ -102,8 +92,8 @@ export function postgresSealer(query: Query, signer: SealSigner, clock: Clock): 
   }
 }
 
-function headsOf(events: readonly EventToSeal[]): readonly Head[] {
-  const heads = new Map<string, Head>()
+function headsOf(events: readonly EventToSeal[]): readonly StreamHead[] {
+  const heads = new Map<string, StreamHead>()
   for (const { stream_id, version, hash } of events)
     heads.set(stream_id, [stream_id, version, hash])
   return [...heads.values()].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
@@ -113,7 +103,7 @@ function headsOf(events: readonly EventToSeal[]): readonly Head[] {
 function marksOf(
   events: readonly EventToSeal[],
   digests: readonly Buffer[],
-  heads: readonly Head[],
+  heads: readonly StreamHead[],
 ): Buffer {
   const places = new Map(heads.map(([stream_id], index) => [stream_id, index]))
   const marks = Buffer.alloc(events.length * MARK_BYTES)

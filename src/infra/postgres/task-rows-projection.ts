@@ -1,4 +1,4 @@
-import { type TaskView, taskId, taskStream } from '../../domain/task/view.ts'
+import { isTaskStream, type TaskView, taskId, taskStream } from '../../domain/task/view.ts'
 import { foldRows, keyOwners, type StoredTaskEvent } from '../task-rows.ts'
 import { BadEvent, type LogEvent, type Query, type Write } from './projection.ts'
 import type { UserKeys } from './user-keys.ts'
@@ -31,9 +31,7 @@ type TimedTaskEvent = TimedEvent & StoredTaskEvent
 export function taskRowsProjection(table: string, keys: UserKeys) {
   const [FIND, SET] = [findRows(table), setRows(table)]
   return async (all: readonly TimedEvent[], read: Query): Promise<readonly Write[]> => {
-    const events = all.filter((event): event is TimedTaskEvent =>
-      event.stream_id.startsWith('task-'),
-    )
+    const events = all.filter((event): event is TimedTaskEvent => isTaskStream(event.stream_id))
     const ids = new Set(events.map(({ stream_id }) => taskId(stream_id)))
     const rows = await read<TaskView>(FIND, [[...ids]])
     const before = new Map(rows.map((row) => [taskStream(row.id), row]))

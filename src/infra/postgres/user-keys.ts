@@ -61,4 +61,13 @@ export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
   }
 }
 
+/** A wrap for answers to people: there a key that cannot be unwrapped is the error `texts_unavailable`. */
+export const answering = (wrap: KeyWrap): KeyWrap => ({
+  ...wrap,
+  unwrap: (...key) =>
+    wrap.unwrap(...key).catch((cause: unknown) => {
+      throw new AppError('texts_unavailable', { cause })
+    }),
+})
+
 type Row = { user_id: number; wrapped_key: Buffer; wrapped_by: string }

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
 import type { EventStore, Log } from '../../app/ports.ts'
 import type { DatabaseConfig } from '../../config.ts'
-import type { Database } from './database.ts'
+import { type Database, singleConnection } from './database.ts'
 import type { Wake } from './news.ts'
 
 const CHANNEL = 'tasktrail_events'
@@ -63,14 +62,9 @@ export function listenForEvents(on: {
   }
 
   const listen = async () => {
-    const client = new pg.Client({
-      ...connection,
-      options: `-c role=${role}`,
-      application_name: `${role} listener`,
-      connectionTimeoutMillis: 1_000,
-      query_timeout: 2_500,
-      keepAlive: true,
-    })
+    const limits = { connectionTimeoutMillis: 1_000, query_timeout: 2_500, keepAlive: true }
+    const application_name = `${role} listener`
+    const client = singleConnection({ ...connection, ...limits, application_name }, role)
     const lost = new AbortController()
     client.on('error', () => lost.abort())
     client.on('end', () => lost.abort())
