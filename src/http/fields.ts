@@ -77,6 +77,7 @@ function rule(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_type':
       if (issue.input === undefined) return 'is required'
+      if (issue.expected === 'int') return 'must be a whole number'
       return `must be ${/^[aeiou]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}`
     case 'invalid_value':
       if (issue.input === undefined && !isCustom(issue)) return 'is required'

@@ -82,6 +82,14 @@ describe('The past of tasks', () => {
       expect(look).to.have.nested.property('query.task_id', id)
     }
     expect((await call('GET', `/tasks/${id}`, undefined, auditor)).status).to.equal(403)
+    const before = (await accesses()).length
+    for (const moment of ['version=9', at('2001-01-01T00:00:00Z')]) {
+      const path = `/tasks/${id}?${moment}`
+      expect((await call('GET', path, undefined, stranger)).status, moment).to.equal(403)
+      expect((await call('GET', path, undefined, auditor)).status, moment).to.equal(404)
+      expect((await call('GET', path)).status, moment).to.equal(404)
+    }
+    expect(await accesses()).to.have.length(before + 2)
     expect((await call('GET', '/tasks/999999/history')).status).to.equal(404)
   })
 
