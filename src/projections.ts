@@ -157,6 +157,8 @@ function sentence(error: unknown): string {
     : message
 }
 
+// Who reads our lines may go before us: that stops no rebuild.
+process.stdout.on('error', () => {})
 try {
   for (const text of await run(process.argv.slice(2))) console.log(text)
 } catch (error) {

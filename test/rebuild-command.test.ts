@@ -68,6 +68,16 @@ describe('npm run projections -- rebuild', () => {
       return rows.length === 0
     }, 'the end of the session')
 
+  it('goes on to the end when nobody reads what it says any more', async () => {
+    await world.create(1)
+    await world.sql.query(`update tasks set title = 'Forged' where id = 1`)
+    const run = start(['tasks'])
+    run.child.stdout?.destroy()
+    expect(await finished(run)).to.deep.equal({ ended: 'code 0', err: [] })
+    expect(await remains()).to.deep.equal([])
+    expect((await world.rows()).map(({ title }) => title)).to.deep.equal(['A task'])
+  })
+
   it('says how far it is, what it found and that it is done', async () => {
     await world.create(1)
     await world.create(2)
