@@ -160,6 +160,8 @@ function timed<T extends object>(row: T): T {
 export type DriftCheckOptions = Ports & {
   readonly log: Log
   readonly tasksARound?: number
+  /** Of event data. The tasks with the most are left out when there is more. */
+  readonly bytesARound?: number
   readonly onChecked?: (tasks: number) => void
   readonly onDrift?: (drift: Drift) => void
 }
@@ -195,17 +197,23 @@ const ROWS = {
   name: 'next_rows',
   text: 'select id, id as place from tasks where id > $1 order by id limit $2',
 }
-const LONG = {
-  name: 'long_streams',
+const TOO_MUCH = {
+  name: 'too_much_for_a_round',
   text: `
-    select substr(stream_id, 6)::bigint as id from streams
-    where stream_id = any ($1) and version > ${EVENTS_AT_MOST}`,
+    select substr(stream_id, 6)::bigint as id from (
+      select stream_id, version, sum(bytes) over (order by bytes, stream_id) as total
+      from streams s
+        cross join lateral (
+          select sum(pg_column_size(data)) as bytes from events e
+          where e.stream_id = s.stream_id and s.version <= ${EVENTS_AT_MOST}) sized
+      where stream_id = any ($1)) measured
+    where version > ${EVENTS_AT_MOST} or total > $2`,
 }
 const END = { name: 'end_of_log', text: 'select max(position) as position from events' }
 
 /** Compares tasks with the log all the time, as a small and steady load. */
 export function driftCheck(options: DriftCheckOptions): DriftCheck {
-  const { db, log, tasksARound = 20, onChecked, onDrift } = options
+  const { db, log, tasksARound = 20, bytesARound = 8_000_000, onChecked, onDrift } = options
   const share = Math.max(1, Math.floor(tasksARound / 3))
   const place = { newest: 0, streams: 0, rows: 0 }
 
@@ -226,9 +234,9 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
     place.streams = next >= (end?.position ?? 0) ? 0 : next
     place.rows = rows.ids.length < share ? 0 : rows.last
     const ids = [...new Set([...newest.ids, ...streams.ids, ...rows.ids])]
-    const long = await db.query<{ id: number }>(LONG, [ids.map(taskStream)])
-    const tooLong = new Set(long.map(({ id }) => id))
-    return ids.filter((id) => !tooLong.has(id))
+    const skipped = await db.query<{ id: number }>(TOO_MUCH, [ids.map(taskStream), bytesARound])
+    const tooMuch = new Set(skipped.map(({ id }) => id))
+    return ids.filter((id) => !tooMuch.has(id))
   }
 
   const check = async (ids: readonly number[]) => [

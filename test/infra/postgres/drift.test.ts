@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
 import type { Log } from '../../../src/app/ports.ts'
 import { auditProjection } from '../../../src/infra/postgres/audit-projection.ts'
@@ -68,6 +69,17 @@ describe('The drift check', () => {
     for (let round = 0; round < 10; round++) expect(await check.round()).to.deep.equal([])
     expect(checked).to.be.greaterThan(100)
     expect(lines).to.deep.equal([])
+  })
+
+  it('leaves out the longest tasks when a round would be too much, and checks the others', async () => {
+    for (const id of [1, 2, 3]) await world.create(id)
+    const changes = { description: randomBytes(6_000).toString('base64') }
+    await world.handle(2, { type: 'ChangeTask', actor_id: 1, changes })
+    await world.sql.query(`update tasks set title = 'Forged'`)
+    const { db, keys } = world
+    const drifts = await driftCheck({ db, keys, log: silent, bytesARound: 5_000 }).round()
+    expect(drifts.map(({ stream_id }) => stream_id)).to.deep.equal(['task-1', 'task-3'])
+    expect(await check.round()).to.have.length(3)
   })
 
   it('finds nothing while rebuilt tables take the place of others', async function () {
