@@ -447,6 +447,8 @@ function shouldShow({ type, stored, text_keys = {}, erased }, broken) {
   const { user_id, undoes, ...data } = stored.data
   const to = Object.entries(data).map(([name, value]) => {
     if (!isEncrypted(value)) return [name, value]
+    if (text_keys[name] !== undefined && erased === true)
+      throw broken(`it is said to be erased, but its ${name} can be read`)
     if (text_keys[name] !== undefined)
       return [name, decrypt(value, text_keys[name], stored, name, broken)]
     if (erased !== true) throw broken(`the key of its ${name} is missing, and it is not erased`)

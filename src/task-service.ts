@@ -24,6 +24,7 @@ import { lookAt } from './http/audit-access.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
+import { requireGiven } from './http/given-position.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit } from './http/rate-limit.ts'
@@ -182,8 +183,10 @@ function httpService(
   const changes = taskChanges(events)
   const stopping = new AbortController()
   const { signal } = stopping
-  const stream = taskStream({ changes, news, tokens, end: events.end, stopping: signal })
-  taskHistoryRoutes(on, { handle, events, changes, stream, look, clock })
+  const given = requireGiven(events.last)
+  const { end } = events
+  const stream = taskStream({ changes, news, tokens, end, requireGiven: given, stopping: signal })
+  taskHistoryRoutes(on, { handle, events, changes, stream, requireGiven: given, look, clock })
   taskRoutes(on, { handle, tasks, past: timeTravel(events), look, clock })
   const copy = lookAt(accesses, clock, 'exported')
   const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)

@@ -144,7 +144,10 @@ function seals(
     const { seal } = postgresSealer(session.query, signer, clock)
     for (let sealed = await seal(); sealed !== null; sealed = await seal()) {
       metrics.sealed(sealed.events)
-      log.info({ ...sealed, key_id: signer.key_id }, 'sealed')
+      const { key_id } = signer
+      log.info({ ...sealed, key_id }, 'sealed')
+      if (sealed.rotated)
+        log.warn({ key_id }, 'SEAL_KEY is another one than before: keep both keys')
       if (session.over.aborted) return
     }
     await session.rest(SEAL_INTERVAL_SECONDS * 1_000)

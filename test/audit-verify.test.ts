@@ -169,7 +169,7 @@ describe('A log that is dumped and restored', () => {
       expect((await verify()).out[0]).to.match(/5 events of 3 streams, up to position 5/)
 
       await restored.write(1)
-      expect(await restored.sealer.seal()).to.deep.equal({ number: 2, position: 6, events: 2 })
+      expect(await restored.sealer.seal()).to.include({ number: 2, position: 6, events: 2 })
       const { rows } = await restored.root.query('select position from audit_events order by 1')
       expect(rows.map(({ position }) => position)).to.deep.equal([1, 2, 3, 4, 5])
       expect(await projected(restored)).to.deep.equal([1, 2, 3, 4, 5, 6])

@@ -139,6 +139,7 @@ describe('verify-audit.mjs', () => {
     'another text': (line) => Object.assign(line.changes.description ?? {}, { to: 'Four' }),
     'no text': (line) => Object.assign(line.changes.description ?? {}, { to: null }),
     'another text before': (line) => Object.assign(line.changes.description ?? {}, { from: 'x' }),
+    'erased, though it can be read': (line) => Object.assign(line, { erased: true }),
     'no key': (line) => Object.assign(line, { text_keys: {} }),
     'another key': (line) => Object.assign(line.text_keys, { description: 'A'.repeat(43) }),
     'half a key': (line) => Object.assign(line.text_keys, { description: 'AAAA' }),

@@ -142,7 +142,7 @@ export async function up(knex: Knex): Promise<void> {
     grant select on streams, events, commands, tasks, user_keys to tasktrail_task;
     grant insert (user_id, wrapped_key, wrapped_by) on user_keys to tasktrail_task;
     grant usage on sequence task_ids to tasktrail_task;
-    grant execute on function append_events, safe_position to tasktrail_task;
+    grant execute on function append_events, safe_position, last_position to tasktrail_task;
     grant select on streams, events to tasktrail_auditor;
     grant execute on function safe_position to tasktrail_auditor;
   `)

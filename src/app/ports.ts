@@ -98,6 +98,8 @@ export type EventStore<Event, Row> = {
   ) => Promise<readonly Recorded<Event>[]>
   /** Position up to which `readAll` reads now. */
   readonly end: () => Promise<number>
+  /** Greatest position that any event may have by now; a greater one was never given. */
+  readonly last: () => Promise<number>
   /** The events of some streams, ordered by position. */
   readonly loadAll: (stream_ids: readonly string[]) => Promise<readonly Recorded<Event>[]>
   /**

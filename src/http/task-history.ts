@@ -10,6 +10,7 @@ import { type TaskView, taskStream } from '../domain/task/view.ts'
 import { admitToPast, type Look } from './audit-access.ts'
 import { auditEvent, auditEventOf } from './audit-schemas.ts'
 import type { Endpoint, routes } from './endpoint.ts'
+import type { RequireGiven } from './given-position.ts'
 import { CHANGING, commandContext, OWN, REPLAYED, showTask, taskAnswer } from './task-answers.ts'
 import * as schema from './task-schemas.ts'
 import type { taskStream as streamOf } from './task-stream.ts'
@@ -50,6 +51,7 @@ const restore = {
   access: 'token',
   params: schema.taskId,
   headers: schema.changeHeaders,
+  body: schema.restoring,
   answers: { 200: taskAnswer('The task as it is now', REPLAYED) },
   errors: CHANGING,
 } as const satisfies Endpoint
@@ -96,6 +98,7 @@ export type TaskHistoryRoutes = {
   readonly events: EventStore<TaskEvent, TaskView>
   readonly changes: TaskChanges
   readonly stream: ReturnType<typeof streamOf>
+  readonly requireGiven: RequireGiven
   readonly look: Look
   readonly clock: Clock
 }
@@ -131,6 +134,7 @@ export function taskHistoryRoutes(
   on(changes, async ({ query }, ctx, caller) => {
     const { since = 0, limit } = query
     const found = await dependencies.changes(caller.user_id, since, limit)
+    if (found.length === 0) await dependencies.requireGiven('since', since)
     const next_cursor = String(found.at(-1)?.position ?? since)
     ctx.body = { events: found.map(auditEventOf), next_cursor }
   })

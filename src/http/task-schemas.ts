@@ -88,6 +88,13 @@ export const undoing = z
       'what the last request changed',
   })
 
+export const restoring = z
+  .strictObject({})
+  .meta({
+    id: 'Restoration',
+    description: 'As it was when it was deleted; there is nothing to say',
+  })
+
 const position = z
   .string()
   .regex(/^\d{1,15}$/, 'must be a position that was given')

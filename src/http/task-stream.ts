@@ -7,6 +7,7 @@ import type { TaskChanges } from '../app/task-changes.ts'
 import { auditEventOf } from './audit-schemas.ts'
 import { bearerToken } from './authenticate.ts'
 import { HttpError } from './errors.ts'
+import type { RequireGiven } from './given-position.ts'
 
 export type TaskStreamDependencies = {
   readonly changes: TaskChanges
@@ -14,6 +15,7 @@ export type TaskStreamDependencies = {
   readonly tokens: TokenValidator
   /** Position at which a client begins that names none. */
   readonly end: () => Promise<number>
+  readonly requireGiven: RequireGiven
   /** Aborted when the service stops: clients come back, to another instance. */
   readonly stopping: AbortSignal
 }
@@ -60,6 +62,7 @@ export function taskStream(dependencies: TaskStreamDependencies) {
     // Whoever left while the token was checked closes nothing any more.
     if (ctx.res.closed) gone.abort()
     try {
+      if (lastEventId !== undefined) await dependencies.requireGiven('Last-Event-ID', lastEventId)
       const from = lastEventId ?? (await dependencies.end())
       ctx.status = 200
       ctx.type = 'text/event-stream'

@@ -25,6 +25,7 @@ export function encryptedEventStore<Event extends Shape, Row extends { readonly 
     readOfActor: async (actor_id, after, limit) =>
       read(await store.readOfActor(actor_id, after, limit)),
     end: store.end,
+    last: store.last,
     loadAll: async (stream_ids) => read(await store.loadAll(stream_ids)),
     readAsOf: async (actor_id, time, after, limit) =>
       read(await store.readAsOf(actor_id, time, after, limit)),

@@ -83,6 +83,7 @@ describe('Undo and restore', () => {
     for (const body of [{ version: 0 }, { version: '1' }, { versions: 1 }, { version: null }]) {
       expect((await call('POST', `/tasks/${id}/undo`, body)).status).to.equal(400)
     }
+    expect((await call('POST', `/tasks/${id}/restore`, { version: 3 })).status).to.equal(400)
     for (const version of [-1, 1.5, 1e21]) {
       const { details } = (await call('POST', `/tasks/${id}/undo`, { version })).body
       expect(details[0].message).to.match(/^Version must be a (positive integer|whole number)$/)

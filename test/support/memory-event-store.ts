@@ -33,6 +33,7 @@ export function memoryEventStore<Event extends Shape, Row>(
     readOfActor: async (actor_id, after, limit) =>
       log.filter((event) => event.actor_id === actor_id && event.position > after).slice(0, limit),
     end: async () => log.length,
+    last: async () => log.length,
     loadAll: async (stream_ids) => log.filter(({ stream_id }) => stream_ids.includes(stream_id)),
     readAsOf: async (actor_id, time, after, limit) => {
       const own = log.filter((event) => event.actor_id === actor_id)

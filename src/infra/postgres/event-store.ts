@@ -57,6 +57,8 @@ const READ_AS_OF = {
     order by position limit $4`,
 }
 
+const LAST_POSITION = { name: 'last_position', text: 'select last_position() as position' }
+
 const MAX_REPEATS = 3
 
 type Shape = { readonly type: string; readonly data: unknown }
@@ -109,6 +111,10 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
     },
 
     end,
+    async last() {
+      const [row] = await db.query<{ position: number }>(LAST_POSITION, [])
+      return row?.position ?? 0
+    },
     readAll: async (after, limit) =>
       db.query<Recorded<Event>>(READ_ALL, [after, await end(), limit]),
     readOfActor: async (actor_id, after, limit) =>

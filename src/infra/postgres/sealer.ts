@@ -8,6 +8,8 @@ export type Sealed = {
   /** Of the last event that it covers. */
   readonly position: number
   readonly events: number
+  /** The seal before was signed with another key: others need both to check. */
+  readonly rotated: boolean
 }
 
 export type Sealer = {
@@ -22,7 +24,8 @@ const DIGEST_BYTES = 8
 const LAST_SEAL = {
   name: 'last_seal',
   text: `
-    select number, position, encode(hash, 'hex') as hash from seals order by number desc limit 1`,
+    select number, position, encode(hash, 'hex') as hash, key_id
+    from seals order by number desc limit 1`,
 }
 
 const READ = {
@@ -42,6 +45,13 @@ const ADD = {
       on conflict do nothing returning number`,
 }
 
+type LastSeal = {
+  readonly number: number
+  readonly position: number
+  readonly hash: string
+  readonly key_id: string
+}
+
 type EventToSeal = {
   readonly position: number
   readonly stream_id: string
@@ -54,7 +64,7 @@ type EventToSeal = {
 export function postgresSealer(query: Query, signer: SealSigner, clock: Clock): Sealer {
   return {
     async seal() {
-      const [last] = await query<{ number: number; position: number; hash: string }>(LAST_SEAL, [])
+      const [last] = await query<LastSeal>(LAST_SEAL, [])
       const range = [last?.position ?? 0, await safePosition(query)]
       const events = await query<EventToSeal>(READ, range)
       const position = events.at(-1)?.position
@@ -87,7 +97,9 @@ export function postgresSealer(query: Query, signer: SealSigner, clock: Clock): 
         facts.key_id,
         await signer.sign(hash),
       ])
-      return added.length === 0 ? null : { number: facts.number, position, events: events.length }
+      if (added.length === 0) return null
+      const rotated = last !== undefined && last.key_id !== signer.key_id
+      return { number: facts.number, position, events: events.length, rotated }
     },
   }
 }

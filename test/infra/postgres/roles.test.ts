@@ -67,7 +67,7 @@ const SEQUENCES = {
 }
 const FUNCTIONS = {
   tasktrail_auth: ['erase_user', 'remove_erased_rows'],
-  tasktrail_task: ['append_events', 'safe_position'],
+  tasktrail_task: ['append_events', 'last_position', 'safe_position'],
   tasktrail_worker: ['last_position', 'remove_erased_rows', 'safe_position'],
   tasktrail_auditor: ['safe_position'],
 }
@@ -193,7 +193,6 @@ describe('The roles of the database', () => {
       'delete from audit_accesses',
       'update seals set position = 1',
       'select remove_erased_rows()',
-      'select last_position()',
       `select setval('task_ids', 1)`,
       'alter table events disable trigger all',
     ],
