@@ -151,6 +151,7 @@ async function projected({ database, root }: SealedLog): Promise<readonly number
 
 describe('A log that is dumped and restored', () => {
   it('holds with its chains and its seals, and goes on', async function () {
+    // The server from npm has no pg_dump: shown where the machine has one of the same major.
     if (!hasDump) return this.skip()
     const log = await openLog()
     const copy = await testDatabase()

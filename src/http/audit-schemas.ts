@@ -105,8 +105,8 @@ const stored = z.strictObject({
   stream_id: z.string(),
   event_id: z.string(),
   schema_version: z.int(),
-  data: z.json(),
-  metadata: z.json(),
+  data: z.looseObject({}),
+  metadata: z.looseObject({}),
   prev_hash: z.string().nullable(),
 })
 
@@ -143,7 +143,7 @@ export const exportLine = z
         position: z.int().meta({ description: 'Later events are not in the export' }),
         exported_at: instant,
         exported_by: z.int(),
-        query: z.record(z.string(), z.json()),
+        query: z.looseObject({}),
         heads: z
           .array(head)
           .meta({ description: 'stream_id, version and hash of the last event of each stream' }),
