@@ -88,12 +88,10 @@ export const undoing = z
       'what the last request changed',
   })
 
-export const restoring = z
-  .strictObject({})
-  .meta({
-    id: 'Restoration',
-    description: 'As it was when it was deleted; there is nothing to say',
-  })
+export const restoring = z.strictObject({}).meta({
+  id: 'Restoration',
+  description: 'As it was when it was deleted; there is nothing to say',
+})
 
 const position = z
   .string()
