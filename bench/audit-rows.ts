@@ -1,4 +1,6 @@
 import type pg from 'pg'
+import { taskStream } from '../src/domain/task/view.ts'
+import { encryptText, newDataKey, secretKeyWrap } from '../src/infra/text-cipher.ts'
 
 // What a busy installation could have left in events and audit_events within a year.
 
@@ -128,10 +130,34 @@ async function withoutIndexes(sql: pg.Client, table: Filled): Promise<readonly s
 }
 
 /** The tasks that so many events are of. */
-export async function tasksOf(
+async function tasksOf(
   sql: pg.Client,
   rows: number,
 ): Promise<readonly { readonly task_id: number; readonly user_id: number }[]> {
   const text = `select distinct task_id::int, user_id::int from (${FACTS}) e`
   return (await sql.query(text, [1, rows])).rows
+}
+
+/** What the tasks of so many events are called, encrypted under the keys of their users. */
+export async function encryptedTitles(
+  sql: pg.Client,
+  rows: number,
+  TEXT_KEY: string,
+): Promise<ReadonlyMap<number, object>> {
+  const wrap = secretKeyWrap(TEXT_KEY)
+  const keys = new Map<number, Buffer>()
+  const found = new Map<number, object>()
+  for (const { task_id, user_id } of await tasksOf(sql, rows)) {
+    const key = keys.get(user_id) ?? newDataKey()
+    keys.set(user_id, key)
+    const place = { stream_id: taskStream(task_id), field: 'title' }
+    found.set(task_id, encryptText(key, user_id, place, `What task ${task_id} is about`))
+  }
+  const wrapped = await Promise.all([...keys].map(([user_id, key]) => wrap.wrap(key, user_id)))
+  await sql.query(
+    `insert into user_keys (user_id, wrapped_key, wrapped_by)
+       select user_id, wrapped_key, $3 from unnest($1::bigint[], $2::bytea[]) as k (user_id, wrapped_key)`,
+    [[...keys.keys()], wrapped, wrap.id],
+  )
+  return found
 }

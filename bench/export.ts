@@ -11,12 +11,10 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Caller } from '../src/app/ports.ts'
-import { taskStream } from '../src/domain/task/view.ts'
 import { freePorts } from '../src/infra/ports.ts'
 import { MEMORY_FLAGS } from '../src/infra/service-process.ts'
-import { encryptText, newDataKey, secretKeyWrap } from '../src/infra/text-cipher.ts'
-import { fill, tasksOf } from './audit-rows.ts'
-import { type ScratchDatabase, scratchDatabase } from './scratch-database.ts'
+import { encryptedTitles, fill } from './audit-rows.ts'
+import { scratchDatabase } from './scratch-database.ts'
 
 const EVENTS = Number(process.argv[2] ?? 1_000_000)
 const LIMIT_MB = 50
@@ -31,26 +29,6 @@ const AUDITOR: Caller = {
   session_id: randomUUID(),
   iat: 0,
   exp: 4_000_000_000,
-}
-
-/** What the tasks are called, encrypted under the keys of their users. */
-async function titles({ sql }: ScratchDatabase): Promise<ReadonlyMap<number, object>> {
-  const wrap = secretKeyWrap(TEXT_KEY)
-  const keys = new Map<number, Buffer>()
-  const found = new Map<number, object>()
-  for (const { task_id, user_id } of await tasksOf(sql, EVENTS)) {
-    const key = keys.get(user_id) ?? newDataKey()
-    keys.set(user_id, key)
-    const place = { stream_id: taskStream(task_id), field: 'title' }
-    found.set(task_id, encryptText(key, user_id, place, `What task ${task_id} is about`))
-  }
-  const wrapped = await Promise.all([...keys].map(([user_id, key]) => wrap.wrap(key, user_id)))
-  await sql.query(
-    `insert into user_keys (user_id, wrapped_key, wrapped_by)
-       select user_id, wrapped_key, $3 from unnest($1::bigint[], $2::bytea[]) as k (user_id, wrapped_key)`,
-    [[...keys.keys()], wrapped, wrap.id],
-  )
-  return found
 }
 
 // Their heads are what takes memory; nothing here looks at their digests.
@@ -130,7 +108,12 @@ async function readAll(answer: IncomingMessage): Promise<Copied> {
 
 const database = await scratchDatabase()
 try {
-  await fill(database.sql, EVENTS, ['events', 'audit_events'], await titles(database))
+  await fill(
+    database.sql,
+    EVENTS,
+    ['events', 'audit_events'],
+    await encryptedTitles(database.sql, EVENTS, TEXT_KEY),
+  )
   await database.sql.query(ADD_SEALS)
   const auth = await authService()
   const { port, child } = await startTaskService(database.url, auth.url)

@@ -1,51 +1,35 @@
 // What a rebuild costs the writes that go on meanwhile: `npm run bench:rebuild [-- events [projection
-// [writes a second]]]`. Fills a log by SQL on an embedded PostgreSQL, writes to it at a steady rate, and
-// runs `npm run projections -- rebuild`. Fails when a write fails, or when more of them than before
-// take longer than twice the median.
+// [writes a second]]]`. Fills a log on an embedded PostgreSQL that writes to disk, its texts encrypted,
+// writes to it at a steady rate, and runs `npm run projections -- rebuild`. Fails when a write fails, or
+// when more of them than before and after take longer than twice the median: some do without a rebuild.
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import type { TaskEvent } from '../src/domain/task/events.ts'
 import { type TaskView, taskStream, viewTask } from '../src/domain/task/view.ts'
 import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
+import { encryptedEventStore } from '../src/infra/encrypted-texts.ts'
 import { openDatabase } from '../src/infra/postgres/database.ts'
 import { postgresEventStore } from '../src/infra/postgres/event-store.ts'
 import { migrations } from '../src/infra/postgres/migrations.ts'
+import { rebuild } from '../src/infra/postgres/rebuild.ts'
+import type { Rebuildable } from '../src/infra/postgres/rebuild-run.ts'
+import { postgresUserKeys } from '../src/infra/postgres/user-keys.ts'
+import { secretKeyWrap } from '../src/infra/text-cipher.ts'
+import { encryptedTitles, fill } from './audit-rows.ts'
 
 const EVENTS = Number(process.argv[2] ?? 1_000_000)
-const PROJECTION = process.argv[3] ?? 'tasks'
+const PROJECTION = (process.argv[3] ?? 'tasks') as Rebuildable
 const PER_SECOND = Number(process.argv[4] ?? 50)
 const QUIET_MS = 20_000
 const TEXT_KEY = randomUUID()
-
-// Five events a task, their texts not encrypted, which the reader takes as they are.
-const FILL = `
-  insert into events (stream_id, version, event_id, type, schema_version, data, actor_id, metadata,
-      occurred_at, hash)
-    select 'task-' || task, version, gen_random_uuid(),
-      case version when 1 then 'TaskCreated' when 5 then 'TaskCompleted' else 'TaskRenamed' end, 1,
-      case version
-        when 1 then jsonb_build_object('user_id', task % 1000 + 1, 'title', 'Task ' || task,
-          'description', repeat('What is to be done. ', 5), 'status', 'pending',
-          'priority', 'medium', 'due_date', null)
-        when 5 then jsonb_build_object('status', 'completed')
-        else jsonb_build_object('title', 'Task ' || task || ' for the time ' || version) end,
-      task % 1000 + 1, jsonb_build_object('request_id', 'r'), timestamptz '2026-01-01',
-      sha256(convert_to(task || '/' || version, 'utf8'))
-    from generate_series(1, $1::int / 5) task, generate_series(1, 5) version
-    order by version, task`
-const FILL_TASKS = `
-  insert into tasks
-    select task, task % 1000 + 1, 'Task ' || task || ' for the time 4',
-      repeat('What is to be done. ', 5), 'completed', 'medium', null, timestamptz '2026-01-01',
-      timestamptz '2026-01-01', 5, null
-    from generate_series(1, $1::int / 5) task`
 
 const directory = await mkdtemp(join(tmpdir(), 'tasktrail-rebuild-'))
 const password = randomUUID()
@@ -57,13 +41,17 @@ const postgres = await startEmbeddedPostgres({
 const DATABASE_URL = `postgres://${SUPERUSER}:${password}@127.0.0.1:${postgres.port}/tasktrail`
 const connection = { connectionString: DATABASE_URL }
 
+const quiet = () => {}
+const silent = { info: quiet, warn: quiet, error: quiet }
+const wrap = secretKeyWrap(TEXT_KEY)
+
 type Write = { readonly at: number; readonly ms: number }
 
 /** Creates tasks and changes them, each write at its time, whether or not those before have ended. */
 function steadyWrites() {
-  const log = { info: () => {}, warn: () => {}, error: () => {} }
-  const db = openDatabase({ connection, poolMax: 4, role: 'tasktrail_task', log })
-  const store = postgresEventStore<TaskEvent, TaskView>(db)
+  const db = openDatabase({ connection, poolMax: 4, role: 'tasktrail_task', log: silent })
+  const keys = postgresUserKeys(db, wrap)
+  const store = encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db), keys)
   const writes: Write[] = []
   const failures: unknown[] = []
   const under = new Set<Promise<void>>()
@@ -119,14 +107,32 @@ function steadyWrites() {
   }
 }
 
-async function rebuild(): Promise<void> {
+/** Before anything is measured. */
+async function rebuildAtOnce(): Promise<void> {
+  const db = openDatabase({ connection, poolMax: 2, role: 'tasktrail_worker', log: silent })
+  const keys = postgresUserKeys(db, wrap)
+  await rebuild({ name: PROJECTION, connection, db, keys, rest: 0, batchSize: 1_000 }).finally(
+    db.close,
+  )
+}
+
+/** When each step began; folding goes on between them. */
+async function rebuildAside(): Promise<ReadonlyMap<string, number>> {
+  const steps = new Map([['folding', performance.now()]])
   const script = fileURLToPath(new URL('../src/projections.ts', import.meta.url))
   const child = spawn(process.execPath, [script, 'rebuild', PROJECTION], {
     env: { PATH: process.env.PATH, DATABASE_URL, TEXT_KEY },
-    stdio: ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const [code] = await once(child, 'exit')
+  const ended = once(child, 'exit')
+  for await (const line of createInterface(child.stdout)) {
+    console.log(line)
+    const [, step] = /^(\w+) \.\.\.$/.exec(line) ?? []
+    if (step !== undefined) steps.set(step, performance.now())
+  }
+  const [code] = await ended
   if (code !== 0) throw new Error(`the rebuild ended with ${code}`)
+  return steps
 }
 
 const quantile = (sorted: readonly number[], q: number): number =>
@@ -145,8 +151,10 @@ try {
   const sql = new pg.Client(connection)
   await sql.connect()
   console.log(`filling a log with ${EVENTS} events ...`)
-  await sql.query(FILL, [EVENTS])
-  await sql.query(FILL_TASKS, [EVENTS])
+  const titles = await encryptedTitles(sql, EVENTS, TEXT_KEY)
+  await fill(sql, EVENTS, ['events', 'audit_events'], titles)
+  console.log(`making ${PROJECTION} as the log says ...`)
+  await rebuildAtOnce()
   await sql.query('vacuum analyze')
   await sql.query('checkpoint')
 
@@ -155,7 +163,7 @@ try {
   const begin = performance.now()
   await sleep(QUIET_MS)
   const during = performance.now()
-  await rebuild()
+  const steps = [...(await rebuildAside())]
   const after = performance.now()
   await sleep(QUIET_MS)
   const end = performance.now()
@@ -168,6 +176,7 @@ try {
   for (const [name, from, to] of [
     ['before', begin, during],
     ['during', during, after],
+    ...steps.map(([step, from], n) => [` ${step}`, from, steps[n + 1]?.[1] ?? after] as const),
     ['after', after, end],
   ] as const) {
     const { n, sorted, slow, share } = figures(writers.writes, from, to, limit)
