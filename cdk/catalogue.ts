@@ -46,7 +46,7 @@ export type HttpServiceTraits = ServiceTraits & {
 }
 
 /** Wraps the users' data keys; whoever reads or writes texts needs both. */
-const TEXT_KEYS = { TEXT_KEY: 'text-key', TEXT_KEY_PREVIOUS: 'previous-text-key' } as const
+export const TEXT_KEYS = { TEXT_KEY: 'text-key', TEXT_KEY_PREVIOUS: 'previous-text-key' } as const
 
 /**
  * Every service. A further one is an entry here and one in the environments' `services` and

@@ -1,5 +1,6 @@
 // `npm run images [-- --tag v1.2.3] [--repository <prefix>] [--platform linux/arm64] [--base <image>]`:
-// builds every image of the Dockerfile with Docker or buildah and says how large each is.
+// builds every image of the Dockerfile with Docker or buildah and says how large each is. For a registry
+// the base is named by its digest.
 import { type SpawnSyncOptions, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -49,6 +50,12 @@ export function versionOf(tag: string): string {
   const version = tag.replace(/^v(?=\d)/, '')
   if (VERSION.test(version)) return version
   throw new Error(`"${tag}" is no semantic version: use one such as v1.2.3, which never moves.`)
+}
+
+/** A tag can be moved: what is meant for a registry names the bytes that somebody has looked at. */
+export function checkBase(base: string, repository: string | undefined): void {
+  if (repository === undefined || /@sha256:[0-9a-f]{64}$/.test(base)) return
+  throw new Error(`For ${repository} name the base by its digest: --base ${base}@sha256:...`)
 }
 
 /** What the Dockerfile calls its last stages: one an image. */
@@ -104,13 +111,14 @@ function buildImages(args: readonly string[]): void {
     args: [...args],
     options: {
       tag: { type: 'string', default: packageJson.version },
-      repository: { type: 'string', default: 'tasktrail' },
+      repository: { type: 'string' },
       // Fargate's own, and not that of the machine that builds.
       platform: { type: 'string', default: 'linux/amd64' },
       base: { type: 'string', default: baseOf(dockerfile) },
     },
   })
   const version = versionOf(values.tag)
+  checkBase(values.base, values.repository)
   const engine = findEngine()
   if (engine === null) {
     throw new Error('Neither a Docker engine nor buildah is here: start one, or install the other.')
@@ -118,7 +126,7 @@ function buildImages(args: readonly string[]): void {
   const given = [`BASE=${values.base}`, `VERSION=${version}`, `REVISION=${revision()}`]
   const arguments_ = given.flatMap((argument) => ['--build-arg', argument])
   for (const name of imageNames(dockerfile)) {
-    const image = `${values.repository}/${name}:${version}`
+    const image = `${values.repository ?? 'tasktrail'}/${name}:${version}`
     const place = ['--platform', values.platform, '--target', name, '--tag', image, '.']
     run([...engine.build, ...arguments_, ...place])
     const base = engine.size(values.base)

@@ -101,6 +101,17 @@ describe('npm run migrate', () => {
       expect((await migrate(['latest'], { ...env, ...changed })).ended).to.equal('code 0')
       expect(await as(task, 'task', 'select 1')).to.equal('28P01')
       expect(await as(task, 'renewed', 'select 1')).to.have.length(1)
+
+      // As an older version finds it.
+      await query("insert into knex_migrations (name, batch) values ('20991231000000_later.ts', 2)")
+      expect((await migrate(['latest'], { ...env, ...passwords })).ended).to.equal('code 1')
+      expect(await as(task, 'task', 'select 1')).to.equal('28P01')
+      expect(await migrate(['logins'], { ...env, ...passwords })).to.deep.equal({
+        ended: 'code 0',
+        out: first.out.slice(1),
+        err: [],
+      })
+      expect(await as(task, 'task', 'select 1')).to.have.length(1)
     } finally {
       await query(`drop role if exists ${auth}, ${task}, ${worker}`)
     }
@@ -174,7 +185,12 @@ describe('npm run migrate', () => {
         { DB_HOST: 'localhost' },
         'The environment is not complete: DB_NAME is missing; DB_USER is missing; DB_PASSWORD is missing.',
       ],
-      [['latets'], {}, 'There is no "latets": use latest, status, rollback or make.'],
+      [['latets'], {}, 'There is no "latets": use latest, logins, status, rollback or make.'],
+      [
+        ['logins'],
+        { DATABASE_URL: database.url },
+        'No login is named: set AUTH_DB_USER and AUTH_DB_PASSWORD, TASK_… or WORKER_….',
+      ],
       [['make'], {}, 'Name the migration in lower_case_words: npm run migrate:make -- add_labels'],
       [
         ['make', '../x'],

@@ -61,6 +61,17 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       ? `certificateArn must be a certificate in ${region}`
       : '',
 
+  ({ certificateArn, account }) =>
+    certificateArn !== undefined && certificateArn.split(':')[4] !== account
+      ? `certificateArn must be a certificate of the account ${account}`
+      : '',
+
+  // The load balancer reaches tasks in its own zones only, and the library pairs subnets by their order.
+  ({ vpc }) =>
+    vpc.by === 'attributes' && zones(vpc.publicSubnets) !== zones(vpc.privateSubnets)
+      ? 'vpc.publicSubnets must lie in the zones of vpc.privateSubnets, in the same order'
+      : '',
+
   ({ vpc, region }) =>
     vpc.by === 'attributes' &&
     [...vpc.publicSubnets, ...vpc.privateSubnets].some(({ zone }) => zone.slice(0, -1) !== region)
@@ -93,6 +104,9 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       : ''
   },
 ]
+
+const zones = (subnets: readonly { readonly zone: string }[]): string =>
+  subnets.map(({ zone }) => zone).join(' ')
 
 // Migrations, monitoring and an operator.
 const RESERVED_CONNECTIONS = 10

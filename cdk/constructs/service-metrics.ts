@@ -43,7 +43,9 @@ export class AccessLogMetrics extends Construct {
       ...common,
       metricName: RESPONSE_TIME,
       filterPattern: request,
-      metricValue: '$.duration_ms',
+      // Until the answer begins: how long a stream or an export lasts says nothing of the service, and
+      // each deployment ends all streams while it watches this.
+      metricValue: '$.response_ms',
       unit: Unit.MILLISECONDS,
     })
   }

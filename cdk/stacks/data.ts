@@ -34,7 +34,7 @@ export class DataStack extends Stack {
   readonly key: Key
   readonly secrets: AppSecrets
   readonly address: string
-  /** The administrator's login. RDS makes and rotates it; only the migration may read it. */
+  /** The administrator's login. RDS makes and rotates it; only migration and rebuild may read it. */
   readonly admin: ISecret
 
   constructor(scope: Construct, id: string, props: DataProps) {

@@ -32,7 +32,10 @@ export class NetworkStack extends Stack {
 
     this.loadBalancer = this.#group('alb', 'The load balancer: the only way in')
     this.services = this.#serviceGroups()
-    this.migration = this.#group('migration', 'The task that migrates the database')
+    this.migration = this.#group(
+      'migration',
+      'Tasks of the owner of the tables: migration, rebuild',
+    )
     this.database = this.#group('rds', 'PostgreSQL')
     this.nodes = environment.nodes && this.#group('nodes', 'Machines that run tasks')
 

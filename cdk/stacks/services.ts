@@ -11,6 +11,7 @@ import {
   SERVICE_NAMES,
   SERVICES,
   type ServiceName,
+  TEXT_KEYS,
 } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 import { SECRET_FIELD } from '../constructs/app-secrets.ts'
@@ -24,7 +25,7 @@ import { ServiceAlarms } from '../constructs/service-alarms.ts'
 import { AccessLogMetrics } from '../constructs/service-metrics.ts'
 import { ServiceRoutes } from '../constructs/service-routes.ts'
 import { WorkerService } from '../constructs/worker-service.ts'
-import { DATABASE, DATABASE_PORT, NAMESPACE, SERVICE_PORT } from '../names.ts'
+import { DATABASE, DATABASE_PORT, NAMESPACE, SERVICE_PORT, type SecretName } from '../names.ts'
 import type { DataStack } from './data.ts'
 import type { NetworkStack } from './network.ts'
 import type { PlatformStack } from './platform.ts'
@@ -54,6 +55,7 @@ export class ServicesStack extends Stack {
       securityGroup: fixedGroup(this, network.loadBalancer),
     })
     const migration = this.#migration()
+    this.#rebuild()
     const services = [...HTTP_SERVICE_NAMES.map((name) => this.#service(name)), this.#worker()]
     for (const { service } of services) service.node.addDependency(migration.run)
   }
@@ -76,11 +78,7 @@ export class ServicesStack extends Stack {
       size: { cpu: 256, memoryMiB: 512 },
       key: this.#key,
       environment: this.#database(),
-      secrets: {
-        DB_USER: { secret: data.admin, field: 'username' },
-        DB_PASSWORD: { secret: data.admin, field: 'password' },
-        ...Object.fromEntries(logins),
-      },
+      secrets: { ...this.#administrator(), ...Object.fromEntries(logins) },
     })
     return new Migration(this, 'Migrate', {
       task,
@@ -88,6 +86,24 @@ export class ServicesStack extends Stack {
       vpc: network.vpc,
       securityGroup: fixedGroup(this, network.migration),
       key: this.#key,
+    })
+  }
+
+  /**
+   * Nothing runs it but a person, by hand (docs/runbooks/rebuild.md): a rebuild needs the owner of the
+   * tables and the key of the texts, which together no task should hold that runs by itself.
+   */
+  #rebuild(): void {
+    const { environment, registry } = this.#props
+    new ContainerTask(this, 'rebuild', {
+      name: 'rebuild',
+      repository: registry.repositories.worker,
+      tag: environment.images.worker,
+      size: { cpu: 512, memoryMiB: 1_024 },
+      key: this.#key,
+      script: '/app/projections.js',
+      environment: this.#database(),
+      secrets: { ...this.#administrator(), ...this.#values(TEXT_KEYS) },
     })
   }
 
@@ -158,15 +174,21 @@ export class ServicesStack extends Stack {
   }
 
   #secrets(name: ServiceName): Record<string, SecretField> {
-    const { secrets } = this.#props.data
-    const own = Object.entries(SERVICES[name].secrets).map(([variable, which]) => {
-      return [variable, { secret: secrets.values[which], field: SECRET_FIELD }] as const
-    })
-    return {
-      DB_USER: { secret: secrets.logins[name], field: 'username' },
-      DB_PASSWORD: { secret: secrets.logins[name], field: 'password' },
-      ...Object.fromEntries(own),
-    }
+    const login = this.#props.data.secrets.logins[name]
+    return { ...loginWith(login), ...this.#values(SERVICES[name].secrets) }
+  }
+
+  #administrator(): Record<string, SecretField> {
+    return loginWith(this.#props.data.admin)
+  }
+
+  #values(variables: Readonly<Record<string, SecretName>>): Record<string, SecretField> {
+    const { values } = this.#props.data.secrets
+    return Object.fromEntries(
+      Object.entries(variables).map(([variable, which]) => {
+        return [variable, { secret: values[which], field: SECRET_FIELD }]
+      }),
+    )
   }
 
   /** PostgreSQL takes TLS only; the bundle in the image has the root of its certificate. */
@@ -180,6 +202,11 @@ export class ServicesStack extends Stack {
     }
   }
 }
+
+const loginWith = (secret: SecretField['secret']): Record<string, SecretField> => ({
+  DB_USER: { secret, field: 'username' },
+  DB_PASSWORD: { secret, field: 'password' },
+})
 
 /** Where the services are that this one calls. */
 const addresses = (name: ServiceName): Record<string, string> =>

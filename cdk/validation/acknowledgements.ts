@@ -171,7 +171,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     rules: solutions('ECS2'),
     because: 'Addresses and sizes only; a test sees to it that what is secret comes as a secret.',
   },
-  ...IMAGE_NAMES.map((name) => ({
+  ...[...IMAGE_NAMES, 'rebuild'].map((name) => ({
     at: `services/${name}/ExecutionRole`,
     rules: solutions('IAM5[Resource::*]'),
     because: 'The action ecr:GetAuthorizationToken knows no resource.',

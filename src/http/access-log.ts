@@ -1,16 +1,26 @@
 import type { Context, Next } from 'koa'
 import type { Log } from '../app/ports.ts'
 
-/** One line a request, when its answer has gone out. No query: search words are the user's own. */
+/**
+ * One line a request, when its answer has gone out: after how long that began, and how long all of it
+ * took. The two are far apart for streams and exports, which go on as long as somebody reads them.
+ * No query: search words are the user's own.
+ */
 export const accessLog = (log: Log) => async (ctx: Context, next: Next) => {
   const began = performance.now()
+  const passed = () => Math.round((performance.now() - began) * 100) / 100
+  let answered: number | undefined
   ctx.res.once('close', () => {
-    const duration_ms = Math.round((performance.now() - began) * 100) / 100
+    const duration_ms = passed()
+    // Whoever goes before there is an answer has waited for it until now.
+    const response_ms = answered ?? duration_ms
     const { request_id, route, user_id } = ctx.state
     const { method, path, status, ip } = ctx
     const aborted = !ctx.res.writableFinished
-    const facts = { request_id, method, path, route, status, duration_ms, user_id, ip }
+    const times = { response_ms, duration_ms }
+    const facts = { request_id, method, path, route, status, ...times, user_id, ip }
     log.info(aborted ? { ...facts, aborted } : facts, 'request')
   })
   await next()
+  answered = passed()
 }

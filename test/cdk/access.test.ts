@@ -30,6 +30,11 @@ const OWN_SECRETS = {
     'task-mgmt-rds-credentials/task-service',
     'task-mgmt-rds-credentials/worker',
   ],
+  'task-mgmt-rebuild-execution': [
+    'administrator',
+    'task-mgmt-text-key',
+    'task-mgmt-text-key-previous',
+  ],
 }
 
 describe('Access', () => {
@@ -91,7 +96,7 @@ describe('Access', () => {
         nameOf(within(synthesis, stack, TaskRoleArn)),
       ),
     )
-    expect(roles).to.have.length(4)
+    expect(roles).to.have.length(5)
     expect(statements(synthesis).filter(({ role }) => roles.includes(role))).to.deep.equal([])
   })
 
@@ -101,12 +106,14 @@ describe('Access', () => {
       'task-mgmt-task-service-execution': ['task-service'],
       'task-mgmt-worker-execution': ['worker'],
       'task-mgmt-migration-execution': ['migration'],
+      'task-mgmt-rebuild-execution': ['worker'],
     })
     expect(whoMay(synthesis, 'logs:PutLogEvents')).to.deep.equal({
       'task-mgmt-auth-service-execution': ['/ecs/auth-service'],
       'task-mgmt-task-service-execution': ['/ecs/task-service'],
       'task-mgmt-worker-execution': ['/ecs/worker'],
       'task-mgmt-migration-execution': ['/ecs/migration'],
+      'task-mgmt-rebuild-execution': ['/ecs/rebuild'],
     })
   })
 
@@ -152,7 +159,7 @@ describe('Access', () => {
       ({ AssumeRolePolicyDocument }) => AssumeRolePolicyDocument.Statement,
     )
     const ecs = trusts.filter(({ Principal }) => Principal.Service === 'ecs-tasks.amazonaws.com')
-    expect(ecs).to.have.length(8)
+    expect(ecs).to.have.length(10)
     for (const { Condition } of ecs) {
       expect(Condition.StringEquals).to.deep.equal({ 'aws:SourceAccount': '333333333333' })
     }

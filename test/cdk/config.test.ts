@@ -16,6 +16,12 @@ const services = (change: object) => ({
 })
 const images = (tag: string) => ({ ...prod, images: { ...prod.images, 'auth-service': tag } })
 const vpc = (change: object) => ({ ...prod, vpc: { ...prod.vpc, ...change } })
+const subnetsIn = (...zones: string[]) =>
+  zones.map((zone, at) => ({
+    id: `subnet-0c00000000000000${at}`,
+    zone,
+    routeTableId: `rtb-0c00000000000000${at}`,
+  }))
 const oneZone = [
   { id: 'subnet-0c000000000000003', zone: 'us-east-1a', routeTableId: 'rtb-0c000000000000003' },
 ]
@@ -78,6 +84,21 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     'prod: certificateArn must be a certificate in us-east-1.',
   ],
   [
+    'a certificate of another account',
+    { ...prod, certificateArn: prod.certificateArn?.replace(':333333333333:', ':222222222222:') },
+    'prod: certificateArn must be a certificate of the account 333333333333.',
+  ],
+  [
+    'more public zones than private ones',
+    vpc({ publicSubnets: subnetsIn('us-east-1a', 'us-east-1b', 'us-east-1c') }),
+    'prod: vpc.publicSubnets must lie in the zones of vpc.privateSubnets, in the same order.',
+  ],
+  [
+    'public subnets where no private ones are',
+    vpc({ publicSubnets: subnetsIn('us-east-1c', 'us-east-1d') }),
+    'prod: vpc.publicSubnets must lie in the zones of vpc.privateSubnets, in the same order.',
+  ],
+  [
     'no certificate outside dev',
     without('certificateArn'),
     'prod: certificateArn is missing: only dev may answer over plain HTTP.',
@@ -134,7 +155,8 @@ describe('An environment', () => {
   })
 
   it('is alone in its account and region, because names are fixed', () => {
-    const twin = { ...staging, account: prod.account }
+    const { account, certificateArn } = prod
+    const twin = { ...staging, account, ...(certificateArn && { certificateArn }) }
     expect(() => parseEnvironments([prod, twin])).to.throw(
       ConfigError,
       'staging: account must be another than that of prod in us-east-1.',

@@ -165,16 +165,18 @@ describe('The image repositories', () => {
 
   it('are where tasks take their images from', () => {
     const { services } = synthesis.templates
-    for (const { ContainerDefinitions, Family } of properties(
-      services,
-      'AWS::ECS::TaskDefinition',
-    )) {
-      const [{ Image }] = ContainerDefinitions
-      const parts = Image['Fn::Join'][1]
-      expect(nameOf(follow(synthesis, 'services', parts.at(-2)))).to.equal(
-        Family.replace(/-task$/, ''),
-      )
-      expect(parts.at(-1)).to.equal(':1.0.0')
-    }
+    const found = properties(services, 'AWS::ECS::TaskDefinition').map(
+      ({ ContainerDefinitions: [{ Image }], Family }) => {
+        const parts = Image['Fn::Join'][1]
+        return [Family, nameOf(follow(synthesis, 'services', parts.at(-2))) + parts.at(-1)]
+      },
+    )
+    expect(Object.fromEntries(found)).to.deep.equal({
+      'auth-service-task': 'auth-service:1.0.0',
+      'task-service-task': 'task-service:1.0.0',
+      'worker-task': 'worker:1.0.0',
+      'migration-task': 'migration:1.0.0',
+      'rebuild-task': 'worker:1.0.0',
+    })
   })
 })

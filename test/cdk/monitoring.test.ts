@@ -44,6 +44,7 @@ describe('Logs', () => {
       ['task-service', 'awslogs', '/ecs/task-service'],
       ['worker', 'awslogs', '/ecs/worker'],
       ['migration', 'awslogs', '/ecs/migration'],
+      ['rebuild', 'awslogs', '/ecs/rebuild'],
     ])
   })
 
@@ -93,20 +94,36 @@ describe('Metrics out of the access log', () => {
   }
 
   it('count the requests, but not the questions for health', () => {
-    expect(counted('RequestCount')).to.deep.equal(['/auth/login', '/auth/me', '/auth/broken'])
+    expect(counted('RequestCount')).to.deep.equal([
+      '/auth/login',
+      '/auth/me',
+      '/auth/broken',
+      '/auth/stream',
+    ])
   })
 
   it('count as errors what was our fault', () => {
     expect(counted('ErrorCount')).to.deep.equal(['/auth/broken'])
   })
 
-  it('take the response time in milliseconds', () => {
+  const responseTime = () => {
     const [to] = filters
       .map(({ MetricTransformations }) => MetricTransformations[0])
       .filter(({ MetricName }) => MetricName === 'ResponseTime')
-    expect(to.Unit).to.equal('Milliseconds')
+    return to
+  }
+
+  it('take the response time in milliseconds', () => {
+    const { Unit, MetricValue } = responseTime()
+    expect(Unit).to.equal('Milliseconds')
     const times = lines.filter(({ msg }) => msg === 'request')
-    for (const line of times) expect(valueAt(line, to.MetricValue)).to.be.a('number')
+    for (const line of times) expect(valueAt(line, MetricValue)).to.be.a('number')
+  })
+
+  it('take of a stream how soon it began, and not how long it lasted', () => {
+    const stream = lines.find(({ path }) => path === '/auth/stream')
+    expect(stream?.duration_ms).to.be.at.least(490)
+    expect(valueAt(stream, responseTime().MetricValue)).to.be.below(490)
   })
 
   it('are there for each service, by its name in the line', () => {

@@ -90,7 +90,7 @@ describe('The order of deployment', () => {
     }
   })
 
-  it('runs the migration again for each version, and only then', () => {
+  it('runs the migration again for each version of its image', () => {
     const versions = ['1.0.0', '1.0.1'].map((migration) => {
       const environment = VARIANTS['fargate-rolling']
       const { templates } = synthesise({

@@ -75,7 +75,7 @@ describe('Pitfall', () => {
       const rolesThat = (action: string) =>
         new Set(all.filter((one) => allows(one, action)).map(({ role }) => role))
       const readers = rolesThat('secretsmanager:GetSecretValue')
-      expect(readers.size).to.equal(4)
+      expect(readers.size).to.equal(5)
       expect(rolesThat('kms:Decrypt')).to.deep.equal(readers)
     }
   })
@@ -194,6 +194,7 @@ describe('Pitfall', () => {
         'task-service': true,
         worker: true,
         migration: false,
+        rebuild: false,
       })
     }
   })

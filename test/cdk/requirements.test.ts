@@ -18,7 +18,10 @@ const rows = readFileSync('docs/requirements.md', 'utf8')
     return [{ criterion, named }]
   })
 
-/** The titles of all tests of a file that run; one with `skip` or `x` before it does not. */
+/** What makes mocha pass tests over, which it counts as fine. */
+const PASSES_OVER =
+  /\b(?:x(?:describe|context|it|specify)|(?:describe|context|it|specify|this)\.skip)\b/
+
 const titlesIn = (file: string): readonly string[] =>
   [...readFileSync(file, 'utf8').matchAll(/^\s*it\(\s*(['"`])(.*?)\1,/gms)].map(
     ([, , title]) => title ?? '',
@@ -36,6 +39,8 @@ describe('docs/requirements.md', () => {
       for (const { file, title } of named) {
         expect(file, 'a row that cannot be read').to.not.equal('')
         expect(titlesIn(file), file).to.include(title)
+        const some = PASSES_OVER.exec(readFileSync(file, 'utf8'))?.[0]
+        expect(some, `${file} passes tests over`).to.equal(undefined)
       }
     })
   })

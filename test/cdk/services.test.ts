@@ -144,6 +144,7 @@ describe('The services', () => {
     expect(() => workerConfig(environmentOf(containerOf('worker')))).to.not.throw()
     const migration = environmentOf(containerOf('migration'))
     expect(() => databaseConfig(migration)).to.not.throw()
+    expect(() => databaseConfig(environmentOf(containerOf('rebuild')))).to.not.throw()
     expect(logins(migration).map(({ role }) => role)).to.deep.equal([
       'tasktrail_auth',
       'tasktrail_task',
@@ -152,7 +153,7 @@ describe('The services', () => {
   })
 
   it('get no secret as a plain variable', () => {
-    for (const name of [...ALL, 'migration']) {
+    for (const name of [...ALL, 'migration', 'rebuild']) {
       const { Environment } = containerOf(name)
       for (const { Name } of Environment) {
         expect(Name).to.not.match(/PASSWORD|SECRET|KEY|PEPPER|TOKEN|DB_USER/)
@@ -162,7 +163,7 @@ describe('The services', () => {
 
   it('get their secrets by ARN and field, of whatever version is current at the start', () => {
     const found = Object.fromEntries(
-      [...ALL, 'migration'].map((name) => {
+      [...ALL, 'migration', 'rebuild'].map((name) => {
         const secrets = containerOf(name).Secrets.map(({ Name, ValueFrom }: Properties) => {
           const [, [arn, field]] = ValueFrom['Fn::Join']
           return [Name, `${nameOf(within(fargate, 'services', arn))}${field}`]
@@ -203,7 +204,27 @@ describe('The services', () => {
         WORKER_DB_USER: 'task-mgmt-rds-credentials/worker:username::',
         WORKER_DB_PASSWORD: 'task-mgmt-rds-credentials/worker:password::',
       },
+      rebuild: {
+        DB_USER: 'administrator:username::',
+        DB_PASSWORD: 'administrator:password::',
+        TEXT_KEY: 'task-mgmt-text-key:secret::',
+        TEXT_KEY_PREVIOUS: 'task-mgmt-text-key-previous:secret::',
+      },
     })
+  })
+
+  it('have a rebuild beside them, of the image of the worker, that no service runs', () => {
+    const { Image, EntryPoint, Command } = containerOf('rebuild')
+    expect(Image).to.deep.equal(containerOf('worker').Image)
+    expect([...EntryPoint, ...Command]).to.deep.equal([
+      '/usr/local/bin/node',
+      '/app/projections.js',
+    ])
+    const families = properties(services, 'AWS::ECS::Service').map(
+      ({ TaskDefinition: definition }) =>
+        follow(fargate, 'services', definition)?.resource.Properties.Family,
+    )
+    expect(families).to.have.members(ALL.map((name) => `${name}-task`))
   })
 
   it('log in to PostgreSQL under TLS, with a bounded pool', () => {

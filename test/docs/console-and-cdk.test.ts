@@ -1,12 +1,20 @@
 import { expect } from 'chai'
 import { dev } from '../../cdk/config/dev.ts'
 import { parseEnvironment } from '../../cdk/config/parse.ts'
-import { fences, literals, marked, markedJson, read, rows } from './markdown.ts'
+import { fences, literals, marked, markedJson, prose, read, rows, section } from './markdown.ts'
 import { type Resource, type Templates, templatesOf } from './templates.ts'
 
 const guide = read('docs/implementation-guide.md')
 const ACCOUNT = '123456789012'
-const FAMILIES = ['auth-service', 'task-service', 'worker', 'migration'] as const
+const IMAGES = ['auth-service', 'task-service', 'worker', 'migration'] as const
+const FAMILIES = [...IMAGES, 'rebuild'] as const
+
+/** Where each service is made. */
+const STEPS = {
+  'auth-service': '### 5.3 auth-service',
+  'task-service': '### 5.4 task-service',
+  worker: '### 5.5 worker',
+}
 
 const json = (mark: string) => markedJson(guide, mark)
 const table = (mark: string) => rows(marked(guide, mark))
@@ -105,15 +113,25 @@ describe('The console guide and cdk/ agree on', () => {
     const theirs = all('AWS::Logs::LogGroup').filter(
       ({ LogGroupName }) => !LogGroupName.includes('lambda'),
     )
+    const rowsOfTasks = table('log groups').map(([name = '', days]) => [literals(name)[0], days])
+    expect(rowsOfTasks).to.have.deep.members(
+      theirs
+        .map((group) => [group.LogGroupName, `${group.RetentionInDays} days`])
+        .filter(([name]) => name.startsWith('/ecs/')),
+    )
+    const paragraphs = prose(guide).split('\n\n')
     for (const { LogGroupName, RetentionInDays } of theirs) {
-      expect(guide).to.include(`\`${LogGroupName}\``)
       expect(RetentionInDays).to.equal(30)
+      const said = paragraphs.some(
+        (text) => text.includes(`\`${LogGroupName}\``) && text.includes(`${RetentionInDays} days`),
+      )
+      expect(said, LogGroupName).to.equal(true)
     }
   })
 
   it('the repositories and what they keep', () => {
     for (const props of all('AWS::ECR::Repository')) {
-      expect(FAMILIES).to.include(props.RepositoryName)
+      expect(IMAGES).to.include(props.RepositoryName)
       expect(props.ImageTagMutability).to.equal('IMMUTABLE')
       const kept = JSON.parse(props.LifecyclePolicy.LifecyclePolicyText)
       expect(json('lifecycle policy')).to.deep.equal(kept)
@@ -151,26 +169,48 @@ describe('The console guide and cdk/ agree on', () => {
   }
 
   it('the services', () => {
+    const first = Object.fromEntries(
+      table('service').map(([field = '', value = '']) => [field, value]),
+    )
+    const attached = Object.fromEntries(
+      table('attached services').map(([field = '', ...cells]) => [field, cells]),
+    )
+    const alarms = literals(section(guide, '### 7.6 Deployments that take themselves back'))
     for (const props of all('AWS::ECS::Service')) {
-      const { DeploymentConfiguration: rollout } = props
-      expect([rollout.MinimumHealthyPercent, rollout.MaximumPercent]).to.deep.equal([100, 200])
-      expect(rollout.DeploymentCircuitBreaker).to.deep.equal({ Enable: true, Rollback: true })
-      expect(props.CapacityProviderStrategy).to.deep.equal([
-        { CapacityProvider: 'FARGATE', Weight: 1 },
-      ])
-      if (props.ServiceName === 'worker') {
-        expect(guide).to.include(`\`worker-task\`, ${props.DesiredCount} desired tasks`)
+      const { ServiceName: name, DeploymentConfiguration: rollout } = props
+      const { MinimumHealthyPercent: least, MaximumPercent: most } = rollout
+      expect(first.deployment).to.equal(`rolling, minimum ${least} %, maximum ${most} %`)
+      const { Enable, Rollback } = rollout.DeploymentCircuitBreaker
+      expect([Enable, Rollback]).to.deep.equal([true, true])
+      expect(first['deployment failure detection']).to.equal('circuit breaker, with rollback')
+      const [{ CapacityProvider: provider, Weight: weight }] = props.CapacityProviderStrategy
+      expect(first.compute).to.include(`\`${provider}\` weight ${weight}`)
+      const { AssignPublicIp, SecurityGroups } = props.NetworkConfiguration.AwsvpcConfiguration
+      expect([AssignPublicIp, first['public IP']]).to.deep.equal(['DISABLED', 'off'])
+      expect(SecurityGroups).to.have.lengthOf(1)
+      const step = section(guide, STEPS[name as keyof typeof STEPS]).replaceAll('\n', ' ')
+      expect(step).to.include(`\`${SecurityGroups[0]}\` only`)
+      expect(step).to.include(`\`${name}-task\``)
+      if (name === 'worker') {
+        expect(step).to.include(`\`worker-task\`, ${props.DesiredCount} desired tasks`)
         continue
       }
-      expect(rollout.Alarms.AlarmNames).to.deep.equal([
-        `${props.ServiceName}-error-rate`,
-        `${props.ServiceName}-response-time`,
-      ])
-      expect(props.HealthCheckGracePeriodSeconds).to.equal(60)
+      const column = ['auth-service', 'task-service'].indexOf(name)
+      const [{ ContainerName, ContainerPort, TargetGroupArn }] = props.LoadBalancers
+      expect(attached.container?.[column]).to.include(`\`${ContainerName}\` ${ContainerPort}:`)
+      expect(attached['target group']?.[column]).to.equal(`\`${TargetGroupArn}\``)
+      expect(attached['health check grace period']?.[column]).to.equal(
+        `${props.HealthCheckGracePeriodSeconds} seconds`,
+      )
+      expect(alarms).to.include.members(
+        rollout.Alarms.AlarmNames.map((alarm: string) => alarm.replace(name, '…')),
+      )
     }
-    const [discovery] = all('AWS::ServiceDiscovery::Service')
-    expect(discovery.Name).to.equal('auth-service')
-    expect(discovery.DnsConfig.DnsRecords).to.deep.equal([{ TTL: 60, Type: 'A' }])
+    const [{ Name, DnsConfig }] = all('AWS::ServiceDiscovery::Service')
+    const [{ TTL, Type }] = DnsConfig.DnsRecords
+    expect(first['service discovery']).to.include(
+      `service \`${Name}\`, record type ${Type}, TTL ${TTL}`,
+    )
   })
 
   // ------------------------------------------------------------------------------- load balancer

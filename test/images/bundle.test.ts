@@ -117,6 +117,13 @@ describe('What goes into the images', function () {
     await client.query(`drop role ${login.user}`).finally(() => client.end())
   })
 
+  it('rebuilds a view with the same scripts, as the owner of the tables', async () => {
+    const env = { ...SETTINGS, DATABASE_URL: database.url }
+    const { ended, out, err } = run('worker', 'projections.js', env, 'rebuild', 'tasks')
+    expect(await ended, err.join('\n')).to.equal('code 0')
+    expect(out.join('\n')).to.match(/^The projection tasks is rebuilt/m)
+  })
+
   it('holds the native code of one processor', async () => {
     const other = join(dist, 'other')
     await writeImages(other, 'arm64')

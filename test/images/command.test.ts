@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { versionOf } from '../../scripts/images.ts'
+import { checkBase, versionOf } from '../../scripts/images.ts'
 import { startProcess } from '../support/processes.ts'
 
 describe('npm run images', () => {
@@ -32,6 +32,23 @@ describe('npm run images', () => {
     expect(command.out).to.deep.equal([])
     expect(command.err).to.deep.equal([
       '"latest" is no semantic version: use one such as v1.2.3, which never moves.',
+    ])
+  })
+
+  it('takes for a registry only a base that is named by its digest', async () => {
+    const base = 'docker.io/library/node:24-bookworm-slim'
+    const digest = `sha256:${'0123456789abcdef'.repeat(4)}`
+    expect(() => checkBase(base, undefined)).to.not.throw()
+    expect(() => checkBase(`${base}@${digest}`, 'registry.example')).to.not.throw()
+    expect(() => checkBase(`${base}@sha256:0123`, 'registry.example')).to.throw('by its digest')
+    const command = startProcess(process.execPath, [
+      ...['scripts/images.ts', '--tag', 'v1.2.3', '--repository', 'registry.example'],
+      ...['--base', base],
+    ])
+    expect(await command.ended).to.equal('code 1')
+    expect(command.out).to.deep.equal([])
+    expect(command.err).to.deep.equal([
+      `For registry.example name the base by its digest: --base ${base}@sha256:...`,
     ])
   })
 

@@ -225,13 +225,17 @@ function campaign(this: Mocha.Suite) {
       worker = await serve('worker', { SEAL_INTERVAL_SECONDS: '1' })
     })
 
-    it('are healthy within 3 s of their start', async function () {
-      this.retries(2) // Somebody else may have the processors just then.
+    it('are healthy within 3 s of their start, in the median of three', async () => {
       for (const name of ['auth-service', 'task-service', 'worker'] as const) {
-        const { container, ms } = await serve(name, { AUTH_SERVICE_URL: auth.url })
-        console.log(`      ${name}: healthy after ${ms} ms`)
-        expect(await container.stop()).to.equal('code 0')
-        expect(ms).to.be.below(HEALTHY_MS)
+        const times: number[] = []
+        while (times.length < 3) {
+          const { container, ms } = await serve(name, { AUTH_SERVICE_URL: auth.url })
+          expect(await container.stop()).to.equal('code 0')
+          times.push(ms)
+        }
+        const [, median] = times.toSorted((a, b) => a - b)
+        console.log(`      ${name}: healthy after ${median} ms, of ${times.join(', ')}`)
+        expect(median).to.be.below(HEALTHY_MS)
       }
     })
 
