@@ -1,8 +1,8 @@
 import type { Knex } from 'knex'
 
 // Erasing a user: one call destroys the key, ends the account and says so in the log; then the rows
-// that hold texts in the clear go in small steps, so that no number of tasks is too many. What a
-// crash leaves of them the worker removes.
+// that hold texts in the clear go in small steps, so that no number of tasks is too many. What the
+// request leaves of them the worker removes.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     -- False: there is no such user, or the password has changed since it was checked.
@@ -47,29 +47,63 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    -- Removes up to 1,000 rows of each kind that hold texts of erased users; how many there were. In
-    -- order, so that two that remove at the same time do not deadlock: one waits, and goes on from
-    -- there.
-    create function remove_erased_rows() returns bigint
-    language sql volatile security definer set search_path = public, pg_temp as $$
-      with erased as (
-        select user_id from user_keys where destroyed_at is not null
-      ), removed_tasks as (
-        delete from tasks where id in (
-          select t.id from erased join tasks t using (user_id)
-          order by t.id limit 1000 for update of t) returning 1
-      ), removed_commands as (
-        delete from commands where (actor_id, key) in (
-          select c.actor_id, c.key from erased join commands c on c.actor_id = erased.user_id
-          order by c.actor_id, c.key limit 1000 for update of c) returning 1
-      )
-      select (select count(*) from removed_tasks) + (select count(*) from removed_commands)
-    $$;
-
-    create index user_keys_destroyed on user_keys (user_id) where destroyed_at is not null;
+    -- When nothing was left of an erased user: from then on nobody looks again.
+    alter table user_keys add column rows_removed_at timestamptz;
+    create index user_keys_rows_left on user_keys (user_id)
+      where destroyed_at is not null and rows_removed_at is null;
     create index tasks_of_user on tasks (user_id);
 
-    revoke execute on function erase_user, remove_erased_rows from public;
+    -- Removes up to 1,000 rows of each kind that hold texts of this user, if erased; how many there
+    -- were. None is noted, for none comes any more: who appended before the key was destroyed has
+    -- ended before, so each statement below sees what they wrote, and who comes later is refused.
+    -- One user's rows are few among many, even if statistics say otherwise: never by a scan.
+    create function remove_erased_rows(p_user_id bigint) returns bigint
+    language plpgsql volatile security definer
+    set search_path = public, pg_temp set enable_seqscan = off as $$
+    declare
+      removed_tasks bigint;
+      removed_commands bigint;
+    begin
+      -- Of two that remove at the same time one waits, and goes on from there.
+      perform from user_keys
+        where user_id = p_user_id and destroyed_at is not null and rows_removed_at is null
+        for update;
+      if not found then
+        return 0;
+      end if;
+      delete from tasks where id in (
+        select id from tasks where user_id = p_user_id limit 1000);
+      get diagnostics removed_tasks = row_count;
+      delete from commands where (actor_id, key) in (
+        select actor_id, key from commands where actor_id = p_user_id limit 1000);
+      get diagnostics removed_commands = row_count;
+      if removed_tasks + removed_commands = 0 then
+        update user_keys set rows_removed_at = clock_timestamp() where user_id = p_user_id;
+      end if;
+      return removed_tasks + removed_commands;
+    end
+    $$;
+
+    -- Drops what a rebuild of tasks that was killed has left (src/infra/postgres/shadow-tables.ts): it
+    -- holds texts in the clear, perhaps of users who were erased since. A rebuild under way holds the
+    -- lock. True if there was something.
+    create function drop_rebuild_remains() returns boolean
+    language plpgsql volatile security definer set search_path = public, pg_temp as $$
+    begin
+      if to_regclass('tasks_rebuild') is null and to_regclass('tasks_replaced') is null then
+        return false;
+      end if;
+      if not pg_try_advisory_xact_lock(
+          (21590::bigint << 48) | (hashtext('tasks')::bigint & 4294967295)) then
+        return false;
+      end if;
+      drop table if exists tasks_rebuild, tasks_replaced;
+      delete from projections where name = 'tasks_rebuild';
+      return true;
+    end
+    $$;
+
+    revoke execute on function erase_user, remove_erased_rows, drop_rebuild_remains from public;
     grant execute on function erase_user, remove_erased_rows to tasktrail_auth;
   `)
 }
@@ -78,7 +112,8 @@ export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop function erase_user;
     drop function remove_erased_rows;
-    drop index user_keys_destroyed;
+    drop function drop_rebuild_remains;
     drop index tasks_of_user;
+    alter table user_keys drop column rows_removed_at;
   `)
 }

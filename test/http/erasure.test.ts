@@ -10,6 +10,7 @@ import { startGateway } from '../../src/http/gateway.ts'
 import { eventHash } from '../../src/infra/event-chain.ts'
 import { freePorts } from '../../src/infra/ports.ts'
 import { openDatabase } from '../../src/infra/postgres/database.ts'
+import { erasedRows } from '../../src/infra/postgres/erased-rows.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store.ts'
 import { postgresSessions } from '../../src/infra/postgres/sessions.ts'
 import { postgresUsers } from '../../src/infra/postgres/users.ts'
@@ -231,10 +232,11 @@ describe('The erasure of an account', () => {
       expect(erased?.metadata).to.deep.equal({
         request_id,
         correlation_id: request_id,
-        causation_id: request_id,
+        causation_id: erased?.metadata.causation_id,
         session_id,
         ip: '127.0.0.1',
       })
+      expect(erased?.metadata.causation_id).to.not.equal(request_id)
       expect(Date.parse(erased?.occurred_at ?? '')).to.be.within(before, Date.now())
     } finally {
       await db.close()
@@ -339,8 +341,12 @@ describe('The erasure of an account', () => {
 
       expect(await rows('select from tasks where user_id = $1', [ann.id])).to.deep.equal([])
       expect(await rows('select from commands where actor_id = $1', [ann.id])).to.deep.equal([])
-      const [key_] = await rows('select wrapped_key from user_keys where user_id = $1', [ann.id])
-      expect(key_).to.deep.equal({ wrapped_key: null })
+      const [key_] = await rows(
+        `select wrapped_key, rows_removed_at is not null as looked_at_no_more from user_keys
+         where user_id = $1`,
+        [ann.id],
+      )
+      expect(key_).to.deep.equal({ wrapped_key: null, looked_at_no_more: true })
       const events = await rows(
         'select type, data from events where actor_id = $1 order by position',
         [ann.id],
@@ -409,17 +415,54 @@ describe('The erasure of an account', () => {
     ])
   })
 
-  it('removes more tasks than one step takes', async () => {
-    const ann = await system.newUser()
-    await sql.query(
+  const addTasks = (user: User, count: number) =>
+    sql.query(
       `insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
        select nextval('task_ids'), $1, 'A task', 'pending', 'low', now(), now(), 1
-       from generate_series(1, 2500)`,
-      [ann.id],
+       from generate_series(1, $2)`,
+      [user.id, count],
     )
+  const tasksOf = async (user: User) =>
+    (await rows('select from tasks where user_id = $1', [user.id])).length
+
+  it('removes more tasks than one step takes', async () => {
+    const ann = await system.newUser()
+    await addTasks(ann, 2_500)
     await erase(ann)
-    expect(await rows('select from tasks where user_id = $1', [ann.id])).to.deep.equal([])
+    expect(await tasksOf(ann)).to.equal(0)
   })
+
+  it('does not wait for the end of very many tasks: the worker removes the rest', async () => {
+    const ann = await system.newUser()
+    await addTasks(ann, 7_000)
+    expect((await erase(ann)).status).to.equal(204)
+    expect(await tasksOf(ann)).to.equal(2_000)
+    await workerRemovesRows(ann)
+  })
+
+  it('is done once the key is gone, also when rows cannot be removed now', async () => {
+    const ann = await system.newUser()
+    await newTask(ann, {})
+    const { sql: other, end } = await transaction()
+    await other.query('lock table tasks in share mode')
+    const erased = await erase(ann)
+    const left = await tasksOf(ann)
+    await end()
+    expect([erased.status, left]).to.deep.equal([204, 1])
+    expect(codeOf(await call(ann, 'GET', '/auth/me'))).to.deep.equal([401, 'session_ended'])
+    await workerRemovesRows(ann)
+  })
+
+  const workerRemovesRows = async (user: User) => {
+    const db = openDatabase({ ...system.database.config, role: 'tasktrail_worker', log: silent })
+    const erased = erasedRows(db, silent)
+    try {
+      await until(async () => (await tasksOf(user)) === 0, 'the removal')
+    } finally {
+      await erased.close()
+      await db.close()
+    }
+  }
 
   it('refuses a login whose password was checked before it', async () => {
     const ann = await system.newUser()

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../app/ports.ts'
+import { repeat } from '../repeat.ts'
 import type { Database } from './database.ts'
-import { removeErasedRows } from './erasure.ts'
+import { dropRebuildRemains, removeErasedRows } from './erasure.ts'
 
+const LOOK_MS = 60_000
 const AGAIN_MS = 5_000
 
 export type ErasedRows = {
@@ -11,8 +13,11 @@ export type ErasedRows = {
   readonly close: () => Promise<void>
 }
 
-/** Removes what is left in the clear of erased users; looks once at the start. */
-export function erasedRows(db: Database, log: Log): ErasedRows {
+/**
+ * Removes what is left in the clear of erased users. Looks at the start and every minute, for nobody
+ * may be there to say so: who erased has died, or another worker that was about to look.
+ */
+export function erasedRows(db: Database, log: Log, lookMs = LOOK_MS): ErasedRows {
   const closing = new AbortController()
   const { signal } = closing
   let due = false
@@ -20,10 +25,12 @@ export function erasedRows(db: Database, log: Log): ErasedRows {
 
   const removeAll = async () => {
     let total = 0
-    for (let removed = 1; removed > 0 && !signal.aborted; total += removed) {
+    for (let removed: number | null = 0; removed !== null && !signal.aborted; ) {
       removed = await removeErasedRows(db)
+      total += removed ?? 0
     }
     if (total > 0) log.info({ rows: total }, 'removed what was left of erased users')
+    if (await dropRebuildRemains(db)) log.info({}, 'dropped what was left of a rebuild of tasks')
   }
   const work = async () => {
     while (due && !signal.aborted) {
@@ -41,11 +48,15 @@ export function erasedRows(db: Database, log: Log): ErasedRows {
     running ??= work()
   }
 
-  look()
+  const looking = repeat(lookMs, async () => {
+    look()
+    return 'again'
+  })
   return {
     look,
     close: async () => {
       closing.abort()
+      await looking.close()
       await running
     },
   }

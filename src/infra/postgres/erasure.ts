@@ -1,3 +1,4 @@
+import { v7 as uuidv7 } from 'uuid'
 import type { Credentials, Metadata, Occasion } from '../../app/ports.ts'
 import { USER_EVENT_SCHEMA_VERSION, type UserEvent, userStream } from '../../domain/user.ts'
 import { chain } from '../event-chain.ts'
@@ -8,7 +9,26 @@ const ERASE = {
   text: 'select erase_user($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as erased',
 }
 
-const REMOVE = { name: 'remove_erased_rows', text: 'select remove_erased_rows() as removed' }
+const REMOVE_OF = {
+  name: 'remove_erased_rows_of',
+  text: 'select remove_erased_rows($1) as removed',
+}
+const REMOVE_NEXT = {
+  name: 'remove_next_erased_rows',
+  text: `
+    select remove_erased_rows(user_id) as removed from (
+      select user_id from user_keys where destroyed_at is not null and rows_removed_at is null
+      order by user_id limit 1) next`,
+}
+const DROP_REMAINS = {
+  name: 'drop_rebuild_remains',
+  text: 'select drop_rebuild_remains() as dropped',
+}
+
+/** While somebody waits for the answer. */
+const STEPS_AT_MOST = 5
+
+type Removed = { readonly removed: number }
 
 /** db/migrations/…_erasure.ts is its other half. */
 export async function eraseUser(
@@ -17,7 +37,7 @@ export async function eraseUser(
   session_id: string,
   { request_id, ip, user_agent, now }: Occasion,
 ): Promise<boolean> {
-  const correlation = { request_id, correlation_id: request_id, causation_id: request_id }
+  const correlation = { request_id, correlation_id: request_id, causation_id: uuidv7() }
   const metadata: Metadata = { ...correlation, session_id, ip }
   const occurred_at = now.toISOString()
   const [event] = chain<UserEvent>({
@@ -46,12 +66,26 @@ export async function eraseUser(
     request_id,
   ])
   if (!done?.erased) return false
-  while ((await removeErasedRows(db)) > 0);
+  // The account is erased, whatever becomes of this: the worker removes what is left.
+  await removeRowsOf(db, user.id).catch(() => {})
   return true
 }
 
-/** Removes some of what stands in the clear of users who have been erased; how many rows. */
-export async function removeErasedRows(db: Database): Promise<number> {
-  const [done] = await db.query<{ removed: number }>(REMOVE, [])
-  return done?.removed ?? 0
+async function removeRowsOf(db: Database, user_id: number): Promise<void> {
+  for (let step = 0; step < STEPS_AT_MOST; step++) {
+    const [done] = await db.query<Removed>(REMOVE_OF, [user_id])
+    if (!done?.removed) return
+  }
+}
+
+/** Removes some rows of an erased user; how many, or null when nobody has any left. */
+export async function removeErasedRows(db: Database): Promise<number | null> {
+  const [done] = await db.query<Removed>(REMOVE_NEXT, [])
+  return done?.removed ?? null
+}
+
+/** Drops the tables of a rebuild that was killed; whether there were any. */
+export async function dropRebuildRemains(db: Database): Promise<boolean> {
+  const [done] = await db.query<{ dropped: boolean }>(DROP_REMAINS, [])
+  return done?.dropped ?? false
 }

@@ -1,4 +1,5 @@
 import { taskId } from '../../domain/task/view.ts'
+import { userId } from '../../domain/user.ts'
 import type { Database } from './database.ts'
 import { driftOfTasks } from './drift.ts'
 import {
@@ -51,16 +52,31 @@ const REMOVE_ERASED = {
     delete from tasks_rebuild t using user_keys k
     where k.user_id = t.user_id and k.destroyed_at is not null`,
 }
+const REMOVE_OF_USERS = {
+  name: 'remove_of_users_in_rebuild',
+  text: 'delete from tasks_rebuild where user_id = any ($1)',
+}
 
 /** Written in the transaction that writes the events: it ends where the log ends, at any moment. */
 export function tasksPlan({ db, keys }: RebuildOptions): Plan {
+  const projectRows = taskRowsProjection('tasks_rebuild', keys)
+  let indexed = false
   return {
     tables: ['tasks'],
-    project: taskRowsProjection('tasks_rebuild', keys),
     parks: false,
 
+    // An erased user's rows were written while there was a key. Nothing of them comes after UserErased,
+    // so they go with it: as soon as there is an index, those of all before it at once.
+    async project(events, read) {
+      const writes = await projectRows(events, read)
+      const erased = events.filter(({ type }) => type === 'UserErased')
+      if (!indexed || erased.length === 0) return writes
+      const users = erased.map(({ stream_id }) => userId(stream_id))
+      return [...writes, { statement: REMOVE_OF_USERS, values: [users] }]
+    },
+
     async compare(run) {
-      // Most of them now, so that in the end there are few.
+      indexed = true
       await run.query(REMOVE_ERASED, [])
       for (let from = 0; ; ) {
         const began = performance.now()
@@ -81,7 +97,6 @@ export function tasksPlan({ db, keys }: RebuildOptions): Plan {
       const events = await run.query<TimedEvent>(READ_VISIBLE, [run.position, LEFT_AT_MOST + 1])
       if (events.length > LEFT_AT_MOST) return false
       await take(run, events, events.at(-1)?.position ?? run.position)
-      await run.query(REMOVE_ERASED, [])
       return true
     },
   }

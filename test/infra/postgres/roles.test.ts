@@ -32,6 +32,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     audit_events: 'select',
     commands: 'select',
     events: 'select',
+    parked_streams: 'select(projection) select(stream_id) select(version)',
     projections: 'select',
     seals: 'select',
     streams: 'select',
@@ -68,7 +69,12 @@ const SEQUENCES = {
 const FUNCTIONS = {
   tasktrail_auth: ['erase_user', 'remove_erased_rows'],
   tasktrail_task: ['append_events', 'last_position', 'safe_position'],
-  tasktrail_worker: ['last_position', 'remove_erased_rows', 'safe_position'],
+  tasktrail_worker: [
+    'drop_rebuild_remains',
+    'last_position',
+    'remove_erased_rows',
+    'safe_position',
+  ],
   tasktrail_auditor: ['safe_position'],
 }
 
@@ -192,7 +198,7 @@ describe('The roles of the database', () => {
       'select from audit_accesses',
       'delete from audit_accesses',
       'update seals set position = 1',
-      'select remove_erased_rows()',
+      'select remove_erased_rows(1)',
       `select setval('task_ids', 1)`,
       'alter table events disable trigger all',
     ],
@@ -208,6 +214,7 @@ describe('The roles of the database', () => {
       'delete from user_keys',
       'update user_keys set destroyed_at = now()',
       'update user_keys set user_id = 1',
+      'update user_keys set rows_removed_at = now()',
       'alter table seals disable trigger all',
     ],
     tasktrail_auditor: [
