@@ -50,17 +50,18 @@ async function ownKey(): Promise<SealKey> {
 
 /** With an auditor's rights, or those of the login where it may not take that role. */
 async function connect({ connection }: DatabaseConfig) {
-  const auditor = singleConnection(connection, ROLE)
-  try {
-    await auditor.connect()
-    return auditor
-  } catch (error) {
-    // Not a member of the role, or there is none.
-    if (!['42501', '22023'].includes(String((error as { code?: unknown }).code))) throw error
+  const as = async (role: string) => {
+    const client = singleConnection(connection, role)
+    // It ends with the database; the statement then fails and says so.
+    client.on('error', () => {})
+    await client.connect()
+    return client
   }
-  const login = singleConnection(connection, 'none')
-  await login.connect()
-  return login
+  return as(ROLE).catch((error: { readonly code?: unknown }) => {
+    // Not a member of the role, or there is none.
+    if (!['42501', '22023'].includes(String(error.code))) throw error
+    return as('none')
+  })
 }
 
 process.exitCode = await conclude(() => run(process.argv.slice(2)))

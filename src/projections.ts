@@ -90,9 +90,11 @@ async function rebuildAgain(
   }
   setPriority(LESS_URGENT)
   const interrupted = new AbortController()
-  process.once('SIGINT', () =>
-    interrupted.abort(new Error(`Interrupted: ${name} is what it was before.`)),
-  )
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () =>
+      interrupted.abort(new Error(`Interrupted: ${name} is what it was before.`)),
+    )
+  }
   const { connection } = config
   const db = openDatabase({ connection, poolMax: 2, role: 'tasktrail_worker', log: silent })
   const keys = postgresUserKeys(db, secretKeyWrap(secret ?? '', process.env.TEXT_KEY_PREVIOUS))
@@ -116,7 +118,7 @@ function everySecond(): (progress: Progress) => void {
 }
 
 function rebuiltLines(name: string, rebuilt: Rebuilt): readonly string[] {
-  const { events, seconds, differences, first, parked, fencedMs } = rebuilt
+  const { events, seconds, differences, first, parked, fencedMs, remains } = rebuilt
   const perSecond = Math.round(events / seconds)
   const many = differences === 1 ? '1 row that was' : `${differences} rows that were`
   return [
@@ -127,6 +129,9 @@ function rebuiltLines(name: string, rebuilt: Rebuilt): readonly string[] {
       : `The one before had ${many} not as the log says:`,
     ...first.map(({ kind, stream_id, fields }) => `  ${stream_id}: ${kind} ${fields.join(', ')}`),
     ...parked.map((stream_id) => `${stream_id} stays parked: see status.`),
+    ...(remains === null
+      ? []
+      : [`What it replaced is not dropped yet (${remains}): the next rebuild does it.`]),
   ].map((text) => text.trimEnd())
 }
 

@@ -69,7 +69,9 @@ const adapters = new ContainerModule(({ bind }) => {
 })
 
 const background = new ContainerModule(({ bind }) => {
-  bind(Token.erased).toResolvedValue(erasedRows, [Token.db, Token.log]).inSingletonScope()
+  bind(Token.erased)
+    .toResolvedValue((db, log) => erasedRows(db, log), [Token.db, Token.log])
+    .inSingletonScope()
   bind(Token.audit)
     .toResolvedValue(audit, [
       Token.config,
@@ -198,8 +200,8 @@ type ProjectionState = Awaited<ReturnType<typeof projectionStatus>>[number] & {
 function state(db: Database, audit: Leadership, metrics: WorkerMetrics): State {
   return async () => {
     const found = await projectionStatus(db.query).catch(() => null)
-    if (found === null) return null
     metrics.lag(found)
+    if (found === null) return null
     const projections = found.map((status) => {
       return { ...status, leader: status.name === 'audit' && audit.leads() }
     })

@@ -9,10 +9,12 @@ import { auditProjection } from '../src/infra/postgres/audit-projection.ts'
 import { openDatabase } from '../src/infra/postgres/database.ts'
 import { projector } from '../src/infra/postgres/projector.ts'
 import { secretSealSigner } from '../src/infra/seal-signer.ts'
+import { connect } from './support/audit-fold.ts'
 import { silent } from './support/log.ts'
 import { testDatabase } from './support/postgres.ts'
 import { startProcess, until } from './support/processes.ts'
 import { openLog, SEAL_KEY, type SealedLog, signer } from './support/sealed-log.ts'
+import { tcpProxy } from './support/tcp-proxy.ts'
 
 const run = async (script: string, args: readonly string[], env: Record<string, string>) => {
   const { ended, out, err } = startProcess(process.execPath, [`src/${script}.ts`, ...args], { env })
@@ -102,6 +104,25 @@ describe('npm run audit:verify', () => {
     } finally {
       await empty.drop()
     }
+  })
+
+  it('ends with 2 also when the connection is lost meanwhile', async () => {
+    const blocker = await connect(log.database.url)
+    await blocker.query('begin; lock table seals in access exclusive mode')
+    const { host = '', port = 0 } = log.database.config.connection
+    const proxy = await tcpProxy({ host, port })
+    const url = new URL(log.database.url)
+    url.port = String(proxy.port)
+    const verifying = verify([], { SEAL_KEY, DATABASE_URL: url.href })
+    const waiting = `
+      select from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'`
+    await until(async () => (await log.root.query(waiting)).rowCount === 1, 'its session')
+    proxy.cut()
+    const { code, err } = await verifying
+    await Promise.all([blocker.end(), proxy.close()])
+    expect(err).to.deep.equal(['Connection terminated unexpectedly'])
+    expect(code).to.equal(2)
   })
 
   it('shows the public key of the installation, by which its seals can be checked', async () => {

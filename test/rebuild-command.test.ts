@@ -138,17 +138,19 @@ describe('npm run projections -- rebuild', () => {
     expect(await remains()).to.deep.equal([])
   })
 
-  it('ends at Ctrl-C, and leaves nothing behind', async () => {
-    await fill()
-    const run = start(['tasks'])
-    await run.line(/^at /)
-    run.child.kill('SIGINT')
-    expect(await finished(run)).to.deep.equal({
-      ended: 'code 1',
-      err: ['Interrupted: tasks is what it was before.'],
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    it(`ends on ${signal}, and leaves nothing behind`, async () => {
+      await fill()
+      const run = start(['tasks'])
+      await run.line(/^at /)
+      run.child.kill(signal)
+      expect(await finished(run)).to.deep.equal({
+        ended: 'code 1',
+        err: ['Interrupted: tasks is what it was before.'],
+      })
+      expect(await remains()).to.deep.equal([])
     })
-    expect(await remains()).to.deep.equal([])
-  })
+  }
 
   it('is killed at any moment, under writes: nothing is lost, and the next one ends', async function () {
     this.timeout(180_000)

@@ -125,13 +125,20 @@ describe('The worker as a process', () => {
     url.port = String(proxy.port)
     const worker = await processes.start({ DATABASE_URL: url.href })
     await worker.line(/"listening"/)
+    const metrics = async () => {
+      const response = await fetch(`${worker.url}/worker/metrics`)
+      expect(response.status).to.equal(200)
+      return response.text()
+    }
+    const lag = 'tasktrail_projection_lag_seconds{'
     for (let round = 0; round < 2; round++) {
       expect(await worker.health()).to.deep.equal({ status: 'healthy', service: 'worker' })
-      expect((await fetch(`${worker.url}/worker/metrics`)).status).to.equal(200)
+      expect(await metrics()).not.to.include(lag)
       expect((await fetch(`${worker.url}/ready`)).status).to.equal(503)
       await log.create(2)
       proxy.restore()
       await caughtUp(sql)
+      await until(async () => (await metrics()).includes(lag), 'a lag')
       proxy.cut()
     }
     expect(isRunning(worker.pid)).to.equal(true)

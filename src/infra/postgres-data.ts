@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Binaries, realPlace } from './postgres-binaries.ts'
-import { livePostmaster, readPostmaster } from './postmaster.ts'
+import { isPostmaster, readPostmaster } from './postmaster.ts'
 
 export const SUPERUSER = 'tasktrail'
 const MAJOR = '15'
@@ -92,14 +92,19 @@ function isAlive(pid: number): boolean {
 export async function predecessorIsGone(dataDir: string): Promise<void> {
   const start = Date.now()
   for (;;) {
-    const server = await livePostmaster(dataDir)
-    if (server === null) break
+    const server = await readPostmaster(dataDir)
+    if (server === null) return
+    if (!(await isPostmaster(server.pid, dataDir))) {
+      // PostgreSQL would take any live process with the stale number for another server. Another start
+      // may have put its own there by now.
+      const now = await readPostmaster(dataDir)
+      if (now?.pid === server.pid) return unlink(join(dataDir, 'postmaster.pid'))
+      continue
+    }
     const patience = server.status === 'stopping' ? 'stopping' : 'running'
     if (Date.now() - start > PREDECESSOR_MS[patience]) throw alreadyRunning(dataDir, server.pid)
     await sleep(50)
   }
-  // PostgreSQL would take any live process with the stale number for another server.
-  if ((await readPostmaster(dataDir)) !== null) await unlink(join(dataDir, 'postmaster.pid'))
 }
 
 const alreadyRunning = (dataDir: string, pid?: number): Error =>

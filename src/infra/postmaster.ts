@@ -32,7 +32,7 @@ export async function livePostmaster(dataDir: string): Promise<Postmaster | null
  * Whether the process is a server on this data directory. Being alive is not enough: after a crash
  * the number in a stale file may belong to any process, in a container it usually does.
  */
-async function isPostmaster(pid: number, dataDir: string): Promise<boolean> {
+export async function isPostmaster(pid: number, dataDir: string): Promise<boolean> {
   if (!Number.isSafeInteger(pid) || pid <= 0) return false
   try {
     process.kill(pid, 0)

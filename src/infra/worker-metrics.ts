@@ -3,7 +3,8 @@ import type { ProjectionStatus } from './postgres/projection-status.ts'
 
 export type WorkerMetrics = {
   readonly batch: (projection: string, events: number) => void
-  readonly lag: (projections: readonly ProjectionStatus[]) => void
+  /** Null when nobody knows: then there is no lag to read, rather than an old one. */
+  readonly lag: (projections: readonly ProjectionStatus[] | null) => void
   readonly checked: (tasks: number) => void
   readonly drift: (projection: string) => void
   readonly sealed: (events: number) => void
@@ -42,7 +43,7 @@ export function workerMetrics(): WorkerMetrics {
     lag(projections) {
       // What is not there any more, such as a rebuild that has ended, has no lag.
       for (const gauge of [positions, seconds, parked]) gauge.reset()
-      for (const { name: projection, ...status } of projections) {
+      for (const { name: projection, ...status } of projections ?? []) {
         positions.set({ projection }, status.lag_positions)
         seconds.set({ projection }, status.lag_seconds)
         parked.set({ projection }, status.parked_streams)

@@ -1,10 +1,12 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/infra/embedded-postgres.ts'
+import { predecessorIsGone } from '../../src/infra/postgres-data.ts'
 import { allGone, isRunning, killAll, startProcess, until } from '../support/processes.ts'
 
 const PASSWORD = 'a password'
@@ -179,6 +181,26 @@ describe('The embedded PostgreSQL', () => {
       await writeFile(join(dataDir, 'postmaster.pid'), `${lines.join('\n')}\n`, { mode: 0o600 })
       await (await start()).stop()
       expect(isRunning(stranger.pid)).to.equal(true)
+    })
+
+    it('is taken by another start, while this one finds the number of a dead server, is left to it', async () => {
+      await mkdir(dataDir)
+      const file = join(dataDir, 'postmaster.pid')
+      const contents = (pid: number) => `${pid}\n${dataDir}\n0\n5432\n\n127.0.0.1\n1 1\nready\n`
+      const other = startProcess('sleep', ['60'], { cwd: dataDir })
+      const dead = startProcess('true', [])
+      pids.push(other.pid)
+      await dead.ended
+      // Whoever reads a FIFO waits for what is written into it.
+      execFileSync('mkfifo', [file])
+      const waiting = message(predecessorIsGone(dataDir))
+      const first = await open(file, 'w')
+      await writeFile(`${file}.new`, contents(other.pid))
+      await rename(`${file}.new`, file)
+      await first.writeFile(contents(dead.pid))
+      await first.close()
+      expect(await waiting).to.include(`already runs on ${dataDir} (PostgreSQL, pid ${other.pid})`)
+      expect(existsSync(file)).to.equal(true)
     })
 
     it('is in use says by whom', async () => {

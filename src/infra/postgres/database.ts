@@ -54,6 +54,20 @@ export const singleConnection = (
   role: string,
 ): pg.Client => new pg.Client({ ...config, types, options: `${session(role)} ${options}` })
 
+/** What `work` does on this connection, all or nothing. */
+export async function transaction<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
+  await client.query('begin')
+  try {
+    const result = await work()
+    await client.query('commit')
+    return result
+  } catch (error) {
+    // When that fails too the connection is gone, and the transaction with it.
+    await client.query('rollback').catch(() => {})
+    throw error
+  }
+}
+
 export function openDatabase(database: DatabaseOptions): Database {
   const { connection, poolMax, role, settings = {}, log } = database
   const more = Object.entries(settings).map(([name, value]) => ` -c ${name}=${value}`)

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Log } from '../../app/ports.ts'
 import type { DatabaseConfig } from '../../config.ts'
-import { type Statement, singleConnection } from './database.ts'
+import { type Statement, singleConnection, transaction } from './database.ts'
 
 /** The session that holds the lock: what is written on it is written by the only leader. */
 export type Session = {
@@ -13,7 +13,7 @@ export type Session = {
   ) => Promise<Row[]>
   /** What `work` does, all or nothing. */
   readonly transaction: <T>(work: () => Promise<T>) => Promise<T>
-  /** Waits, and tells the database meanwhile that this process lives. */
+  /** Waits, no longer than until `wake` or the session's end. */
   readonly rest: (ms: number, wake?: AbortSignal) => Promise<void>
   /** Aborted when the session is lost or is to end. */
   readonly over: AbortSignal
@@ -37,7 +37,8 @@ export type LeadOptions = {
 }
 
 // A leader that is frozen or cut off holds the lock until the database gives it up; another one asks
-// for it this often. Together they stay below the 10 s in which another takes over.
+// for it this often. Together they stay below the 10 s in which another takes over. One that lives says
+// so beside its work, which may read through the pool for longer than that.
 const SILENCE_MS = 5_000
 const ASK_MS = 1_000
 const HEARTBEAT_MS = 1_000
@@ -81,6 +82,7 @@ export function lead(options: LeadOptions): Leadership {
       if (over.aborted) return
       leads = true
       log.info({ name }, 'leads')
+      session.beat().catch(() => lost.abort())
       while (!over.aborted) await work(session)
     } finally {
       leads = false
@@ -127,37 +129,43 @@ async function takesOver(client: pg.Client, session: Session, name: string): Pro
   return false
 }
 
-function sessionOf(client: pg.Client, over: AbortSignal): Session {
-  const query = async <Row extends pg.QueryResultRow>(
+type BeatingSession = Session & {
+  /** Tells the database that this process lives, until all is over. Error: the session is lost. */
+  readonly beat: () => Promise<void>
+}
+
+function sessionOf(client: pg.Client, over: AbortSignal): BeatingSession {
+  let busy = 0
+  const use = async <T>(work: () => Promise<T>): Promise<T> => {
+    busy++
+    try {
+      return await work()
+    } finally {
+      busy--
+    }
+  }
+  const query = <Row extends pg.QueryResultRow>(
     statement: Statement,
     values: readonly unknown[] = [],
-  ) => (await client.query<Row>({ ...statement, values: [...values] })).rows
+  ) => use(async () => (await client.query<Row>({ ...statement, values: [...values] })).rows)
+  const rest = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => {})
 
   return {
     query,
     over,
 
-    async transaction(work) {
-      await client.query('begin')
-      try {
-        const result = await work()
-        await client.query('commit')
-        return result
-      } catch (error) {
-        // When that fails too the connection is gone, and the transaction with it.
-        await client.query('rollback').catch(() => {})
-        throw error
+    transaction: (work) => use(() => transaction(client, work)),
+
+    async beat() {
+      while (!over.aborted) {
+        await rest(HEARTBEAT_MS, over)
+        // What is under way says it too.
+        if (busy === 0 && !over.aborted) await query(HEARTBEAT)
       }
     },
 
     async rest(ms, wake) {
-      const until = performance.now() + ms
-      const signal = wake === undefined ? over : AbortSignal.any([over, wake])
-      while (!signal.aborted && performance.now() < until) {
-        const pause = Math.min(until - performance.now(), HEARTBEAT_MS)
-        await sleep(pause, undefined, { signal }).catch(() => {})
-        if (!over.aborted) await query(HEARTBEAT)
-      }
+      await rest(ms, wake === undefined ? over : AbortSignal.any([over, wake]))
     },
   }
 }

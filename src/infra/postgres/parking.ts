@@ -1,6 +1,5 @@
-import type pg from 'pg'
 import type { DatabaseConfig } from '../../config.ts'
-import { singleConnection } from './database.ts'
+import { singleConnection, transaction } from './database.ts'
 import type { LogEvent, Projection, Query } from './projection.ts'
 
 // Whoever changes the row of a projection makes its leader look again: see projector.ts.
@@ -106,6 +105,9 @@ async function inTransaction<T>(
       application_name: 'projections',
       connectionTimeoutMillis: 5_000,
       lock_timeout: 30_000,
+      // It holds the row that the worker's batches move: when it is frozen they go on without it.
+      idle_in_transaction_session_timeout: 10_000,
+      keepAlive: true,
     },
     'tasktrail_worker',
   )
@@ -113,15 +115,8 @@ async function inTransaction<T>(
   client.on('error', () => {})
   await client.connect()
   try {
-    await client.query('begin')
-    const done = await work(
-      async <Row extends pg.QueryResultRow>(
-        { text }: { text: string },
-        values: readonly unknown[],
-      ) => (await client.query<Row>(text, [...values])).rows,
-    )
-    await client.query('commit')
-    return done
+    const query: Query = async ({ text }, values) => (await client.query(text, [...values])).rows
+    return await transaction(client, () => work(query))
   } finally {
     await client.end()
   }

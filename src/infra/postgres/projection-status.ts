@@ -18,7 +18,7 @@ export type ProjectionStatus = {
 
 export type ParkedStream = {
   readonly stream_id: string
-  /** Of the first event that is not in the projection. */
+  /** Of the event that it is parked at; by hand, how far the projection was. */
   readonly position: number
   readonly version: number
   readonly error: string

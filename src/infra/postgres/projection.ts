@@ -27,15 +27,21 @@ export type Projection = {
 export type Projecting = {
   /**
    * The next events as statements for one transaction. Asked for a batch while the one before it is
-   * still being written; never further ahead. Error: `BadEvent`.
+   * still being written; never further ahead. Error: `BadEvent`, of the first that it cannot take in;
+   * then it is as if it had not been asked, and can be asked for the others.
    */
   readonly project: (events: readonly LogEvent[]) => Promise<readonly Write[]>
 }
 
-/** An event that a projection cannot take in. */
+/** An event that a projection cannot take in, however often it is tried. */
 export class BadEvent extends Error {
-  constructor({ position, stream_id, version }: LogEvent, cause: unknown) {
+  readonly place: Place
+  constructor({ position, stream_id, version }: Place, cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause)
     super(`event ${version} of ${stream_id} (position ${position}): ${why}`, { cause })
+    this.place = { position, stream_id, version }
   }
 }
+
+/** Where an event stands; nothing of what it says. */
+export type Place = Pick<LogEvent, 'position' | 'stream_id' | 'version'>

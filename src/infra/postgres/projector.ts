@@ -6,6 +6,7 @@ import type { Wake } from './news.ts'
 import {
   BadEvent,
   type LogEvent,
+  type Place,
   type Projecting,
   type Projection,
   type Write,
@@ -50,7 +51,8 @@ const FIND_CHECKPOINT = {
   name: 'find_checkpoint',
   text: `
     select position, state, xmin::text as mark,
-      array(select stream_id from parked_streams where projection = name) as parked
+      (select coalesce(jsonb_object_agg(stream_id, position), '{}') from parked_streams
+        where projection = name) as parked
     from projections where name = $1`,
 }
 
@@ -73,17 +75,18 @@ type Checkpoint = {
   readonly position: number
   readonly state: string
   readonly mark: string
-  readonly parked: ReadonlySet<string>
+  /** From which position on each parked stream is left out. Grows while batches are read. */
+  readonly parked: Map<string, number>
 }
 
-/** Read and projected; `failure` is of the projecting. */
+/** Read and projected, but for the streams that the bad events park. */
 type Batch = {
   readonly events: readonly LogEvent[]
   readonly writes: readonly Write[]
-  readonly failure?: unknown
+  readonly bad: readonly BadEvent[]
 }
 
-/** A batch that failed for what is in it, not for the connection or the database. */
+/** A batch with rows that the database refuses. */
 class BadBatch extends Error {
   readonly after: Checkpoint
   readonly events: readonly LogEvent[]
@@ -137,8 +140,7 @@ async function follow(
   try {
     let pulled = pull(checkpoint.position)
     while (!session.over.aborted) {
-      const { events, writes, failure } = await pulled
-      if (failure !== undefined) throw new BadBatch(checkpoint, events, failure)
+      const { events, writes, bad } = await pulled
       const last = events.at(-1)
       if (last === undefined) {
         await session.rest(POLL_MS, woken.signal)
@@ -149,8 +151,10 @@ async function follow(
       }
       const began = performance.now()
       pulled = pull(last.position)
-      const mark = await write(session, projection, checkpoint, events, writes)
+      const parks = bad.map(({ place, message }) => park(projection, place, message))
+      const mark = await write(session, projection, checkpoint, events, [...parks, ...writes])
       if (mark === null) return
+      for (const { place, message } of bad) noteParked(options, place, message)
       checkpoint = { ...checkpoint, position: last.position, mark }
       patience.size = Math.min(batchSize, patience.size * 2)
       patience.tries = 0
@@ -166,29 +170,36 @@ async function findCheckpoint(session: Session, name: string): Promise<Checkpoin
     position: number
     state: string
     mark: string
-    parked: string[]
+    parked: Record<string, number>
   }>(FIND_CHECKPOINT, [name])
   if (row === undefined) throw new Error(`there is no projection "${name}" in the database`)
-  return { ...row, parked: new Set(row.parked) }
+  return { ...row, parked: new Map(Object.entries(row.parked)) }
 }
 
+/** A bad event stays bad, so its stream is parked at once, and the batch is projected without it. */
 async function readBatch(
   db: Database,
   projecting: Projecting,
   after: number,
   limit: number,
-  parked: ReadonlySet<string>,
+  parked: Checkpoint['parked'],
 ): Promise<Batch> {
+  const bad: BadEvent[] = []
   const upTo = await safePosition(db.query)
-  if (upTo <= after) return { events: [], writes: [] }
+  if (upTo <= after) return { events: [], writes: [], bad }
   const events = await db.query<LogEvent>(READ, [after, upTo, limit])
-  const wanted = parked.size === 0 ? events : events.filter((event) => !parked.has(event.stream_id))
-  if (wanted.length === 0) return { events, writes: [] }
-  try {
-    return { events, writes: await projecting.project(wanted) }
-  } catch (failure) {
-    if (failure instanceof BadEvent) return { events, writes: [], failure }
-    throw failure
+  for (;;) {
+    const wanted = events.filter(({ stream_id, position }) => {
+      return position < (parked.get(stream_id) ?? Number.POSITIVE_INFINITY)
+    })
+    if (wanted.length === 0) return { events, writes: [], bad }
+    try {
+      return { events, writes: await projecting.project(wanted), bad }
+    } catch (error) {
+      if (!(error instanceof BadEvent)) throw error
+      bad.push(error)
+      parked.set(error.place.stream_id, error.place.position)
+    }
   }
 }
 
@@ -222,7 +233,7 @@ async function write(
 /** Narrows a bad batch down to its first bad event; parks the event's stream when it stays bad. */
 async function isolate(
   session: Session,
-  { projection, log }: ProjectorOptions,
+  options: ProjectorOptions,
   patience: Patience,
   { after, events, cause }: BadBatch,
 ): Promise<void> {
@@ -234,15 +245,30 @@ async function isolate(
   }
   patience.tries++
   const why = cause instanceof Error ? cause.message : String(cause)
+  const { projection, log } = options
   const { position, stream_id, version } = event
-  const facts = { projection: projection.name, stream_id, version, position, err: why }
-  log.warn({ ...facts, tries: patience.tries }, 'an event cannot be projected')
-  if (patience.tries < MAX_TRIES) return session.rest(RETRY_MS * 2 ** patience.tries)
-  const park = {
-    statement: PARK_STREAM,
-    values: [projection.name, stream_id, position, version, why],
-  }
-  const mark = await write(session, projection, after, events, [park])
+  const { tries } = patience
+  const facts = { projection: projection.name, stream_id, version, position, err: why, tries }
+  log.warn(facts, 'an event cannot be projected')
+  if (tries < MAX_TRIES) return session.rest(RETRY_MS * 2 ** tries)
+  const mark = await write(session, projection, after, events, [park(projection, event, why)])
   patience.tries = 0
-  if (mark !== null) log.error(facts, 'stream parked')
+  if (mark !== null) noteParked(options, event, why)
+}
+
+const park = (
+  { name }: Projection,
+  { stream_id, position, version }: Place,
+  why: string,
+): Write => ({
+  statement: PARK_STREAM,
+  values: [name, stream_id, position, version, why],
+})
+
+function noteParked(
+  { projection, log }: ProjectorOptions,
+  { stream_id, version, position }: Place,
+  err: string,
+): void {
+  log.error({ projection: projection.name, stream_id, version, position, err }, 'stream parked')
 }

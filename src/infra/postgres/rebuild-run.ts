@@ -105,7 +105,7 @@ export function note(run: Run, drifts: readonly Drift[]): void {
 }
 
 export const restAfter = async (
-  { options: { rest = 1, signal } }: Run,
+  { options: { rest = 2, signal } }: Run,
   began: number,
 ): Promise<void> => {
   signal?.throwIfAborted()

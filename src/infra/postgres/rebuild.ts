@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { singleConnection } from './database.ts'
+import { singleConnection, transaction } from './database.ts'
 import type { Drift } from './drift.ts'
 import { BadEvent, type Query } from './projection.ts'
 import { auditPlan } from './rebuild-audit.ts'
@@ -34,9 +34,11 @@ export type Rebuilt = {
   readonly fencedMs: number
   /** Streams that wait at an event that cannot be projected. */
   readonly parked: readonly string[]
+  /** Why the tables that were replaced are still there. The next rebuild drops them. */
+  readonly remains: string | null
 }
 
-const BATCH_SIZE = 500
+const BATCH_SIZE = 100
 
 // Asked for without waiting at first: whoever waits makes all wait that come after. If the table is
 // never free for a moment, waiting becomes longer, and rarer.
@@ -48,6 +50,7 @@ const PATIENCE_MS = 600_000
 const IN_THE_MOMENT = `
   set local statement_timeout = 500; set local idle_in_transaction_session_timeout = 500`
 
+// db/migrations/…_erasure.ts drops what a rebuild left whose lock can be had.
 const KEY = '((21590::bigint << 48) | (hashtext($1)::bigint & 4294967295))'
 const TRY = { name: 'try_to_rebuild', text: `select pg_try_advisory_lock${KEY} as alone` }
 const OWNER = {
@@ -76,9 +79,11 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
       application_name: `rebuild ${name}`,
       connectionTimeoutMillis: 5_000,
       // What a crash takes of a shadow is made again. The swap is safe all the same: whatever is
-      // written after it and kept keeps it too.
+      // written after it and kept keeps it too. A plan that was made while the shadow was empty would
+      // read all of it for each batch, so plans are made each time.
       options:
-        '-c synchronous_commit=off -c vacuum_cost_delay=2ms -c max_parallel_maintenance_workers=0',
+        '-c synchronous_commit=off -c plan_cache_mode=force_custom_plan ' +
+        '-c vacuum_cost_delay=2ms -c max_parallel_maintenance_workers=0',
       idle_in_transaction_session_timeout: 10_000,
       keepAlive: true,
     },
@@ -124,10 +129,13 @@ async function alone(options: RebuildOptions, sql: pg.Client, query: Query): Pro
     await foldAll(run, began)
     await options.onProgress?.({ step: 'swapping' })
     const fence = await swap(run, began)
-    await dropRemains(sql, plan.tables)
+    const remains = await dropRemains(sql, plan.tables).then(
+      () => null,
+      (error: Error) => error.message,
+    )
     const { events, differences, first, parked } = run
     const seconds = (performance.now() - began) / 1000
-    return { events, seconds, differences, first, parked: [...parked], ...fence }
+    return { events, seconds, differences, first, parked: [...parked], remains, ...fence }
   } catch (error) {
     // If this fails too, the next rebuild does it.
     await clear(run).catch(() => {})
@@ -156,7 +164,7 @@ async function foldUpTo(run: Run, end: number, began: number): Promise<void> {
     const batchBegan = performance.now()
     const events = await run.query<TimedEvent>(READ, [run.position, end, size])
     try {
-      await inTransaction(run, () => take(run, events, events.at(-1)?.position ?? end))
+      await transaction(run.sql, () => take(run, events, events.at(-1)?.position ?? end))
       size = Math.min(batchSize, size * 2)
     } catch (error) {
       if (!(error instanceof BadEvent)) throw error
@@ -175,19 +183,6 @@ async function leaveOut(run: Run, event: TimedEvent, error: BadEvent): Promise<v
   if (!run.plan.parks) throw new Error(`The rebuild ended at ${message}.`, { cause: error })
   await run.query(PARK, [run.shadow, stream_id, position, version, message])
   run.parked.add(stream_id)
-}
-
-async function inTransaction<T>({ sql }: Run, work: () => Promise<T>): Promise<T> {
-  await sql.query('begin')
-  try {
-    const result = await work()
-    await sql.query('commit')
-    return result
-  } catch (error) {
-    // When that fails too the connection is gone, and the transaction with it.
-    await sql.query('rollback').catch(() => {})
-    throw error
-  }
 }
 
 // ---------------------------------------------------------------------------------------- swapping
@@ -230,7 +225,7 @@ async function attempt(run: Run, work: () => Promise<boolean>): Promise<boolean>
   const { position, events } = run
   const notDone = new Error('not done')
   try {
-    await inTransaction(run, async () => {
+    await transaction(run.sql, async () => {
       if (!(await work())) throw notDone
     })
     return true

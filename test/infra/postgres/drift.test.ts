@@ -196,7 +196,7 @@ describe('The drift check', () => {
       expect(await check.round()).to.deep.equal([])
       await erase('1 hour')
       expect(await check.round()).to.deep.equal([of('tasks', 'extra')])
-      await world.sql.query('select remove_erased_rows()')
+      await world.sql.query('select remove_erased_rows(1)')
       expect(await check.round()).to.deep.equal([])
     })
   })

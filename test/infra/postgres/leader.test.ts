@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type pg from 'pg'
 import { singleConnection } from '../../../src/infra/postgres/database.ts'
-import { type Leadership, lead } from '../../../src/infra/postgres/leader.ts'
+import { type Leadership, lead, type Session } from '../../../src/infra/postgres/leader.ts'
 import { caughtUp, connect, expectFoldOfLog } from '../../support/audit-fold.ts'
 import { silent } from '../../support/log.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
@@ -78,6 +78,29 @@ describe('The leader of a projection', function () {
     await until(async () => !(await leader.leads()), 'the end of an old lead')
     expect(await other.leads()).to.equal(true)
     await expectFoldOfLog(database)
+  })
+
+  it('stays while its work reads elsewhere for longer than a session may be silent', async () => {
+    const { connection } = database.config
+    const role = 'tasktrail_worker'
+    let begun = 0
+    const work = async ({ over }: Session) => {
+      begun++
+      await new Promise((resolve) => over.addEventListener('abort', resolve))
+    }
+    const leader = lead({ name: 'slow', connection, role, log: silent, work })
+    try {
+      const old = async () =>
+        (
+          await sql.query(`
+            select from pg_stat_activity where datname = current_database()
+              and application_name = '${role} slow' and backend_start < now() - interval '7 s'`)
+        ).rowCount === 1
+      await until(old, 'an old session', 15_000)
+      expect([begun, leader.leads()]).to.deep.equal([1, true])
+    } finally {
+      await leader.close()
+    }
   })
 
   it('is another one also when it froze in the middle of a message', async () => {

@@ -189,18 +189,43 @@ describe('A projector', () => {
       const before = await log.create(1)
       const bad = await log.create(3)
       const after = await log.create(2)
-      const tries: number[] = []
-      const warn = (facts: object) => void tries.push((facts as { tries: number }).tries)
+      const said: string[] = []
+      const error = (_: object, what: string) => void said.push(what)
       const projection = failing((stream_id, version) => stream_id === `task-${bad}` && version > 1)
-      start({ projection, log: { ...silent, warn } })
+      start({ projection, log: { ...silent, error } })
       await caughtUp(sql)
-      expect(tries).to.deep.equal([1, 2, 3, 4, 5])
+      expect(said).to.deep.equal(['stream parked'])
       expect(await rowsOf(before)).to.deep.equal([1, 2])
       expect(await rowsOf(bad)).to.deep.equal([1])
       expect(await rowsOf(after)).to.deep.equal([1, 2, 3])
       const [parked] = (await status()).parked
       expect(parked).to.include({ stream_id: `task-${bad}`, version: 2, position: 4 })
       expect(parked?.error).to.equal(`event 2 of task-${bad} (position 4): it is bad`)
+    })
+
+    it('parks hundreds of streams in one batch, which brings all others up to date', async () => {
+      for (let task = 0; task < 300; task++) await log.create(1)
+      const good = await log.create(1)
+      let batches = 0
+      const isBad = (stream_id: string, version: number) =>
+        version === 2 && stream_id !== `task-${good}`
+      start({ projection: failing(isBad), onBatch: () => void batches++ })
+      await caughtUp(sql)
+      expect(batches).to.equal(1)
+      expect(await status()).to.include({ parked_streams: 300 })
+      expect(await rowsOf(1)).to.deep.equal([1])
+      expect(await rowsOf(good)).to.deep.equal([1, 2])
+    })
+
+    it('leaves out what follows in its stream, whichever batch that is in', async () => {
+      const bad = await log.create(3)
+      await log.create(1)
+      await log.add(bad, [renamed('Later')])
+      start({ projection: failing((_, version) => version === 3), batchSize: 2 })
+      await caughtUp(sql)
+      expect(await rowsOf(bad)).to.deep.equal([1, 2])
+      await resume(database.config, auditProjection(), `task-${bad}`)
+      await expectFoldOfLog(database)
     })
 
     it('resumes the stream in order once it is no longer bad, with what came meanwhile', async () => {
@@ -229,6 +254,34 @@ describe('A projector', () => {
       await expectFoldOfLog(database)
     })
 
+    it('goes on when whoever resumes a stream froze', async () => {
+      const id = await log.create()
+      start()
+      await caughtUp(sql)
+      await park(database.config, auditProjection(), `task-${id}`)
+      await log.add(id, [renamed('Later')])
+      await caughtUp(sql)
+      const frozen = Promise.withResolvers<void>()
+      const thawed = Promise.withResolvers<[]>()
+      const project = async () => {
+        frozen.resolve()
+        return thawed.promise
+      }
+      const freezing = { name: 'audit', begin: () => ({ project }) }
+      const resuming = resume(database.config, freezing, `task-${id}`).catch(
+        ({ message }) => message,
+      )
+      await frozen.promise
+      const other = await log.create()
+      await caughtUp(sql, 15_000)
+      expect(await rowsOf(other)).to.deep.equal([1])
+      thawed.resolve([])
+      expect(await resuming)
+        .to.be.a('string')
+        .and.not.include('goes on')
+      expect(await status()).to.have.property('parked_streams', 1)
+    })
+
     it('loses none of a stream that is resumed while events come in', async () => {
       const id = await log.create()
       start({ batchSize: 2 })
@@ -244,11 +297,14 @@ describe('A projector', () => {
       await expectFoldOfLog(database)
     })
 
-    it('does the same when it is the database that refuses the rows', async () => {
+    it('tries five times when it is the database that refuses the rows', async () => {
       await sql.query('alter table audit_events add constraint none check (task_id <> 2)')
       for (let task = 0; task < 3; task++) await log.create(1)
-      start()
+      const tries: number[] = []
+      const warn = (facts: object) => void tries.push((facts as { tries: number }).tries)
+      start({ log: { ...silent, warn } })
       await caughtUp(sql)
+      expect(tries).to.deep.equal([1, 2, 3, 4, 5])
       expect(await rowsOf(3)).to.deep.equal([1, 2])
       const [parked] = (await status()).parked
       expect(parked).to.deep.include({ stream_id: 'task-2', version: 1 })

@@ -310,22 +310,56 @@ describe('Rebuilding a projection', () => {
     await expectFold()
   })
 
+  it('is done once the tables are swapped, also when those it replaced cannot be dropped', async () => {
+    await world.create(1)
+    let swapping = false
+    const loseConnection = `
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name = 'rebuild tasks'`
+    await withQueries(
+      async (text, send) => {
+        if (swapping && text.startsWith('drop table')) await world.sql.query(loseConnection, [])
+        return send(text)
+      },
+      async () => {
+        const onProgress = ({ step }: { step: string }) => {
+          swapping = step === 'swapping'
+        }
+        expect((await start('tasks', { onProgress })).remains).to.be.a('string')
+      },
+    )
+    await expectFold()
+    expect(await remains()).to.include('tasks_replaced')
+    expect(await start('tasks')).to.include({ differences: 0, remains: null })
+    expect(await remains()).to.deep.equal([])
+  })
+
   it('gives a user no row who was erased before it or during it', async () => {
-    for (const user of [1, 2, 3]) await world.create(user, user)
+    for (const user of [1, 2, 3, 4]) {
+      await world.create(user, user)
+      await world.sql.query(
+        `insert into users (id, username, email, password_hash, created_at, updated_at)
+         overriding system value values ($1, $2, $2, '', now(), now())`,
+        [user, `user-${user}`],
+      )
+    }
     const erase = async (user: number) => {
       await world.sql.query(
-        `update user_keys set wrapped_key = null, wrapped_by = null, destroyed_at = now()
-         where user_id = $1`,
+        `select erase_user($1, 1, gen_random_uuid(), sha256('an event'), 1, '{}', now(), null, null,
+          'r')`,
         [user],
       )
-      await world.sql.query('select remove_erased_rows()')
+      await world.sql.query('select remove_erased_rows($1)', [user])
     }
     await erase(1)
     const { differences } = await start('tasks', {
-      onProgress: ({ step }) => (step === 'comparing' ? erase(2) : undefined),
+      onProgress: async ({ step }) => {
+        if (step === 'comparing') await erase(2)
+        if (step === 'swapping') await erase(3)
+      },
     })
     expect(differences).to.equal(0)
-    expect((await world.rows()).map(({ user_id }) => user_id)).to.deep.equal([3])
+    expect((await world.rows()).map(({ user_id }) => user_id)).to.deep.equal([4])
   })
 
   it('takes over from the worker at its checkpoint, and it goes on', async function () {
