@@ -56,14 +56,13 @@ export function handleCommand<State, Command, Event, Row>(
     }
     const occurred_at = now.toISOString()
     let history: History<Event> = await store.load(stream_id)
+    const met = history.events.reduce(decider.evolve, decider.initialState)
+    let state = met
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { version, head_hash } = history
       const erased = history.events.find((event) => event.erased)
       if (erased) throw gone(erased.actor_id === actor_id)
-      const events = decider.decide(
-        command,
-        history.events.reduce(decider.evolve, decider.initialState),
-      )
+      const events = decider.decide(command, state, met)
       if (ifMatch && !ifMatch.includes(version)) throw new AppError('version_mismatch', { version })
 
       const placed = events.map((event, index) => {
@@ -89,6 +88,7 @@ export function handleCommand<State, Command, Event, Row>(
           return { row: result.row, replayed: true }
         case 'conflict':
           history = { ...result.missed, events: [...history.events, ...result.missed.events] }
+          state = result.missed.events.reduce(decider.evolve, state)
       }
     }
     throw new AppError('write_conflict', { retryAfter: 1 })

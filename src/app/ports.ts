@@ -16,8 +16,10 @@ export type Log = {
 
 /** Where a command came from; stored with its events and covered by their hashes. */
 export type Metadata = {
+  /** The client may have chosen it, and chosen it twice. */
   readonly request_id: string
   readonly correlation_id: string
+  /** The one command; made by the server, a new one each time. */
   readonly causation_id: string
   readonly session_id: string | null
   readonly ip: string | null
@@ -38,6 +40,12 @@ export type Recorded<Event> = Event &
     /** The key of the event's texts is destroyed: they are null. */
     readonly erased?: true
   }
+
+/**
+ * An event without its texts, which can be long: each text is the event's position in digits, and
+ * `readAt` has it.
+ */
+export type Outline<Event> = Recorded<Event>
 
 /** The events of one stream, oldest first, and the head that the next event is chained to. */
 export type History<Event> = {
@@ -90,28 +98,29 @@ export type EventStore<Event, Row> = {
    * earlier position may still commit, so a reader that goes on from the last position skips none.
    */
   readonly readAll: (after: number, limit: number) => Promise<readonly Recorded<Event>[]>
-  /** The same of one actor's events alone. */
-  readonly readOfActor: (
+  /** The same of one actor's events alone, as outlines; up to position `until` if there is one. */
+  readonly outlinesOfActor: (
     actor_id: number,
     after: number,
     limit: number,
-  ) => Promise<readonly Recorded<Event>[]>
+    until?: number,
+  ) => Promise<readonly Outline<Event>[]>
   /** Position up to which `readAll` reads now. */
   readonly end: () => Promise<number>
   /** Greatest position that any event may have by now; a greater one was never given. */
   readonly last: () => Promise<number>
-  /** The events of some streams, ordered by position. */
-  readonly loadAll: (stream_ids: readonly string[]) => Promise<readonly Recorded<Event>[]>
+  /** Outlines of the events of some streams up to position `until`, ordered by position. */
+  readonly outlinesOf: (
+    stream_ids: readonly string[],
+    until: number,
+  ) => Promise<readonly Outline<Event>[]>
+  /** The events at these positions, ordered by position. */
+  readonly readAt: (positions: readonly number[]) => Promise<readonly Recorded<Event>[]>
   /**
-   * An actor's events after position `after`, as far as the greatest position recorded by a time (to
-   * the millisecond): what was so then. A page of `limit` at most, ordered by position.
+   * Greatest position of an actor's event that was recorded by a time (to the millisecond), of those
+   * up to `end`: what was so then. Zero: none.
    */
-  readonly readAsOf: (
-    actor_id: number,
-    time: string,
-    after: number,
-    limit: number,
-  ) => Promise<readonly Recorded<Event>[]>
+  readonly positionAt: (actor_id: number, time: string) => Promise<number>
 }
 
 /** Tells that something has been appended by an actor. */
@@ -186,6 +195,9 @@ export type StoredEvent = {
 /** The end of a stream: its id, and version and hash of its last event. */
 export type StreamHead = readonly [stream_id: string, version: number, hash: string]
 
+/** A stream whose events from this version on the trail could not take in: they are missing in it. */
+export type ParkedStream = readonly [stream_id: string, version: number]
+
 /** A seal as an export shows it: digests, hashes and signature are lower-case hex. */
 export type ExportedSeal = {
   readonly number: number
@@ -202,14 +214,15 @@ export type ExportedSeal = {
 }
 
 /**
- * The events as far as the audit projection has them: a little less than the log. Nothing is ever
- * added below a position that has been reached, so pages do not shift. Error of every method:
- * `database_unavailable`.
+ * The events as far as the audit projection has them: a little less than the log. Below a position
+ * that has been reached only the events of parked streams are missing, and are added when such a
+ * stream is resumed; but for them pages do not shift. Error of every method: `database_unavailable`.
  */
 export type AuditTrail = {
   /**
    * A page by position. `next` is where the next one goes on, if there is one; `position` is how far
-   * the trail had come: later events may be missing.
+   * the trail had come: later events may be missing, and those of `parked` streams, of which only
+   * those are named that the query's user may see.
    */
   readonly find: (
     query: AuditQuery,
@@ -218,10 +231,15 @@ export type AuditTrail = {
     readonly events: readonly AuditEvent[]
     readonly next: number | null
     readonly position: number
+    readonly parked: readonly ParkedStream[]
   }>
-  /** All events up to `position`, which is how far the trail has come now; oldest first. */
+  /**
+   * All events up to `position`, which is how far the trail has come now; oldest first. Those of
+   * streams that are `parked` now may be missing.
+   */
   readonly read: (query: AuditQuery) => Promise<{
     readonly position: number
+    readonly parked: readonly ParkedStream[]
     readonly batches: AsyncIterable<readonly ExportedEvent[]>
   }>
   /** Where streams were at a position, in the order of `stream_ids`. */
@@ -229,8 +247,8 @@ export type AuditTrail = {
     stream_ids: readonly string[],
     position: number,
   ) => Promise<readonly StreamHead[]>
-  /** Numbers of the seals that cover an event of these streams, of those up to a position. */
-  readonly sealsOf: (stream_ids: readonly string[], position: number) => Promise<readonly number[]>
+  /** Numbers of the seals that cover the events at these positions, of those up to `position`. */
+  readonly sealsOf: (positions: readonly number[], position: number) => Promise<readonly number[]>
   /**
    * Some seals up to a position, in order after number `after`; none when there are no more. `only`
    * these numbers, or all.
@@ -364,9 +382,9 @@ export type Users = {
     occasion: Occasion,
   ) => Promise<boolean>
   /**
-   * Ends the account and its sessions, destroys the key of its texts and removes what stands in the
-   * clear. Recorded as `account_erased`, and in the log as UserErased. False if the password was
-   * changed meanwhile.
+   * Ends the account and its sessions and destroys the key of its texts. What stands in the clear is
+   * removed then or soon after. Recorded as `account_erased`, and in the log as UserErased. False if
+   * the password was changed meanwhile.
    */
   readonly erase: (
     credentials: Credentials,

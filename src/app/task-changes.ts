@@ -1,26 +1,96 @@
 import type { TaskEvent } from '../domain/task/events.ts'
 import { isTaskStream, type TaskView } from '../domain/task/view.ts'
+import { chunks, type FullText, fullTexts } from './full-texts.ts'
 import { historiesOf } from './history.ts'
-import type { AuditEvent, EventStore } from './ports.ts'
+import type { AuditEvent, EventStore, Outline } from './ports.ts'
 
+/** `more`: others may follow at once. */
 export type TaskChanges = (
   actor_id: number,
   after: number,
   limit: number,
-) => Promise<readonly AuditEvent[]>
+) => Promise<{ readonly events: readonly AuditEvent[]; readonly more: boolean }>
+
+// Many ask at once, each stream whenever something happens: none of them may hold much.
+const EVENTS_AT_ONCE = 5_000
+const TEXTS_AT_ONCE = 20
+const PAGE_CHARACTERS = 1024 * 1024
 
 /**
- * A user's changes in log order after a position; whoever goes on from the last one skips none. Error:
- * `database_unavailable`.
+ * A user's changes in log order after a position; whoever goes on from the last one skips none. Fewer
+ * than `limit` when their texts are long. Error: `database_unavailable`.
  */
 export function taskChanges(store: EventStore<TaskEvent, TaskView>): TaskChanges {
   return async (actor_id, after, limit) => {
-    const found = await store.readOfActor(actor_id, after, limit)
+    const found = await store.outlinesOfActor(actor_id, after, limit)
     // What happened to the user is no change of a task; nothing of the user's follows it.
     const page = found.filter(({ stream_id }) => isTaskStream(stream_id))
-    if (page.length === 0) return []
-    const wanted = new Set(page.map(({ position }) => position))
-    const events = await store.loadAll([...new Set(page.map(({ stream_id }) => stream_id))])
-    return historiesOf(events).filter(({ position }) => wanted.has(position))
+    const events: AuditEvent[] = []
+    let characters = 0
+    for (const some of chunks(await followed(store, page), TEXTS_AT_ONCE)) {
+      if (characters >= PAGE_CHARACTERS) return { events, more: true }
+      const full = await withTexts(store, some)
+      events.push(...full)
+      characters += JSON.stringify(full).length
+    }
+    return { events, more: found.length === limit }
   }
+}
+
+/** What the outlines changed. Tasks with long histories are followed one after another. */
+async function followed(
+  store: EventStore<TaskEvent, TaskView>,
+  page: readonly Outline<TaskEvent>[],
+): Promise<readonly AuditEvent[]> {
+  const until = page.at(-1)?.position ?? 0
+  const wanted = new Set(page.map(({ position }) => position))
+  const changes: AuditEvent[] = []
+  for (const stream_ids of batches(page)) {
+    const all = historiesOf(await store.outlinesOf(stream_ids, until))
+    changes.push(...all.filter(({ position }) => wanted.has(position)))
+  }
+  return changes.toSorted((a, b) => a.position - b.position)
+}
+
+/** Of each stream the last version on the page says how many events it has until then. */
+function batches(page: readonly Outline<TaskEvent>[]): readonly (readonly string[])[] {
+  const all: string[][] = []
+  let room = 0
+  for (const [stream_id, version] of new Map(page.map((e) => [e.stream_id, e.version]))) {
+    if (version > room) {
+      all.push([])
+      room = EVENTS_AT_ONCE
+    }
+    all.at(-1)?.push(stream_id)
+    room -= version
+  }
+  return all
+}
+
+type TextChange = { readonly from: string | null; readonly to: string | null }
+
+async function withTexts(
+  store: EventStore<TaskEvent, TaskView>,
+  outlines: readonly AuditEvent[],
+): Promise<readonly AuditEvent[]> {
+  const places = outlines.flatMap(({ changes: { title, description } }) =>
+    ([title, description] as (TextChange | undefined)[]).flatMap((change) => {
+      return change === undefined ? [] : [change.from, change.to]
+    }),
+  )
+  const text = await fullTexts(store, places)
+  return outlines.map((outline) => withText(outline, text))
+}
+
+function withText(outline: AuditEvent, text: FullText): AuditEvent {
+  const changes = { ...outline.changes }
+  let erased = false
+  for (const field of ['title', 'description'] as const) {
+    const change = changes[field] as TextChange | undefined
+    if (change === undefined) continue
+    const [from, to] = [text(field, change.from), text(field, change.to)]
+    changes[field] = { from, to }
+    erased ||= to === null && change.to !== null
+  }
+  return { ...outline, changes, ...(erased && { erased }) }
 }

@@ -1,5 +1,7 @@
 import type { TaskEvent } from '../domain/task/events.ts'
 import { type TaskView, taskStream, viewTask } from '../domain/task/view.ts'
+import { AppError } from './errors.ts'
+import { chunks, fullTexts, PAGE_BYTES } from './full-texts.ts'
 import type { EventStore, Recorded, TaskCursor, TaskQuery } from './ports.ts'
 
 /** A version of a task, or a time: the greatest position recorded by then. */
@@ -9,10 +11,15 @@ export type Moment = { readonly version: number } | { readonly as_of: string }
 export type PastTask = { readonly owner_id: number; readonly task: TaskView | null }
 
 type Events = EventStore<TaskEvent, TaskView>
+type Page = { readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }
 
 const PAGE = 1_000
+const TEXTS_AT_ONCE = 100
 
-/** What was so. Error of every method: `database_unavailable`. */
+/**
+ * What was so. Error of every method: `database_unavailable`; of a list whose user is erased meanwhile
+ * `session_ended`.
+ */
 export function timeTravel(store: Events) {
   return {
     /** The task as it was; in it null when there was none then, or it was deleted. */
@@ -23,22 +30,14 @@ export function timeTravel(store: Events) {
       return { owner_id: now.user_id, task: shown(until(events, moment).reduce(viewTask, null)) }
     },
 
-    /** The list as it was, with the filters, order and pages of the list as it is. */
-    async listAt(
-      query: TaskQuery,
-      as_of: string,
-    ): Promise<{ readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }> {
-      const rows = new Map<string, TaskView | null>()
-      for (let after = 0; ; ) {
-        const events = await store.readAsOf(query.user_id, as_of, after, PAGE)
-        for (const event of events) {
-          const { stream_id } = event
-          rows.set(stream_id, viewTask(rows.get(stream_id) ?? null, event))
-        }
-        if (events.length < PAGE) break
-        after = events.at(-1)?.position ?? after
-      }
-      return select([...rows.values()].map(shown).filter(isThere), query)
+    /**
+     * The list as it was, with the filters, order and pages of the list as it is. All of the user's
+     * tasks are gone through, but without their texts; those are read for the page alone, or for `q`.
+     * Stops when the client is `gone`: then the answer is for nobody.
+     */
+    async listAt(query: TaskQuery, as_of: string, gone: AbortSignal): Promise<Page> {
+      const outlines = await outlinesAt(store, query.user_id, as_of, gone)
+      return pageOf(store, inOrder(outlines, query), query, gone)
     },
   }
 }
@@ -60,40 +59,87 @@ function until(
 const shown = (row: TaskView | null): TaskView | null => (row?.deleted_at === null ? row : null)
 const isThere = (row: TaskView | null): row is TaskView => row !== null
 
-/** What the read table answers to a query, from rows at hand. */
-export function select(
-  rows: readonly TaskView[],
-  query: TaskQuery,
-): { readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null } {
-  const { sort, after, limit } = query
-  const direction = query.descending ? -1 : 1
+/** Rows without their texts, as `Outline` has them. */
+async function outlinesAt(
+  store: Events,
+  user_id: number,
+  as_of: string,
+  gone: AbortSignal,
+): Promise<readonly TaskView[]> {
+  const until = await store.positionAt(user_id, as_of)
+  const rows = new Map<string, TaskView | null>()
+  for (let after = 0; after < until && !gone.aborted; ) {
+    const events = await store.outlinesOfActor(user_id, after, PAGE, until)
+    for (const event of events) {
+      const { stream_id } = event
+      rows.set(stream_id, viewTask(rows.get(stream_id) ?? null, event))
+    }
+    after = events.at(-1)?.position ?? until
+  }
+  return [...rows.values()].map(shown).filter(isThere)
+}
+
+/** The rows that follow the page before, texts aside. */
+function inOrder(rows: readonly TaskView[], query: TaskQuery): readonly TaskView[] {
+  const { after, descending } = query
   const compare = (a: TaskCursor, b: TaskCursor): number =>
-    direction * (byValue(query, a.value, b.value) || a.id - b.id)
-  const cursor = (row: TaskView): TaskCursor => ({ value: row[sort], id: row.id })
-  const found = rows
+    (descending ? -1 : 1) * (byValue(query, a.value, b.value) || a.id - b.id)
+  const cursor = cursorBy(query)
+  return rows
     .filter((row) => matches(row, query))
     .toSorted((a, b) => compare(cursor(a), cursor(b)))
     .filter((row) => after === undefined || compare(cursor(row), after) > 0)
-  const tasks = found.slice(0, limit)
-  const last = tasks.at(-1)
-  return { tasks, next: last !== undefined && found.length > limit ? cursor(last) : null }
 }
 
-function matches(row: TaskView, query: TaskQuery): boolean {
-  const { status, priority, due_before, due_after, has_due_date, q } = query
-  const { due_date } = row
-  const word = q?.toLowerCase()
-  const texts = [row.title, row.description ?? '']
+/** It ends where the read table's would. */
+async function pageOf(
+  store: Events,
+  outlines: readonly TaskView[],
+  query: TaskQuery,
+  gone: AbortSignal,
+): Promise<Page> {
+  const tasks: TaskView[] = []
+  let bytes = 0
+  const isSearch = query.q !== undefined
+  const size = isSearch ? TEXTS_AT_ONCE : Math.min(query.limit + 1, TEXTS_AT_ONCE)
+  for (const some of chunks(outlines, size)) {
+    if (gone.aborted) break
+    const places = some.flatMap(({ title, description }) => [title, description])
+    const text = await fullTexts(store, places)
+    for (const outline of some) {
+      const title = text('title', outline.title)
+      // The caller's own, whose key was destroyed since the token was looked at.
+      if (title === null) throw new AppError('session_ended')
+      const description = text('description', outline.description)
+      if (!holds(query.q, title, description)) continue
+      const last = tasks.at(-1)
+      if (last && (tasks.length === query.limit || bytes >= PAGE_BYTES)) {
+        return { tasks, next: cursorBy(query)(last) }
+      }
+      tasks.push({ ...outline, title, description })
+      bytes += Buffer.byteLength(title) + Buffer.byteLength(description ?? '')
+    }
+  }
+  return { tasks, next: null }
+}
+
+const cursorBy =
+  ({ sort }: TaskQuery) =>
+  (row: TaskView): TaskCursor => ({ value: row[sort], id: row.id })
+
+function matches({ status, priority, due_date }: TaskView, query: TaskQuery): boolean {
+  const { due_before, due_after, has_due_date } = query
   return (
-    row.user_id === query.user_id &&
-    (status === undefined || status.includes(row.status)) &&
-    (priority === undefined || priority.includes(row.priority)) &&
+    (query.status === undefined || query.status.includes(status)) &&
+    (query.priority === undefined || query.priority.includes(priority)) &&
     (due_before === undefined || (due_date !== null && due_date < due_before)) &&
     (due_after === undefined || (due_date !== null && due_date > due_after)) &&
-    (has_due_date === undefined || (due_date !== null) === has_due_date) &&
-    (word === undefined || texts.some((text) => text.toLowerCase().includes(word)))
+    (has_due_date === undefined || (due_date !== null) === has_due_date)
   )
 }
+
+const holds = (q: string | undefined, ...texts: readonly (string | null)[]): boolean =>
+  q === undefined || texts.some((text) => text?.toLowerCase().includes(q.toLowerCase()))
 
 const RANKS: readonly (string | null)[] = ['low', 'medium', 'high']
 

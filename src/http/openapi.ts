@@ -90,7 +90,8 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): Json {
     parameters: parameters(endpoint, schemaOf),
     ...(body && {
       requestBody: {
-        required: true,
+        // A request without a body counts as one with {}.
+        required: !body.safeParse({}).success,
         content: { 'application/json': { schema: schemaOf(body, 'input') } },
       },
     }),

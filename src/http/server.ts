@@ -45,8 +45,8 @@ export function service(router: Router, options: ServiceOptions): Service {
   })
   app.use(answerErrors(log))
   app.use(overload({ maxDelay: maxEventLoopDelay, spared }))
-  app.use(router.routes() as unknown as Koa.Middleware)
   app.use(refuseUnknown(router))
+  app.use(router.routes() as unknown as Koa.Middleware)
   // What fails while an answer goes out: the connection is gone or broken, there is nobody to tell.
   app.on('error', (error: NodeJS.ErrnoException, ctx?: Context) => {
     // The client closed it, as one does with a stream; the access log says so.
@@ -75,8 +75,13 @@ export function service(router: Router, options: ServiceOptions): Service {
 export const strictRouter = () => new Router({ sensitive: true })
 
 /** No route: 404; a route, but not with this method: 405 with the methods it has. */
-const refuseUnknown = (router: Router) => (ctx: Context) => {
-  const methods = new Set(router.match(ctx.path, ctx.method).path.flatMap((layer) => layer.methods))
+const refuseUnknown = (router: Router) => async (ctx: Context, next: Koa.Next) => {
+  const found = router.match(ctx.path, ctx.method).path
+  // To the router the word at the end of /tasks/changes could be an id as well: it is what it says.
+  const literal = found.filter(({ paramNames }) => paramNames.length === 0)
+  const routes = literal.length > 0 ? literal : found
+  const methods = new Set(routes.flatMap((route) => route.methods))
+  if (methods.has(ctx.method)) return next()
   if (methods.size === 0) throw new HttpError('route_not_found')
   ctx.set('Allow', [...methods, 'OPTIONS'].join(', '))
   if (ctx.method !== 'OPTIONS') throw new HttpError('method_not_allowed')

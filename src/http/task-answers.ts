@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Context } from 'koa'
+import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
 import type { CommandContext, Handled } from '../app/handle-command.ts'
 import type { Caller, Clock } from '../app/ports.ts'
@@ -53,7 +54,7 @@ export function commandContext(
     metadata: {
       request_id,
       correlation_id: request_id,
-      causation_id: request_id,
+      causation_id: uuidv7(),
       session_id: caller.session_id,
       ip: ctx.ip,
     },

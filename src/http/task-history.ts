@@ -35,7 +35,8 @@ const undo = {
   method: 'post',
   path: '/tasks/:id/undo',
   summary: 'Take a change back',
-  description: 'Refused when one of the same fields has been changed again since.',
+  description:
+    'Refused when one of the same fields has been changed again since, also at the same moment.',
   access: 'token',
   params: schema.taskId,
   headers: schema.changeHeaders,
@@ -133,7 +134,7 @@ export function taskHistoryRoutes(
 
   on(changes, async ({ query }, ctx, caller) => {
     const { since = 0, limit } = query
-    const found = await dependencies.changes(caller.user_id, since, limit)
+    const { events: found } = await dependencies.changes(caller.user_id, since, limit)
     if (found.length === 0) await dependencies.requireGiven('since', since)
     const next_cursor = String(found.at(-1)?.position ?? since)
     ctx.body = { events: found.map(auditEventOf), next_cursor }

@@ -8,6 +8,7 @@ import { auditEventOf } from './audit-schemas.ts'
 import { bearerToken } from './authenticate.ts'
 import { HttpError } from './errors.ts'
 import type { RequireGiven } from './given-position.ts'
+import { whenGone } from './when-gone.ts'
 
 export type TaskStreamDependencies = {
   readonly changes: TaskChanges
@@ -18,6 +19,8 @@ export type TaskStreamDependencies = {
   readonly requireGiven: RequireGiven
   /** Aborted when the service stops: clients come back, to another instance. */
   readonly stopping: AbortSignal
+  /** A stream ends when its client takes nothing for so long, or not even the end. @default 30 s */
+  readonly drainMs?: number
 }
 
 const PAGE = 100
@@ -28,7 +31,6 @@ const RETRY_MS = 1_000
 const HEARTBEAT_MS = 15_000
 /** How long a session that has ended may still see that nothing happens. */
 const SESSION_CHECK_MS = 5_000
-/** A client that takes nothing for so long is gone. */
 const DRAIN_MS = 30_000
 
 /**
@@ -37,7 +39,7 @@ const DRAIN_MS = 30_000
  * more that the session lives.
  */
 export function taskStream(dependencies: TaskStreamDependencies) {
-  const { stopping } = dependencies
+  const { stopping, drainMs = DRAIN_MS } = dependencies
   const open = new Map<number, number>()
   let total = 0
 
@@ -57,10 +59,7 @@ export function taskStream(dependencies: TaskStreamDependencies) {
 
   return async (ctx: Context, caller: Caller, lastEventId: number | undefined): Promise<void> => {
     const leave = enter(caller.user_id)
-    const gone = new AbortController()
-    ctx.res.once('close', () => gone.abort())
-    // Whoever left while the token was checked closes nothing any more.
-    if (ctx.res.closed) gone.abort()
+    const gone = whenGone(ctx)
     try {
       if (lastEventId !== undefined) await dependencies.requireGiven('Last-Event-ID', lastEventId)
       const from = lastEventId ?? (await dependencies.end())
@@ -71,11 +70,17 @@ export function taskStream(dependencies: TaskStreamDependencies) {
       const out = new PassThrough()
       ctx.body = out
       const session = { token: bearerToken(ctx), request_id: ctx.state.request_id, caller }
-      void feed(out, from, session, gone.signal, dependencies)
+      void feed(out, from, session, gone, { ...dependencies, drainMs })
         .catch(() => {})
         .finally(() => {
-          leave()
           out.end()
+          if (gone.aborted) return leave()
+          // The place is free when the connection is: what lies in its buffers counts.
+          const late = setTimeout(() => ctx.res.destroy(), drainMs)
+          gone.addEventListener('abort', () => {
+            clearTimeout(late)
+            leave()
+          })
         })
     } catch (error) {
       leave()
@@ -91,12 +96,12 @@ async function feed(
   from: number,
   { token, request_id, caller }: Session,
   gone: AbortSignal,
-  { changes, news, tokens, stopping }: TaskStreamDependencies,
+  { changes, news, tokens, stopping, drainMs }: Required<TaskStreamDependencies>,
 ): Promise<void> {
   const over = AbortSignal.any([gone, stopping])
   const write = async (text: string) => {
     if (out.write(text)) return
-    await once(out, 'drain', { signal: AbortSignal.any([over, AbortSignal.timeout(DRAIN_MS)]) })
+    await once(out, 'drain', { signal: AbortSignal.any([over, AbortSignal.timeout(drainMs)]) })
   }
   const bell = doorbell()
   const unsubscribe = news.subscribe(caller.user_id, bell.ring)
@@ -105,7 +110,7 @@ async function feed(
     await write(`retry: ${RETRY_MS}\nid: ${from}\n\n`)
     let lastWritten = Date.now()
     for (let after = from; !over.aborted; ) {
-      const events = await changes(caller.user_id, after, PAGE)
+      const { events, more } = await changes(caller.user_id, after, PAGE)
       await tokens.validate(token, request_id)
       if (over.aborted) return
       for (const event of events) await write(eventText(event))
@@ -115,7 +120,7 @@ async function feed(
         await write(': still here\n\n')
         lastWritten = Date.now()
       }
-      if (events.length < PAGE) await bell.wait(SESSION_CHECK_MS, over)
+      if (!more) await bell.wait(SESSION_CHECK_MS, over)
     }
   } catch (error) {
     if (over.aborted) return

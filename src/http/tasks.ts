@@ -21,6 +21,7 @@ import {
   taskAnswer,
 } from './task-answers.ts'
 import * as schema from './task-schemas.ts'
+import { whenGone } from './when-gone.ts'
 
 const createTask = {
   method: 'post',
@@ -118,12 +119,10 @@ export function taskRoutes(
   on: ReturnType<typeof routes>,
   { handle, tasks, past, look, clock }: TaskRoutes,
 ): void {
-  // A long list takes some forty megabytes while it is made: a few at once would end the process.
-  const longLists = withTimeout(
-    new Semaphore(1),
-    LONG_LIST_WAIT_MS,
-    new HttpError('overloaded', { retryAfter: 2 }),
-  )
+  // A long list takes some forty megabytes while it is made: a few at once would end the process. So
+  // does one of the past, and it takes longer: those who look back wait for each other alone.
+  const longLists = oneAtATime()
+  const pastLists = oneAtATime()
 
   on(createTask, async ({ body: fields, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, clock, headers, fields)
@@ -144,10 +143,8 @@ export function taskRoutes(
     const descending = order.startsWith('-')
     const sort = order.replace('-', '') as TaskSort
     const { user_id } = caller
-    const page = (size: number) => {
-      const list = { ...filters, user_id, sort, descending, limit: size, after }
-      return as_of === undefined ? tasks.list(list) : past.listAt(list, as_of)
-    }
+    const list = { ...filters, user_id, sort, descending, after }
+    const page = (size: number) => tasks.list({ ...list, limit: size })
     const show = ({ tasks: rows, next }: Awaited<ReturnType<typeof page>>) => {
       const next_cursor = next && schema.writeCursor(order, next)
       if (next_cursor) ctx.set('Link', `<${nextPage(ctx, next_cursor)}>; rel="next"`)
@@ -155,8 +152,13 @@ export function taskRoutes(
       ctx.body = JSON.stringify({ tasks: rows.map(schema.taskOf), ...(shown && { next_cursor }) })
       ctx.type = 'application/json'
     }
-    // The past is folded from all of the user's events, however short the page.
-    if (as_of !== undefined) return longLists.runExclusive(async () => show(await page(limit)))
+    if (as_of !== undefined) {
+      const gone = whenGone(ctx)
+      // The past is folded from all of the user's events, however short the page.
+      return pastLists.runExclusive(async () =>
+        show(await past.listAt({ ...list, limit }, as_of, gone)),
+      )
+    }
     const first = await page(Math.min(limit, SHORT_LIST))
     if (limit <= SHORT_LIST || first.next === null) show(first)
     else await longLists.runExclusive(async () => show(await page(limit)))
@@ -194,6 +196,9 @@ export function taskRoutes(
     ctx.status = 204
   })
 }
+
+const oneAtATime = () =>
+  withTimeout(new Semaphore(1), LONG_LIST_WAIT_MS, new HttpError('overloaded', { retryAfter: 2 }))
 
 /** Undefined: now. */
 function momentOf({

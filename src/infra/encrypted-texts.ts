@@ -22,13 +22,12 @@ export function encryptedEventStore<Event extends Shape, Row extends { readonly 
   return {
     load: async (stream_id, after) => history(await store.load(stream_id, after)),
     readAll: async (after, limit) => read(await store.readAll(after, limit)),
-    readOfActor: async (actor_id, after, limit) =>
-      read(await store.readOfActor(actor_id, after, limit)),
     end: store.end,
     last: store.last,
-    loadAll: async (stream_ids) => read(await store.loadAll(stream_ids)),
-    readAsOf: async (actor_id, time, after, limit) =>
-      read(await store.readAsOf(actor_id, time, after, limit)),
+    outlinesOfActor: store.outlinesOfActor,
+    outlinesOf: store.outlinesOf,
+    readAt: async (positions) => read(await store.readAt(positions)),
+    positionAt: store.positionAt,
     answer: store.answer,
 
     async append(append) {

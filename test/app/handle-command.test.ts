@@ -121,6 +121,37 @@ describe('Handling a command', () => {
     expect(row).to.include({ title: 'Mine', priority: 'high', version: 3 })
   })
 
+  it('without a version undoes the last change that it met, whatever others wrote meanwhile', async () => {
+    const undo = { type: 'UndoTask', actor_id: 1, version: undefined } as const
+    const by = (causation_id: string) => ({ metadata: { ...metadata, causation_id } })
+    /** Undoes while another is first with this command. */
+    const race = async (rival: Parameters<typeof task.decide>[0]) => {
+      store = memoryEventStore()
+      await handle(create, by('c-1'))
+      await handle(rename('Two'), by('c-2'))
+      const { append } = store
+      let isFirst = true
+      store = {
+        ...store,
+        append: async (appended) => {
+          if (!isFirst) return append(appended)
+          isFirst = false
+          await handle(rival, by('c-3'))
+          return append(appended)
+        },
+      }
+      return handle(undo, by('c-4')).catch(codeOf)
+    }
+    expect(await race(undo)).to.equal('undo_conflict')
+    expect(await race(rename('Theirs'))).to.equal('undo_conflict')
+    expect((await store.load(stream)).events.at(-1)?.data).to.deep.equal({ title: 'Theirs' })
+    const other = { type: 'ChangeTask', actor_id: 1, changes: { priority: 'high' } } as const
+    const undone = { title: 'A task', priority: 'high', version: 4 }
+    expect(await race(other))
+      .to.have.property('row')
+      .that.includes(undone)
+  })
+
   it('gives up when others are first again and again', async () => {
     await handle(create)
     const missed = await store.load(stream)
@@ -152,14 +183,13 @@ describe('Handling a command', () => {
         let state = task.initialState
         const expected: TaskEvent[] = []
         for (const [index, command] of [{ ...create, fields: first }, ...commands].entries()) {
-          const request = { metadata: { ...metadata, request_id: `r-${index}` } }
+          const request = { metadata: { ...metadata, causation_id: `c-${index}` } }
           try {
             const decided = task.decide(command, state)
             await handle(command, request)
             expected.push(...decided)
-            const origin = { ...request, occurred_at: context.now.toISOString() }
             state = decided.reduce(
-              (state, event) => task.evolve(state, { ...event, ...origin }),
+              (state, event) => task.evolve(state, { ...event, ...request }),
               state,
             )
           } catch (error) {

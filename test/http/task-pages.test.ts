@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
+import { until } from '../support/processes.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 import { insertTasks } from '../support/task-rows.ts'
 
@@ -106,6 +107,29 @@ describe('The pages of a task list', () => {
       }
     } while (arriving)
     await arrivals
+  })
+
+  it('of the present do not wait for those of the past', async () => {
+    await given(300)
+    await create()
+    const lock = new pg.Client(system.database.url)
+    await lock.connect()
+    try {
+      await lock.query('begin; lock table events')
+      let isOver = false
+      const past = get('/tasks?as_of=2100-01-01T00:00:00Z').finally(() => {
+        isOver = true
+      })
+      const isWaiting = async () =>
+        (await sql.query('select from pg_locks where not granted')).rowCount !== 0
+      await until(isWaiting, 'the past waits for the lock')
+      expect(idsOf(await get('/tasks'))).to.have.length(301)
+      expect(isOver).to.equal(false)
+      await lock.query('rollback')
+      expect(idsOf(await past)).to.have.length.above(0)
+    } finally {
+      await lock.end()
+    }
   })
 
   it('keep their filters, whatever characters are in them', async () => {

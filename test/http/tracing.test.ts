@@ -80,7 +80,6 @@ describe('Every request', () => {
     expect(found.rows[0].metadata).to.include({
       request_id,
       correlation_id: request_id,
-      causation_id: request_id,
       // The last hop's word, which the load balancer writes; the rest anyone can.
       ip: '10.1.2.3',
     })

@@ -1,5 +1,7 @@
 import { expect } from 'chai'
-import { type System, startSystem } from '../support/system.ts'
+import pg from 'pg'
+import { until } from '../support/processes.ts'
+import { type Answer, type System, startSystem } from '../support/system.ts'
 
 describe('Undo and restore', () => {
   let system: System
@@ -101,5 +103,83 @@ describe('Undo and restore', () => {
     expect(again.headers.get('idempotent-replayed')).to.equal('true')
     expect(again.body).to.deep.equal(first.body)
     expect(first.body.task).to.include({ title: 'One', version: 3 })
+  })
+
+  it('take back what one command did, also when others came under its request id', async () => {
+    const now = new Date()
+    const still = await startSystem({}, () => now)
+    try {
+      const { token } = await still.newUser()
+      const headers = { 'x-request-id': 'the-same-each-time' }
+      const send = (method: string, path: string, body?: unknown) =>
+        still.call(method, path, { token, body, headers })
+      const { id } = (await send('POST', '/tasks', { title: 'One' })).body.task
+      await send('PUT', `/tasks/${id}`, { title: 'Two', priority: 'high' })
+      await send('PUT', `/tasks/${id}`, { status: 'completed' })
+      const undone = await send('POST', `/tasks/${id}/undo`)
+      expect(undone.body.task).to.include({ title: 'Two', priority: 'high', status: 'pending' })
+      const both = await send('POST', `/tasks/${id}/undo`, { version: 2 })
+      expect(both.body.task).to.include({ title: 'One', priority: 'medium', version: 7 })
+    } finally {
+      await still.stop()
+    }
+  })
+
+  describe('without a version, when another is first,', () => {
+    let sql: pg.Client
+    before(async () => {
+      sql = new pg.Client(system.database.url)
+      await sql.connect()
+    })
+    after(() => sql.end())
+
+    /** Sends each when the one before has decided; none of them is written before all have. */
+    const together = async (id: number, ...requests: readonly (() => Promise<Answer>)[]) => {
+      await sql.query('begin')
+      await sql.query('select from streams where stream_id = $1 for update', [`task-${id}`])
+      const answers: Promise<Answer>[] = []
+      for (const request of requests) {
+        answers.push(request())
+        const waiting = async () => {
+          const { rowCount } = await sql.query('select from pg_locks where not granted')
+          return rowCount === answers.length
+        }
+        await until(waiting, `${answers.length} wait for the stream`)
+      }
+      await sql.query('commit')
+      return Promise.all(answers)
+    }
+
+    it('are done once: the other is told that it came too late', async () => {
+      const id = await newTask()
+      await call('PUT', `/tasks/${id}`, { title: 'Two' })
+      const undo = () => call('POST', `/tasks/${id}/undo`, {})
+      const answers = await together(id, undo, undo)
+      expect(answers.map(({ status }) => status).toSorted()).to.deep.equal([200, 409])
+      const { task } = (await call('GET', `/tasks/${id}`)).body
+      expect(task).to.include({ title: 'One', version: 3 })
+    })
+
+    it('do not take back what their client never saw', async () => {
+      const id = await newTask()
+      await call('PUT', `/tasks/${id}`, { title: 'Two' })
+      const theirs = () => call('PUT', `/tasks/${id}`, { priority: 'high' })
+      const undo = () => call('POST', `/tasks/${id}/undo`, {})
+      const answers = await together(id, theirs, undo)
+      expect(answers.map(({ status }) => status)).to.deep.equal([200, 200])
+      const { task } = (await call('GET', `/tasks/${id}`)).body
+      expect(task).to.include({ title: 'One', priority: 'high', version: 4 })
+    })
+
+    it('undo one change between them, however many come at once', async () => {
+      const id = await newTask()
+      await call('PUT', `/tasks/${id}`, { title: 'Two' })
+      await call('PUT', `/tasks/${id}`, { title: 'Three' })
+      const undo = () => call('POST', `/tasks/${id}/undo`, {})
+      const answers = await together(id, ...Array<typeof undo>(5).fill(undo))
+      const statuses = answers.map(({ status }) => status).toSorted()
+      expect(statuses).to.deep.equal([200, 409, 409, 409, 409])
+      expect((await call('GET', `/tasks/${id}`)).body.task).to.include({ title: 'Two' })
+    })
   })
 })

@@ -6,7 +6,7 @@ import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.
 export const metadata: Metadata = {
   request_id: 'r-1',
   correlation_id: 'r-1',
-  causation_id: 'r-1',
+  causation_id: 'c-1',
   session_id: '0d2f5e0e-5a3b-4a43-a6f1-5d1d8bb6d4a1',
   ip: '127.0.0.1',
 }
@@ -54,7 +54,7 @@ export function append(
     events,
     row: row as TaskView,
     actor_id: 1,
-    metadata: { ...metadata, request_id: randomUUID() },
+    metadata: { ...metadata, request_id: randomUUID(), causation_id: randomUUID() },
     occurred_at,
     command: undefined,
     ...facts,

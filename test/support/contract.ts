@@ -45,8 +45,11 @@ function find(method: string, path: string) {
     )
     for (const template of exact) {
       const pattern = new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}/?$`)
+      if (!pattern.test(path)) continue
       const operation = document.paths[template]?.[verb]
-      if (pattern.test(path) && operation) return { index, template, verb, operation }
+      if (operation) return { index, template, verb, operation }
+      // A path without variables is itself alone, whatever other methods one with them has.
+      break
     }
   }
   return undefined

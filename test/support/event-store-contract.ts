@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { AppError } from '../../src/app/errors.ts'
 import { handleCommand } from '../../src/app/handle-command.ts'
-import type { EventStore } from '../../src/app/ports.ts'
+import type { EventStore, Recorded } from '../../src/app/ports.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { task } from '../../src/domain/task/task.ts'
 import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
@@ -19,6 +19,9 @@ const many = <T>(work: (index: number) => Promise<T>) =>
 
 let lastId = 0
 const newId = () => ++lastId
+let lastActor = 1_000
+const newActor = () => (lastActor += 2)
+const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
 
 /**
  * The laws of the EventStore port; every implementation obeys all of them. `raw` is what stores the
@@ -222,4 +225,56 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       expect(ofStream.map(({ version }) => version)).to.deep.equal([1, 2])
     }
   })
+  it('reads one actor’s events alone as outlines, page by page, as far as it is told', async () => {
+    const [ours, theirs] = [newActor(), newActor()]
+    const ids = [newId(), newId(), newId()]
+    for (const id of ids) {
+      const first = created({ description: id === ids[0] ? null : 'words' })
+      const done: TaskEvent = { type: 'TaskCompleted', data: { status: 'completed', undoes: [1] } }
+      const events = [first, renamed('Two'), done, deleted]
+      await store().append(append(id, events, { actor_id: id === ids[1] ? theirs : ours }))
+    }
+    const of = async (id = 0) => (await store().load(taskStream(id))).events
+    const [one, other] = [(await of(ids[0])).map(outline), (await of(ids[2])).map(outline)]
+    const own = [...one, ...other]
+    expect(await store().outlinesOfActor(ours, 0, 100)).to.deep.equal(own)
+    const after = one.at(2)?.position ?? 0
+    expect(await store().outlinesOfActor(ours, after, 2)).to.deep.equal(own.slice(3, 5))
+    const until = other.at(0)?.position ?? 0
+    expect(await store().outlinesOfActor(ours, 0, 100, until)).to.deep.equal(own.slice(0, 5))
+    const streams = [ids[2], ids[0]].map((id = 0) => taskStream(id))
+    expect(await store().outlinesOf(streams, until)).to.deep.equal(own.slice(0, 5))
+    const full = await store().readAt(own.map(({ position }) => position))
+    expect(full).to.deep.equal([...(await of(ids[0])), ...(await of(ids[2]))])
+  })
+
+  it('knows how far an actor had come by a time', async () => {
+    const actor_id = newActor()
+    expect(await store().positionAt(actor_id, '9999-12-31T23:59:59.999Z')).to.equal(0)
+    for (let n = 0; n < 5; n++) {
+      await store().append(append(newId(), [created(), renamed('Two')], { actor_id }))
+      await store().append(append(newId(), [created()], { actor_id: actor_id + 1 }))
+    }
+    const own = await store().outlinesOfActor(actor_id, 0, 100)
+    expect(own).to.have.length(10)
+    const millisecond = 1
+    for (const { recorded_at } of own) {
+      for (const by of [-millisecond, 0, millisecond]) {
+        const time = new Date(Date.parse(recorded_at) + by).toISOString()
+        const last = own.findLast((event) => event.recorded_at <= time)?.position ?? 0
+        expect(await store().positionAt(actor_id, time), time).to.equal(last)
+      }
+    }
+    const last = own.at(-1)?.position
+    expect(await store().positionAt(actor_id, '9999-12-31T23:59:59.999Z')).to.equal(last)
+  })
+}
+
+/** The event without its texts. */
+function outline(event: Recorded<TaskEvent>): Recorded<TaskEvent> {
+  const data = Object.entries(event.data).map(([name, value]) => {
+    const isText = (name === 'title' || name === 'description') && value !== null
+    return [name, isText ? String(event.position) : value]
+  })
+  return { ...event, data: Object.fromEntries(data) }
 }

@@ -31,6 +31,7 @@ export type Trailer = {
   exported_at: string
   exported_by: number
   query: Record<string, unknown>
+  parked: [string, number][]
   heads: [string, number, string][]
   seals: (Omit<Seal, 'heads'> & { heads: (StreamHead | string)[] })[]
 }
@@ -70,12 +71,13 @@ export async function exportOf(
       ),
     }))
     .filter(({ heads }) => heads.some((head) => typeof head !== 'string'))
-  const trailer = {
+  const trailer: Trailer = {
     count: lines.length,
     position: stored.at(-1)?.position ?? 0,
     exported_at: '2026-11-24T12:00:00.000Z',
     exported_by: 1,
     query,
+    parked: [],
     heads: [...heads.values()].sort(([a], [b]) => (a < b ? -1 : 1)),
     seals,
   }

@@ -12,6 +12,7 @@ export function memoryEventStore<Event extends Shape, Row>(
   const answers = new Map<string, { fingerprint: Buffer; row: Row }>()
   const ofStream = (stream_id: string, after = 0) =>
     log.filter((event) => event.stream_id === stream_id && event.version > after)
+  const ofActor = (actor_id: number) => log.filter((event) => event.actor_id === actor_id)
 
   const load = (stream_id: string, after = 0) => {
     const events = ofStream(stream_id, after)
@@ -30,16 +31,18 @@ export function memoryEventStore<Event extends Shape, Row>(
     load: async (stream_id, after) => structuredClone(load(stream_id, after)),
     answer: async (actor_id, command) => answer(actor_id, command),
     readAll: async (after, limit) => log.filter(({ position }) => position > after).slice(0, limit),
-    readOfActor: async (actor_id, after, limit) =>
-      log.filter((event) => event.actor_id === actor_id && event.position > after).slice(0, limit),
+    outlinesOfActor: async (actor_id, after, limit, until = log.length) =>
+      ofActor(actor_id)
+        .filter(({ position }) => position > after && position <= until)
+        .slice(0, limit)
+        .map(outline),
     end: async () => log.length,
     last: async () => log.length,
-    loadAll: async (stream_ids) => log.filter(({ stream_id }) => stream_ids.includes(stream_id)),
-    readAsOf: async (actor_id, time, after, limit) => {
-      const own = log.filter((event) => event.actor_id === actor_id)
-      const until = own.findLast(({ recorded_at }) => recorded_at <= time)?.position ?? 0
-      return own.filter(({ position }) => position > after && position <= until).slice(0, limit)
-    },
+    outlinesOf: async (stream_ids, until) =>
+      log.slice(0, until).filter(isOf(stream_ids)).map(outline),
+    readAt: async (positions) => log.filter(({ position }) => positions.includes(position)),
+    positionAt: async (actor_id, time) =>
+      ofActor(actor_id).findLast(({ recorded_at }) => recorded_at <= time)?.position ?? 0,
 
     async append(append) {
       const { stream_id, schema_version, expected, row, actor_id, metadata, occurred_at } = append
@@ -62,4 +65,16 @@ export function memoryEventStore<Event extends Shape, Row>(
       return { outcome: 'appended' }
     },
   }
+}
+
+const isOf =
+  (stream_ids: readonly string[]) =>
+  ({ stream_id }: { readonly stream_id: string }) =>
+    stream_ids.includes(stream_id)
+
+function outline<Event extends Shape>(event: Recorded<Event>): Recorded<Event> {
+  const texts = Object.entries(event.data as object)
+    .filter(([name, value]) => ['title', 'description'].includes(name) && value !== null)
+    .map(([name]) => [name, String(event.position)])
+  return { ...event, data: { ...(event.data as object), ...Object.fromEntries(texts) } }
 }

@@ -13,16 +13,13 @@ export type TaskState =
       readonly last: Step
     }
 
-/** Tells which events were decided together, for one request. */
-export type Origin = {
-  readonly occurred_at: string
-  readonly metadata: { readonly request_id: string }
-}
+/** Tells which events were decided together, for one command. */
+export type Origin = { readonly metadata: { readonly causation_id: string } }
 
 /** One event as undo needs to know it; a list that runs from the newest to the oldest. */
 type Step = {
   readonly version: number
-  readonly origin: Partial<Origin>
+  readonly causation_id: string | undefined
   readonly changes: Changes
   readonly before: Step | null
 }
@@ -36,7 +33,10 @@ export type TaskCommand =
     }
   | { readonly type: 'DeleteTask'; readonly actor_id: number }
   | { readonly type: 'RestoreTask'; readonly actor_id: number }
-  /** Takes back what was decided together with the event of this version; without one, the last. */
+  /**
+   * Takes back what was decided together with the event of this version; without one, the last that
+   * the command met: not what others have done since.
+   */
   | { readonly type: 'UndoTask'; readonly actor_id: number; readonly version: number | undefined }
 
 const DELETED: TaskEvent = { type: 'TaskDeleted', data: {} }
@@ -45,7 +45,7 @@ const RESTORED: TaskEvent = { type: 'TaskRestored', data: {} }
 export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
   initialState: { existence: 'absent' },
 
-  decide(command, state) {
+  decide(command, state, met = state) {
     switch (command.type) {
       case 'CreateTask':
         return create(command.actor_id, command.fields, state)
@@ -57,7 +57,10 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
       case 'RestoreTask':
         return ownStream(command.actor_id, state).existence === 'live' ? [] : [RESTORED]
       case 'UndoTask':
-        return undo(command.version, ownStream(command.actor_id, state))
+        return undo(
+          command.version ?? ownStream(command.actor_id, met).last.version,
+          ownStream(command.actor_id, state),
+        )
     }
   },
 
@@ -70,7 +73,7 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
       existence: deleted === true ? 'deleted' : 'live',
       user_id,
       fields: fields as TaskFields,
-      last: { version, origin: event, changes, before },
+      last: { version, causation_id: event.metadata?.causation_id, changes, before },
     }
   },
 }
@@ -124,11 +127,11 @@ function moved(status: TaskStatus): TaskEvent {
 }
 
 /**
- * The events that put back what one request changed. What has been changed again since stays as it
+ * The events that put back what one command changed. What has been changed again since stays as it
  * is: then nothing is undone. To undo the creation is to delete the task.
  */
-function undo(version: number | undefined, state: Existing): readonly TaskEvent[] {
-  const target = find(version ?? state.last.version, state.last)
+function undo(version: number, state: Existing): readonly TaskEvent[] {
+  const target = find(version, state.last)
   const changes: Changes = {}
   const undoes: number[] = []
   const others = new Set<string>()
@@ -171,12 +174,6 @@ function find(version: number, last: Step): Step {
   throw new DomainError('change_not_found')
 }
 
-function isTogether(step: Step, target: Step): boolean {
-  const [one, other] = [step.origin, target.origin]
-  return (
-    step === target ||
-    (one.metadata !== undefined &&
-      one.metadata.request_id === other.metadata?.request_id &&
-      one.occurred_at === other.occurred_at)
-  )
-}
+const isTogether = ({ causation_id, ...step }: Step, target: Step): boolean =>
+  step.version === target.version ||
+  (causation_id !== undefined && causation_id === target.causation_id)

@@ -1,39 +1,46 @@
-import type { AuditQuery, AuditTrail, ExportedSeal, StreamHead } from '../../app/ports.ts'
+import type {
+  AuditQuery,
+  AuditTrail,
+  ExportedSeal,
+  ParkedStream,
+  StreamHead,
+} from '../../app/ports.ts'
 import { type AuditRow, readAuditRows, readStoredEvents, type StoredRow } from '../audit-rows.ts'
 import { headDigest } from '../seal-signer.ts'
 import { auditQuery } from './audit-query.ts'
+import { bisect, OUT_OF_ORDER } from './by-time.ts'
 import type { Database } from './database.ts'
 import type { UserKeys } from './user-keys.ts'
 
-// Times of events rise with their positions, except of events that were recorded at the same moment
-// and when a clock was set back. None is out of order by more than this.
-const OUT_OF_ORDER = "interval '10 seconds'"
+const OF_AUDIT = {
+  rows: 'audit_events where true',
+  end: '(select coalesce(max(position), 0) + 1 from audit_events)',
+}
 
-/** Where the positions with times from `time` on begin, by bisection over the primary key. */
-const bisect = (column: 'low' | 'high', time: string) => `(
-  with recursive search (low, high) as (
-    select 0::bigint, (select coalesce(max(position), 0) + 1 from audit_events)
-    union all
-    select case when e.recorded_at < ${time} then e.position else low end,
-      case when e.recorded_at < ${time} then high else middle end
-    from search
-      cross join lateral (select (low + high) / 2 as middle) halves
-      left join lateral (
-        select position, recorded_at from audit_events
-        where position >= middle and position < high order by position limit 1) e on true
-    where high - low > 1
-  )
-  select ${column} from search order by high - low limit 1)`
+// Only those that have lost an event already. One `lateral` probe each, whatever the planner believes
+// of a table that is nearly always empty. An id of no form that we know may be why it is parked.
+const PARKED = `(
+  select coalesce(jsonb_agg(jsonb_build_array(s.stream_id, s.version)), '[]')
+  from parked_streams s
+    cross join lateral (
+      select from events e where e.stream_id = s.stream_id and e.version = s.version
+        and e.position <= projections.position limit 1) missing
+  where s.projection = 'audit'
+    and ($3::bigint is null or $3 = case
+      when s.stream_id ~ '^user-[0-9]{1,18}$' then substr(s.stream_id, 6)::bigint
+      when s.stream_id ~ '^task-[0-9]{1,18}$'
+        then (select user_id from tasks where id = substr(s.stream_id, 6)::bigint) end)
+    and ($4::bigint is null or s.stream_id = 'task-' || $4))`
 
 // In one snapshot: what is up to \`position\` is all there for a statement that begins later.
 const BOUNDS = {
   name: 'audit_bounds',
   text: `
-    select position,
+    select position, ${PARKED} as parked,
       case when $1::timestamptz is null then 0
-        else ${bisect('low', `$1::timestamptz - ${OUT_OF_ORDER}`)} end as above,
+        else ${bisect('low', { ...OF_AUDIT, time: `$1::timestamptz - ${OUT_OF_ORDER}` })} end as above,
       case when $2::timestamptz is not null
-        then ${bisect('high', `$2::timestamptz + ${OUT_OF_ORDER}`)} end as below
+        then ${bisect('high', { ...OF_AUDIT, time: `$2::timestamptz + ${OUT_OF_ORDER}` })} end as below
     from projections where name = 'audit'`,
 }
 
@@ -61,13 +68,10 @@ const SEALS_OF = {
   name: 'seals_of',
   text: `
     select distinct number
-    from unnest($1::text[]) as wanted (stream_id)
-      cross join lateral (
-        select position from events
-        where stream_id = wanted.stream_id and position <= $2 offset 0) e
+    from unnest($1::bigint[]) as wanted (position)
       cross join lateral (
         select number, position from seals
-        where position >= e.position order by position limit 1) seal
+        where position >= wanted.position order by position limit 1) seal
     where seal.position <= $2`,
 }
 
@@ -91,13 +95,19 @@ const BATCH = 1_000
 const BATCH_BYTES = 500_000
 
 type SealRow = Omit<ExportedSeal, 'heads'> & { readonly heads: readonly StreamHead[] }
-type Bounds = { readonly position: number; readonly above: number; readonly below: number | null }
+type Bounds = {
+  readonly position: number
+  readonly parked: readonly ParkedStream[]
+  readonly above: number
+  readonly below: number | null
+}
 
 /** What the audit projection has, with texts in the clear. On connections that read `IN_ORDER`. */
 export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
-  const boundsOf = async ({ from, to }: AuditQuery): Promise<Bounds> => {
-    const [bounds] = await db.query<Bounds>(BOUNDS, [from ?? null, to ?? null])
-    return bounds ?? { position: 0, above: 0, below: null }
+  const boundsOf = async ({ from, to, user_id, task_id }: AuditQuery): Promise<Bounds> => {
+    const values = [from ?? null, to ?? null, user_id, task_id ?? null]
+    const [bounds] = await db.query<Bounds>(BOUNDS, values)
+    return bounds ?? { position: 0, parked: [], above: 0, below: null }
   }
 
   async function* batches(query: AuditQuery, { position, above, below }: Bounds) {
@@ -117,7 +127,7 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
 
   return {
     async find(query, { descending, limit, after }) {
-      const { position, ...bounds } = await boundsOf(query)
+      const { position, parked, ...bounds } = await boundsOf(query)
       const below = bounds.below ?? Number.MAX_SAFE_INTEGER
       const range = descending
         ? { above: bounds.above, below: Math.min(below, after ?? below) }
@@ -126,12 +136,13 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
       const rows = await db.query<AuditRow>(statement, values)
       const shown = rows.slice(0, limit)
       const next = rows.length > limit ? (shown.at(-1)?.position ?? null) : null
-      return { events: await readAuditRows(shown, keys), next, position }
+      return { events: await readAuditRows(shown, keys), next, position, parked }
     },
 
     async read(query) {
       const bounds = await boundsOf(query)
-      return { position: bounds.position, batches: batches(query, bounds) }
+      const { position, parked } = bounds
+      return { position, parked, batches: batches(query, bounds) }
     },
 
     async heads(stream_ids, position) {
@@ -142,8 +153,8 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
       return rows.map(({ stream_id, version, hash }) => [stream_id, version, hash])
     },
 
-    async sealsOf(stream_ids, position) {
-      const rows = await db.query<{ number: number }>(SEALS_OF, [stream_ids, position])
+    async sealsOf(positions, position) {
+      const rows = await db.query<{ number: number }>(SEALS_OF, [positions, position])
       return rows.map(({ number }) => number)
     },
 

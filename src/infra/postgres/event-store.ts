@@ -1,6 +1,7 @@
 import { AppError } from '../../app/errors.ts'
 import type { Append, AppendResult, CommandKey, EventStore, Recorded } from '../../app/ports.ts'
 import { chain } from '../event-chain.ts'
+import { bisect, OUT_OF_ORDER } from './by-time.ts'
 import { type Database, mayRepeat } from './database.ts'
 import { safePosition } from './safe-position.ts'
 
@@ -34,27 +35,47 @@ const READ_ALL = {
     where position > $1 and position <= $2 order by position limit $3`,
 }
 
-const READ_OF_ACTOR = {
-  name: 'read_of_actor',
+// The texts are long and stand apart from their rows: they are looked at once, and stay there.
+const OUTLINE = COLUMNS.replace(
+  ' data,',
+  `
+  (select coalesce(jsonb_object_agg(key, case
+      when key in ('title', 'description') and value <> 'null' then to_jsonb(position::text)
+      else value end), '{}')
+    from jsonb_each(data)) as data,`,
+)
+
+const OUTLINES_OF_ACTOR = {
+  name: 'outlines_of_actor',
   text: `
-    select ${COLUMNS} from events
+    select ${OUTLINE} from events
     where actor_id = $1 and position > $2 and position <= $3 order by position limit $4`,
 }
 
-const LOAD_ALL = {
-  name: 'load_all',
-  text: `select ${COLUMNS} from events where stream_id = any ($1) order by position`,
+const OUTLINES_OF = {
+  name: 'outlines_of',
+  text: `
+    select ${OUTLINE} from events
+    where stream_id = any ($1) and position <= $2 order by position`,
 }
 
-const READ_AS_OF = {
-  name: 'read_as_of',
+const READ_AT = {
+  name: 'read_at',
+  text: `select ${COLUMNS} from events where position = any ($1) order by position`,
+}
+
+// From a little after the time backwards: of old and new times alike it looks at few events.
+const POSITION_AT = {
+  name: 'position_at',
   text: `
-    select ${COLUMNS} from events
-    where actor_id = $1 and position > $3 and position <= (
-      select position from events
-      where actor_id = $1 and date_trunc('milliseconds', recorded_at) <= $2
-      order by position desc limit 1)
-    order by position limit $4`,
+    select position from events
+    where actor_id = $1 and date_trunc('milliseconds', recorded_at) <= $2
+      and position < ${bisect('high', {
+        rows: 'events where actor_id = $1',
+        end: '$3::bigint + 1',
+        time: `$2::timestamptz + ${OUT_OF_ORDER}`,
+      })}
+    order by position desc limit 1`,
 }
 
 const LAST_POSITION = { name: 'last_position', text: 'select last_position() as position' }
@@ -117,11 +138,23 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
     },
     readAll: async (after, limit) =>
       db.query<Recorded<Event>>(READ_ALL, [after, await end(), limit]),
-    readOfActor: async (actor_id, after, limit) =>
-      db.query<Recorded<Event>>(READ_OF_ACTOR, [actor_id, after, await end(), limit]),
-    loadAll: (stream_ids) => db.query<Recorded<Event>>(LOAD_ALL, [stream_ids]),
-    readAsOf: (actor_id, time, after, limit) =>
-      db.query<Recorded<Event>>(READ_AS_OF, [actor_id, time, after, limit]),
+    outlinesOfActor: async (actor_id, after, limit, until) =>
+      db.query<Recorded<Event>>(OUTLINES_OF_ACTOR, [
+        actor_id,
+        after,
+        until ?? (await end()),
+        limit,
+      ]),
+    outlinesOf: (stream_ids, until) => db.query<Recorded<Event>>(OUTLINES_OF, [stream_ids, until]),
+    readAt: (positions) => db.query<Recorded<Event>>(READ_AT, [positions]),
+    async positionAt(actor_id, time) {
+      const [found] = await db.query<{ position: number }>(POSITION_AT, [
+        actor_id,
+        time,
+        await end(),
+      ])
+      return found?.position ?? 0
+    },
   }
 }
 

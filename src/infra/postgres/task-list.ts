@@ -1,3 +1,4 @@
+import { PAGE_BYTES } from '../../app/full-texts.ts'
 import type { TaskList, TaskQuery, TaskSort } from '../../app/ports.ts'
 import type { TaskView } from '../../domain/task/view.ts'
 import type { Database } from './database.ts'
@@ -24,9 +25,6 @@ const SORT_KEYS: Record<TaskSort, { ascending: string; descending: string; type:
     type: 'timestamptz',
   },
 }
-
-// A page ends early once its texts fill this many bytes, so that one answer cannot use up the memory.
-const PAGE_BYTES = 8 * 1024 * 1024
 
 /** The texts differ only in their order, so that each can use the index made for it. */
 function listStatement(sort: TaskSort, descending: boolean) {

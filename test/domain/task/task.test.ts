@@ -28,11 +28,9 @@ const change = (changes: Partial<TaskFields>, actor_id = OWNER) =>
 const restored: TaskEvent = { type: 'TaskRestored', data: {} }
 const renamed: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two' } }
 const prioritized: TaskEvent = { type: 'TaskReprioritized', data: { priority: 'high' } }
-/** The events as decided for one request. */
-const by = (request_id: string, ...events: readonly TaskEvent[]): readonly (TaskEvent & Origin)[] =>
-  events.map((event) => {
-    return { ...event, occurred_at: '2026-11-21T10:00:00.000Z', metadata: { request_id } }
-  })
+/** The events as decided for one command. */
+const by = (command: string, ...events: readonly TaskEvent[]): readonly (TaskEvent & Origin)[] =>
+  events.map((event) => ({ ...event, metadata: { causation_id: command } }))
 const restore = (actor_id = OWNER) => ({ type: 'RestoreTask', actor_id }) as const
 const undo = (version?: number, actor_id = OWNER) =>
   ({ type: 'UndoTask', actor_id, version }) as const
@@ -194,7 +192,7 @@ describe('Undoing a change of a task', () => {
   })
 
   it('takes back together what one request changed, whichever of its changes is named', () => {
-    const request = [created, ...by('r-1', renamed, completed), ...by('r-2', prioritized)]
+    const request = [created, ...by('c-1', renamed, completed), ...by('c-2', prioritized)]
     const compensation: TaskEvent[] = [
       { type: 'TaskRenamed', data: { title: fields.title, undoes: [2, 3] } },
       { type: 'TaskReopened', data: { status: 'pending', undoes: [2, 3] } },
@@ -209,17 +207,17 @@ describe('Undoing a change of a task', () => {
       .yields({ type: 'TaskReprioritized', data: { priority: 'medium', undoes: [4] } })
   })
 
-  it('keeps requests apart that came under one request id', () => {
-    const [first] = by('r-1', renamed)
-    const [second] = by('r-1', completed)
-    if (!first || !second) throw new Error('two requests')
-    tasks(created, first, { ...second, occurred_at: '2026-11-21T10:00:00.001Z' })
-      .when(undo())
-      .yields({ type: 'TaskReopened', data: { status: 'pending', undoes: [3] } })
+  it('without a version takes back the last change that it met, not what others did since', () => {
+    const met = [created, renamed].reduce(task.evolve, task.initialState)
+    const apart = task.evolve(met, completed)
+    const event = { type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } }
+    expect(task.decide(undo(), apart, met)).to.deep.equal([event])
+    const again = task.evolve(met, { type: 'TaskRenamed', data: { title: 'Three' } })
+    expect(() => task.decide(undo(), again, met)).to.throw('undo_conflict')
   })
 
   it('takes back a request that changed a field and deleted the task', () => {
-    tasks(created, ...by('r-1', renamed, deleted))
+    tasks(created, ...by('c-1', renamed, deleted))
       .when(undo())
       .yields(
         { type: 'TaskRestored', data: { undoes: [2, 3] } },
@@ -230,7 +228,7 @@ describe('Undoing a change of a task', () => {
   it('is refused when one of the fields was changed again since, and then undoes none', () => {
     const again: TaskEvent = { type: 'TaskRenamed', data: { title: 'Three' } }
     tasks(created, renamed, again).when(undo(2)).refuses('undo_conflict')
-    tasks(created, ...by('r-1', renamed, completed), again)
+    tasks(created, ...by('c-1', renamed, completed), again)
       .when(undo(3))
       .refuses('undo_conflict')
     // Also when it was changed to what it was before.
@@ -238,8 +236,8 @@ describe('Undoing a change of a task', () => {
     tasks(created, renamed, back).when(undo(2)).refuses('undo_conflict')
   })
 
-  it('sees a change by another between two that look like one request', () => {
-    const [one, two] = by('r-1', renamed, prioritized)
+  it('sees a change by another between two that look like one command', () => {
+    const [one, two] = by('c-1', renamed, prioritized)
     if (!one || !two) throw new Error('two changes')
     const between: TaskEvent = { type: 'TaskRenamed', data: { title: 'Between' } }
     tasks(created, one, between, two).when(undo(2)).refuses('undo_conflict')

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import fc from 'fast-check'
 import pg from 'pg'
 import type { TaskEvent } from '../../../src/domain/task/events.ts'
 import { type TaskView, taskStream } from '../../../src/domain/task/view.ts'
@@ -122,6 +123,60 @@ describe('The event store on PostgreSQL', () => {
     } finally {
       await Promise.all([elsewhere.end(), here.end()])
       await other.drop()
+    }
+  })
+
+  /** Writes events of one actor that were recorded at these times, as many seconds after `base`. */
+  const recordedAt = (actor_id: number, base: string, seconds: readonly number[]) =>
+    superuser.query(
+      `insert into events (stream_id, version, event_id, type, schema_version, data, actor_id,
+         metadata, occurred_at, recorded_at, hash)
+       select 'timed-' || gen_random_uuid(), 1, gen_random_uuid(), 'TaskDeleted', 1, '{}', $1, '{}',
+         $2::timestamptz, $2::timestamptz + make_interval(secs => s), ''
+       from unnest($3::float[]) with ordinality as t (s, n) order by n`,
+      [actor_id, base, seconds],
+    )
+
+  it('knows how far an actor had come by a time, also where clocks went back a little', async () => {
+    const base = '2026-11-01T00:00:00.000Z'
+    let actor_id = 10_000
+    const disorder = fc.array(fc.tuple(fc.nat(60), fc.nat(9)), { minLength: 1, maxLength: 40 })
+    await fc.assert(
+      fc.asyncProperty(disorder, fc.integer({ min: -20, max: 2_500 }), async (steps, second) => {
+        actor_id++
+        // Each step passes some time; each event was recorded a little before that.
+        const passed = (n: number) => steps.slice(0, n).reduce((sum, [step]) => sum + step, 0)
+        const seconds = steps.map(([, back], n) => passed(n) - back)
+        await recordedAt(actor_id, base, seconds)
+        const own = await store().outlinesOfActor(actor_id, 0, 100)
+        const time = new Date(Date.parse(base) + second * 1000).toISOString()
+        const last = own.findLast(({ recorded_at }) => recorded_at <= time)?.position ?? 0
+        expect(await store().positionAt(actor_id, time)).to.equal(last)
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  it('says an actor came no further than no earlier position can appear any more', async () => {
+    const open = new pg.Client(test.url)
+    await open.connect()
+    const actor_id = newId()
+    const late = '9999-12-31T23:59:59.999Z'
+    try {
+      await store().append(append(newId(), [created()], { actor_id }))
+      const settled = await store().positionAt(actor_id, late)
+      expect(settled).to.be.above(0)
+      // What append_events does before it draws positions.
+      await open.query('begin')
+      await open.query(
+        'select pg_advisory_xact_lock_shared((21587::bigint << 48) | last_position())',
+      )
+      await store().append(append(newId(), [created()], { actor_id }))
+      expect(await store().positionAt(actor_id, late)).to.equal(settled)
+      await open.query('commit')
+      expect(await store().positionAt(actor_id, late)).to.be.above(settled)
+    } finally {
+      await open.end()
     }
   })
 

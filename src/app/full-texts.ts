@@ -1,0 +1,26 @@
+import type { EventStore } from './ports.ts'
+
+/** An answer ends early once its texts fill this many bytes, so that it cannot use up the memory. */
+export const PAGE_BYTES = 8 * 1024 * 1024
+
+/** The text that an outline has at this place, of this field; null stays null. */
+export type FullText = <Text extends string | null>(
+  field: 'title' | 'description',
+  place: Text,
+) => Text
+
+/** What the outlines' texts are. */
+export async function fullTexts<Event extends { readonly data: object }>(
+  store: Pick<EventStore<Event, unknown>, 'readAt'>,
+  places: readonly (string | null)[],
+): Promise<FullText> {
+  const positions = [...new Set(places.filter((place) => place !== null))].map(Number)
+  const events = await store.readAt(positions)
+  const byPlace = new Map(events.map(({ position, data }) => [String(position), data]))
+  return (field, place) => (place === null ? place : Reflect.get(byPlace.get(place) ?? {}, field))
+}
+
+/** Some at a time. */
+export function* chunks<T>(all: readonly T[], size: number): Generator<readonly T[]> {
+  for (let at = 0; at < all.length; at += size) yield all.slice(at, at + size)
+}
