@@ -18,6 +18,7 @@ export class Broken extends Error {
 }
 
 export class Unreadable extends Error {}
+export class Incomplete extends Error {}
 
 export type SealKey = { readonly key: KeyObject; readonly id: string }
 
@@ -87,6 +88,8 @@ export function follow(options: {
   readonly keys: readonly SealKey[]
   readonly complete: boolean
   readonly whole: boolean
+  /** Versions from which on events of these streams may be missing. */
+  readonly parked?: ReadonlyMap<string, number>
 }): Trail
 
 export function walk(

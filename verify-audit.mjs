@@ -9,7 +9,8 @@
 // by the same functions.
 //
 // Exit code 0: nothing is broken, and the report says what is proven. 1: something is broken; the first
-// of it is named. 2: it cannot be checked.
+// of it is named. 2: it cannot be checked. 3: nothing that is there is broken, but the export says itself
+// that events are missing in it, because their streams were parked; nobody can tell whether that is so.
 import { createDecipheriv, createHash, createPublicKey, verify as isSignature } from 'node:crypto'
 import { createReadStream, realpathSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
@@ -29,6 +30,9 @@ export class Broken extends Error {
 
 /** It cannot be checked at all. */
 export class Unreadable extends Error {}
+
+/** What is there is not broken, but what is missing proves nothing. */
+export class Incomplete extends Error {}
 
 function nameOf({ stream_id, version, position, seal }) {
   if (stream_id === undefined) return seal === undefined ? 'The export' : `Seal ${seal}`
@@ -100,11 +104,12 @@ const MARK_BYTES = 16
  * Follows events in the order of their positions, and seals among them. Keeps a little for each stream
  * and nothing for each event.
  *
- * `complete`: each stream is there from its first event on, without gaps. `whole`: so are all streams,
- * and all seals. `inspect` is called with each event that is what its hash says, and what is known of
+ * `complete`: each stream is there from its first event on, without gaps, but for those that are
+ * `parked`, of which events may be missing from a version on. `whole`: so are all streams, and all
+ * seals. `inspect` is called with each event that is what its hash says, and what is known of
  * its stream so far.
  */
-export function follow({ keys, complete, whole, inspect = () => {} }) {
+export function follow({ keys, complete, whole, parked = new Map(), inspect = () => {} }) {
   const streams = new Map()
   const report = {
     events: 0,
@@ -152,7 +157,7 @@ export function follow({ keys, complete, whole, inspect = () => {} }) {
     if (event.version <= state.version) {
       throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
     }
-    if (complete) throw missing(event.stream_id, state, `version ${event.version} follows`)
+    if (complete) requireParked(event.stream_id, state, `version ${event.version} follows`, parked)
     report.gaps++
     state.run = 0
     state.facts = null
@@ -213,7 +218,8 @@ export function follow({ keys, complete, whole, inspect = () => {} }) {
   const requireHead = ([stream_id, version, hash]) => {
     const state = streams.get(stream_id)
     if (state === undefined || state.version < version) {
-      if (complete) throw missing(stream_id, state, `seal ${seal.number} covers version ${version}`)
+      const why = `seal ${seal.number} covers version ${version}`
+      if (complete) requireParked(stream_id, state, why, parked)
       return
     }
     const last = { stream_id, version: state.version, position: state.position }
@@ -247,6 +253,12 @@ function missing(stream_id, state, why) {
   return new Broken({ stream_id, version: (state?.version ?? 0) + 1 }, `is missing: ${why}.`)
 }
 
+/** What should follow may be missing only where its stream was parked. */
+function requireParked(stream_id, state, why, parked) {
+  const next = (state?.version ?? 0) + 1
+  if (!(parked.get(stream_id) <= next)) throw missing(stream_id, state, why)
+}
+
 /** Adds pages of events, each seal beginning and ending where it should. */
 export async function walk(trail, pages, seals) {
   const rest = seals[Symbol.asyncIterator]()
@@ -276,6 +288,7 @@ export async function walk(trail, pages, seals) {
 /** A seal by itself and as the successor of the one before it. */
 function requireSeal(seal, before, keys, whole) {
   const broken = (why) => new Broken({ seal: seal.number }, why)
+  if (!isSeal(seal)) throw broken('is changed: it does not have the form of a seal.')
   const number = (before?.number ?? 0) + 1
   if (whole ? seal.number !== number : !(seal.number >= number)) {
     throw broken(`stands where seal ${number} belongs.`)
@@ -352,19 +365,22 @@ export async function verifyExport(file, keys) {
     heads.some((head) => typeof head === 'string'),
   )
   const { user_id, task_id } = trailer.query
-  const whole = complete && user_id == null && task_id == null && !hidesStreams
+  const parked = new Map(trailer.parked)
+  const isAll = user_id == null && task_id == null && !hidesStreams && parked.size === 0
+  const whole = complete && isAll
   let erased = 0
   const trail = follow({
     keys,
     complete,
     whole,
+    parked,
     inspect({ line }, state) {
       requireShown(line, state)
       if (line.erased) erased++
     },
   })
   await walk(trail, readEvents(file), asyncOf(trailer.seals))
-  requireHeads(trailer, trail.streams, complete)
+  requireHeads(trailer, trail.streams, complete, parked)
   const report = trail.report()
   if (trailer.count !== report.events) {
     const why = `holds ${report.events} events; its trailer counts ${trailer.count}.`
@@ -384,7 +400,7 @@ async function* asyncOf(values) {
 }
 
 /** An end that is cut off shows, also where no seal covers it yet; but the trailer is not signed. */
-function requireHeads({ heads }, streams, complete) {
+function requireHeads({ heads }, streams, complete, parked) {
   const heard = new Map(heads.map(([stream_id, version, hash]) => [stream_id, { version, hash }]))
   for (const [stream_id, state] of streams) {
     const head = heard.get(stream_id)
@@ -393,14 +409,16 @@ function requireHeads({ heads }, streams, complete) {
       throw new Broken(last, 'goes beyond the end of its stream in the trailer.')
     }
     if (head.version > state.version && complete) {
-      throw missing(stream_id, state, `the trailer ends its stream with version ${head.version}`)
+      const why = `the trailer ends its stream with version ${head.version}`
+      requireParked(stream_id, state, why, parked)
     }
     if (head.version === state.version && head.hash !== state.hash) {
       throw new Broken(last, 'is not the end of its stream that the trailer names.')
     }
   }
-  const [absent] = heads.find(([stream_id]) => !streams.has(stream_id)) ?? []
-  if (absent !== undefined) throw missing(absent, undefined, 'the trailer names its stream')
+  for (const [absent] of heads.filter(([stream_id]) => !streams.has(stream_id))) {
+    requireParked(absent, undefined, 'the trailer names its stream', parked)
+  }
 }
 
 const TEXTS = ['title', 'description']
@@ -566,6 +584,8 @@ const isTrailer = (line) =>
   isObject(line) &&
   isObject(line.trailer) &&
   isObject(line.trailer.query) &&
+  Array.isArray(line.trailer.parked) &&
+  line.trailer.parked.every(isHead) &&
   Array.isArray(line.trailer.heads) &&
   line.trailer.heads.every(isHead) &&
   Array.isArray(line.trailer.seals) &&
@@ -666,6 +686,9 @@ export async function readKeys(args) {
   return { keys, others }
 }
 
+/** Of a great many parked streams so many are named. */
+const PARKED_NAMED = 10
+
 const count = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
 
 /** What is proven and what is not, in lines. */
@@ -706,6 +729,20 @@ function describeExport(report) {
   ]
 }
 
+/** The trailer is not signed: whoever takes events away could say there that they were parked. */
+function requireNoneParked({ events, position, trailer: { parked } }) {
+  if (parked.length === 0) return
+  const some = parked
+    .slice(0, PARKED_NAMED)
+    .map(([id, version]) => `${id} from version ${version} on`)
+  const more = parked.length > some.length ? ` and more of ${count(parked.length, 'stream')}` : ''
+  throw new Incomplete(
+    `${count(events, 'event')} up to position ${position} are not broken, but others are not in the ` +
+      `export: ${some.join(', ')}${more}. It says itself that they were parked, and nothing tells ` +
+      'whether that is so: export again when they are resumed.',
+  )
+}
+
 /** Runs a check and says what came of it; the exit code. */
 export async function conclude(check) {
   try {
@@ -715,6 +752,10 @@ export async function conclude(check) {
     if (error instanceof Broken) {
       console.error(`BROKEN: ${error.message}`)
       return 1
+    }
+    if (error instanceof Incomplete) {
+      console.error(`NOT PROVEN: ${error.message}`)
+      return 3
     }
     if (error instanceof RangeError) {
       console.error(`Something in it is too long or too deep to be read (${error.message}).`)
@@ -731,7 +772,9 @@ async function main(args) {
   if (others.length !== 1) throw new Unreadable(USAGE)
   if (keys.length === 0)
     throw new Unreadable(`No key: nothing can be proven without one.\n${USAGE}`)
-  return describeExport(await verifyExport(file, keys))
+  const report = await verifyExport(file, keys)
+  requireNoneParked(report)
+  return describeExport(report)
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {

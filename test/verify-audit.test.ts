@@ -342,6 +342,38 @@ describe('verify-audit.mjs', () => {
     })
   })
 
+  describe('of what was exported while streams were parked', () => {
+    const without = (...positions: number[]) => {
+      const copy = structuredClone(whole)
+      copy.lines = copy.lines.filter(({ position }) => !positions.includes(position))
+      copy.trailer.count = copy.lines.length
+      return copy
+    }
+
+    it('takes for missing what the trailer says, at the end, in the middle and altogether', async () => {
+      for (const [stream_id, version, ...positions] of [
+        ['task-2', 2, 7, 10],
+        ['task-1', 4, 5, 6],
+        ['task-3', 1, 8, 9],
+      ] as const) {
+        const copy = without(...positions)
+        copy.trailer.parked = [[stream_id, version]]
+        expect(await check(textOf(copy))).to.include({ whole: false, events: copy.lines.length })
+        copy.trailer.parked = [[stream_id, version + 1]]
+        const error = await outcome(textOf(copy))
+        expect(error).to.be.instanceOf(Broken)
+        expect((error as Broken).place).to.deep.equal({ stream_id, version })
+      }
+    })
+
+    it('still names the event that is changed', async () => {
+      const copy = without(7, 10)
+      copy.trailer.parked = [['task-2', 2]]
+      const forge = at(11, (line) => Object.assign(line.actor, { user_id: 9 }))
+      expect((await broken(forge, copy)).place.position).to.equal(11)
+    })
+  })
+
   it('has nothing to find fault with in an export without events', async () => {
     const none = await exportOf(log, { task_id: 4 }, () => false)
     expect(await check(textOf(none))).to.include({ events: 0, streams: 0, seals: 0 })
@@ -419,6 +451,20 @@ describe('verify-audit.mjs', () => {
       expect({ code, out }).to.deep.equal({ code: 1, out: [] })
       expect(err).to.deep.equal([
         'BROKEN: task-2 version 2 (position 7) is changed: its hash does not belong to what it says.',
+      ])
+    })
+
+    it('says that nothing is proven of what was parked, and ends with 3', async () => {
+      const copy = structuredClone(whole)
+      copy.lines = copy.lines.filter(({ position }) => position !== 7 && position !== 10)
+      Object.assign(copy.trailer, { count: 9, parked: [['task-2', 2]] })
+      await writeExport(file, copy)
+      const { code, out, err } = await run([file, ...key()])
+      expect({ code, out }).to.deep.equal({ code: 3, out: [] })
+      expect(err).to.deep.equal([
+        'NOT PROVEN: 9 events up to position 11 are not broken, but others are not in the export: ' +
+          'task-2 from version 2 on. It says itself that they were parked, and nothing tells whether ' +
+          'that is so: export again when they are resumed.',
       ])
     })
 

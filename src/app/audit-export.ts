@@ -6,6 +6,7 @@ import type {
   AuditTrail,
   ExportedEvent,
   ExportedSeal,
+  ParkedStream,
   StreamHead,
 } from './ports.ts'
 import { type StreamIds, streamIds } from './stream-ids.ts'
@@ -13,6 +14,8 @@ import { type StreamIds, streamIds } from './stream-ids.ts'
 export type AuditExport = {
   /** How far the audit trail had come: events above it are not in the export. */
   readonly position: number
+  /** Streams of which events below it may be missing too. */
+  readonly parked: readonly ParkedStream[]
   readonly batches: AsyncIterable<readonly ExportedEvent[]>
   /** What says whether the batches are whole; to be read after them, in this order. */
   readonly trailer: AuditTrailer
@@ -21,7 +24,7 @@ export type AuditExport = {
 export type AuditTrailer = {
   readonly count: () => number
   readonly heads: AsyncIterable<readonly StreamHead[]>
-  /** Those that cover a stream of the export; of a copy of everything, all. */
+  /** Those that cover an event of the export; of a copy of everything, all. */
   readonly seals: AsyncIterable<readonly ExportedSeal[]>
 }
 
@@ -29,29 +32,39 @@ export type ExportAudit = (query: AuditQuery) => Promise<AuditExport>
 
 const SEALS_AT_ONCE = 100
 
-/** Copies what the query finds out of the audit trail; only the stream ids are kept in memory. */
+/**
+ * Copies what the query finds out of the audit trail; only the stream ids and the numbers of seals are
+ * kept in memory.
+ */
 export const exportAudit =
   (trail: AuditTrail): ExportAudit =>
   async (query) => {
     const streams = streamIds()
+    const numbers = isWhole(query) ? null : new Set<number>()
     let count = 0
-    const { position, batches } = await trail.read(query)
+    const { position, parked, batches } = await trail.read(query)
     async function* counted() {
       for await (const batch of batches) {
         for (const { event } of batch) streams.add(streamOf(event))
+        if (numbers !== null) {
+          const positions = batch.map(({ event }) => event.position)
+          for (const number of await trail.sealsOf(positions, position)) numbers.add(number)
+        }
         count += batch.length
         yield batch
       }
     }
     return {
       position,
+      parked,
       batches: counted(),
       trailer: {
         count: () => count,
         heads: headsOf(trail, streams, position),
-        seals: isWhole(query)
-          ? sealPages(trail, streams, position)
-          : sealsOf(trail, streams, position),
+        seals:
+          numbers === null
+            ? sealPages(trail, streams, position)
+            : sealsOf(trail, streams, position, numbers),
       },
     }
   }
@@ -81,11 +94,12 @@ async function* sealPages(
   }
 }
 
-async function* sealsOf(trail: AuditTrail, streams: StreamIds, position: number) {
-  const numbers = new Set<number>()
-  for (const ids of streams.inOrder()) {
-    for (const number of await trail.sealsOf(ids, position)) numbers.add(number)
-  }
+async function* sealsOf(
+  trail: AuditTrail,
+  streams: StreamIds,
+  position: number,
+  numbers: ReadonlySet<number>,
+) {
   const sorted = [...numbers].sort((a, b) => a - b)
   for (let from = 0; from < sorted.length; from += SEALS_AT_ONCE) {
     yield* sealPages(trail, streams, position, sorted.slice(from, from + SEALS_AT_ONCE))

@@ -14,7 +14,7 @@ export type ExportFacts = {
 export type Format = (exported: AuditExport, facts: ExportFacts) => AsyncGenerator<string>
 
 export async function* ndjson(
-  { position, batches, trailer }: AuditExport,
+  { position, parked, batches, trailer }: AuditExport,
   facts: ExportFacts,
 ): AsyncGenerator<string> {
   for await (const batch of batches) {
@@ -23,7 +23,7 @@ export async function* ndjson(
     )
     yield `${lines.join('\n')}\n`
   }
-  const begin = JSON.stringify({ count: trailer.count(), position, ...facts })
+  const begin = JSON.stringify({ count: trailer.count(), position, parked, ...facts })
   yield `{"trailer":${begin.slice(0, -1)},"heads":[`
   yield* elements(trailer.heads)
   yield '],"seals":['
@@ -62,7 +62,7 @@ type Cells = readonly (string | number | null | undefined)[]
 const BYTE_ORDER_MARK = '\ufeff'
 
 export async function* csv(
-  { position, batches, trailer }: AuditExport,
+  { position, parked, batches, trailer }: AuditExport,
   { exported_at }: ExportFacts,
 ): AsyncGenerator<string> {
   // Without the mark, Excel takes UTF-8 for something else.
@@ -76,8 +76,9 @@ export async function* csv(
     seals += some.length
     last = some.at(-1) ?? last
   }
-  const cells = [trailer.count(), heads, seals, last?.number, last?.hash, position, exported_at]
-  yield table([['# trailer', ...cells]])
+  const counts = [trailer.count(), heads, seals, last?.number, last?.hash, position, exported_at]
+  const missing = parked.map((stream) => ['# parked', ...stream])
+  yield table([...missing, ['# trailer', ...counts, parked.length]])
 }
 
 /** One row for each thing that the event changed, or one without if it changed nothing. */
@@ -97,11 +98,21 @@ const cell = (value: unknown): string | null => (value === null ? null : String(
 // full-width forms, tab, carriage return): the same after blanks, and a line feed.
 const FORMULA = /^(?:\n|\s+[=+\-@\uff1d\uff0b\uff0d\uff20])/
 
+// Where the list separator is a semicolon, a program does not heed the quotes of a line that begins
+// without one: it begins new cells at semicolons and line ends inside texts; others do at tabs. What
+// looks like quotes there is gone by the time that the cell is read.
+const FORMULA_WITHIN = /(?<=[;\t\r\n][\s"]*)[=+\-@\uff1d\uff0b\uff0d\uff20]/g
+
+const defused = (text: string): string => {
+  const safe = text.replace(FORMULA_WITHIN, "'$&")
+  return FORMULA.test(text) ? `'${safe}` : safe
+}
+
 const OPTIONS: Options = {
   record_delimiter: '\r\n',
   quote_record_delimiter: true,
   escape_formulas: true,
-  cast: { string: (text) => (FORMULA.test(text) ? `'${text}` : text) },
+  cast: { string: defused },
 }
 
 const table = (rows: readonly Cells[]): string => {

@@ -101,6 +101,8 @@ export function readAuditCursor(order: AuditOrder, written: string): number | nu
 
 const head = z.tuple([z.string(), z.int(), z.string()])
 
+const parked = z.tuple([z.string(), z.int()])
+
 const stored = z.strictObject({
   stream_id: z.string(),
   event_id: z.string(),
@@ -144,6 +146,9 @@ export const exportLine = z
         exported_at: instant,
         exported_by: z.int(),
         query: z.looseObject({}),
+        parked: z.array(parked).meta({
+          description: 'Streams whose events from this version on may be missing in the export',
+        }),
         heads: z
           .array(head)
           .meta({ description: 'stream_id, version and hash of the last event of each stream' }),

@@ -2,13 +2,14 @@ import { Readable } from 'node:stream'
 import { Semaphore, withTimeout } from 'async-mutex'
 import type { Context } from 'koa'
 import { z } from 'zod'
-import type { ExportAudit } from '../app/audit-export.ts'
+import type { AuditExport, ExportAudit } from '../app/audit-export.ts'
 import type { AuditQuery, AuditTrail, Caller, Clock } from '../app/ports.ts'
 import { type Look, mayAudit } from './audit-access.ts'
 import { csv, type Format, ndjson } from './audit-formats.ts'
 import * as schema from './audit-schemas.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { type Fault, HttpError } from './errors.ts'
+import { type Enter, oneEach } from './one-each.ts'
 import type { RateLimit } from './rate-limit.ts'
 
 const findEvents = {
@@ -17,15 +18,20 @@ const findEvents = {
   summary: 'Who did what when, from what to what',
   description:
     "Events of the caller's own tasks; for the roles auditor and admin, of everybody's. Each call is " +
-    'recorded. The trail is behind the log by a moment: Audit-Position tells how far it had come.\n\n' +
+    'recorded. The trail is behind the log by a moment: Audit-Position tells how far it had come. A ' +
+    'stream with an event that the trail could not take in is parked: its events from there on are ' +
+    'missing until it is resumed, and Audit-Incomplete says so.\n\n' +
     'With Accept: application/x-ndjson or text/csv the answer is an export of all events that the ' +
     'conditions find, oldest first; limit, cursor and order=desc do not go with it. It is whole only ' +
-    'with its last line, the trailer. As CSV it has a row for each field that an event changed (one ' +
-    'row for an event that changed none), in UTF-8 with a byte order mark; text that a spreadsheet ' +
-    'could take for a formula has an apostrophe before it. Its last row is "# trailer", the number of ' +
-    'events, of streams and of seals, number and hash of the last seal, the position up to which ' +
-    'events are in it, and the time. As NDJSON it has the events as they are stored, and the keys of ' +
-    'their texts, so that it can be verified offline.',
+    'with its last line, the trailer; after an hour it is cut off. A user has one export at a time. ' +
+    'As CSV it has a row for each field that an event changed (one row for an event that changed ' +
+    'none), in UTF-8 with a byte order mark; what a spreadsheet could take for a formula has an ' +
+    'apostrophe before it, inside a text too. Near its end is a row "# parked" for each parked ' +
+    'stream, with its id and the version from which on events are missing. Its last row is ' +
+    '"# trailer", the number of events, of streams and of seals, number and hash of the last seal, ' +
+    'the position up to which events are in it, the time, and the number of parked streams. As ' +
+    'NDJSON it has the events as they are stored, and the keys of their texts, so that it can be ' +
+    'verified offline; the trailer names the parked streams.',
   access: 'token',
   query: schema.auditQuery,
   answers: {
@@ -41,10 +47,14 @@ const findEvents = {
       },
       headers: {
         'Audit-Position': 'Events up to this position are in the answer, later ones may be missing',
+        'Audit-Incomplete':
+          'How many parked streams miss events up to there, of those that the caller may see; ' +
+          'without any the header is not there',
         'Content-Disposition': 'A name for the file, with an export',
       },
     },
   },
+  errors: ['export_under_way'],
 } as const satisfies Endpoint
 
 export const AUDIT_ENDPOINTS: readonly Endpoint[] = [findEvents] as readonly Endpoint[]
@@ -58,11 +68,15 @@ export type AuditRoutes = {
   /** How often a user may ask for an export. */
   readonly limit: RateLimit
   readonly clock: Clock
+  /** After how long an export is cut off, however it goes on. @default an hour */
+  readonly longestExportMs?: number
 }
 
 const PAGE_SIZE = 50
 const EXPORTS_AT_ONCE = 2
 const EXPORT_WAIT_MS = 1_000
+const LONGEST_EXPORT_MS = 3_600_000
+const PAGE_WAIT_MS = 1_000
 /** A client that takes nothing for so long is gone. */
 const DRAIN_MS = 30_000
 
@@ -71,6 +85,8 @@ type Query = z.output<z.ZodObject<typeof schema.auditQuery>>
 export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRoutes): void {
   const { trail, look } = dependencies
   const send = sendExport(dependencies)
+  // A question may take as long as the database lets it, and few connections serve everybody's.
+  const enter = oneEach(PAGE_WAIT_MS, new HttpError('too_many_requests', { retryAfter: 1 }))
 
   on(findEvents, async ({ query }, ctx, caller) => {
     ctx.vary('Accept')
@@ -85,12 +101,17 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
       const faults = [{ field: 'cursor', message: 'Cursor must be one that this list gave' }]
       throw new HttpError('validation_failed', { faults })
     }
-    await look(ctx, caller, { ...given(wanted), order, limit, after })
-    const descending = order === 'desc'
-    const { events, next, position } = await trail.find(wanted, { descending, limit, after })
-    ctx.set('Audit-Position', String(position))
-    const next_cursor = next === null ? null : schema.writeAuditCursor(order, next)
-    ctx.body = { events: events.map(schema.auditEventOf), next_cursor }
+    const leave = await enter(caller.user_id)
+    const page = { descending: order === 'desc', limit, after }
+    try {
+      await look(ctx, caller, { ...given(wanted), order, limit, after })
+      const { events, next, ...reached } = await trail.find(wanted, page)
+      tellReached(ctx, reached)
+      const next_cursor = next === null ? null : schema.writeAuditCursor(order, next)
+      ctx.body = { events: events.map(schema.auditEventOf), next_cursor }
+    } finally {
+      leave()
+    }
   })
 }
 
@@ -128,12 +149,9 @@ function refuse(faults: readonly Fault[]): void {
   if (faults.length > 0) throw new HttpError('validation_failed', { faults })
 }
 
-function sendExport({ exportAudit, copy, limit, clock }: AuditRoutes) {
-  const underWay = withTimeout(
-    new Semaphore(EXPORTS_AT_ONCE),
-    EXPORT_WAIT_MS,
-    new HttpError('overloaded', { retryAfter: 5 }),
-  )
+function sendExport(dependencies: AuditRoutes) {
+  const { exportAudit, copy, limit, clock, longestExportMs = LONGEST_EXPORT_MS } = dependencies
+  const enter = exportPlaces()
 
   return async (ctx: Context, caller: Caller, type: ExportType, wanted: AuditQuery) => {
     const { extension, format } = EXPORTS[type]
@@ -143,7 +161,7 @@ function sendExport({ exportAudit, copy, limit, clock }: AuditRoutes) {
       ctx.type = type
       return
     }
-    const [, leave] = await underWay.acquire()
+    const leave = await enter(caller.user_id)
     try {
       await copy(ctx, caller, { ...given(wanted), format: extension })
       const exported = await exportAudit(wanted)
@@ -151,8 +169,9 @@ function sendExport({ exportAudit, copy, limit, clock }: AuditRoutes) {
       const facts = { exported_at, exported_by: caller.user_id, query: given(wanted) }
       const pieces = format(exported, facts)
       // Reads on only as the client does; an error on the way ends the connection, not the answer.
-      const body = Readable.from(pieces, { objectMode: false }).once('close', leave)
-      ctx.set('Audit-Position', String(exported.position))
+      const signal = AbortSignal.timeout(longestExportMs)
+      const body = Readable.from(pieces, { objectMode: false, signal }).once('close', leave)
+      tellReached(ctx, exported)
       const moment = exported_at.replace(/[-:]|\.\d+/g, '')
       ctx.attachment(`tasktrail-audit-${moment}.${extension}`)
       ctx.type = type
@@ -163,6 +182,35 @@ function sendExport({ exportAudit, copy, limit, clock }: AuditRoutes) {
       throw error
     }
   }
+}
+
+/** One for each user, of the few that there are. */
+function exportPlaces(): Enter {
+  const enter = oneEach(EXPORT_WAIT_MS, new HttpError('export_under_way', { retryAfter: 10 }))
+  const underWay = withTimeout(
+    new Semaphore(EXPORTS_AT_ONCE),
+    EXPORT_WAIT_MS,
+    new HttpError('overloaded', { retryAfter: 5 }),
+  )
+  return async (user_id) => {
+    const leave = await enter(user_id)
+    try {
+      const [, release] = await underWay.acquire()
+      return () => {
+        release()
+        leave()
+      }
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+}
+
+/** How far the trail had come, and whether it has all events up to there. */
+function tellReached(ctx: Context, { position, parked }: Pick<AuditExport, 'position' | 'parked'>) {
+  ctx.set('Audit-Position', String(position))
+  if (parked.length > 0) ctx.set('Audit-Incomplete', String(parked.length))
 }
 
 /** The conditions that are set. */

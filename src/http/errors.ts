@@ -14,6 +14,7 @@ export type HttpErrorCode =
   | 'internal_key_required'
   | 'too_many_requests'
   | 'too_many_streams'
+  | 'export_under_way'
   | 'overloaded'
   | 'internal_error'
 
@@ -66,6 +67,7 @@ export const STATUS = {
   too_many_attempts: 429,
   too_many_requests: 429,
   too_many_streams: 429,
+  export_under_way: 429,
   internal_error: 500,
   hashing_busy: 503,
   database_unavailable: 503,
@@ -101,6 +103,7 @@ const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   idempotency_key_reused: 'This Idempotency-Key was used with another request',
   too_many_attempts: 'Too many failed attempts; try again later',
   too_many_streams: 'Too many streams of this user are open',
+  export_under_way: 'Another export of this user is under way; wait until it has ended',
   too_many_requests: 'Too many requests; slow down',
   internal_error: 'An unexpected error occurred',
   hashing_busy: 'Too many logins at the moment; try again',

@@ -149,6 +149,47 @@ describe('An export of the audit trail', () => {
     expect(rows.at(-1)).to.equal('')
   })
 
+  it('names the streams that are parked, to those who may see them, and is not taken for broken', async () => {
+    const { rows } = await sql.query('select min(id)::int as id from tasks where user_id = $1', [
+      ann.id,
+    ])
+    const stream_id = `task-${rows[0].id}`
+    await sql.query(
+      `insert into parked_streams (projection, stream_id, position, version, error)
+         select 'audit', stream_id, position, version, 'x' from events
+         where stream_id = $1 and version = 2`,
+      [stream_id],
+    )
+    // The same of a stream that has gone no further, and of one that has no form that we know.
+    await sql.query(`insert into parked_streams values
+      ('audit', 'task-1000000', 1, 1, 'x'), ('audit', 'task-x', 1, 1, 'x')`)
+    await sql.query('create table kept as select * from audit_events')
+    await sql.query('delete from audit_events where task_id = $1 and version > 1', [rows[0].id])
+    try {
+      for (const [user, query, incomplete] of [
+        [auditor, '', '1'],
+        [ann, '', '1'],
+        [ann, `?task_id=${rows[0].id}`, '1'],
+        [ann, `?task_id=${rows[0].id + 1}`, null],
+        [bob, '', null],
+      ] as const) {
+        const parked = incomplete === null ? [] : [[stream_id, 2]]
+        expect((await linesOf(user, query)).at(-1).trailer.parked).to.deep.equal(parked)
+        for (const headers of [NDJSON, CSV, {}]) {
+          const answer = await copy(user, headers, query)
+          expect(answer.headers.get('audit-incomplete')).to.equal(incomplete)
+        }
+        await verified(user, query)
+      }
+      const table = (await copy(ann, CSV)).body
+      expect(table).to.match(RegExp(`\r\n# parked,${stream_id},2,+\r\n# trailer,.*Z,1,+\r\n$`))
+    } finally {
+      await sql.query('truncate parked_streams, audit_events')
+      await sql.query('insert into audit_events select * from kept; drop table kept')
+    }
+    expect((await linesOf(ann)).at(-1).trailer.parked).to.deep.equal([])
+  })
+
   it('is a file with a name, and a HEAD tells it without one', async () => {
     const { headers } = await copy(ann, NDJSON)
     expect(headers.get('content-disposition')).to.match(/\.ndjson"$/)
@@ -188,7 +229,7 @@ describe('An export of the audit trail', () => {
     await sql.query('revoke select on seals from tasktrail_task')
     for (const headers of [NDJSON, CSV]) {
       const answer = await fetch(`${system.urls.task}/audit/events`, {
-        headers: { ...headers, authorization: `Bearer ${ann.token}` },
+        headers: { ...headers, authorization: `Bearer ${auditor.token}` },
       })
       expect(answer.status).to.equal(200)
       expect(await answer.text().catch((error: Error) => error)).to.be.instanceOf(Error)

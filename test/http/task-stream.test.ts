@@ -1,9 +1,24 @@
 import { connect } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { expect } from 'chai'
+import type { Context } from 'koa'
 import pg from 'pg'
+import type { AuditEvent, Caller } from '../../src/app/ports.ts'
+import { type Service, service, strictRouter } from '../../src/http/server.ts'
+import { taskStream } from '../../src/http/task-stream.ts'
+import { silent } from '../support/log.ts'
 import { until } from '../support/processes.ts'
 import { type Client, type System, startSystem } from '../support/system.ts'
+
+const CALLER: Caller = {
+  user_id: 1,
+  username: 'ann',
+  email: 'ann@example.com',
+  role: 'user',
+  session_id: '0d2f5e0e-5a3b-4a43-a6f1-5d1d8bb6d4a1',
+  iat: 0,
+  exp: 0,
+}
 
 type User = Awaited<ReturnType<System['newUser']>>
 type Sent = { id?: string; event?: string; data?: string }
@@ -282,5 +297,59 @@ describe('The changes of a user', () => {
       await until(listening.ended, 'the end')
       await third.stop()
     })
+  })
+})
+
+describe('A stream to a client that does not read', () => {
+  const EVENT = { position: 1, type: 'TaskRenamed', changes: { title: { to: 'x'.repeat(1e6) } } }
+  let server: Service
+  let port: number
+  let started: number
+  let closed: number
+  /** Open at once. */
+  let most: number
+
+  beforeEach(async () => {
+    ;[started, closed, most] = [0, 0, 0]
+    const router = strictRouter()
+    const stream = taskStream({
+      changes: async () => ({ events: [EVENT as unknown as AuditEvent], more: true }),
+      news: { subscribe: () => () => {} },
+      tokens: { validate: async () => CALLER },
+      end: async () => 0,
+      requireGiven: async () => {},
+      stopping: new AbortController().signal,
+      drainMs: 100,
+    })
+    router.get('/tasks/stream', async (ctx) => {
+      await stream(ctx as unknown as Context, CALLER, undefined)
+      started++
+      most = Math.max(most, started - closed)
+      ctx.res.once('close', () => closed++)
+    })
+    const options = { log: silent, newId: () => 'id', maxEventLoopDelay: 0, spared: [] }
+    server = service(router, options)
+    port = (await server.listen(0, '127.0.0.1')).port
+  })
+  afterEach(() => server.close(0))
+
+  const ask = () => {
+    const socket = connect(port, '127.0.0.1')
+      .on('error', () => {})
+      .pause()
+    socket.write('GET /tasks/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n')
+    return socket
+  }
+
+  it('is cut off, and its place is free only then', async () => {
+    const sockets = Array.from({ length: 10 }, ask)
+    await until(() => started === 10, 'ten streams')
+    await until(() => {
+      sockets.push(ask())
+      return started > 10
+    }, 'room for one more')
+    expect(most).to.be.at.most(10)
+    await until(() => closed >= 10, 'the end of the first')
+    for (const socket of sockets) socket.destroy()
   })
 })

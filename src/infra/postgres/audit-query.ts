@@ -34,9 +34,10 @@ export type Prepared = { readonly statement: Statement; readonly values: readonl
 
 /**
  * A page of audit_events that is found by position whatever else is asked. Tasks and requests have
- * few events. For the rest each type of each index has a range of its own, read in order; the ranges
- * are merged row by row, so that a page costs as much at the end of ten million events as anywhere.
- * `around` may make another query of it.
+ * few events; who gives a million events one request id, and then asks which of them are of a rare
+ * type, waits in vain, and keeps one connection waiting at most. For the rest each type of each index
+ * has a range of its own, read in order; the ranges are merged row by row, so that a page costs as
+ * much at the end of ten million events as anywhere. `around` may make another query of it.
  */
 export function auditQuery(
   query: AuditQuery,

@@ -1,10 +1,16 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
+import { exportAudit } from '../../../src/app/audit-export.ts'
 import type { AuditQuery, AuditTrail } from '../../../src/app/ports.ts'
 import { IN_ORDER } from '../../../src/infra/postgres/audit-query.ts'
 import { postgresAuditTrail } from '../../../src/infra/postgres/audit-trail.ts'
-import { type Database, openDatabase } from '../../../src/infra/postgres/database.ts'
+import {
+  type Database,
+  openDatabase,
+  type Statement,
+} from '../../../src/infra/postgres/database.ts'
+import type { UserKeys } from '../../../src/infra/postgres/user-keys.ts'
 import {
   arbitraryQuery,
   arbitraryRows,
@@ -16,6 +22,12 @@ import { silent } from '../../support/log.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
 
 const RUNS = 100
+const keys: UserKeys = {
+  find: async () => new Map(),
+  forWriting: async () => {
+    throw new Error('nothing is written here')
+  },
+}
 const HOUR = 3_600_000
 
 describe('The audit trail on PostgreSQL', () => {
@@ -33,12 +45,7 @@ describe('The audit trail on PostgreSQL', () => {
       settings: IN_ORDER,
       log: silent,
     })
-    trail = postgresAuditTrail(db, {
-      find: async () => new Map(),
-      forWriting: async () => {
-        throw new Error('nothing is written here')
-      },
-    })
+    trail = postgresAuditTrail(db, keys)
   })
   after(async () => {
     await db.close()
@@ -150,6 +157,43 @@ describe('The audit trail on PostgreSQL', () => {
     for await (const batch of batches) sizes.push(batch.length)
     expect(sizes.reduce((sum, size) => sum + size)).to.equal(40)
     expect(Math.max(...sizes)).to.be.below(20)
+  })
+
+  it('looks up what seals cover no more events at once than it reads, however long a stream is', async () => {
+    const rows = Array.from({ length: 4_500 }, (_, n): Row => {
+      return { ...NEWEST, position: n + 1, task_id: (n % 3) + 1 }
+    })
+    await holding(rows)
+    await sql.query(`
+      insert into events (position, stream_id, version, event_id, type, schema_version, data,
+          actor_id, metadata, occurred_at, hash)
+        overriding system value
+        select n, 'task-' || 1 + (n - 1) % 3, 1 + (n - 1) / 3, gen_random_uuid(), 'TaskRenamed', 1,
+          '{}', 1, '{}', now(), '\\x00'
+        from generate_series(1, 4500) n`)
+    await sql.query(`
+      insert into seals select n, n, 1, '', '', '[]', '', now(), null, '', 'key', ''
+        from generate_series(1, 4500) n`)
+    let most = 0
+    const counting: Database = {
+      ...db,
+      async query<Found extends pg.QueryResultRow>(
+        statement: Statement,
+        values: readonly unknown[],
+      ) {
+        const found = await db.query<Found>(statement, values)
+        most = Math.max(most, found.length)
+        return found
+      },
+    }
+    const { batches, trailer } = await exportAudit(postgresAuditTrail(counting, keys))({
+      user_id: 1,
+    })
+    let [events, seals] = [0, 0]
+    for await (const batch of batches) events += batch.length
+    for await (const page of trailer.seals) seals += page.length
+    expect({ events, seals }).to.deep.equal({ events: 4_500, seals: 4_500 })
+    expect(most).to.be.at.most(1_000)
   })
 
   it('tells how far it has come', async () => {
