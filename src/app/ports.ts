@@ -117,8 +117,9 @@ export type EventStore<Event, Row> = {
   /** The events at these positions, ordered by position. */
   readonly readAt: (positions: readonly number[]) => Promise<readonly Recorded<Event>[]>
   /**
-   * Greatest position of an actor's event that was recorded by a time (to the millisecond), of those
-   * up to `end`: what was so then. Zero: none.
+   * Greatest position of an actor's event that was recorded by a time (to the millisecond): what was so
+   * then, the actor's own last event included. Zero: none. Right as long as no clock of the database
+   * was set back by more than 10 s.
    */
   readonly positionAt: (actor_id: number, time: string) => Promise<number>
 }

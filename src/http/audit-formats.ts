@@ -100,11 +100,12 @@ const FORMULA = /^(?:\n|\s+[=+\-@\uff1d\uff0b\uff0d\uff20])/
 
 // Where the list separator is a semicolon, a program does not heed the quotes of a line that begins
 // without one: it begins new cells at semicolons and line ends inside texts; others do at tabs. What
-// looks like quotes there is gone by the time that the cell is read.
-const FORMULA_WITHIN = /(?<=[;\t\r\n][\s"]*)[=+\-@\uff1d\uff0b\uff0d\uff20]/g
+// looks like quotes there is gone by the time that the cell is read. Takes blanks that no sign follows
+// too: looking back over them from each place would take a second for a long run.
+const FORMULA_WITHIN = /([;\t\r\n][\s"]*)([=+\-@\uff1d\uff0b\uff0d\uff20])?/g
 
 const defused = (text: string): string => {
-  const safe = text.replace(FORMULA_WITHIN, "'$&")
+  const safe = text.replace(FORMULA_WITHIN, (all, gap, sign) => (sign ? `${gap}'${sign}` : all))
   return FORMULA.test(text) ? `'${safe}` : safe
 }
 

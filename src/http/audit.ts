@@ -23,7 +23,8 @@ const findEvents = {
     'missing until it is resumed, and Audit-Incomplete says so.\n\n' +
     'With Accept: application/x-ndjson or text/csv the answer is an export of all events that the ' +
     'conditions find, oldest first; limit, cursor and order=desc do not go with it. It is whole only ' +
-    'with its last line, the trailer; after an hour it is cut off. A user has one export at a time. ' +
+    'with its last line, the trailer; after an hour it is cut off. A user has one export at ' +
+    'a time at each instance. ' +
     'As CSV it has a row for each field that an event changed (one row for an event that changed ' +
     'none), in UTF-8 with a byte order mark; what a spreadsheet could take for a formula has an ' +
     'apostrophe before it, inside a text too. Near its end is a row "# parked" for each parked ' +

@@ -10,6 +10,7 @@ import { type TaskView, taskStream } from '../domain/task/view.ts'
 import { admitToPast, type Look } from './audit-access.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { HttpError } from './errors.ts'
+import { oneEach } from './one-each.ts'
 import {
   CHANGING,
   commandContext,
@@ -123,6 +124,10 @@ export function taskRoutes(
   // does one of the past, and it takes longer: those who look back wait for each other alone.
   const longLists = oneAtATime()
   const pastLists = oneAtATime()
+  const enterPast = oneEach(
+    LONG_LIST_WAIT_MS,
+    new HttpError('too_many_requests', { retryAfter: 2 }),
+  )
 
   on(createTask, async ({ body: fields, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, clock, headers, fields)
@@ -154,10 +159,12 @@ export function taskRoutes(
     }
     if (as_of !== undefined) {
       const gone = whenGone(ctx)
+      const leave = await enterPast(user_id)
       // The past is folded from all of the user's events, however short the page.
-      return pastLists.runExclusive(async () =>
+      const shown = pastLists.runExclusive(async () =>
         show(await past.listAt({ ...list, limit }, as_of, gone)),
       )
+      return shown.finally(leave)
     }
     const first = await page(Math.min(limit, SHORT_LIST))
     if (limit <= SHORT_LIST || first.next === null) show(first)

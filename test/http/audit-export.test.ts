@@ -171,6 +171,8 @@ describe('An export of the audit trail', () => {
         [ann, '', '1'],
         [ann, `?task_id=${rows[0].id}`, '1'],
         [ann, `?task_id=${rows[0].id + 1}`, null],
+        // Before it was parked nothing can be missing.
+        [auditor, '?to=2020-01-01T00:00:00.000Z', null],
         [bob, '', null],
       ] as const) {
         const parked = incomplete === null ? [] : [[stream_id, 2]]

@@ -24,7 +24,9 @@ const PARKED = `(
   from parked_streams s
     cross join lateral (
       select from events e where e.stream_id = s.stream_id and e.version = s.version
-        and e.position <= projections.position limit 1) missing
+        and e.position <= projections.position
+        and ($2::timestamptz is null or e.recorded_at < $2::timestamptz + ${OUT_OF_ORDER})
+      limit 1) missing
   where s.projection = 'audit'
     and ($3::bigint is null or $3 = case
       when s.stream_id ~ '^user-[0-9]{1,18}$' then substr(s.stream_id, 6)::bigint

@@ -30,16 +30,20 @@ export function erasedRows(db: Database, log: Log, lookMs = LOOK_MS): ErasedRows
       total += removed ?? 0
     }
     if (total > 0) log.info({ rows: total }, 'removed what was left of erased users')
+  }
+  const dropAll = async () => {
     if (await dropRebuildRemains(db)) log.info({}, 'dropped what was left of a rebuild of tasks')
+  }
+  const failed = (what: string) => (error: Error) => {
+    due = true
+    log.warn({ err: error.message }, `cannot ${what}`)
+    return sleep(AGAIN_MS, undefined, { signal }).catch(() => {})
   }
   const work = async () => {
     while (due && !signal.aborted) {
       due = false
-      await removeAll().catch(async (error: Error) => {
-        due = true
-        log.warn({ err: error.message }, 'cannot remove what is left of erased users')
-        await sleep(AGAIN_MS, undefined, { signal }).catch(() => {})
-      })
+      await removeAll().catch(failed('remove what is left of erased users'))
+      await dropAll().catch(failed('drop what is left of a rebuild of tasks'))
     }
     running = undefined
   }

@@ -72,7 +72,7 @@ const POSITION_AT = {
     where actor_id = $1 and date_trunc('milliseconds', recorded_at) <= $2
       and position < ${bisect('high', {
         rows: 'events where actor_id = $1',
-        end: '$3::bigint + 1',
+        end: 'last_position() + 1',
         time: `$2::timestamptz + ${OUT_OF_ORDER}`,
       })}
     order by position desc limit 1`,
@@ -148,11 +148,7 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
     outlinesOf: (stream_ids, until) => db.query<Recorded<Event>>(OUTLINES_OF, [stream_ids, until]),
     readAt: (positions) => db.query<Recorded<Event>>(READ_AT, [positions]),
     async positionAt(actor_id, time) {
-      const [found] = await db.query<{ position: number }>(POSITION_AT, [
-        actor_id,
-        time,
-        await end(),
-      ])
+      const [found] = await db.query<{ position: number }>(POSITION_AT, [actor_id, time])
       return found?.position ?? 0
     },
   }
