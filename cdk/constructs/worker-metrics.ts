@@ -10,7 +10,7 @@ const DRIFT = 'Drift'
 
 /** A line of src/worker.ts for each projection, every fifteen seconds. */
 const state = FilterPattern.stringValue('$.msg', '=', 'projection lag')
-/** A line of src/infra/postgres/drift.ts for each difference. */
+/** A line of src/infra/postgres/drift-check.ts for each difference. */
 const drift = FilterPattern.stringValue('$.msg', '=', 'drift found')
 
 /** How far the audit trail is behind, and whether it is right, out of the worker's log. */

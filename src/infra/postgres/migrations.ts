@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import knex from 'knex'
 import pg from 'pg'
@@ -6,6 +7,11 @@ import type { DatabaseConfig } from '../../config.ts'
 export type Migrations = {
   /** Runs what has not been run, all or nothing; the names of what it ran. */
   readonly latest: () => Promise<readonly string[]>
+  /**
+   * The names of what a newer version has run on top of all that this one knows. `latest` then finds
+   * nothing to do: a migration leaves the version before able to work.
+   */
+  readonly newer: () => Promise<readonly string[]>
   /** Takes back what the last `latest` ran; the names of what it took back. */
   readonly rollback: () => Promise<readonly string[]>
   readonly status: () => Promise<{
@@ -24,6 +30,9 @@ const options = {
   loadExtensions: ['.ts'],
   stub: TEMPLATE,
 }
+
+/** knex calls a schema corrupt whose history names files that are not here. */
+const UNCHECKED = { disableMigrationsListValidation: true }
 
 // A migration may rewrite a table; a service's limits would stop it half way, every time.
 const LIMITS = {
@@ -56,11 +65,28 @@ export function migrations(config: DatabaseConfig): Migrations {
     }
   }
 
+  const newer = async (): Promise<readonly string[]> => {
+    const known = (await readdir(DIRECTORY)).sort()
+    const [completed] = await db.migrate.list(UNCHECKED)
+    const done: string[] = completed.map(({ name }: { name: string }) => name).sort()
+    return known.every((name, index) => name === done[index]) ? done.slice(known.length) : []
+  }
+  const isBehind = async () => (await newer()).length > 0
+
   return {
-    latest: () => alone(async () => (await db.migrate.latest())[1]),
-    rollback: () => alone(async () => (await db.migrate.rollback())[1]),
+    latest: () => alone(async () => ((await isBehind()) ? [] : (await db.migrate.latest())[1])),
+    newer,
+    rollback: () =>
+      alone(async () => {
+        if (await isBehind()) {
+          throw new Error(
+            'A newer version has migrated this schema: only that one can take it back.',
+          )
+        }
+        return (await db.migrate.rollback())[1]
+      }),
     status: async () => {
-      const [completed, pending] = await db.migrate.list()
+      const [completed, pending] = await db.migrate.list((await isBehind()) ? UNCHECKED : {})
       return {
         completed: completed.map(({ name }: { name: string }) => name),
         pending: pending.map(({ file }: { file: string }) => file),

@@ -12,7 +12,7 @@ import {
 } from '../../../src/infra/embedded-postgres.ts'
 import { migrations } from '../../../src/infra/postgres/migrations.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
-import { until } from '../../support/processes.ts'
+import { startProcess, until } from '../../support/processes.ts'
 import { startSystem } from '../../support/system.ts'
 
 const ROLES = ['tasktrail_auth', 'tasktrail_task', 'tasktrail_worker', 'tasktrail_auditor'] as const
@@ -352,6 +352,28 @@ describe('The migrations', () => {
       expect(await message(owner.query('delete from events'))).to.match(/append-only/)
       expect(await message(owner.query('truncate security_events'))).to.match(/append-only/)
       await owner.end()
+    })
+
+    it('let their owner rebuild the views and grant roles, by hand', async () => {
+      const owned = databaseOf('owner', 'one')
+      const system = await startSystem({}, undefined, owned)
+      try {
+        const { username, token } = await system.newUser()
+        await system.call('POST', '/tasks', { token, body: { title: 'Rebuild' } })
+        const { TEXT_KEY = '' } = system.env
+        for (const [script, args] of [
+          ['projections', ['rebuild', 'tasks']],
+          ['projections', ['rebuild', 'audit']],
+          ['grant-role', [username, 'auditor']],
+        ] as const) {
+          const { ended, err } = startProcess(process.execPath, [`src/${script}.ts`, ...args], {
+            env: { DATABASE_URL: owned.url, TEXT_KEY },
+          })
+          expect({ ended: await ended, err }, script).to.deep.equal({ ended: 'code 0', err: [] })
+        }
+      } finally {
+        await system.stop()
+      }
     })
 
     it('serve a login that is nothing but a member of the roles', async () => {
