@@ -63,7 +63,7 @@ ENTRYPOINT ["/usr/local/bin/node", "/app/worker.js"]
 # Runs once and ends: 0 when the schema is as this version needs it.
 FROM runtime AS migration
 LABEL org.opencontainers.image.title="migration" \
-      org.opencontainers.image.description="The schema, forward (latest), back (rollback) or told (status); the services' logins (logins)"
+      org.opencontainers.image.description="The schema, forward (latest), back (rollback) or told (status)"
 COPY --from=build /build/dist/migration/ /
 ENTRYPOINT ["/usr/local/bin/node", "/app/migrate.js"]
 CMD ["latest"]

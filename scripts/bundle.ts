@@ -48,8 +48,15 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
   },
   'task-service': { entrypoints: ['task-service', 'health'], files: swaggerUi },
   worker: {
-    // The latter three for people, by hand: docs/deploy.md.
-    entrypoints: ['worker', 'health', 'projections', 'audit-verify', 'audit-public-key'],
+    // All but the first two for people, by hand: docs/deploy.md.
+    entrypoints: [
+      'worker',
+      'health',
+      'projections',
+      'audit-verify',
+      'audit-public-key',
+      'grant-role',
+    ],
     files: { 'verify-audit.mjs': 'verify-audit.mjs' },
   },
   migration: {

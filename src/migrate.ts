@@ -1,4 +1,4 @@
-// `npm run migrate`, `migrate:status`, `migrate:rollback`, `migrate:logins`, `migrate:make -- <name>`.
+// `npm run migrate`, `migrate:status`, `migrate:rollback`, `migrate:make -- <name>`.
 import { relative } from 'node:path'
 import { logins } from './config.ts'
 import { findDatabase } from './infra/data-dir.ts'
@@ -7,13 +7,16 @@ import { type Migrations, makeMigration, migrations } from './infra/postgres/mig
 import { requireReachable } from './infra/postgres/reachable.ts'
 
 const COMMANDS: Readonly<Record<string, (schema: Migrations) => Promise<readonly string[]>>> = {
-  latest: async ({ latest }) => {
+  latest: async ({ latest, newer }) => {
     const names = await latest()
+    const later = await newer()
+    if (later.length > 0) {
+      return [
+        `The schema is further than this version, by ${later.join(', ')}: nothing to migrate.`,
+      ]
+    }
     return names.length === 0 ? ['Nothing to migrate.'] : names.map((name) => `Migrated ${name}`)
   },
-  // Nothing of the schema: after a way back to an older version it is not that version's, which `latest`
-  // refuses, and a password may have to be replaced all the same.
-  logins: async () => [],
   rollback: async ({ rollback }) => {
     const names = await rollback()
     return names.length === 0
@@ -40,14 +43,11 @@ async function run([command = 'latest', name]: readonly string[]): Promise<reado
   if (command === 'make') return make(name)
   const work = COMMANDS[command]
   if (work === undefined) {
-    throw new Error(`There is no "${command}": use latest, logins, status, rollback or make.`)
+    throw new Error(`There is no "${command}": use latest, status, rollback or make.`)
   }
   const config = await findDatabase(process.env)
   await requireReachable(config)
-  const wanted = ['latest', 'logins'].includes(command) ? logins(process.env) : []
-  if (command === 'logins' && wanted.length === 0) {
-    throw new Error('No login is named: set AUTH_DB_USER and AUTH_DB_PASSWORD, TASK_… or WORKER_….')
-  }
+  const wanted = command === 'latest' ? logins(process.env) : []
   const schema = migrations(config)
   const lines = await work(schema).finally(schema.close)
   await setLogins(config, wanted)

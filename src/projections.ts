@@ -10,7 +10,7 @@ import type { Projection } from './infra/postgres/projection.ts'
 import { type ProjectionStatus, projectionStatus } from './infra/postgres/projection-status.ts'
 import { requireReachable } from './infra/postgres/reachable.ts'
 import { type Rebuilt, rebuild } from './infra/postgres/rebuild.ts'
-import { type Progress, REBUILDABLE } from './infra/postgres/rebuild-run.ts'
+import { type Progress, REBUILDABLE, type Rebuildable } from './infra/postgres/rebuild-run.ts'
 import { postgresUserKeys } from './infra/postgres/user-keys.ts'
 import { secretKeyWrap } from './infra/text-cipher.ts'
 
@@ -117,7 +117,13 @@ function everySecond(): (progress: Progress) => void {
   }
 }
 
-function rebuiltLines(name: string, rebuilt: Rebuilt): readonly string[] {
+/** What a rebuild could not drop; texts stand in what was replaced of the tasks. */
+const DROPPED_BY: Readonly<Record<Rebuildable, string>> = {
+  tasks: 'the worker does it within a minute',
+  audit: 'the next rebuild does it',
+}
+
+function rebuiltLines(name: Rebuildable, rebuilt: Rebuilt): readonly string[] {
   const { events, seconds, differences, first, parked, fencedMs, remains } = rebuilt
   const perSecond = Math.round(events / seconds)
   const many = differences === 1 ? '1 row that was' : `${differences} rows that were`
@@ -131,7 +137,7 @@ function rebuiltLines(name: string, rebuilt: Rebuilt): readonly string[] {
     ...parked.map((stream_id) => `${stream_id} stays parked: see status.`),
     ...(remains === null
       ? []
-      : [`What it replaced is not dropped yet (${remains}): the next rebuild does it.`]),
+      : [`What it replaced is not dropped yet (${remains}): ${DROPPED_BY[name]}.`]),
   ].map((text) => text.trimEnd())
 }
 

@@ -33,6 +33,9 @@ describe('npm run migrate', () => {
     await client.connect()
     return client.query(sql).finally(() => client.end())
   }
+  /** By another version, which has a migration of this name. */
+  const ranBefore = (name: string) =>
+    query(`insert into knex_migrations (name, batch) values ('${name}', 2)`)
 
   it('brings the schema up, tells how far it is, and takes the last run back', async () => {
     expect(await migrate(['latest'])).to.deep.equal({
@@ -102,19 +105,44 @@ describe('npm run migrate', () => {
       expect(await as(task, 'task', 'select 1')).to.equal('28P01')
       expect(await as(task, 'renewed', 'select 1')).to.have.length(1)
 
-      // As an older version finds it.
-      await query("insert into knex_migrations (name, batch) values ('20991231000000_later.ts', 2)")
-      expect((await migrate(['latest'], { ...env, ...passwords })).ended).to.equal('code 1')
-      expect(await as(task, 'task', 'select 1')).to.equal('28P01')
-      expect(await migrate(['logins'], { ...env, ...passwords })).to.deep.equal({
-        ended: 'code 0',
-        out: first.out.slice(1),
-        err: [],
-      })
+      await ranBefore('20991231000000_later.ts')
+      expect((await migrate(['latest'], { ...env, ...passwords })).ended).to.equal('code 0')
       expect(await as(task, 'task', 'select 1')).to.have.length(1)
     } finally {
       await query(`drop role if exists ${auth}, ${task}, ${worker}`)
     }
+  })
+
+  it('has nothing to do when a newer version has run, which alone can go back', async () => {
+    const later = ['20991231000001_more.ts', '20991231000002_most.ts']
+    for (const name of later) await ranBefore(name)
+    expect(await migrate(['latest'])).to.deep.equal({
+      ended: 'code 0',
+      out: [`The schema is further than this version, by ${later.join(', ')}: nothing to migrate.`],
+      err: [],
+    })
+    expect(await migrate(['rollback'])).to.deep.equal({
+      ended: 'code 1',
+      out: [],
+      err: ['A newer version has migrated this schema: only that one can take it back.'],
+    })
+    const { out } = await migrate(['status'])
+    expect(out).to.deep.equal([...all, ...later].map((name) => `done     ${name}`))
+  })
+
+  it('refuses a schema whose history is not its own', async () => {
+    const expectRefusal = async () => {
+      const { ended, err } = await migrate(['latest'])
+      expect(ended).to.equal('code 1')
+      expect(err.join('\n')).to.match(/corrupt/)
+    }
+    await ranBefore('20201231000000_earlier.ts')
+    await expectRefusal()
+    await query("delete from knex_migrations where name like '2020%'")
+    // Later, but on top of something else.
+    await ranBefore('20991231000000_later.ts')
+    await query(`delete from knex_migrations where name = '${all.at(-1)}'`)
+    await expectRefusal()
   })
 
   it('refuses a login without its password, before it changes anything', async () => {
@@ -185,12 +213,7 @@ describe('npm run migrate', () => {
         { DB_HOST: 'localhost' },
         'The environment is not complete: DB_NAME is missing; DB_USER is missing; DB_PASSWORD is missing.',
       ],
-      [['latets'], {}, 'There is no "latets": use latest, logins, status, rollback or make.'],
-      [
-        ['logins'],
-        { DATABASE_URL: database.url },
-        'No login is named: set AUTH_DB_USER and AUTH_DB_PASSWORD, TASK_… or WORKER_….',
-      ],
+      [['latets'], {}, 'There is no "latets": use latest, status, rollback or make.'],
       [['make'], {}, 'Name the migration in lower_case_words: npm run migrate:make -- add_labels'],
       [
         ['make', '../x'],

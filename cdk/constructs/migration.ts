@@ -18,7 +18,7 @@ export type MigrationProps = {
   readonly task: ContainerTask
   readonly vpc: IVpc
   readonly securityGroup: ISecurityGroup
-  /** Of the image; each one runs once. */
+  /** Of the image. One that is lower than before does not run. */
   readonly version: string
   readonly key: IKey
 }

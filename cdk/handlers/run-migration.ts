@@ -13,7 +13,7 @@ export type MigrationProperties = {
   readonly container: string
   readonly subnets: readonly string[]
   readonly securityGroup: string
-  /** The image's tag. Another one is what makes the migration run again. */
+  /** The image's tag. One that is lower than before does not run. */
   readonly version: string
 }
 
@@ -79,9 +79,9 @@ export async function isComplete(
 }
 
 /**
- * CloudFormation takes a failed deployment back by an update to the version before. That version
- * does not know the migrations which have run, would refuse, and leave the stack stuck; it need not
- * run either, because migrations stay compatible with the version before.
+ * CloudFormation takes a failed deployment back by an update to the version before. That version has
+ * nothing to migrate then, and a way back must not need what may just have failed: room for a task, its
+ * image, the database.
  */
 function goesBack({ RequestType, ResourceProperties, OldResourceProperties }: MigrationEvent) {
   if (RequestType !== 'Update' || OldResourceProperties === undefined) return false

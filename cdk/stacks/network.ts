@@ -43,6 +43,10 @@ export class NetworkStack extends Stack {
     this.#letOut(environment)
   }
 
+  /**
+   * A description stays as it is once deployed: CloudFormation can only replace the group for a new one,
+   * and the fixed name is taken.
+   */
   #group(party: string, description: string): SecurityGroup {
     return new SecurityGroup(this, party, {
       vpc: this.vpc,

@@ -117,11 +117,15 @@ describe('What goes into the images', function () {
     await client.query(`drop role ${login.user}`).finally(() => client.end())
   })
 
-  it('rebuilds a view with the same scripts, as the owner of the tables', async () => {
+  // That the owner of the tables suffices: test/infra/postgres/roles.test.ts.
+  it('rebuilds a view and grants roles with the scripts in the worker', async () => {
     const env = { ...SETTINGS, DATABASE_URL: database.url }
-    const { ended, out, err } = run('worker', 'projections.js', env, 'rebuild', 'tasks')
-    expect(await ended, err.join('\n')).to.equal('code 0')
-    expect(out.join('\n')).to.match(/^The projection tasks is rebuilt/m)
+    const rebuild = run('worker', 'projections.js', env, 'rebuild', 'tasks')
+    expect(await rebuild.ended, rebuild.err.join('\n')).to.equal('code 0')
+    expect(rebuild.out.join('\n')).to.match(/^The projection tasks is rebuilt/m)
+    const grant = run('worker', 'grant-role.js', env, 'nobody', 'auditor')
+    expect(await grant.ended).to.equal('code 1')
+    expect(grant.err).to.deep.equal(['There is no user "nobody".'])
   })
 
   it('holds the native code of one processor', async () => {
