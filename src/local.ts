@@ -1,4 +1,5 @@
 // `npm start`: the whole of Tasktrail on this machine, watched until Ctrl-C.
+import { isIPv6 } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import {
   authServiceConfig,
@@ -55,9 +56,15 @@ async function start(): Promise<void> {
   // What is open ends with the services, or with this process.
   stops.push(async () => void gateway.close())
   stopping.signal.throwIfAborted()
-  const url = `http://${/^(0\.0\.0\.0|::)$/.test(host) ? '127.0.0.1' : host}:${port}`
+  const url = `http://${reachable(host)}:${port}`
   introduce('gateway', process.pid, url)
   say(`\nTasktrail is ready: ${url}\n\n${examples(url)}\n\nCtrl-C stops it.`)
+}
+
+/** A host as it stands in a URL. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
+  return isIPv6(host) ? `[${host}]` : host
 }
 
 function gatewayPort(text = '8080'): number {

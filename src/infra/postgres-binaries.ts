@@ -128,17 +128,21 @@ async function own({ uid, gid }: Account, directory: string): Promise<void> {
 
 /** Below a 0700 home no other account gets to the data: a link there leads to where it can. */
 async function moveWithinReach(account: Account, dataDir: string): Promise<void> {
+  const aside = `${dataDir}.moved`
+  // Whoever was to move them was killed: these are the data.
+  if ((await exists(aside)) && !(await exists(dataDir))) await rename(aside, dataDir)
   if (!canReach(account, dirname(await realPlace(dataDir)))) {
     const place = await mkdtemp('/var/lib/tasktrail-')
     await chmod(place, 0o755)
     const moved = join(place, 'postgres')
     if (await exists(dataDir)) {
-      await cp(dataDir, moved, { recursive: true, preserveTimestamps: true })
-      await rename(dataDir, `${dataDir}.moved`)
+      await copyWhole(dataDir, moved)
+      await rename(dataDir, aside)
     }
     await symlink(moved, dataDir)
-    await rm(`${dataDir}.moved`, { recursive: true, force: true })
+    spawnSync('sync')
   }
+  await rm(aside, { recursive: true, force: true })
   if (await exists(join(dataDir, 'PG_VERSION'))) await own(account, await realPlace(dataDir))
 }
 
@@ -146,9 +150,19 @@ async function copyOnce(source: string, target: string): Promise<string> {
   if (await exists(target)) return target
   const copying = await mkdtemp(`${target}.`)
   await chmod(copying, 0o755)
-  await cp(source, copying, { recursive: true, verbatimSymlinks: true })
+  await copyWhole(source, copying)
   await rename(copying, target)
   return target
+}
+
+/** Or nothing: where there is no room, half a copy takes the rest of it. */
+async function copyWhole(source: string, target: string): Promise<void> {
+  try {
+    await cp(source, target, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
+  } catch (error) {
+    await rm(target, { recursive: true, force: true })
+    throw error
+  }
 }
 
 const exists = (path: string): Promise<boolean> =>

@@ -43,6 +43,10 @@ export async function isPostmaster(pid: number, dataDir: string): Promise<boolea
     // The server makes its data directory its working directory.
     return (await readlink(`/proc/${pid}/cwd`)) === (await realpath(dataDir))
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ENOENT' || process.platform !== 'linux'
+    if (process.platform !== 'linux') return true
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    // Somebody else's process does not show where it is, only what it is called.
+    const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')
+    return name.trim() === 'postgres'
   }
 }

@@ -183,6 +183,14 @@ describe('The embedded PostgreSQL', () => {
       expect(isRunning(stranger.pid)).to.equal(true)
     })
 
+    it('was left with the process number of another user starts all the same', async () => {
+      await make()
+      // As root the first process shows where it is; to anybody else it does not.
+      const lines = [1, dataDir, 1_700_000_000, 5432, '', '127.0.0.1', '1 1', 'ready']
+      await writeFile(join(dataDir, 'postmaster.pid'), `${lines.join('\n')}\n`, { mode: 0o600 })
+      await (await start()).stop()
+    })
+
     it('is taken by another start, while this one finds the number of a dead server, is left to it', async () => {
       await mkdir(dataDir)
       const file = join(dataDir, 'postmaster.pid')
