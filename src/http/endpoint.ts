@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Caller } from '../app/ports.ts'
 import { readBody } from './body.ts'
 import { type ErrorCode, type Fault, HttpError } from './errors.ts'
-import { faultsOf } from './fields.ts'
+import { faultsOf, firstOf } from './fields.ts'
 
 /** What a successful answer looks like. */
 export type Answer = {
@@ -106,7 +106,7 @@ function parser<P extends Shape, Q extends Shape, H extends Shape, B extends Sha
       headers: part(headers, named(ctx, Object.keys(headers.shape)), 'header'),
       body: part(body, endpoint.body ? ctx.request.body : {}, 'field'),
     }
-    if (faults.length > 0) throw new HttpError('validation_failed', { faults })
+    if (faults.length > 0) throw new HttpError('validation_failed', { faults: firstOf(faults) })
     return input
   }
 }

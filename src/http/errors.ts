@@ -3,6 +3,7 @@ import type { Context, Next } from 'koa'
 import { AppError, type AppErrorCode } from '../app/errors.ts'
 import type { Log } from '../app/ports.ts'
 import { DomainError, type DomainErrorCode } from '../domain/errors.ts'
+import { accepted } from './accepted.ts'
 
 export type HttpErrorCode =
   | 'validation_failed'
@@ -113,6 +114,8 @@ const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   overloaded: 'The service is overloaded; try again',
 }
 
+const PROBLEM = 'application/problem+json'
+
 /** Turns whatever was thrown below it into an answer. What nobody foresaw is logged and says nothing. */
 export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
   try {
@@ -149,10 +152,10 @@ function answer(ctx: Context, code: ErrorCode, error: Error): void {
   ctx.status = status
   const { request_id } = ctx.state
   const extra = { ...(version !== undefined && { version }), ...(faults && { details: faults }) }
-  if (ctx.accepts('application/json', 'application/problem+json') === 'application/problem+json') {
+  if (accepted(ctx, 'application/json', PROBLEM) === PROBLEM) {
     const problem = { type: 'about:blank', title: STATUS_CODES[status], status, detail: message }
     ctx.body = { ...problem, instance: ctx.path, code, request_id, ...extra }
-    ctx.type = 'application/problem+json'
+    ctx.type = PROBLEM
   } else {
     ctx.body = { error: STATUS_CODES[status], message, code, request_id, ...extra }
     ctx.type = 'application/json'

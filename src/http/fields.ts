@@ -58,6 +58,15 @@ export const listOf = <const T extends string>(values: readonly [T, ...T[]]) => 
     .transform((list) => [...new Set(list.split(','))] as T[])
 }
 
+const MAX_FAULTS = 50
+
+/** Of thousands, a client needs only the first and how many there are: each is many bytes of answer. */
+export function firstOf(faults: readonly Fault[]): readonly Fault[] {
+  const more = faults.length - MAX_FAULTS
+  if (more <= 0) return faults
+  return [...faults.slice(0, MAX_FAULTS), { field: 'request', message: `${more} more` }]
+}
+
 /** What a failed parse says, one fault a field, in words for the client. */
 export function faultsOf(error: z.ZodError, allowed: readonly string[], noun: string): Fault[] {
   return error.issues.flatMap((issue) => {

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { Agent, createServer, type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
-import type { Duplex } from 'node:stream'
 import { createProxyServer } from 'httpxy'
 import { v7 as uuid } from 'uuid'
+import { refuseBroken } from './refuse-broken.ts'
 import { route } from './routing.ts'
 
 export type Upstream = { readonly host: string; readonly port: number }
@@ -67,7 +67,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
   // Longer than the clients' own, so that it is the client who drops an idle connection.
   server.keepAliveTimeout = 75_000
-  server.on('clientError', refuse)
+  server.on('clientError', refuseBroken(uuid))
   server.listen(options.port, options.host)
   await once(server, 'listening')
   return {
@@ -94,8 +94,6 @@ const FAILURES = {
   malformed_request: [400, 'The request is malformed'],
   internal_only: [403, 'Only services of Tasktrail may call this'],
   route_not_found: [404, 'There is nothing at this path'],
-  request_timeout: [408, 'The request did not arrive in time'],
-  headers_too_large: [431, 'The headers are too large'],
   service_unavailable: [503, 'Service unavailable'],
 } as const satisfies Record<string, readonly [status: number, message: string]>
 
@@ -120,23 +118,4 @@ function send(res: ServerResponse, status: number, body: object): void {
   res
     .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
     .end(text)
-}
-
-const FAILURE_OF: Readonly<Record<string, Failure>> = {
-  HPE_HEADER_OVERFLOW: 'headers_too_large',
-  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
-}
-
-/** What the parser does not take for HTTP has no request to answer, only a socket. */
-function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const code = FAILURE_OF[error.code ?? ''] ?? 'malformed_request'
-  const [status] = FAILURES[code]
-  const text = JSON.stringify(failureBody(code, uuid()))
-  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, 'Content-Type: application/json']
-  head.push(`Content-Length: ${Buffer.byteLength(text)}`, 'Connection: close')
-  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`)
 }

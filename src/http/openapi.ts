@@ -13,7 +13,9 @@ const error = z
     details: z
       .array(z.strictObject({ field: z.string(), message: z.string() }))
       .optional()
-      .meta({ description: 'Every field that breaks a rule, with 400' }),
+      .meta({
+        description: 'Every field that breaks a rule, with 400; of more than fifty the first',
+      }),
   })
   .meta({ id: 'Error' })
 

@@ -1,11 +1,12 @@
-import { createServer, type Server, STATUS_CODES } from 'node:http'
-import { type AddressInfo, isIP, type Socket } from 'node:net'
+import { createServer, type Server } from 'node:http'
+import { type AddressInfo, isIP } from 'node:net'
 import { Router } from '@koa/router'
 import Koa, { type Context } from 'koa'
 import type { Log } from '../app/ports.ts'
 import { accessLog } from './access-log.ts'
 import { answerErrors, HttpError } from './errors.ts'
 import { overload } from './overload.ts'
+import { refuseBroken } from './refuse-broken.ts'
 import { requestId } from './request-id.ts'
 
 export type ServiceOptions = {
@@ -72,7 +73,7 @@ export function service(router: Router, options: ServiceOptions): Service {
 }
 
 /** A router whose paths mean exactly what they say. */
-export const strictRouter = () => new Router({ sensitive: true })
+export const strictRouter = () => new Router({ sensitive: true, strict: true })
 
 /** No route: 404; a route, but not with this method: 405 with the methods it has. */
 const refuseUnknown = (router: Router) => async (ctx: Context, next: Koa.Next) => {
@@ -87,28 +88,6 @@ const refuseUnknown = (router: Router) => async (ctx: Context, next: Koa.Next) =
   if (ctx.method !== 'OPTIONS') throw new HttpError('method_not_allowed')
   ctx.status = 204
 }
-
-// The codes are the gateway's.
-const MALFORMED = [400, 'malformed_request', 'The request is malformed'] as const
-const BROKEN: Readonly<Record<string, readonly [status: number, code: string, message: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The headers are too large'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request did not arrive in time'],
-}
-
-/** Bytes that are no HTTP request: there is no context to answer in, so the answer is written here. */
-const refuseBroken =
-  (newId: () => string) =>
-  (error: NodeJS.ErrnoException, socket: Socket): void => {
-    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-    const [status, code, message] = BROKEN[error.code ?? ''] ?? MALFORMED
-    const reason = STATUS_CODES[status]
-    const request_id = newId()
-    const body = JSON.stringify({ error: reason, message, code, request_id })
-    socket.end(
-      `HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
-        `X-Request-Id: ${request_id}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    )
-  }
 
 function listening(server: Server, port: number, host: string): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {

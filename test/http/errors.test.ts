@@ -188,7 +188,7 @@ describe('Every answer', () => {
   })
 
   it('to a method that a word beside the ids has not is 405, though an id has it', async () => {
-    for (const word of ['changes', 'stream', 'health', 'docs', 'docs/', 'openapi.json']) {
+    for (const word of ['changes', 'stream', 'health', 'docs', 'openapi.json']) {
       for (const method of ['PUT', 'PATCH', 'DELETE']) {
         const { status, headers } = await fetch(`${system.urls.task}/tasks/${word}`, { method })
         expect(status, `${method} ${word}`).to.equal(405)
@@ -200,7 +200,8 @@ describe('Every answer', () => {
 
   it('to a path that is not there is 404, whatever the method', async () => {
     const nowhere = ['/', '/task', '/Tasks', '/TASKS', '/auth', '/auth/Me', '//tasks', '/tasks/1/2']
-    for (const path of [...nowhere, '/tasks%2F1', '/tasks/1//', '/auth/sessions/1/2']) {
+    const slashes = ['/tasks/', `/tasks/${task.id}/`, '/tasks/1//', '/tasks/docs/', '/auth/login/']
+    for (const path of [...nowhere, ...slashes, '/tasks%2F1', '/auth/sessions/1/2']) {
       for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS', 'PROPFIND']) {
         const { status, body } = await call(method, path)
         expect(status, `${method} ${path}`).to.equal(404)
@@ -244,5 +245,32 @@ describe('Every answer', () => {
         expect(said, `${method} ${path}`).to.have.length(2)
       }
     }
+  })
+
+  it('to an Accept header too long for anybody is that to none, and costs nothing', async () => {
+    const accept = `${PROBLEM}, ${'"'.repeat(7_699)}${','.repeat(7_700)}`
+    const cpu = process.cpuUsage()
+    for (let n = 0; n < 5; n++) {
+      for (const path of ['/nowhere', '/audit/events']) {
+        const answer = await call('GET', path, { headers: { accept } })
+        expect(answer.headers.get('content-type')).to.match(/^application\/json/)
+      }
+    }
+    expect(process.cpuUsage(cpu).user / 1_000).to.be.below(1_000)
+  })
+
+  it('to thousands of faults names fifty, and how many there are besides', async () => {
+    const names = (count: number) => Array.from({ length: count }, (_, n) => `f${n}`)
+    const body = Object.fromEntries(names(5_000).map((name) => [name, 1]))
+    const ofBody = await call('POST', '/tasks', { body })
+    expect(ofBody.status).to.equal(400)
+    expect(ofBody.body.details).to.have.length(51)
+    expect(ofBody.body.details[0]).to.include({ field: 'title' })
+    expect(ofBody.body.details[50]).to.deep.equal({ field: 'request', message: '4951 more' })
+
+    const ofQuery = await call('GET', `/tasks?${'q=1&'.repeat(2_000)}`)
+    expect(ofQuery.body.details).to.have.length(51)
+    const fits = names(50).map((name) => `${name}=1`)
+    expect((await call('GET', `/tasks?${fits.join('&')}`)).body.details).to.have.length(50)
   })
 })

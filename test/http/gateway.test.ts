@@ -422,4 +422,13 @@ describe('The gateway', () => {
     const closed = gateway.close().then(() => 'closed')
     expect(await Promise.race([closed, sleep(5_000, 'hangs')])).to.equal('closed')
   })
+
+  it('closes while a client that it refused keeps its half of the connection open', async () => {
+    const client = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    client.write('hello\r\n\r\n')
+    expect(await text(client)).to.match(/^HTTP\/1.1 400 /)
+    const closed = gateway.close().then(() => 'closed')
+    expect(await Promise.race([closed, sleep(5_000, 'hangs')])).to.equal('closed')
+    client.destroy()
+  })
 })

@@ -44,7 +44,7 @@ function find(method: string, path: string) {
       (a, b) => +a.includes('{') - +b.includes('{'),
     )
     for (const template of exact) {
-      const pattern = new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}/?$`)
+      const pattern = new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`)
       if (!pattern.test(path)) continue
       const operation = document.paths[template]?.[verb]
       if (operation) return { index, template, verb, operation }
