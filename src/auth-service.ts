@@ -20,7 +20,7 @@ import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
-import { rateLimit } from './http/rate-limit.ts'
+import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { bcryptPasswordHasher } from './infra/password-hasher.ts'
 import { type Database, openDatabase } from './infra/postgres/database.ts'
@@ -59,7 +59,7 @@ const adapters = new ContainerModule(({ bind }) => {
     )
     .inSingletonScope()
   bind(Token.users).toResolvedValue(postgresUsers, [Token.db])
-  bind(Token.sessions).toResolvedValue(postgresSessions, [Token.db])
+  bind(Token.sessions).toResolvedValue(postgresSessions, [Token.db, Token.log])
   bind(Token.securityEvents).toResolvedValue(postgresSecurityEvents, [Token.db])
   bind(Token.attempts).toResolvedValue(postgresLoginAttempts, [Token.db])
   bind(Token.hasher)
@@ -77,8 +77,8 @@ const adapters = new ContainerModule(({ bind }) => {
 const useCases = new ContainerModule(({ bind }) => {
   bind(Token.accounts)
     .toResolvedValue(
-      (config, users, sessions, securityEvents, attempts, hasher, tokens) => {
-        const adapters = { users, sessions, securityEvents, attempts, hasher, tokens }
+      (config, users, sessions, securityEvents, attempts, hasher, tokens, log) => {
+        const adapters = { users, sessions, securityEvents, attempts, hasher, tokens, log }
         return accounts({ ...adapters, newSessionId: randomUUID, lifetime: config.JWT_EXPIRATION })
       },
       [
@@ -89,6 +89,7 @@ const useCases = new ContainerModule(({ bind }) => {
         Token.attempts,
         Token.hasher,
         Token.tokens,
+        Token.log,
       ],
     )
     .inSingletonScope()
@@ -109,11 +110,14 @@ function httpService(
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
   const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
+  const refusals = refusalLimit('refused', config.RATE_LIMIT_PER_SECOND, 1)
   const loginLimit = rateLimit('login', config.LOGIN_LIMIT_PER_MINUTE, 60)
+  const registerLimit = rateLimit('register', config.LOGIN_LIMIT_PER_MINUTE, 60)
   const router = strictRouter()
-  const on = routes(router, admission({ tokens, internalApiKey: config.INTERNAL_API_KEY, limit }))
+  const { INTERNAL_API_KEY: internalApiKey } = config
+  const on = routes(router, admission({ tokens, internalApiKey, limit, refusals }))
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
-  authRoutes(on, { accounts, clock, loginLimit })
+  authRoutes(on, { accounts, clock, loginLimit, registerLimit })
   const title = 'Tasktrail auth-service'
   const endpoints = [...healthEndpoints(BASE, 'auth'), ...AUTH_ENDPOINTS]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))

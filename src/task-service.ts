@@ -27,7 +27,7 @@ import { routes } from './http/endpoint.ts'
 import { requireGiven } from './http/given-position.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
-import { rateLimit } from './http/rate-limit.ts'
+import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { TASK_HISTORY_ENDPOINTS, taskHistoryRoutes } from './http/task-history.ts'
 import { taskStream } from './http/task-stream.ts'
@@ -167,8 +167,10 @@ function httpService(
   trail: AuditTrail,
 ): Service {
   const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
+  const refusals = refusalLimit('refused', config.RATE_LIMIT_PER_SECOND, 1)
   const router = strictRouter()
-  const on = routes(router, admission({ tokens, internalApiKey: config.INTERNAL_API_KEY, limit }))
+  const { INTERNAL_API_KEY: internalApiKey } = config
+  const on = routes(router, admission({ tokens, internalApiKey, limit, refusals }))
   // Before the tasks: /tasks/health and /tasks/docs are no task ids.
   healthRoutes(on, { base: BASE, name: 'task', ping: db.ping })
   const title = 'Tasktrail task-service'

@@ -3,6 +3,7 @@ import { AppError } from './errors.ts'
 import type {
   Caller,
   Credentials,
+  Log,
   LoginAttempts,
   Occasion,
   PasswordHasher,
@@ -23,13 +24,15 @@ export type AccountsDependencies = {
   readonly newSessionId: () => string
   /** Lifetime of a token and its session in seconds. */
   readonly lifetime: number
+  readonly log: Log
 }
 
 export type Accounts = ReturnType<typeof accounts>
 
 /** Registration, sessions and passwords. Error of every use case: `database_unavailable`. */
 export function accounts(on: AccountsDependencies) {
-  const { users, sessions, securityEvents, attempts, hasher, tokens, newSessionId, lifetime } = on
+  const { users, sessions, securityEvents, attempts, hasher, tokens, newSessionId, lifetime, log } =
+    on
 
   /** Errors: `too_many_attempts`, `hashing_busy`, `invalid_credentials`. */
   async function prove(
@@ -56,12 +59,23 @@ export function accounts(on: AccountsDependencies) {
     return credentials
   }
 
+  /** At today's cost, if that can be done now: who has proven the password is let in either way. */
+  async function rehash(credentials: Credentials, password: string): Promise<void> {
+    try {
+      await users.rehash(credentials, await hasher.hash(password))
+    } catch (error) {
+      log.warn({ err: error, user_id: credentials.user.id }, 'a password keeps its outdated hash')
+    }
+  }
+
   return {
     /** Errors: `username_taken`, `email_taken`, `hashing_busy`. */
     async register(
       { username, email, password }: { username: string; email: string; password: string },
       occasion: Occasion,
     ): Promise<User> {
+      // What cannot succeed takes no slot from those who log in. Of two at the same moment `add` decides.
+      await users.requireFree(username, email)
       const password_hash = await hasher.hash(password)
       return users.add({ username, email, password_hash }, occasion)
     },
@@ -70,9 +84,7 @@ export function accounts(on: AccountsDependencies) {
     async login(username: string, password: string, occasion: Occasion) {
       const find = () => users.findByUsername(username)
       const credentials = await prove(username, find, password, 'login_failed', occasion)
-      if (hasher.isOutdated(credentials.password_hash)) {
-        await users.rehash(credentials, await hasher.hash(password))
-      }
+      if (hasher.isOutdated(credentials.password_hash)) await rehash(credentials, password)
       const { id: user_id, username: name, email, role } = credentials.user
       const sid = newSessionId()
       const iat = Math.floor(occasion.now.getTime() / 1000)

@@ -42,13 +42,14 @@ export const exportAudit =
     const streams = streamIds()
     const numbers = isWhole(query) ? null : new Set<number>()
     let count = 0
-    const { position, parked, batches } = await trail.read(query)
+    // Of a part only seals that there are now: of those that are made meanwhile some would be missing.
+    const { position, parked, sealed, batches } = await trail.read(query)
     async function* counted() {
       for await (const batch of batches) {
         for (const { event } of batch) streams.add(streamOf(event))
         if (numbers !== null) {
           const positions = batch.map(({ event }) => event.position)
-          for (const number of await trail.sealsOf(positions, position)) numbers.add(number)
+          for (const number of await trail.sealsOf(positions, sealed)) numbers.add(number)
         }
         count += batch.length
         yield batch
@@ -64,7 +65,7 @@ export const exportAudit =
         seals:
           numbers === null
             ? sealPages(trail, streams, position)
-            : sealsOf(trail, streams, position, numbers),
+            : sealsOf(trail, streams, sealed, numbers),
       },
     }
   }

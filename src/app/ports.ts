@@ -236,10 +236,11 @@ export type AuditTrail = {
   }>
   /**
    * All events up to `position`, which is how far the trail has come now; oldest first. Those of
-   * streams that are `parked` now may be missing.
+   * streams that are `parked` now may be missing. `sealed`: as far as seals go now, at most `position`.
    */
   readonly read: (query: AuditQuery) => Promise<{
     readonly position: number
+    readonly sealed: number
     readonly parked: readonly ParkedStream[]
     readonly batches: AsyncIterable<readonly ExportedEvent[]>
   }>
@@ -367,6 +368,8 @@ export type Credentials = {
  * event in the same transaction. Error of every method: `database_unavailable`.
  */
 export type Users = {
+  /** Errors: `username_taken`, `email_taken`. What is free now may be taken by the time of `add`. */
+  readonly requireFree: (username: string, email: string) => Promise<void>
   /** Recorded as `registered`. Errors: `username_taken`, `email_taken`. */
   readonly add: (user: NewUser, occasion: Occasion) => Promise<User>
   readonly find: (id: number) => Promise<Credentials | null>

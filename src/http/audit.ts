@@ -4,6 +4,7 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import type { AuditExport, ExportAudit } from '../app/audit-export.ts'
 import type { AuditQuery, AuditTrail, Caller, Clock } from '../app/ports.ts'
+import { accepted } from './accepted.ts'
 import { type Look, mayAudit } from './audit-access.ts'
 import { csv, type Format, ndjson } from './audit-formats.ts'
 import * as schema from './audit-schemas.ts'
@@ -125,7 +126,7 @@ type ExportType = keyof typeof EXPORTS
 
 /** Null: a page. */
 function exportType(ctx: Context): ExportType | null {
-  const wanted = ctx.accepts('application/json', ...Object.keys(EXPORTS))
+  const wanted = accepted(ctx, 'application/json', ...Object.keys(EXPORTS))
   return Object.keys(EXPORTS).includes(String(wanted)) ? (wanted as ExportType) : null
 }
 

@@ -112,10 +112,12 @@ export type AuthRoutes = {
   readonly clock: Clock
   /** Counts logins by address. */
   readonly loginLimit: RateLimit
+  /** Counts registrations by address: each takes a hash as a login does. */
+  readonly registerLimit: RateLimit
 }
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
-  const { accounts, clock, loginLimit } = dependencies
+  const { accounts, clock, loginLimit, registerLimit } = dependencies
   const occasion = (ctx: Context): Occasion => ({
     request_id: ctx.state.request_id,
     // An IPv6 address may go on with the name of a zone, of any length.
@@ -125,6 +127,7 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   })
 
   on(register, async ({ body }, ctx) => {
+    await registerLimit(ctx, ctx.ip)
     ctx.body = { user: await accounts.register(body, occasion(ctx)) }
     ctx.status = 201
   })

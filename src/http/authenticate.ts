@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'koa'
 import { AppError } from '../app/errors.ts'
-import type { TokenValidator } from '../app/ports.ts'
+import type { Caller, TokenValidator } from '../app/ports.ts'
 import type { Admit } from './endpoint.ts'
-import { HttpError } from './errors.ts'
-import type { RateLimit } from './rate-limit.ts'
+import { HttpError, STATUS } from './errors.ts'
+import type { RateLimit, RefusalLimit } from './rate-limit.ts'
 
 /** The token of `Authorization: Bearer …`. Error: `token_missing`. */
 export function bearerToken(ctx: Context): string {
@@ -17,11 +17,28 @@ export type Admission = {
   readonly tokens: TokenValidator
   readonly internalApiKey: string
   readonly limit: RateLimit
+  readonly refusals: RefusalLimit
 }
 
-/** Who may call what. Requests are counted by user where there is one, else by address. */
-export function admission({ tokens, internalApiKey, limit }: Admission): Admit {
+/**
+ * Who may call what. Requests are counted by user where there is one, else by address; those that are
+ * refused for want of a valid token apart from the public ones. An address with too many of them is
+ * refused before the token is looked at: made-up tokens cost calls that everyone else needs.
+ */
+export function admission({ tokens, internalApiKey, limit, refusals }: Admission): Admit {
   const isInternal = equals(internalApiKey)
+
+  async function validate(ctx: Context): Promise<Caller> {
+    await refusals.check(ctx, ctx.ip)
+    try {
+      return await tokens.validate(bearerToken(ctx), ctx.state.request_id)
+    } catch (error) {
+      const refused = error instanceof AppError && STATUS[error.code] === 401
+      if (refused) await refusals.count(ctx, ctx.ip)
+      throw error
+    }
+  }
+
   return async (ctx, access) => {
     switch (access) {
       case 'open':
@@ -33,7 +50,7 @@ export function admission({ tokens, internalApiKey, limit }: Admission): Admit {
         if (!isInternal(ctx.get('X-Internal-Api-Key'))) throw new HttpError('internal_key_required')
         return undefined
       case 'token': {
-        const caller = await tokens.validate(bearerToken(ctx), ctx.state.request_id)
+        const caller = await validate(ctx)
         ctx.state.user_id = caller.user_id
         await limit(ctx, String(caller.user_id))
         return caller

@@ -1,9 +1,17 @@
 import type { Context } from 'koa'
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 import { HttpError } from './errors.ts'
 
 /** Counts a request of `key`; throws `too_many_requests` when it is one too many. */
 export type RateLimit = (ctx: Context, key: string) => Promise<void>
+
+/** For what is known only afterwards: looks before the work, and counts after it. */
+export type RefusalLimit = {
+  /** Throws `too_many_requests` when as many of `key` were counted as may be. Counts nothing. */
+  readonly check: RateLimit
+  /** Counts one of `key`; throws nothing. */
+  readonly count: RateLimit
+}
 
 /**
  * At most `points` requests of one key in `seconds`, counted in this process; 0 switches it off.
@@ -11,16 +19,40 @@ export type RateLimit = (ctx: Context, key: string) => Promise<void>
  */
 export function rateLimit(name: string, points: number, seconds: number): RateLimit {
   if (points === 0) return async () => {}
+  const { limiter, tell, tooMany } = counter(name, points, seconds)
+  return async (ctx, key) => {
+    const state = await limiter.penalty(key)
+    tell(ctx, state)
+    if (state.consumedPoints > points) throw tooMany(state)
+  }
+}
+
+/** The same for refusals. Those under way at the same moment are not counted yet, and pass. */
+export function refusalLimit(name: string, points: number, seconds: number): RefusalLimit {
+  if (points === 0) return { check: async () => {}, count: async () => {} }
+  const { limiter, tell, tooMany } = counter(name, points, seconds)
+  return {
+    async check(ctx, key) {
+      const state = await limiter.get(key)
+      if (state === null || state.consumedPoints < points) return
+      tell(ctx, state)
+      throw tooMany(state)
+    },
+    count: async (ctx, key) => tell(ctx, await limiter.penalty(key)),
+  }
+}
+
+function counter(name: string, points: number, seconds: number) {
   const limiter = new RateLimiterMemory({ points, duration: seconds, keyPrefix: name })
   const policy = `"${name}";q=${points};w=${seconds}`
-
-  return async (ctx, key) => {
-    const state = await limiter.consume(key).catch((refused: unknown) => refused)
-    if (!(state instanceof RateLimiterRes)) throw state
-    const reset = Math.max(1, Math.ceil(state.msBeforeNext / 1000))
-    ctx.set('RateLimit-Policy', policy)
-    ctx.set('RateLimit', `"${name}";r=${Math.max(0, state.remainingPoints)};t=${reset}`)
-    if (state.consumedPoints > points)
-      throw new HttpError('too_many_requests', { retryAfter: reset })
+  const reset = ({ msBeforeNext }: RateLimiterRes) => Math.max(1, Math.ceil(msBeforeNext / 1000))
+  return {
+    limiter,
+    tell: (ctx: Context, state: RateLimiterRes): void => {
+      ctx.set('RateLimit-Policy', policy)
+      ctx.set('RateLimit', `"${name}";r=${state.remainingPoints};t=${reset(state)}`)
+    },
+    tooMany: (state: RateLimiterRes) =>
+      new HttpError('too_many_requests', { retryAfter: reset(state) }),
   }
 }

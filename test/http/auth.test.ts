@@ -202,6 +202,25 @@ describe('Accounts over HTTP', () => {
         expect((await attempt('a good long password')).status).to.equal(200)
       })
     })
+
+    it('that is right lets in, though it cannot be hashed again', async () => {
+      const { body } = await register()
+      const { username } = body.user
+      const before = await hashOf(username)
+      await sql.query(`
+        create function refuse_all() returns trigger language plpgsql as
+          $$ begin raise exception 'the disk is full'; end $$;
+        create trigger refused before update on users for each row execute function refuse_all()`)
+      await beside({ BCRYPT_COST: '11' }, async (costlier) => {
+        const answer = await costlier.call('POST', '/auth/login', {
+          body: { username, password: 'a good long password' },
+        })
+        expect(answer.status).to.equal(200)
+        expect(await hashOf(username)).to.equal(before)
+        expect(costlier.logged()).to.include('a password keeps its outdated hash')
+        expect(costlier.logged()).not.to.include(before)
+      }).finally(() => sql.query('drop trigger refused on users; drop function refuse_all'))
+    })
   })
 
   describe('Login', () => {

@@ -467,7 +467,7 @@ describe('The erasure of an account', () => {
   it('refuses a login whose password was checked before it', async () => {
     const ann = await system.newUser()
     const db = openDatabase({ ...system.database.config, role: 'tasktrail_auth', log: silent })
-    const [users, sessions] = [postgresUsers(db), postgresSessions(db)]
+    const [users, sessions] = [postgresUsers(db), postgresSessions(db, silent)]
     const occasion = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
     const begin = async () => {
       const session = { id: randomUUID(), expires_at: new Date(Date.now() + 1_000) }

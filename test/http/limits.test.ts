@@ -80,6 +80,35 @@ describe('The rate limit', () => {
     }
   })
 
+  it('counts what comes without a valid token by address, and then asks auth-service no more', async () => {
+    const headers = { 'x-forwarded-for': '198.51.100.60' }
+    const asked = () => system.logged().split('"path":"/auth/validate"').length - 1
+    const before = asked()
+    const answers: Answer[] = []
+    for (let n = 0; n < 8 * POINTS; n++) {
+      const token = n % 2 ? `forged-${n}` : undefined
+      answers.push(await system.call('GET', '/tasks', { headers, ...(token && { token }) }))
+    }
+    const passed = answers.filter(({ body }) => body.code === 'token_invalid')
+    const refused = answers.find(({ status }) => status === 429)
+    expect(refused?.body.code).to.equal('too_many_requests')
+    expect(refused?.headers.get('retry-after')).to.equal('1')
+    expect(refused?.headers.get('ratelimit-policy')).to.equal(`"refused";q=${POINTS};w=1`)
+    expect(asked() - before).to.equal(passed.length)
+    expect((await list(ann)).headers.get('ratelimit-policy')).to.equal(`"default";q=${POINTS};w=1`)
+  })
+
+  it('counts no valid token as a refusal, however many users share an address', async () => {
+    const headers = { 'x-forwarded-for': '198.51.100.61' }
+    const users = [ann, bob]
+    const calls = Array.from({ length: 8 * POINTS }, (_, n) =>
+      system.call('GET', '/tasks', { token: users[n % 2]?.token, headers }),
+    )
+    for (const { headers: told } of await Promise.all(calls)) {
+      expect(told.get('ratelimit-policy')).to.equal(`"default";q=${POINTS};w=1`)
+    }
+  })
+
   it('never stands between a load balancer and the health check', async () => {
     for (const path of ['/tasks/health', '/auth/health']) {
       const checks = Array.from({ length: 8 * POINTS }, () => system.call('GET', path))

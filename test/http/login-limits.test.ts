@@ -184,12 +184,14 @@ describe('Logins from one address', () => {
     })
   })
 
-  it('are counted apart from registrations', async () => {
+  it('are counted apart from registrations, of which there may be as many', async () => {
     await limited('3', async (system) => {
       const address = '198.51.100.40'
-      const outcomes: string[] = []
-      for (let n = 0; n < 4; n++) outcomes.push(outcome(await register(system, address)))
-      expect(outcomes).to.deep.equal(Array(4).fill('201 in'))
+      const answers: Answer[] = []
+      for (let n = 0; n < 4; n++) answers.push(await register(system, address))
+      expect(answers.map(outcome)).to.deep.equal([...Array(3).fill('201 in'), REFUSED])
+      expect(answers[3]?.headers.get('ratelimit-policy')).to.equal('"register";q=3;w=60')
+      expect(outcome(await register(system, '198.51.100.41'))).to.equal('201 in')
       const logins: string[] = []
       for (let n = 0; n < 4; n++) logins.push(outcome(await login(system, address)))
       expect(logins).to.deep.equal([...Array(3).fill('401 invalid_credentials'), REFUSED])
@@ -223,12 +225,14 @@ describe('More hashes than can be made', () => {
   }
   const login = (to: System, password: string) =>
     to.call('POST', '/auth/login', { body: { username: ann.username, password } })
-  const flood = (to: System, length: number) =>
-    Array.from({ length }, () => {
-      const username = `u${randomUUID().slice(0, 18)}`
-      const body = { username, email: `${username}@x.io`, password: 'a good long password' }
-      return to.call('POST', '/auth/register', { body })
-    })
+  const register = (to: System, facts: object = {}) => {
+    const username = `u${randomUUID().slice(0, 18)}`
+    const body = { username, email: `${username}@x.io`, password: 'a good long password', ...facts }
+    return to.call('POST', '/auth/register', { body })
+  }
+  const flood = (to: System, length: number) => Array.from({ length }, () => register(to))
+  /** Each hash takes longer than anyone waits; one connection keeps what comes to it in order. */
+  const SLOW = { BCRYPT_COST: '15', DB_POOL_MAX: '1' }
   const milliseconds = async (work: () => Promise<Answer>, status: number): Promise<number> => {
     const began = performance.now()
     expect((await work()).status).to.equal(status)
@@ -262,11 +266,25 @@ describe('More hashes than can be made', () => {
     expect(middle).to.be.lessThan(250)
   })
 
-  it('are not held against the account that they were for', async () => {
-    // Each hash takes longer than anyone waits.
-    const outcomes = await beside({ BCRYPT_COST: '15' }, async (slow) => {
+  it('are not waited for by those who want a name or an email that is taken', async () => {
+    const answers = await beside(SLOW, async (slow) => {
       const held = Promise.all(flood(slow, 4))
-      await slow.call('GET', '/auth/health')
+      const taken = [
+        { username: ann.username.toUpperCase() },
+        { email: `${ann.username}@EXAMPLE.com` },
+      ]
+      const answers = await Promise.all(taken.map((facts) => register(slow, facts)))
+      await held
+      return answers
+    })
+    expect(answers.map(outcome)).to.deep.equal(['409 username_taken', '409 email_taken'])
+  })
+
+  it('are not held against the account that they were for', async () => {
+    const outcomes = await beside(SLOW, async (slow) => {
+      const held = Promise.all(flood(slow, 4))
+      // It looks after they have looked: they have begun to hash.
+      await register(slow, { username: ann.username })
       const tries = Array.from({ length: 5 }, () => login(slow, ann.password))
       const answers = await Promise.all(tries)
       await held

@@ -83,7 +83,7 @@ describe('The auth service', function () {
   const session = async (credentials: Credentials) => {
     const session_id = randomUUID()
     const expires_at = new Date(Date.now() + 3_600_000)
-    await postgresSessions(db).begin({ id: session_id, expires_at }, credentials, occasion)
+    await postgresSessions(db, silent).begin({ id: session_id, expires_at }, credentials, occasion)
     return { session_id, token: sign(credentials, secret(), { session_id }) }
   }
 
@@ -189,7 +189,7 @@ describe('The auth service', function () {
           }
         case 'ended': {
           const other = await session(credentials)
-          await postgresSessions(db).end(ann.id, other.session_id, 'logged_out', occasion)
+          await postgresSessions(db, silent).end(ann.id, other.session_id, 'logged_out', occasion)
           return { header: `Bearer ${other.token}`, code: 'session_ended' }
         }
         default:

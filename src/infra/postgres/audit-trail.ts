@@ -66,6 +66,11 @@ const HEADS = {
     order by n`,
 }
 
+const LAST_SEAL = {
+  name: 'last_seal_of_trail',
+  text: 'select position from seals where position <= $1 order by position desc limit 1',
+}
+
 const SEALS_OF = {
   name: 'seals_of',
   text: `
@@ -144,7 +149,8 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
     async read(query) {
       const bounds = await boundsOf(query)
       const { position, parked } = bounds
-      return { position, parked, batches: batches(query, bounds) }
+      const [seal] = await db.query<{ position: number }>(LAST_SEAL, [position])
+      return { position, parked, sealed: seal?.position ?? 0, batches: batches(query, bounds) }
     },
 
     async heads(stream_ids, position) {

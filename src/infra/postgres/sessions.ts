@@ -1,5 +1,5 @@
 import { AppError } from '../../app/errors.ts'
-import type { Session, Sessions } from '../../app/ports.ts'
+import type { Log, Session, Sessions } from '../../app/ports.ts'
 import type { User } from '../../domain/user.ts'
 import type { Database } from './database.ts'
 import { occasionValues, RECORD } from './security-events.ts'
@@ -69,7 +69,13 @@ const END = {
     select id from ended`,
 }
 
-export function postgresSessions(db: Database): Sessions {
+export function postgresSessions(db: Database, log: Log): Sessions {
+  /** A note only: without it the session is as good. */
+  const touch = (id: string, now: Date): Promise<unknown> =>
+    db
+      .query(TOUCH, [id, now])
+      .catch((error) => log.warn({ err: error }, 'cannot note when a session was last used'))
+
   return {
     async begin({ id, expires_at }, { user, credentials_version }, occasion) {
       const session = [id, user.id, credentials_version, expires_at, user.username]
@@ -81,7 +87,7 @@ export function postgresSessions(db: Database): Sessions {
     async use(id, now) {
       const [row] = await db.query<Used>(USE, [id, now])
       if (row === undefined) return null
-      if (row.stale) await db.query(TOUCH, [id, now])
+      if (row.stale) await touch(id, now)
       const { username, email, role, user_created_at, stale, ...session } = row
       return {
         session,

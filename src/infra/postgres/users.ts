@@ -19,6 +19,13 @@ const ADD = {
     select * from added`,
 }
 
+const TAKEN = {
+  name: 'taken',
+  text: `
+    select exists (select from users where lower(username) = lower($1)) as username,
+      exists (select from users where lower(email) = lower($2)) as email`,
+}
+
 const CREDENTIALS = `${USER}, password_hash, credentials_version`
 
 const FIND = { name: 'find_user', text: `select ${CREDENTIALS} from users where id = $1` }
@@ -64,6 +71,15 @@ const SET_ROLE = {
 
 export function postgresUsers(db: Database): Users {
   return {
+    async requireFree(username, email) {
+      const [taken] = await db.query<{ username: boolean; email: boolean }>(TAKEN, [
+        username,
+        email,
+      ])
+      if (taken?.username) throw new AppError('username_taken')
+      if (taken?.email) throw new AppError('email_taken')
+    },
+
     async add({ username, email, password_hash }, occasion) {
       try {
         const values = [...occasionValues(occasion), username, email, password_hash]

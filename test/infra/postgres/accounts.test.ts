@@ -37,7 +37,7 @@ describe('Accounts in PostgreSQL', () => {
     await sql.connect()
     db = openDatabase({ ...database.config, role: 'tasktrail_auth', log: silent })
     users = postgresUsers(db)
-    sessions = postgresSessions(db)
+    sessions = postgresSessions(db, silent)
     attempts = postgresLoginAttempts(db)
   })
   after(async () => {
@@ -155,6 +155,18 @@ describe('Accounts in PostgreSQL', () => {
       await sql.query(
         'drop trigger noted on sessions; drop function note_touch; drop table touches',
       )
+    })
+
+    it('are good though their use cannot be noted', async () => {
+      const id = await begun(await added())
+      await sql.query(`
+        create function refuse_all() returns trigger language plpgsql as
+          $$ begin raise exception 'the disk is full'; end $$;
+        create trigger refused before update on sessions for each row execute function refuse_all()`)
+      const used = await code(sessions.use(id, at(2 * MINUTE)))
+      await sql.query('drop trigger refused on sessions; drop function refuse_all')
+      expect(used).to.equal('done')
+      expect((await sessions.use(id, NOW))?.session.last_used_at).to.equal(NOW.toISOString())
     })
 
     it('that begin on a password which has changed meanwhile are over at once', async () => {
