@@ -8,13 +8,13 @@ export type Place = {
   readonly position?: number | undefined
   /** The number of a seal that is broken itself. */
   readonly seal?: number
+  /** In the database, of a table as a whole. */
+  readonly table?: string
 }
 
 export class Broken extends Error {
-  constructor(place: Place, why: string, options?: { readonly bySeal?: boolean })
+  constructor(place: Place, why: string)
   readonly place: Place
-  /** Whether nothing but a seal tells. */
-  readonly bySeal: boolean
 }
 
 export class Unreadable extends Error {}
@@ -56,6 +56,9 @@ export type Seal = {
   readonly marks?: Buffer
 }
 
+/** Hashes of seals by number, as somebody noted them elsewhere. */
+export type KeptSeals = ReadonlyMap<number, string>
+
 export type Report = {
   readonly events: number
   readonly streams: number
@@ -69,6 +72,12 @@ export type Report = {
     readonly sealed_at: string
     readonly hash: string
   } | null
+  /** Which key signed which seals, from the first number to the last. */
+  readonly signers: readonly {
+    readonly key_id: string
+    readonly first: number
+    readonly last: number
+  }[]
   /** Of the last event. */
   readonly position: number
 }
@@ -81,6 +90,7 @@ export type Trail = {
   readonly begin: (seal: Seal) => void
   readonly add: (event: TrailEvent) => void
   readonly end: () => void
+  readonly requireKept: () => void
   readonly report: () => Report
 }
 
@@ -90,6 +100,7 @@ export function follow(options: {
   readonly whole: boolean
   /** Versions from which on events of these streams may be missing. */
   readonly parked?: ReadonlyMap<string, number>
+  readonly kept?: KeptSeals
 }): Trail
 
 export function walk(
@@ -102,12 +113,24 @@ export function canonical(value: unknown): string
 export function eventHash(event: Omit<TrailEvent, 'position' | 'recorded_at' | 'hash'>): string
 export function eventDigest(event: Pick<TrailEvent, 'position' | 'recorded_at' | 'hash'>): Buffer
 export function readKey(pem: string): SealKey
-export function readKeys(
-  args: readonly string[],
-): Promise<{ readonly keys: readonly SealKey[]; readonly others: readonly string[] }>
+export function readKeys(args: readonly string[]): Promise<{
+  readonly keys: readonly SealKey[]
+  readonly kept: KeptSeals
+  readonly others: readonly string[]
+}>
 export function verifyExport(
   file: string,
   keys: readonly SealKey[],
-): Promise<Report & { readonly whole: boolean; readonly erased: number }>
+  kept?: KeptSeals,
+): Promise<
+  Report & {
+    readonly whole: boolean
+    readonly erased: number
+    /** Accounts that are said to be erased, without their UserErased. */
+    readonly doubtful: number
+    /** How many values in `from` nothing proves. */
+    readonly unproven: number
+  }
+>
 export function describe(report: Report): string[]
 export function conclude(check: () => Promise<readonly string[]>): Promise<number>

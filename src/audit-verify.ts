@@ -1,4 +1,5 @@
-// `npm run audit:verify` and `audit:verify -- --key public.pem [--key older.pem]`.
+// `npm run audit:verify`, with `-- --key public.pem [--key older.pem]`, and `--seal <number>:<hash>` for
+// each seal that somebody noted elsewhere.
 import {
   conclude,
   describe,
@@ -15,20 +16,24 @@ import { requireReachable } from './infra/postgres/reachable.ts'
 import { secretSealSigner } from './infra/seal-signer.ts'
 
 const ROLE = 'tasktrail_auditor'
+const USAGE = 'Usage: npm run audit:verify -- [--key <public.pem>] [--seal <number>:<hash>]'
 
 async function run(args: readonly string[]): Promise<readonly string[]> {
-  const { keys, others } = await readKeys(args)
-  if (others.length > 0) throw new Unreadable('Usage: npm run audit:verify -- [--key <public.pem>]')
-  const known = keys.length > 0 ? keys : [await ownKey()]
+  const { keys: named, kept, others } = await readKeys(args)
+  if (others.length > 0) throw new Unreadable(USAGE)
+  const keys = named.length > 0 ? named : [await ownKey()]
   const config = await findDatabase(process.env)
   await requireReachable(config)
   const client = await connect(config)
   try {
     // Everything of one moment; writers are not held up.
     await client.query('begin isolation level repeatable read read only')
+    // The tables themselves: no copies in a schema of the role's name, no rows hidden by a policy.
+    await client.query('set local search_path = public, pg_temp; set local row_security = off')
     const report = await verifyLog(
       async (statement, values) => (await client.query({ ...statement, values: [...values] })).rows,
-      known,
+      keys,
+      kept,
     )
     return describe(report)
   } catch (error) {

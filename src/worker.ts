@@ -12,7 +12,7 @@ import { type Leadership, lead, type Session } from './infra/postgres/leader.ts'
 import { projectionStatus } from './infra/postgres/projection-status.ts'
 import { projector } from './infra/postgres/projector.ts'
 import { rewrapUserKeys } from './infra/postgres/rewrap-user-keys.ts'
-import { postgresSealer } from './infra/postgres/sealer.ts'
+import { postgresSealer, SealsChanged, unsealedSeconds } from './infra/postgres/sealer.ts'
 import { postgresUserKeys } from './infra/postgres/user-keys.ts'
 import { type Listener, listenForEvents } from './infra/postgres/wake-up.ts'
 import { repeat } from './infra/repeat.ts'
@@ -92,7 +92,7 @@ const background = new ContainerModule(({ bind }) => {
     .toResolvedValue(rewrap, [Token.db, Token.keyWrap, Token.log])
     .inSingletonScope()
   bind(Token.state).toResolvedValue(state, [Token.db, Token.audit, Token.metrics])
-  bind(Token.lag).toResolvedValue(lag, [Token.state, Token.log]).inSingletonScope()
+  bind(Token.lag).toResolvedValue(lag, [Token.db, Token.state, Token.log]).inSingletonScope()
 })
 
 /** What runs beside the requests; it ends in this order. */
@@ -142,15 +142,24 @@ function seals(
   log: Log,
 ): Background {
   const signer = secretSealSigner(SEAL_KEY)
-  const work = async (session: Session) => {
-    const { seal } = postgresSealer(session.query, signer, clock)
-    for (let sealed = await seal(); sealed !== null; sealed = await seal()) {
+  const { key_id } = signer
+  const { seal } = postgresSealer(signer, clock)
+  const sealAll = async ({ query, over }: Session) => {
+    for (let sealed = await seal(query); sealed !== null; sealed = await seal(query)) {
       metrics.sealed(sealed.events)
-      const { key_id } = signer
       log.info({ ...sealed, key_id }, 'sealed')
       if (sealed.rotated)
         log.warn({ key_id }, 'SEAL_KEY is another one than before: keep both keys')
-      if (session.over.aborted) return
+      if (over.aborted) return
+    }
+  }
+  const work = async (session: Session) => {
+    try {
+      await sealAll(session)
+    } catch (error) {
+      // It goes on leading, lest another one that knows of nothing seals in its place.
+      if (!(error instanceof SealsChanged)) throw error
+      log.error({ key_id, err: error.message }, 'does not seal: the seals were changed')
     }
     await session.rest(SEAL_INTERVAL_SECONDS * 1_000)
   }
@@ -209,8 +218,8 @@ function state(db: Database, audit: Leadership, metrics: WorkerMetrics): State {
   }
 }
 
-/** One line a projection, for whoever makes metrics of the log. */
-function lag(state: State, log: Log): Background {
+/** One line a projection and one of the seals, for whoever makes metrics of the log. */
+function lag({ query }: Database, state: State, log: Log): Background {
   return repeat(LAG_MS, async () => {
     for (const status of (await state())?.projections ?? []) {
       const { name: projection, lag_positions, lag_seconds, parked_streams, leader } = status
@@ -218,6 +227,8 @@ function lag(state: State, log: Log): Background {
       const figures = { lag_positions, lag_seconds, parked_streams, position, head }
       log.info({ projection, state, leader, ...figures }, 'projection lag')
     }
+    const unsealed_seconds = await unsealedSeconds(query).catch(() => null)
+    if (unsealed_seconds !== null) log.info({ unsealed_seconds }, 'seal lag')
     return 'again'
   })
 }

@@ -80,6 +80,65 @@ describe('npm run audit:verify', () => {
     expect(await verify()).to.include({ code: 0 })
   })
 
+  it('looks for the seals that were noted elsewhere', async () => {
+    const { rows } = await log.root.query(`select encode(hash, 'hex') as hash from seals`)
+    const hash = rows[0].hash as string
+    const other = hash.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))
+    for (const [seals, code, message] of [
+      [[`1:${hash}`], 0, /^$/],
+      [[`1:${other}`], 1, /^BROKEN: Seal 1 is another/],
+      [[`1:${hash}`, `2:${hash}`], 1, /^BROKEN: Seal 2 is missing/],
+      [['1'], 2, /^--seal needs/],
+    ] as const) {
+      const result = await verify(seals.flatMap((seal) => ['--seal', seal]))
+      expect(result.err.join()).to.match(message)
+      expect(result.code).to.equal(code)
+    }
+  })
+
+  describe('as the auditor that somebody deceives', () => {
+    let url: URL
+    before(async () => {
+      await log.root.query(
+        `create role deceived login password 'x'; grant tasktrail_auditor to deceived`,
+      )
+      url = Object.assign(new URL(log.database.url), { username: 'deceived', password: 'x' })
+    })
+    after(() => log.root.query('drop role deceived'))
+    const deceived = () => verify([], { SEAL_KEY, DATABASE_URL: url.href })
+
+    it('reads the tables, not copies of before', async () => {
+      await log.root.query(`
+        create schema tasktrail_auditor;
+        create table tasktrail_auditor.events as select * from events;
+        create table tasktrail_auditor.seals as select * from seals;
+        create table tasktrail_auditor.streams as select * from streams;
+        grant usage on schema tasktrail_auditor to tasktrail_auditor;
+        grant select on all tables in schema tasktrail_auditor to tasktrail_auditor;
+        alter table streams disable trigger all;
+        update streams set version = version + 1 where stream_id = 'task-2'`)
+      const { code, err } = await deceived()
+      await log.root.query(`
+        update streams set version = version - 1 where stream_id = 'task-2';
+        alter table streams enable trigger all;
+        drop schema tasktrail_auditor cascade`)
+      expect(err.join()).to.match(/^BROKEN: task-2 version 3 is missing/)
+      expect(code).to.equal(1)
+    })
+
+    it('reads all rows, or says that it may not', async () => {
+      await log.root.query(`
+        alter table events enable row level security;
+        create policy visible on events using (position < 4)`)
+      const { code, err } = await deceived()
+      await log.root.query(`
+        drop policy visible on events;
+        alter table events disable row level security`)
+      expect(err.join()).to.match(/row-level security/)
+      expect(code).to.equal(2)
+    })
+  })
+
   it('names the key that it does not know', async () => {
     const { code, err } = await verify([], { SEAL_KEY: 'another secret, as long as the others' })
     expect(code).to.equal(1)

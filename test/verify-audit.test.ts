@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign } from 'node:crypto'
+import { createCipheriv, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,14 @@ import type { TaskEvent } from '../src/domain/task/events.ts'
 import { openDatabase } from '../src/infra/postgres/database.ts'
 import { postgresSealer } from '../src/infra/postgres/sealer.ts'
 import { digestOf, headDigest, sealHash } from '../src/infra/seal-signer.ts'
-import { Broken, canonical, eventHash, readKey, verifyExport } from '../verify-audit.mjs'
+import {
+  Broken,
+  canonical,
+  eventHash,
+  Incomplete,
+  readKey,
+  verifyExport,
+} from '../verify-audit.mjs'
 import { created, renamed } from './support/appends.ts'
 import { type Export, exportOf, type Line, textOf, writeExport } from './support/exports.ts'
 import { silent } from './support/log.ts'
@@ -87,6 +94,17 @@ describe('verify-audit.mjs', () => {
     if (line === undefined) throw new Error(`no event at ${position}`)
     forge(line)
   }
+  /** A stream's hashes and its end in the trailer, made to match what its events say. */
+  const rehash = (copy: Export, task_id: number) => {
+    let previous: string | null = null
+    for (const line of copy.lines.filter((line) => line.task_id === task_id)) {
+      const { stored, actor, version, type, occurred_at } = line
+      stored.prev_hash = previous
+      line.hash = eventHash({ ...stored, version, type, occurred_at, actor_id: actor.user_id })
+      previous = line.hash
+    }
+    copy.trailer.heads.find(([id]) => id === `task-${task_id}`)?.splice(2, 1, previous ?? '')
+  }
 
   it('finds nothing in an export of the whole log, and says what is sealed', async () => {
     const report = await check(textOf(whole))
@@ -120,6 +138,15 @@ describe('verify-audit.mjs', () => {
     'changes, one more': (line) => Object.assign(line.changes, { priority: { from: 1, to: 2 } }),
     'changes, none': (line) => Object.assign(line, { changes: {} }),
     'a field that is none': (line) => Object.assign(line, { note: 'seen by the board' }),
+    'a field of actor': (line) => Object.assign(line.actor, { name: 'Mallory' }),
+    'a field of stored': (line) => Object.assign(line.stored, { note: 'seen by the board' }),
+    'a field of a change': (line) => Object.assign(line.changes.status ?? {}, { by: 'Mallory' }),
+    'a key of no text': (line) => Object.assign(line.text_keys, { status: 'A'.repeat(43) }),
+    'erased, in other words': (line) => Object.assign(line, { erased: 'no' }),
+    schema_version: (line) => Object.assign(line.stored, { schema_version: 2 }),
+    'prev_hash, cut off': ({ stored }) =>
+      Object.assign(stored, { prev_hash: stored.prev_hash?.slice(1) }),
+    'prev_hash, none at all': ({ stored }) => Reflect.deleteProperty(stored, 'prev_hash'),
     erased: (line) => Object.assign(line.stored.data, { title: { user: 1, cipher: '' } }),
     'what is stored': (line) => Object.assign(line.stored.data, { status: 'completed' }),
     metadata: (line) => Object.assign(line.stored.metadata, { ip: '10.0.0.1' }),
@@ -170,6 +197,53 @@ describe('verify-audit.mjs', () => {
     expect(
       await outcome(text.replaceAll('\n', '\r\n').replace('{"position":5,', '{ "position": 5, ')),
     ).to.equal(null)
+  })
+
+  it('reads a text as UTF-8 or not at all', async () => {
+    const error = await broken((copy) => {
+      at(10, (line) => {
+        const key = randomBytes(32)
+        const cipher = createCipheriv('aes-256-gcm', key, Buffer.alloc(12))
+        cipher.setAAD(Buffer.from('task-2/title'))
+        const text = Buffer.concat([cipher.update(Buffer.of(0xff)), cipher.final()])
+        const sealed = Buffer.concat([Buffer.alloc(16), text, cipher.getAuthTag()])
+        line.stored.data.title = { user: 1, cipher: sealed.toString('base64url') }
+        line.text_keys.title = key.toString('base64url')
+        Object.assign(line.changes.title ?? {}, { to: '\ufffd' })
+      })(copy)
+      rehash(copy, 2)
+    })
+    expect(error.place.position).to.equal(10)
+    expect(error.message).to.match(/the key of its title does not open the stored text/)
+  })
+
+  it('says of how many erased accounts it has not seen the erasure', async () => {
+    expect(await check(textOf(whole))).to.include({ erased: 2, doubtful: 1 })
+  })
+
+  it('takes no line but the last for the trailer', async () => {
+    const lines = textOf(whole).split('\n')
+    const forged = { trailer: 0, ...whole.lines[5], actor: { user_id: 9 } }
+    const error = await outcome(lines.toSpliced(5, 0, JSON.stringify(forged)).join('\n'))
+    expect(error).to.be.instanceOf(Broken)
+    expect((error as Broken).place.position).to.equal(6)
+    const two = await outcome(lines.toSpliced(5, 0, lines.at(-2) ?? '').join('\n'))
+    expect(two).to.have.property('message', 'Line 6 is no event of an NDJSON export.')
+  })
+
+  it('finds what no export writes into its trailer', async () => {
+    const forgeries: readonly ((copy: Export) => unknown)[] = [
+      ({ trailer }) => Object.assign(trailer, { note: 'seen by the board' }),
+      ({ trailer }) => Object.assign(trailer.query, { x: 1 }),
+      ({ trailer }) => Object.assign(trailer.seals[0] ?? {}, { note: 'seen by the board' }),
+    ]
+    for (const forge of forgeries) {
+      const { place, message } = await broken((copy) => void forge(copy))
+      expect(place).to.deep.equal({})
+      expect(message).to.match(/^The export has a changed trailer: it has a field "/)
+    }
+    const twice = textOf(whole).replace('"exported_by":1', '"exported_by":2,"exported_by":1')
+    expect(await outcome(twice)).to.be.instanceOf(Broken)
   })
 
   it('names what is missing in the middle of a stream, and at its end', async () => {
@@ -238,17 +312,8 @@ describe('verify-audit.mjs', () => {
 
   it('finds a stream that was hashed anew from a changed event on, by the seal', async () => {
     const error = await broken((copy) => {
-      let previous: string | null = null
-      for (const line of copy.lines.filter(({ task_id }) => task_id === 1)) {
-        if (line.position === 4) Object.assign(line.stored.metadata, { ip: '10.0.0.1' })
-        const { stored, actor, version, type, occurred_at } = line
-        stored.prev_hash = previous
-        const event = { ...stored, version, type, occurred_at, actor_id: actor.user_id }
-        line.hash = eventHash(event)
-        previous = line.hash
-      }
-      const head = copy.trailer.heads.find(([id]) => id === 'task-1')
-      head?.splice(2, 1, previous ?? '')
+      at(4, ({ stored }) => Object.assign(stored.metadata, { ip: '10.0.0.1' }))(copy)
+      rehash(copy, 1)
     })
     expect(error.place).to.deep.equal({ stream_id: 'task-1', version: 3, position: 4 })
     expect(error.message).to.match(/seal 1/)
@@ -261,6 +326,10 @@ describe('verify-audit.mjs', () => {
       [1, (copy) => Object.assign(seal(copy, 0), { sealed_at: '2020-01-01T00:00:00.000Z' })],
       [2, (copy) => Object.assign(seal(copy, 1), { signature: seal(copy, 0).signature })],
       [2, (copy) => Object.assign(seal(copy, 1), { signature: '' })],
+      [
+        1,
+        (copy) => Object.assign(seal(copy, 0), { signature: `${seal(copy, 0).signature} (Eve)` }),
+      ],
       [2, (copy) => copy.trailer.seals.shift()],
       [2, (copy) => copy.trailer.seals.reverse()],
       [1, (copy) => seal(copy, 0).heads.pop()],
@@ -294,12 +363,104 @@ describe('verify-audit.mjs', () => {
     expect(stranger.message).to.contain(key_id).and.to.contain(sealKey.id)
   })
 
+  it('takes no event for one that came later because a seal hides its stream', async () => {
+    const mine = await exportOf(log, { user_id: 1 }, ({ user_id }) => user_id === 1)
+    for (const from of [whole, mine]) {
+      const error = await broken((copy) => {
+        const second = copy.trailer.seals[1]
+        if (second === undefined) throw new Error('no second seal')
+        second.heads = second.heads.map((head) =>
+          head[0] === 'task-1' ? headDigest(head as StreamHead).toString('hex') : head,
+        )
+        at(5, ({ stored }) => Object.assign(stored.metadata, { ip: '10.0.0.1' }))(copy)
+        rehash(copy, 1)
+      }, from)
+      expect(error.place).to.deep.equal({ stream_id: 'task-1', version: 4, position: 5 })
+      expect(error.message).to.match(/its stream is not in that seal/)
+    }
+  })
+
+  it('holds the seals against those that were kept elsewhere', async () => {
+    const [first, second] = whole.trailer.seals.map(({ hash }) => hash)
+    const verify = async (
+      made: Export,
+      kept: readonly (readonly [number, string | undefined])[],
+    ) => {
+      await writeExport(file, made)
+      const known = new Map(kept.map(([number, hash = '']) => [number, hash]))
+      return verifyExport(file, [sealKey], known).catch((error: unknown) => error)
+    }
+    const both = [[1, first] as const, [2, second] as const]
+    expect(await verify(whole, both)).to.include({ seals: 2 })
+    expect(await verify(whole, [[1, second]]))
+      .to.be.instanceOf(Broken)
+      .and.have.deep.property('place', { seal: 1 })
+    const cut = structuredClone(whole)
+    cut.trailer.seals.pop()
+    expect(await verify(cut, both))
+      .to.be.instanceOf(Broken)
+      .and.have.deep.property('place', { seal: 2 })
+    const third = await exportOf(log, { task_id: 3 }, ({ task_id }) => task_id === 3)
+    expect(await verify(third, [[2, second]])).to.include({ seals: 1 })
+    expect(await verify(third, both)).to.be.instanceOf(Incomplete)
+  })
+
   it('finds a count that is not that of the events', async () => {
     const { place } = await broken((copy) => Object.assign(copy.trailer, { count: 12 }))
     expect(place).to.deep.equal({})
   })
 
   describe('of a part of the log', () => {
+    const TYPES = ['TaskDeleted', 'TaskRestored', 'TaskDescribed', 'TaskRenamed', 'TaskReopened']
+    const ofTypes = (...type: string[]) =>
+      exportOf(log, { type }, (event) => type.includes(event.type))
+
+    it('takes no filter for an excuse of what it would not leave out', async () => {
+      for (const [position, query] of [
+        [2, { type: ['TaskCreated'] }],
+        [1, { type: 'TaskCreated, TaskCompleted' }],
+        [8, { user_id: 1 }],
+        [8, { actor_id: 1 }],
+        [3, { task_id: 1 }],
+        [1, { request_id: 'another' }],
+        [1, { from: '2999-01-01T00:00:00.000Z' }],
+        [1, { to: '2020-01-01T00:00:00.000Z' }],
+      ] as const) {
+        const error = await broken((copy) => Object.assign(copy.trailer, { query }))
+        expect(error.place.position, JSON.stringify(query)).to.equal(position)
+        expect(error.message).to.match(/the trailer says were asked for/)
+      }
+      const error = await broken((copy) => {
+        copy.lines = copy.lines.filter(({ position }) => position !== 4)
+        Object.assign(copy.trailer, { count: 10, query: { type: ['TaskCreated'] } })
+      })
+      expect(error.place.position).to.equal(2)
+    })
+
+    it('has no seal that covers nothing of it', async () => {
+      const part = await exportOf(log, { task_id: 3 }, ({ task_id }) => task_id === 3)
+      const error = await broken((copy) => {
+        const [first] = structuredClone(whole).trailer.seals
+        if (first === undefined) throw new Error('no seal')
+        first.heads = first.heads.map((head) => headDigest(head as StreamHead).toString('hex'))
+        copy.trailer.seals.unshift(first)
+      }, part)
+      expect(error.place).to.deep.equal({ seal: 1 })
+      const long = await broken(({ trailer: { seals } }) => {
+        for (const seal of seals) {
+          seal.heads = seal.heads.map((head) => (typeof head === 'string' ? `${head} x` : head))
+        }
+      }, part)
+      expect(long.place).to.deep.equal({ seal: 2 })
+    })
+
+    it('counts what nothing tells was so before', async () => {
+      const part = await ofTypes(...TYPES)
+      at(4, (line) => Object.assign(line.changes.status ?? {}, { from: 'in_progress' }))(part)
+      expect(await check(textOf(part))).to.include({ events: 7, unproven: 6 })
+      expect(await check(textOf(whole))).to.include({ unproven: 0 })
+    })
+
     it('proves the streams of one task from end to end', async () => {
       const part = await exportOf(log, { task_id: 1 }, ({ task_id }) => task_id === 1)
       const report = await check(textOf(part))
@@ -319,14 +480,14 @@ describe('verify-audit.mjs', () => {
     })
 
     it('counts the gaps that a filter leaves, and does not take what stands before them for sealed', async () => {
-      const part = await exportOf(log, { type: 'x' }, ({ position }) => position !== 2)
+      const part = await ofTypes('TaskCreated', ...TYPES)
       const report = await check(textOf(part))
       expect(report).to.include({ events: 10, gaps: 1, sealed: 7 })
     })
 
     it('still names a changed event, and one that is not chained to the one before it', async () => {
-      const part = await exportOf(log, { type: 'x' }, ({ position }) => position > 3)
-      expect(await check(textOf(part))).to.include({ events: 8, gaps: 2 })
+      const part = await ofTypes(...TYPES)
+      expect(await check(textOf(part))).to.include({ events: 7, gaps: 3 })
       const changed = at(5, (line) => Object.assign(line.actor, { user_id: 9 }))
       expect((await broken(changed, part)).place.position).to.equal(5)
       const unchained = at(10, (line) => {
@@ -394,13 +555,13 @@ describe('verify-audit.mjs', () => {
       await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
       await sql.end()
       const worker = openDatabase({ ...database.config, role: 'tasktrail_worker', log: silent })
-      const { seal } = postgresSealer(worker.query, signer, () => new Date())
+      const { seal } = postgresSealer(signer, () => new Date())
 
       for (const { token } of [ann, bob, ann]) {
         const body = { title: 'Überall\u2028✓ <&>', description: 'One\n"two"', priority: 'low' }
         const { id } = (await call('POST', '/tasks', { token, body })).body.task
         await call('PUT', `/tasks/${id}`, { token, body: { title: 'Two', status: 'completed' } })
-        await seal()
+        await seal(worker.query)
         await call('POST', `/tasks/${id}/undo`, { token, body: {} })
         await call('DELETE', `/tasks/${id}`, { token })
         await call('POST', `/tasks/${id}/restore`, { token, body: {} })
@@ -420,6 +581,20 @@ describe('verify-audit.mjs', () => {
       expect(await ask('', ann.token)).to.include({ whole: false, events: 14, gaps: 0, sealed: 10 })
       const some = await ask('?type=TaskCreated,TaskDeleted', auditor.token)
       expect(some).to.include({ events: 6, gaps: 3 })
+      for (const query of [
+        '?request_id=none',
+        `?actor_id=${ann.id}&from=2020-01-01T01:00:00%2B01:00&to=2999-01-01T00:00:00Z`,
+      ]) {
+        await ask(query, auditor.token)
+      }
+
+      const body = { password: bob.password }
+      const erased = await call('DELETE', '/auth/me', { token: bob.token, body })
+      expect(erased.status).to.equal(204)
+      await projectAudit(database)
+      const after = await ask('', auditor.token)
+      expect(after).to.include({ whole: true, events: 22, doubtful: 0, unproven: 0 })
+      expect(after.erased).to.be.above(0)
     })
   })
 
@@ -439,8 +614,72 @@ describe('verify-audit.mjs', () => {
         .to.match(/Nothing is broken: 11 events of 3 streams/)
         .and.match(/2 seals, the last one is number 2 of \S+Z, up to position 9/)
         .and.match(/Sealed: 9 events\. Not proven by a seal: 2 events\./)
-        .and.match(/the whole log/)
-        .and.match(/2 events of erased accounts/)
+        .and.match(/Signed by [0-9a-f]{16} \(1 to 2\)\./)
+        .and.match(/It says of itself: exported at "2026-11-24T12:00:00\.000Z" by user 1\./)
+        .and.match(
+          /It is the whole log up to seal 2 \(position 9\); nothing proves what is after it\./,
+        )
+        .and.match(/2 events are said to be of erased accounts/)
+        .and.match(/Of 1 account among them no UserErased is in the export/)
+    })
+
+    it('says of a part what it does not prove', async () => {
+      const type = ['TaskCreated', 'TaskReopened']
+      await writeExport(file, await exportOf(log, { type }, (event) => type.includes(event.type)))
+      const { code, out } = await run([file, ...key()])
+      expect(code).to.equal(0)
+      expect(out.join('\n'))
+        .to.match(
+          /by user 1, asked for type=\["TaskCreated","TaskReopened"\]\.\nIt is a part of the log/,
+        )
+        .and.match(/nor that a stream has none after those that are here/)
+        .and.match(/Not proven: 1 value in "from", of which the events before are not there/)
+    })
+
+    it('takes nothing for the whole log on its word alone', async () => {
+      const unsealed = structuredClone(whole)
+      unsealed.trailer.seals = []
+      await writeExport(file, unsealed)
+      const { code, out } = await run([file, ...key()])
+      expect(code).to.equal(0)
+      expect(out.join('\n'))
+        .to.match(/No seal: the chains hold, but no signature proves them\./)
+        .and.match(/It says that it is the whole log; nothing proves that\./)
+
+      const hidden = structuredClone(whole)
+      hidden.lines = hidden.lines.filter(({ task_id }) => task_id !== 3)
+      Object.assign(hidden.trailer, {
+        count: 9,
+        heads: hidden.trailer.heads.filter(([id]) => id !== 'task-3'),
+      })
+      for (const seal of hidden.trailer.seals) {
+        seal.heads = seal.heads.map((head) =>
+          head[0] === 'task-3' ? headDigest(head as StreamHead).toString('hex') : head,
+        )
+      }
+      await writeExport(file, hidden)
+      const cut = await run([file, ...key()])
+      expect({ code: cut.code, out: cut.out }).to.deep.equal({ code: 3, out: [] })
+      expect(cut.err[0]).to.match(
+        /^NOT PROVEN: 9 events .* its seals cover streams that are not in it/,
+      )
+    })
+
+    it('writes nothing that a terminal would obey', async () => {
+      const orders = '\u001b[1A\r\u009b2K\u202ePROVEN\nAll is proven.'
+      const copy = structuredClone(whole)
+      copy.trailer.exported_at = orders
+      await writeExport(file, copy)
+      const said = (await run([file, ...key()])).out.join('\n')
+      at(3, (line) => Object.assign(line.stored, { stream_id: orders }))(copy)
+      await writeExport(file, copy)
+      const { code, err } = await run([file, ...key()])
+      expect([code, err.length]).to.deep.equal([1, 1])
+      for (const text of [said, err.join('\n')]) {
+        expect(text)
+          .to.match(/PROVEN\S+All is proven/)
+          .and.not.match(/[^\P{C}\n]|^All/mu)
+      }
     })
 
     it('says which event is broken, and ends with 1', async () => {
@@ -479,6 +718,10 @@ describe('verify-audit.mjs', () => {
         ['{}\n', /cut off/],
         [text.replace('"text_keys":{', '"text_keys":null,"x":{'), /Line 1 is no event/],
         [text.replace('"ip"', `"x":${'['.repeat(1e5)}${']'.repeat(1e5)},"ip"`), /too deep/],
+        [
+          text.replace('"query":{', `"query":{"x":${'['.repeat(1e5)}${']'.repeat(1e5)}`),
+          /too deep/,
+        ],
       ]
       for (const [content, expected] of cases) {
         await writeFile(file, content)
@@ -493,6 +736,7 @@ describe('verify-audit.mjs', () => {
         [[directory, ...key()], /cannot be read \(EISDIR\)/],
         [[file], /No key/],
         [[file, '--key'], /--key needs/],
+        [[file, ...key(), '--seal', '2'], /--seal needs <number>:<hash>/],
         [[file, '--key', join(directory, 'none.pem')], /cannot be read \(ENOENT\)/],
         [[file, '--key', join(directory, 'no.pem')], /not a public key/],
         [[...key()], /Usage/],
@@ -501,6 +745,20 @@ describe('verify-audit.mjs', () => {
         expect(code).to.equal(2)
         expect(err[0]).to.match(expected)
       }
+    })
+
+    it('finds that a seal which was kept is another, and ends with 1', async () => {
+      await writeExport(file, whole)
+      const [first, second] = whole.trailer.seals.map(({ hash }) => hash)
+      const kept = (number: number, hash = '') => ['--seal', `${number}:${hash}`]
+      expect(await run([file, ...key(), ...kept(1, first), ...kept(2, second)])).to.include({
+        code: 0,
+      })
+      const { code, err } = await run([file, ...key(), ...kept(2, first)])
+      expect({ code, err }).to.deep.equal({
+        code: 1,
+        err: [`BROKEN: Seal 2 is another than the one that was kept: ${first}.`],
+      })
     })
 
     it('knows several keys, of which each seal names its own', async () => {

@@ -105,6 +105,7 @@ describe('The worker as a process', () => {
     const lag = JSON.parse(await worker.line(/"projection lag"/))
     expect(lag).to.include({ projection: 'audit', state: 'live', parked_streams: 0 })
     expect(lag.lag_seconds).to.be.a('number')
+    expect(JSON.parse(await worker.line(/"seal lag"/)).unsealed_seconds).to.be.a('number')
   })
 
   it('shows a lag while it cannot go on', async () => {
@@ -150,9 +151,28 @@ describe('The worker as a process', () => {
     await log.create(2)
     const sealed = async () => (await sql.query('select events from seals')).rows
     await until(async () => (await sealed()).length > 0, 'a seal')
-    await worker.line(/"sealed"/)
+    const { number, hash } = JSON.parse(await worker.line(/"sealed"/))
+    const { rows } = await sql.query(
+      `select encode(hash, 'hex') as hash from seals where number = 1`,
+    )
+    expect({ number, hash }).to.deep.equal({ number: 1, hash: rows[0].hash })
     const metrics = await (await fetch(`${worker.url}/worker/metrics`)).text()
     expect(metrics).to.match(/^tasktrail_seals_total [1-9]/m)
+  })
+
+  it('seals no more when its seals were taken away, and says so', async () => {
+    const worker = await processes.start({ SEAL_INTERVAL_SECONDS: '1' })
+    await log.create(2)
+    const sealed = `
+      select from seals having max(position) = (select max(position) from events)`
+    await until(async () => (await sql.query(sealed)).rowCount === 1, 'all sealed')
+    await sql.query('alter table seals disable trigger all; delete from seals')
+    await log.create(3)
+    const refusal = /"level":"error".*"does not seal/
+    expect(JSON.parse(await worker.line(refusal)).err).to.match(/^seal \d+ is not there any more/)
+    const said = () => worker.out.filter((line) => refusal.test(line)).length
+    await until(() => said() > 1, 'another round')
+    expect((await sql.query('select from seals')).rowCount).to.equal(0)
   })
 
   it('wraps data keys again that a previous key has wrapped, and no others', async () => {
@@ -198,6 +218,7 @@ describe('The worker as a process', () => {
       [[randomUUID()], [createHash('sha256').update('an event').digest()]],
     )
     await until(noTask, 'the removal after an erasure')
+    await caughtUp(sql)
     const { rows } = await sql.query('select task_id, user_id, type, changes from audit_events')
     expect(rows).to.deep.equal([{ task_id: null, user_id: '12', type: 'UserErased', changes: {} }])
   })

@@ -4,7 +4,7 @@ import { Construct } from 'constructs'
 import { alarm } from './alarm.ts'
 import { workerMetrics } from './worker-metrics.ts'
 
-/** When someone must look at the audit trail. */
+/** When someone must look at the audit trail, or at the log's seals. */
 export class WorkerAlarms extends Construct {
   constructor(scope: Construct, id: string, topic: ITopic) {
     super(scope, id)
@@ -28,6 +28,15 @@ export class WorkerAlarms extends Construct {
       metric: workerMetrics.parkedStreams,
       threshold: 0,
       evaluationPeriods: 1,
+    })
+    alarm(this, 'Unsealed', {
+      ...above,
+      alarmName: 'task-mgmt-log-unsealed',
+      says: 'An event was older than 300 s and not sealed, for 5 minutes.',
+      runbook: 'log-unsealed',
+      metric: workerMetrics.unsealedAge,
+      threshold: 300,
+      evaluationPeriods: 5,
     })
     alarm(this, 'Drift', {
       ...above,

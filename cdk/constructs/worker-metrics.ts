@@ -7,13 +7,15 @@ import { METRICS } from '../names.ts'
 const LAG = 'ProjectionLag'
 const PARKED = 'ParkedStreams'
 const DRIFT = 'Drift'
+const UNSEALED = 'UnsealedAge'
 
-/** A line of src/worker.ts for each projection, every fifteen seconds. */
+/** Lines of src/worker.ts, every fifteen seconds: for each projection, and of the seals. */
 const state = FilterPattern.stringValue('$.msg', '=', 'projection lag')
+const seals = FilterPattern.stringValue('$.msg', '=', 'seal lag')
 /** A line of src/infra/postgres/drift-check.ts for each difference. */
 const drift = FilterPattern.stringValue('$.msg', '=', 'drift found')
 
-/** How far the audit trail is behind, and whether it is right, out of the worker's log. */
+/** How far audit trail and seals are behind, and whether views are right, out of the worker's log. */
 export class WorkerMetrics extends Construct {
   constructor(scope: Construct, id: string, logGroup: ILogGroup) {
     super(scope, id)
@@ -32,6 +34,13 @@ export class WorkerMetrics extends Construct {
       filterPattern: state,
       metricValue: '$.parked_streams',
       unit: Unit.COUNT,
+    })
+    new MetricFilter(this, UNSEALED, {
+      ...common,
+      metricName: UNSEALED,
+      filterPattern: seals,
+      metricValue: '$.unsealed_seconds',
+      unit: Unit.SECONDS,
     })
     new MetricFilter(this, DRIFT, {
       ...common,
@@ -56,5 +65,6 @@ const metric = (metricName: string, statistic: string, minutes: number, dimensio
 export const workerMetrics = {
   auditLag: metric(LAG, 'Maximum', 1, { Projection: 'audit' }),
   parkedStreams: metric(PARKED, 'Maximum', 5),
+  unsealedAge: metric(UNSEALED, 'Maximum', 1),
   drift: metric(DRIFT, 'Sum', 5),
 }

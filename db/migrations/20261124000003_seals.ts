@@ -1,8 +1,9 @@
 import type { Knex } from 'knex'
 
 // A seal covers every event since the seal before it, is chained to that one, and is signed with a key
-// that is not in the database: what has been sealed cannot be changed, cut off or moved unseen, not
-// even by who may change everything here.
+// that is not in the database: nobody changes, cuts off or moves what has been sealed, but for who may
+// change everything here and takes away the seals from there on too. The worker then seals what is
+// there now, if it has been started since; a seal that was kept elsewhere shows it.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table seals (
@@ -12,8 +13,9 @@ export async function up(knex: Knex): Promise<void> {
       events bigint not null check (events > 0),
       -- SHA-256 over position, recorded_at and hash of each event in order.
       events_digest bytea not null,
-      -- Sixteen bytes an event, to say which one is not as it was: its position (6 bytes), which of
-      -- the heads is its stream's (2), and the first eight of its digest.
+      -- 46 bytes an event, to say which one is not as it was: its position (6), which of the heads
+      -- is its stream's (2), recorded_at in ms (6) and its hash (32). But for the stream they prove
+      -- themselves: the digest of all is made of them.
       events_marks bytea not null,
       -- The last event in it of each stream: [[stream_id, version, hash], ...], ordered by stream_id.
       heads jsonb not null,

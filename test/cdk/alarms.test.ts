@@ -32,6 +32,7 @@ describe('Alarms', () => {
       'task-mgmt-task-crashed',
       'task-mgmt-projection-lagging',
       'task-mgmt-projection-parked',
+      'task-mgmt-log-unsealed',
       'task-mgmt-drift-found',
     ])
   })
@@ -132,6 +133,18 @@ describe('Alarms', () => {
       Period: 60,
       EvaluationPeriods: 5,
       TreatMissingData: 'breaching',
+    })
+  })
+
+  it('ring when an event waits for its seal for longer than the worker ever leaves it', () => {
+    expect(alarms['task-mgmt-log-unsealed']).to.include({
+      Namespace: 'TaskManagement',
+      MetricName: 'UnsealedAge',
+      Statistic: 'Maximum',
+      ComparisonOperator: 'GreaterThanThreshold',
+      Threshold: 300,
+      Period: 60,
+      EvaluationPeriods: 5,
     })
   })
 

@@ -180,12 +180,19 @@ describe("Metrics out of the worker's log", function () {
     expect(values('ParkedStreams')).to.deep.equal([1])
   })
 
+  it('take the age of the first event without a seal', () => {
+    const [age] = values('UnsealedAge')
+    expect(age).to.be.a('number').and.equal(0)
+    expect(filters.UnsealedAge.MetricTransformations[0].Unit).to.equal('Seconds')
+  })
+
   it('count the differences between a view and the log', () => {
     expect(values('Drift')).to.deep.equal([1])
   })
 
   it('are no more than that, and all in one namespace', () => {
-    expect(Object.keys(filters)).to.have.members(['ProjectionLag', 'ParkedStreams', 'Drift'])
+    const names = ['ProjectionLag', 'ParkedStreams', 'UnsealedAge', 'Drift']
+    expect(Object.keys(filters)).to.have.members(names)
     for (const { MetricTransformations } of Object.values(filters)) {
       expect(MetricTransformations[0].MetricNamespace).to.equal('TaskManagement')
     }
@@ -211,7 +218,7 @@ async function linesOfWorker(): Promise<readonly Record<string, unknown>[]> {
   }
   const { line, out, child, ended } = startProcess(process.execPath, ['src/worker.ts'], { env })
   try {
-    await Promise.all([line(/"msg":"projection lag"/), line(/"msg":"drift found"/)])
+    await Promise.all(['seal lag', 'drift found'].map((msg) => line(new RegExp(`"msg":"${msg}"`))))
     child.kill('SIGTERM')
     expect(await ended).to.equal('code 0')
   } finally {

@@ -85,6 +85,7 @@ describe('The order of deployment', () => {
       expect(waiting.map(([, { Properties }]) => Properties.AlarmName)).to.have.members([
         'task-mgmt-projection-lagging',
         'task-mgmt-projection-parked',
+        'task-mgmt-log-unsealed',
         'task-mgmt-drift-found',
       ])
     }

@@ -6,7 +6,7 @@ import { encryptedEventStore } from '../../src/infra/encrypted-texts.ts'
 import { openDatabase, singleConnection } from '../../src/infra/postgres/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store.ts'
 import type { Query } from '../../src/infra/postgres/projection.ts'
-import { postgresSealer, type Sealer } from '../../src/infra/postgres/sealer.ts'
+import { postgresSealer, type Sealed } from '../../src/infra/postgres/sealer.ts'
 import { postgresUserKeys, type UserKeys } from '../../src/infra/postgres/user-keys.ts'
 import { SUPERUSER } from '../../src/infra/postgres-data.ts'
 import { secretSealSigner } from '../../src/infra/seal-signer.ts'
@@ -27,7 +27,7 @@ export type SealedLog = {
   /** The same with texts as they are stored. */
   readonly stored: EventStore<TaskEvent, TaskView>
   readonly keys: UserKeys
-  readonly sealer: Sealer
+  readonly sealer: { readonly seal: () => Promise<Sealed | null> }
   /** A connection of the superuser, with values as the application reads them. */
   readonly root: pg.Client
   readonly query: Query
@@ -51,13 +51,14 @@ export async function openLog(given?: TestDatabase): Promise<SealedLog> {
   const keys = postgresUserKeys(task, secretKeyWrap('a secret to wrap with, long enough too'))
   const stored = postgresEventStore<TaskEvent, TaskView>(task)
   const store = encryptedEventStore(stored, keys)
+  const { seal } = postgresSealer(signer, () => new Date())
 
   return {
     database,
     store,
     stored,
     keys,
-    sealer: postgresSealer(worker.query, signer, () => new Date()),
+    sealer: { seal: () => seal(worker.query) },
     root,
     query: queryOf(root),
     async write(id, events, user_id = 1) {

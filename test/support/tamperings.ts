@@ -81,7 +81,7 @@ async function swapPositions(sql: pg.Client, one: Row, other: Row): Promise<void
 }
 
 /** The stream's row, and hashes from a version on, as if it had always been so. */
-async function rechain(sql: pg.Client, stream_id: string, from: number): Promise<void> {
+export async function rechain(sql: pg.Client, stream_id: string, from: number): Promise<void> {
   const { rows } = await sql.query(
     `${ROWS.replace('position between $1 and $2', 'stream_id = $1').replace(
       'order by position',
@@ -322,8 +322,10 @@ const SEAL_CHANGES: readonly string[] = [
   `events = events + 1`,
   `events_digest = sha256(events_digest)`,
   `events_marks = set_byte(events_marks, 5, get_byte(events_marks, 5) # 1)`,
-  `events_marks = set_byte(events_marks, 23, get_byte(events_marks, 23) # 1)`,
-  `events_marks = substr(events_marks, 17)`,
+  `events_marks = set_byte(events_marks, 7, get_byte(events_marks, 7) # 1)`,
+  `events_marks = set_byte(events_marks, 13, get_byte(events_marks, 13) # 1)`,
+  `events_marks = set_byte(events_marks, 60, get_byte(events_marks, 60) # 1)`,
+  `events_marks = substr(events_marks, 47)`,
   `heads = heads - 0`,
   `heads = jsonb_set(heads, '{0,1}', '1000')`,
   `heads = jsonb_set(heads, '{0,1}', '"1000"')`,
@@ -356,6 +358,31 @@ export const SEAL_TAMPERINGS: Readonly<Record<string, (scene: Scene) => Promise<
       },
     ]),
   )
+
+/** What a mark holds of an event that a forger may want to change in it too. */
+const MARK_OF_HASH = `
+  update seals set events_marks = overlay(events_marks placing $3::bytea from 46 * $2::int + 15)
+  where number = $1`
+
+/**
+ * Rewrites an event, hash and all, as well as the marks: those of its stream, so that they fit, and
+ * one of a stream that nobody has touched, so that it does not. The two streams are of seal 1.
+ */
+export async function accuseAnother(sql: pg.Client): Promise<void> {
+  const READ_HASHES = `
+    select stream_id, version, position, hash from events
+    where position <= (select position from seals where number = 1) order by position`
+  const { rows: before } = await sql.query(READ_HASHES)
+  const { stream_id, version, position } = before.at(-1)
+  await sql.query('update events set actor_id = 7 where position = $1', [position])
+  await rechain(sql, stream_id, version)
+  const { rows: after } = await sql.query(READ_HASHES)
+  for (const [index, row] of after.entries()) {
+    if (row.stream_id === stream_id) await sql.query(MARK_OF_HASH, [1, index, row.hash])
+  }
+  const untouched = after.findIndex((row) => row.stream_id !== stream_id)
+  await sql.query(MARK_OF_HASH, [1, untouched, after.at(-1).hash])
+}
 
 /** Sealed in several seals, with gaps between positions and an end that is not sealed yet. */
 export async function writeLog(log: SealedLog, random: Random): Promise<number> {

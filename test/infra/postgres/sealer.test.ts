@@ -3,7 +3,11 @@ import { expect } from 'chai'
 import pg from 'pg'
 import { verifyLog } from '../../../src/infra/postgres/audit-verification.ts'
 import { singleConnection } from '../../../src/infra/postgres/database.ts'
-import { postgresSealer } from '../../../src/infra/postgres/sealer.ts'
+import {
+  postgresSealer,
+  SealsChanged,
+  unsealedSeconds,
+} from '../../../src/infra/postgres/sealer.ts'
 import { secretSealSigner } from '../../../src/infra/seal-signer.ts'
 import { openLog, queryOf, type SealedLog, sealKey, signer } from '../../support/sealed-log.ts'
 
@@ -22,6 +26,18 @@ describe('Sealing', () => {
     return rows
   }
 
+  const another = (by = signer) => {
+    const { seal } = postgresSealer(by, () => new Date())
+    return { seal: () => seal(queryOf(log.root)) }
+  }
+  const tamper = (statement: string) =>
+    log.root.query(`alter table seals disable trigger all; ${statement}`)
+  const refused = async ({ seal } = log.sealer) => {
+    const error = await seal().catch((error: unknown) => error)
+    expect(error).to.be.instanceOf(SealsChanged)
+    return (error as Error).message
+  }
+
   it('seals nothing when nothing has happened', async () => {
     expect(await log.sealer.seal()).to.equal(null)
     await write([1])
@@ -29,11 +45,23 @@ describe('Sealing', () => {
     expect(await log.sealer.seal()).to.equal(null)
   })
 
+  it('tells how old the first event is that no seal covers', async () => {
+    const age = () => unsealedSeconds(log.query)
+    expect(await age()).to.equal(0)
+    await write([1])
+    const before = await age()
+    await write([2])
+    expect(before).to.be.greaterThan(0)
+    expect(await age()).to.be.greaterThan(before)
+    await log.sealer.seal()
+    expect(await age()).to.equal(0)
+  })
+
   it('says when the key is another one than that of the seal before', async () => {
     await write([1])
     expect(await log.sealer.seal()).to.include({ number: 1, rotated: false })
     const next = secretSealSigner('another key, of thirty-two characters at least')
-    const other = postgresSealer(queryOf(log.root), next, () => new Date())
+    const other = another(next)
     for (const [id, rotated] of [
       [2, true],
       [3, false],
@@ -100,14 +128,66 @@ describe('Sealing', () => {
     expect(await log.sealer.seal()).to.include({ number: 2, position: 10_001, events: 1 })
   })
 
+  it('tells the hash of each seal, and goes on after one that another has made', async () => {
+    for (const [number, { seal }] of [log.sealer, another(), log.sealer, another()].entries()) {
+      await write([number])
+      const sealed = await seal()
+      const hash = (await seals()).at(-1).hash.toString('hex')
+      expect(sealed).to.deep.include({ number: number + 1, hash })
+    }
+  })
+
+  it('refuses to seal behind the last seal that it knows, until that is there again', async () => {
+    for (const id of [1, 2]) {
+      await write([id])
+      await log.sealer.seal()
+    }
+    await tamper(`create table aside as select * from seals; delete from seals where number = 2`)
+    await write([3])
+    expect(await refused()).to.match(/^seal 2 is not there any more/)
+    await tamper(`insert into seals select * from aside where number = 2`)
+    expect(await log.sealer.seal()).to.include({ number: 3, events: 1 })
+  })
+
+  it('refuses to seal beside it, even after a seal of its own key', async () => {
+    await write([1])
+    await log.sealer.seal()
+    await tamper('delete from seals')
+    await write([2])
+    expect(await another().seal()).to.include({ number: 1, events: 2 })
+    await write([3])
+    expect(await refused()).to.match(/^seal 1 is not there any more/)
+    expect(await seals()).to.have.lengthOf(1)
+  })
+
+  it('refuses to seal after a seal that says to be of its key, and is not', async () => {
+    await write([1, 2])
+    await log.sealer.seal()
+    await write([3])
+    const column = {
+      signature: 'sha512(signature)',
+      hash: 'sha256(hash)',
+      position: '1',
+      events_digest: 'sha256(hash)',
+    }
+    for (const [name, value] of Object.entries(column)) {
+      const { rows } = await log.root.query(`select ${name} as before from seals`)
+      await tamper(`update seals set ${name} = ${value}`)
+      expect(await refused(another()), name).to.match(/^seal 1 is not signed by the key/)
+      await log.root.query(`update seals set ${name} = $1`, [rows[0].before])
+    }
+    expect(await another().seal()).to.include({ number: 2 })
+  })
+
   it('is harmless when two seal at the same time', async () => {
     const clients = [1, 2, 3, 4].map(() =>
       singleConnection(log.database.config.connection, 'tasktrail_worker'),
     )
     await Promise.all(clients.map((client) => client.connect()))
-    const sealers = clients.map((client) =>
-      postgresSealer(queryOf(client), signer, () => new Date()),
-    )
+    const sealers = clients.map((client) => {
+      const { seal } = postgresSealer(signer, () => new Date())
+      return { seal: () => seal(queryOf(client)) }
+    })
     for (let round = 1; round <= 20; round++) {
       await write([round, round])
       await Promise.all(sealers.map(({ seal }) => seal()))

@@ -3,8 +3,10 @@ import { verifyLog } from '../../../src/infra/postgres/audit-verification.ts'
 import { Broken } from '../../../verify-audit.mjs'
 import { openLog, type SealedLog, sealKey } from '../../support/sealed-log.ts'
 import {
+  accuseAnother,
   ROW_TAMPERINGS,
   randomFrom,
+  rechain,
   SEAL_TAMPERINGS,
   TAMPERINGS,
   writeLog,
@@ -42,6 +44,15 @@ describe(`Tampering as the superuser, ${CASES} times (SEED=${SEED})`, () => {
     } catch (error) {
       if (error instanceof Broken) return error
       throw error
+    }
+  }
+  const foundIn = async (tamper: () => Promise<unknown>) => {
+    await log.root.query('begin')
+    try {
+      await tamper()
+      return await found()
+    } finally {
+      await log.root.query('rollback')
     }
   }
   const events = async () => {
@@ -103,12 +114,74 @@ describe(`Tampering as the superuser, ${CASES} times (SEED=${SEED})`, () => {
 
   it('with a seal is found each time, and names the seal', async () => {
     for (const [kind, tamper] of Object.entries(SEAL_TAMPERINGS)) {
-      await log.root.query('begin')
-      const seal = await tamper({ sql: log.root, random, sealed })
-      const error = await found()
-      await log.root.query('rollback')
+      let seal = 0
+      const error = await foundIn(async () => {
+        seal = await tamper({ sql: log.root, random, sealed })
+      })
       expect(error?.place, `${kind} (SEED=${SEED}): ${error?.message}`).to.deep.equal({ seal })
     }
+  })
+
+  it('with marks too accuses no event that is as it was', async () => {
+    const error = await foundIn(() => accuseAnother(log.root))
+    expect(error?.place, error?.message).to.deep.equal({ seal: 1 })
+  })
+
+  it('is found where a number takes the place of its own text', async () => {
+    const last = 'where position = (select max(position) from events)'
+    const set = (json: string) =>
+      log.root.query(`update events set metadata = metadata || '{"request_id": ${json}}' ${last}`)
+    for (const text of ['1.50', '10000000000000000000000']) {
+      const error = await foundIn(async () => {
+        await set(`"${text}"`)
+        const { rows } = await log.root.query(`select stream_id, version from events ${last}`)
+        await rechain(log.root, rows[0].stream_id, rows[0].version)
+        expect(await found()).to.equal(null)
+        await set(text)
+      })
+      expect(error?.message).to.match(/is changed: its hash/)
+    }
+  })
+
+  describe('by rows that are in no order', () => {
+    const anyKey = (table: string, key: string) => `
+      alter table ${table} drop constraint ${table}_pkey;
+      alter table ${table} alter ${key} drop not null`
+    const add = (position: string) =>
+      log.root.query(`
+        insert into events (position, stream_id, version, event_id, type, schema_version, data,
+            actor_id, metadata, occurred_at, hash)
+          values (${position}, 'task-999', 1, gen_random_uuid(), 'TaskCompleted', 1, '{}', 1,
+            '{"request_id": "x"}', now(), '')`)
+
+    for (const position of ['-9223372036854775807', '9223372036854775807', 'null']) {
+      it(`finds an event at position ${position}`, async () => {
+        const error = await foundIn(async () => {
+          await log.root.query(
+            `alter table events alter position drop identity; ${anyKey('events', 'position')}`,
+          )
+          await add(position)
+        })
+        expect(error?.message).to.equal(
+          'The table events has rows that cannot be read in order: 1.',
+        )
+      })
+    }
+
+    it('finds such seals', async () => {
+      for (const number of ['-number', 'null']) {
+        const error = await foundIn(() =>
+          log.root.query(`
+            ${anyKey('seals', 'number')};
+            alter table seals drop constraint seals_number_check;
+            alter table seals drop constraint seals_position_key;
+            create table aside as select * from seals;
+            update aside set number = ${number};
+            insert into seals select * from aside limit 1`),
+        )
+        expect(error?.place).to.deep.equal({ table: 'seals' })
+      }
+    })
   })
 })
 
