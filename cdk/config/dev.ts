@@ -29,7 +29,6 @@ export const dev: EnvironmentInput = {
     'task-service': { launchType: 'fargate', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
     worker: { launchType: 'fargate', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
   },
-  deployment: { strategy: 'rolling' },
   database: {
     instanceType: 't3.micro',
     multiAz: false,

@@ -31,7 +31,6 @@ export const prod: EnvironmentInput = {
     'task-service': { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 10 },
     worker: { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 4 },
   },
-  deployment: { strategy: 'rolling' },
   database: {
     instanceType: 't4g.medium',
     multiAz: true,

@@ -80,16 +80,6 @@ const version = matching(
   'must be a semantic version such as 1.4.2',
 )
 
-const deployment = z.discriminatedUnion(
-  'strategy',
-  [
-    z.strictObject({ strategy: z.literal('rolling') }),
-    // No default: any later update of the stack resets the rules' weights (aws-cdk #36649).
-    z.strictObject({ strategy: z.literal('blue-green'), bakeMinutes: whole(0, 1_440) }),
-  ],
-  'must have the strategy rolling or blue-green',
-)
-
 const database = z.strictObject({
   instanceType,
   multiAz: z.boolean('must be true or false'),
@@ -119,7 +109,6 @@ export const environmentSchema = z.strictObject({
   ).optional(),
   images: z.record(z.enum(IMAGE_NAMES), version),
   services: z.record(z.enum(SERVICE_NAMES), service),
-  deployment,
   database,
   nodes: nodes.optional(),
   alarmEmails: z.array(z.email('must be an e-mail address')).default([]),

@@ -31,7 +31,6 @@ export const staging: EnvironmentInput = {
     'task-service': { launchType: 'ec2', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
     worker: { launchType: 'ec2', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
   },
-  deployment: { strategy: 'rolling' },
   nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 22 },
   database: {
     instanceType: 't3.micro',

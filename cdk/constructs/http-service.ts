@@ -1,9 +1,8 @@
 import { Duration } from 'aws-cdk-lib'
-import { AlarmBehavior, type BaseService, DeploymentStrategy } from 'aws-cdk-lib/aws-ecs'
+import { AlarmBehavior, type BaseService } from 'aws-cdk-lib/aws-ecs'
 import { DnsRecordType, type INamespace } from 'aws-cdk-lib/aws-servicediscovery'
 import { Construct } from 'constructs'
 import { type HttpServiceName, isCalled } from '../catalogue.ts'
-import type { Environment } from '../config/schema.ts'
 import { CLUSTER, SERVICE_PORT } from '../names.ts'
 import { type EcsServiceProps, ecsService } from './ecs-service.ts'
 import { rollbackAlarms, type ServiceAlarms } from './service-alarms.ts'
@@ -15,7 +14,6 @@ export type HttpServiceProps = EcsServiceProps & {
   readonly routes: ServiceRoutes
   /** Where it is registered, if other services call it. */
   readonly namespace: INamespace
-  readonly deployment: Environment['deployment']
   readonly alarms: ServiceAlarms
 }
 
@@ -27,17 +25,13 @@ export class HttpService extends Construct {
     super(scope, id)
     const { name, routes, alarms } = props
     this.service = ecsService(this, props, {
-      ...this.#rollout(props),
+      ...this.#rollout(name),
       ...(isCalled(name) && { cloudMapOptions: this.#discovery(props) }),
     })
     // No reference says so: they are only named.
     this.service.node.addDependency(alarms)
     this.service
-      .loadBalancerTarget({
-        containerName: name,
-        containerPort: SERVICE_PORT,
-        ...(routes.alternate !== undefined && { alternateTarget: routes.alternate }),
-      })
+      .loadBalancerTarget({ containerName: name, containerPort: SERVICE_PORT })
       .attachToApplicationTargetGroup(routes.targets)
     new StepScaling(this, 'Scaling', {
       cluster: CLUSTER,
@@ -47,17 +41,13 @@ export class HttpService extends Construct {
   }
 
   /** No `desiredCount`: each deployment would set the service back to it, however busy it is. */
-  #rollout({ name, deployment }: HttpServiceProps) {
+  #rollout(name: HttpServiceName) {
     return {
       healthCheckGracePeriod: Duration.seconds(60),
       deploymentAlarms: {
         alarmNames: [...rollbackAlarms(name)],
         behavior: AlarmBehavior.ROLLBACK_ON_ALARM,
       },
-      ...(deployment.strategy === 'blue-green' && {
-        deploymentStrategy: DeploymentStrategy.BLUE_GREEN,
-        bakeTime: Duration.minutes(deployment.bakeMinutes),
-      }),
     }
   }
 

@@ -52,7 +52,7 @@ export function addOwnAnswers(scope: Construct, listener: ApplicationListener): 
   }
 }
 
-/** The paths of a service; each is a rule of its own, and blue/green can turn only one. */
+/** The paths of a service; each is a rule of its own. */
 export const pathsOf = (service: HttpServiceName) =>
   RULES.filter(({ target }) => target === service).map(({ patterns, priority }) => ({
     priority,

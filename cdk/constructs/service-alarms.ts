@@ -1,5 +1,5 @@
 import { Duration } from 'aws-cdk-lib'
-import { ComparisonOperator, MathExpression } from 'aws-cdk-lib/aws-cloudwatch'
+import { ComparisonOperator } from 'aws-cdk-lib/aws-cloudwatch'
 import type { ApplicationTargetGroup } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import { Construct } from 'constructs'
@@ -10,7 +10,7 @@ import { ecsMetric, serviceMetrics } from './service-metrics.ts'
 export type ServiceAlarmsProps = {
   readonly name: HttpServiceName
   readonly topic: ITopic
-  readonly targets: readonly ApplicationTargetGroup[]
+  readonly targets: ApplicationTargetGroup
 }
 
 const ABOVE = ComparisonOperator.GREATER_THAN_THRESHOLD
@@ -79,19 +79,13 @@ export class ServiceAlarms extends Construct {
   }
 
   #unhealthy({ name, topic, targets }: ServiceAlarmsProps): void {
-    const counts = targets.map((group, index) => {
-      const count = group.metrics.unhealthyHostCount({ statistic: 'Maximum' })
-      return [`m${index}`, count] as const
-    })
     alarm(this, 'Unhealthy', {
       topic,
       alarmName: `${name}-unhealthy-tasks`,
       says: `A task of ${name} failed the load balancer's checks for 2 minutes.`,
       runbook: 'service-unhealthy-tasks',
-      metric: new MathExpression({
-        expression: counts.map(([id]) => `FILL(${id}, 0)`).join(' + '),
-        usingMetrics: Object.fromEntries(counts),
-        label: `${name} unhealthy tasks`,
+      metric: targets.metrics.unhealthyHostCount({
+        statistic: 'Maximum',
         period: Duration.minutes(1),
       }),
       comparisonOperator: ABOVE,

@@ -1,6 +1,5 @@
 import { Duration } from 'aws-cdk-lib'
 import type { IVpc } from 'aws-cdk-lib/aws-ec2'
-import { AlternateTarget, ListenerRuleConfiguration } from 'aws-cdk-lib/aws-ecs'
 import {
   ApplicationListenerRule,
   ApplicationProtocol,
@@ -19,8 +18,6 @@ export type ServiceRoutesProps = {
   readonly name: HttpServiceName
   readonly vpc: IVpc
   readonly listener: IApplicationListener
-  /** A second target group, between which a deployment turns all requests at once. */
-  readonly blueGreen: boolean
 }
 
 /**
@@ -29,33 +26,16 @@ export type ServiceRoutesProps = {
  */
 export class ServiceRoutes extends Construct {
   readonly targets: ApplicationTargetGroup
-  /** One, or two with blue/green. */
-  readonly allTargets: readonly ApplicationTargetGroup[]
-  readonly alternate: AlternateTarget | undefined
 
   constructor(scope: Construct, id: string, props: ServiceRoutesProps) {
     super(scope, id)
-    this.targets = this.#targets('Targets', `${props.name}-tg`, props)
-    const green = props.blueGreen
-      ? this.#targets('Green', `${props.name}-green-tg`, props)
-      : undefined
-    this.allTargets = green === undefined ? [this.targets] : [this.targets, green]
-    const rules = this.#rules(props)
-    if (green === undefined) return
-
-    const [rule, another] = rules
-    if (rule === undefined || another !== undefined) {
-      throw new Error(`${props.name} must have one path rule: blue/green turns only one`)
-    }
-    this.alternate = new AlternateTarget('Alternate', {
-      alternateTargetGroup: green,
-      productionListener: ListenerRuleConfiguration.applicationListenerRule(rule),
-    })
+    this.targets = this.#targets(props)
+    this.#rules(props)
   }
 
-  #targets(id: string, targetGroupName: string, { name, vpc }: ServiceRoutesProps) {
-    return new ApplicationTargetGroup(this, id, {
-      targetGroupName,
+  #targets({ name, vpc }: ServiceRoutesProps): ApplicationTargetGroup {
+    return new ApplicationTargetGroup(this, 'Targets', {
+      targetGroupName: `${name}-tg`,
       vpc,
       targetType: TargetType.IP,
       protocol: ApplicationProtocol.HTTP,
@@ -73,23 +53,10 @@ export class ServiceRoutes extends Construct {
     })
   }
 
-  #rules({ name, listener }: ServiceRoutesProps): ApplicationListenerRule[] {
-    const [first, ...others] = this.allTargets
-    if (first === undefined) return []
-    // Both groups hang on the rule from the start: ECS refuses one that belongs to no listener.
-    const weights = [first, ...others].map((targetGroup, index) => {
-      return { targetGroup, weight: index === 0 ? 100 : 0 }
-    })
-    const action =
-      others.length === 0
-        ? ListenerAction.forward([first])
-        : ListenerAction.weightedForward(weights)
-    return pathsOf(name).map((path) => {
-      return new ApplicationListenerRule(this, `rule-${path.priority}`, {
-        listener,
-        action,
-        ...path,
-      })
-    })
+  #rules({ name, listener }: ServiceRoutesProps): void {
+    const action = ListenerAction.forward([this.targets])
+    for (const path of pathsOf(name)) {
+      new ApplicationListenerRule(this, `rule-${path.priority}`, { listener, action, ...path })
+    }
   }
 }

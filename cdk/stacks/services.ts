@@ -108,27 +108,24 @@ export class ServicesStack extends Stack {
   }
 
   #service(name: HttpServiceName): HttpService {
-    const { environment, network, platform } = this.#props
-    const { deployment } = environment
+    const { network, platform } = this.#props
     const place = this.#place(name)
     new AccessLogMetrics(this, `${name}-metrics`, place.task.logs)
     const routes = new ServiceRoutes(this, `${name}-routes`, {
       name,
       vpc: network.vpc,
       listener: this.#listener,
-      blueGreen: deployment.strategy === 'blue-green',
     })
     const alarms = new ServiceAlarms(this, `${name}-alarms`, {
       name,
       topic: platform.alarms,
-      targets: routes.allTargets,
+      targets: routes.targets,
     })
     return new HttpService(this, `${name}-service`, {
       ...place,
       name,
       routes,
       namespace: platform.namespace,
-      deployment,
       alarms,
     })
   }

@@ -1,6 +1,6 @@
 import { Validations } from 'aws-cdk-lib'
 import type { IConstruct } from 'constructs'
-import { HTTP_SERVICE_NAMES, IMAGE_NAMES } from '../catalogue.ts'
+import { IMAGE_NAMES } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 
 /** Findings that stay, where and why. A test fails when one of them matches no finding any more. */
@@ -175,11 +175,6 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     at: `services/${name}/ExecutionRole`,
     rules: solutions('IAM5[Resource::*]'),
     because: 'The action ecr:GetAuthorizationToken knows no resource.',
-  })),
-  ...HTTP_SERVICE_NAMES.map((name) => ({
-    at: `services/${name}-service/Service/AlternateRole`,
-    rules: solutions(awsPolicy('AmazonECSInfrastructureRolePolicyForLoadBalancers')),
-    because: 'ECS turns the traffic with this role, and asks for this very policy.',
   })),
   {
     at: 'services/Migrate',

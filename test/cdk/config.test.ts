@@ -45,6 +45,11 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     'prod: certficateArn is not a known field.',
   ],
   [
+    'a way to deploy, for all deployments roll',
+    { ...prod, deployment: { strategy: 'blue-green', bakeMinutes: 5 } },
+    'prod: deployment is not a known field.',
+  ],
+  [
     'an unknown environment',
     { ...prod, name: 'production' },
     'production: name must be dev, staging or prod.',

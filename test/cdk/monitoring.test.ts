@@ -27,7 +27,7 @@ describe('Logs', () => {
   let groups: Properties[]
 
   before(() => {
-    synthesis = synthesise(VARIANTS['ec2-blue-green'])
+    synthesis = synthesise(VARIANTS.ec2)
     groups = all(synthesis, 'AWS::Logs::LogGroup')
   })
 

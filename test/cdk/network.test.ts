@@ -26,9 +26,9 @@ describe('The network', () => {
 
   before(() => {
     fargate = synthesise(variation({}))
-    ec2 = synthesise(VARIANTS['ec2-rolling'])
+    ec2 = synthesise(VARIANTS.ec2)
     const egress = { via: 'endpoints', s3PrefixListId: 'pl-63a5400a' } as const
-    endpoints = synthesise({ ...VARIANTS['ec2-rolling'], egress })
+    endpoints = synthesise({ ...VARIANTS.ec2, egress })
   })
 
   it('lets exactly the allowed pairs reach each other', () => {

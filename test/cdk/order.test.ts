@@ -93,7 +93,7 @@ describe('The order of deployment', () => {
 
   it('runs the migration again for each version of its image', () => {
     const versions = ['1.0.0', '1.0.1'].map((migration) => {
-      const environment = VARIANTS['fargate-rolling']
+      const environment = VARIANTS.fargate
       const { templates } = synthesise({
         ...environment,
         images: { ...environment.images, migration },
@@ -115,7 +115,7 @@ describe('The order of deployment', () => {
 
 describe('Every resource', () => {
   it('that can carry tags carries project, environment and maker', () => {
-    const { stage, templates } = synthesise(VARIANTS['ec2-blue-green'])
+    const { stage, templates } = synthesise(VARIANTS.ec2)
     const expected = { project: 'tasktrail', environment: 'prod', 'managed-by': 'cdk' }
     for (const { tags } of stage.node.children.map((stack) => stack as never as Tagged)) {
       expect(tags.tagValues()).to.include(expected)

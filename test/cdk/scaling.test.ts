@@ -76,7 +76,7 @@ describe('Scaling', () => {
   })
 
   it('has machines follow the tasks, drained before they go', () => {
-    const { platform } = synthesise(VARIANTS['ec2-rolling']).templates
+    const { platform } = synthesise(VARIANTS.ec2).templates
     const { AutoScalingGroupProvider } = only(platform, 'AWS::ECS::CapacityProvider')
     expect(AutoScalingGroupProvider.ManagedScaling.Status).to.equal('ENABLED')
     expect(AutoScalingGroupProvider.ManagedDraining).to.equal('ENABLED')

@@ -28,7 +28,6 @@ function environmentOf(container: Properties): Record<string, string> {
 describe('The services', () => {
   let fargate: Synthesis
   let ec2: Synthesis
-  let blueGreen: Synthesis
   let services: Synthesis['templates']['services']
 
   const containerOf = (name: string) =>
@@ -38,8 +37,7 @@ describe('The services', () => {
 
   before(() => {
     fargate = synthesise(variation({}))
-    ec2 = synthesise(VARIANTS['ec2-rolling'])
-    blueGreen = synthesise(VARIANTS['fargate-blue-green'])
+    ec2 = synthesise(VARIANTS.ec2)
     services = fargate.templates.services
   })
 
@@ -65,9 +63,9 @@ describe('The services', () => {
       expect(onNodes.CapacityProvider).to.equal('task-mgmt-nodes')
     }
     const mixed = synthesise({
-      ...VARIANTS['ec2-rolling'],
+      ...VARIANTS.ec2,
       services: {
-        ...VARIANTS['ec2-rolling'].services,
+        ...VARIANTS.ec2.services,
         'task-service': variation({}).services['task-service'],
       },
     })
@@ -90,7 +88,7 @@ describe('The services', () => {
   })
 
   it('of which the worker serves nobody: two tasks, without a port, a route or a name', () => {
-    for (const synthesis of [fargate, ec2, blueGreen]) {
+    for (const synthesis of [fargate, ec2]) {
       const worker = serviceOf(synthesis, 'worker')
       expect(worker.DesiredCount).to.equal(2)
       expect(worker.LoadBalancers ?? []).to.deep.equal([])
@@ -119,22 +117,6 @@ describe('The services', () => {
           Rollback: true,
         },
       })
-    }
-  })
-
-  it('turn from blue to green where the configuration says so', () => {
-    for (const name of SERVICES) {
-      const { DeploymentConfiguration, LoadBalancers } = serviceOf(blueGreen, name)
-      expect(DeploymentConfiguration).to.include({ Strategy: 'BLUE_GREEN', BakeTimeInMinutes: 5 })
-      expect(DeploymentConfiguration.Alarms.Rollback).to.equal(true)
-      const [{ AdvancedConfiguration, TargetGroupArn }] = LoadBalancers
-      const blue = nameOf(follow(blueGreen, 'services', TargetGroupArn))
-      const { AlternateTargetGroupArn, ProductionListenerRule } = AdvancedConfiguration
-      const green = nameOf(follow(blueGreen, 'services', AlternateTargetGroupArn))
-      expect([blue, green]).to.deep.equal([`${name}-tg`, `${name}-green-tg`])
-      const rule = follow(blueGreen, 'services', ProductionListenerRule)?.resource.Properties
-      const groups: Properties[] = rule.Actions[0].ForwardConfig.TargetGroups
-      expect(groups.map(({ Weight }) => Weight)).to.deep.equal([100, 0])
     }
   })
 

@@ -14,13 +14,5 @@ const onNodes: Partial<EnvironmentInput> = {
   },
   nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 20 },
 }
-const blueGreen: Partial<EnvironmentInput> = {
-  deployment: { strategy: 'blue-green', bakeMinutes: 5 },
-}
 
-export const VARIANTS = {
-  'fargate-rolling': variation({}),
-  'fargate-blue-green': variation(blueGreen),
-  'ec2-rolling': variation(onNodes),
-  'ec2-blue-green': variation({ ...onNodes, ...blueGreen }),
-}
+export const VARIANTS = { fargate: variation({}), ec2: variation(onNodes) }
