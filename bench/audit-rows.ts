@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { taskStream } from '../src/domain/task/view.ts'
-import { encryptText, newDataKey, secretKeyWrap } from '../src/infra/text-cipher.ts'
+import { encryptText, newDataKey, secretKeyWrap } from '../src/infra/encryption/text-cipher.ts'
 
 // What a busy installation could have left in events and audit_events within a year.
 

@@ -1,10 +1,10 @@
 // How long audit queries take: `npm run bench:audit [-- rows]`. Fills audit_events of a PostgreSQL of its
 // own, asks each kind of question through the adapter, in both orders, from the end and from cursors
 // somewhere in the middle, and fails above 20 ms for 99 of 100. Ten million rows need 8 GB of disk.
-import type { AuditQuery, AuditTrail } from '../src/app/ports.ts'
-import { IN_ORDER } from '../src/infra/postgres/audit-query.ts'
-import { postgresAuditTrail } from '../src/infra/postgres/audit-trail.ts'
-import { openDatabase } from '../src/infra/postgres/database.ts'
+import type { AuditQuery, AuditTrail } from '../src/app/ports/audit.ts'
+import { IN_ORDER } from '../src/infra/postgres/audit/audit-query.ts'
+import { postgresAuditTrail } from '../src/infra/postgres/audit/audit-trail.ts'
+import { openDatabase } from '../src/infra/postgres/connection/database.ts'
 import { BEGAN, BIG_USERS, EVENTS_A_TASK, fill, MS_APART } from './audit-rows.ts'
 import { percentile } from './percentile.ts'
 import { scratchDatabase } from './scratch-database.ts'

@@ -12,11 +12,11 @@ import {
   postgreSQLRawBatchSQLProjection,
 } from '@event-driven-io/emmett-postgresql'
 import pg from 'pg'
-import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
-import { auditProjection } from '../src/infra/postgres/audit-projection.ts'
-import { openDatabase } from '../src/infra/postgres/database.ts'
-import { migrations } from '../src/infra/postgres/migrations.ts'
-import { projector } from '../src/infra/postgres/projector.ts'
+import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
+import { auditProjection } from '../src/infra/postgres/audit/audit-projection.ts'
+import { openDatabase } from '../src/infra/postgres/connection/database.ts'
+import { migrations } from '../src/infra/postgres/connection/migrations.ts'
+import { projector } from '../src/infra/postgres/projections/projector.ts'
 
 const EVENTS = Number(process.argv[2] ?? 200_000)
 const ROUNDS = Number(process.argv[3] ?? 3)

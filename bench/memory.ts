@@ -11,10 +11,10 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
-import { freePorts } from '../src/infra/ports.ts'
-import { migrations } from '../src/infra/postgres/migrations.ts'
-import { MEMORY_FLAGS } from '../src/infra/service-process.ts'
+import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
+import { freePorts } from '../src/infra/local/free-ports.ts'
+import { MEMORY_FLAGS } from '../src/infra/local/service-process.ts'
+import { migrations } from '../src/infra/postgres/connection/migrations.ts'
 
 const REQUESTS = Number(process.argv[2] ?? 10_000)
 const CONCURRENCY = 32

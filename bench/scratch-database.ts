@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
-import { migrations } from '../src/infra/postgres/migrations.ts'
+import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
+import { migrations } from '../src/infra/postgres/connection/migrations.ts'
 
 export type ScratchDatabase = {
   readonly url: string

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { freePorts } from '../src/infra/ports.ts'
+import { freePorts } from '../src/infra/local/free-ports.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 5)
 const LIMITS = { cold: 15, warm: 5 }

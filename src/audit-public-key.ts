@@ -1,6 +1,6 @@
 // `npm run -s audit:public-key > public.pem`: what others check seals and exports with.
-import { keptSecret } from './infra/data-dir.ts'
-import { secretSealSigner } from './infra/seal-signer.ts'
+import { keptSecret } from './find-database.ts'
+import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
 
 const secret = await keptSecret(process.env, 'SEAL_KEY')
 if (secret === undefined) {

@@ -8,12 +8,12 @@ import {
   type SealKey,
   Unreadable,
 } from '../verify-audit.mjs'
-import type { DatabaseConfig } from './config.ts'
-import { findDatabase, keptSecret } from './infra/data-dir.ts'
-import { verifyLog } from './infra/postgres/audit-verification.ts'
-import { singleConnection } from './infra/postgres/database.ts'
-import { requireReachable } from './infra/postgres/reachable.ts'
-import { secretSealSigner } from './infra/seal-signer.ts'
+import { findDatabase, keptSecret } from './find-database.ts'
+import { verifyLog } from './infra/postgres/audit/audit-verification.ts'
+import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
+import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
+import { singleConnection } from './infra/postgres/connection/database.ts'
+import { requireReachable } from './infra/postgres/connection/reachable.ts'
 
 const ROLE = 'tasktrail_auditor'
 const USAGE = 'Usage: npm run audit:verify -- [--key <public.pem>] [--seal <number>:<hash>]'

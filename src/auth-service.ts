@@ -4,15 +4,14 @@ import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import { type Accounts, accounts } from './app/accounts.ts'
 import type {
-  Clock,
-  Log,
   LoginAttempts,
   PasswordHasher,
   SecurityEvents,
   Sessions,
   Tokens,
   Users,
-} from './app/ports.ts'
+} from './app/ports/accounts.ts'
+import type { Clock, Log } from './app/ports/process.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
@@ -22,13 +21,13 @@ import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
-import { bcryptPasswordHasher } from './infra/password-hasher.ts'
-import { type Database, openDatabase } from './infra/postgres/database.ts'
-import { postgresLoginAttempts } from './infra/postgres/login-attempts.ts'
-import { postgresSecurityEvents } from './infra/postgres/security-events.ts'
-import { postgresSessions } from './infra/postgres/sessions.ts'
-import { postgresUsers } from './infra/postgres/users.ts'
-import { jwtTokens } from './infra/tokens.ts'
+import { bcryptPasswordHasher } from './infra/credentials/password-hasher.ts'
+import { jwtTokens } from './infra/credentials/tokens.ts'
+import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.ts'
+import { postgresSecurityEvents } from './infra/postgres/accounts/security-events.ts'
+import { postgresSessions } from './infra/postgres/accounts/sessions.ts'
+import { postgresUsers } from './infra/postgres/accounts/users.ts'
+import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
 import { configured, type Running, run } from './process.ts'
 import { token } from './token.ts'
 

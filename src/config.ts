@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
+import type { Login } from './infra/postgres/connection/logins.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
@@ -21,20 +23,6 @@ const headerSecret = (min: number) =>
 const httpUrl = z
   .string()
   .refine((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? ''), 'must be an http(s) URL')
-
-/** Where PostgreSQL is, as pg takes it. */
-export type DatabaseConfig = {
-  readonly connection: {
-    readonly host?: string
-    readonly port?: number
-    readonly database?: string
-    readonly user?: string
-    readonly password?: string
-    readonly connectionString?: string
-    readonly ssl?: { readonly rejectUnauthorized: boolean }
-  }
-  readonly poolMax: number
-}
 
 const databaseUrl = z.object({
   DATABASE_URL: z
@@ -149,13 +137,6 @@ export const taskServiceConfig = configOf(taskService)
 
 export type WorkerConfig = ReturnType<typeof workerConfig>
 export const workerConfig = configOf(worker)
-
-/** A user that a service logs in as, and the role that says what it may do. */
-export type Login = {
-  readonly user: string
-  readonly password: string
-  readonly role: 'tasktrail_auth' | 'tasktrail_task' | 'tasktrail_worker'
-}
 
 const LOGINS = [
   { user: 'AUTH_DB_USER', password: 'AUTH_DB_PASSWORD', role: 'tasktrail_auth' },

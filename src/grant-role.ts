@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { AppError } from './app/errors.ts'
 import { ROLES, type Role } from './domain/user.ts'
-import { findDatabase } from './infra/data-dir.ts'
-import { openDatabase } from './infra/postgres/database.ts'
-import { requireReachable } from './infra/postgres/reachable.ts'
-import { postgresUsers } from './infra/postgres/users.ts'
+import { findDatabase } from './find-database.ts'
+import { postgresUsers } from './infra/postgres/accounts/users.ts'
+import { openDatabase } from './infra/postgres/connection/database.ts'
+import { requireReachable } from './infra/postgres/connection/reachable.ts'
 
 const isRole = (name: string): name is Role => ROLES.some((role) => role === name)
 /** A connection that is lost fails the statement, and that is reported. */

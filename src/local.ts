@@ -11,14 +11,19 @@ import {
   workerConfig,
 } from './config.ts'
 import { startGateway } from './http/gateway.ts'
-import { EMBEDDED_DATABASE, embeddedEnv, keepSecrets, postgresDirectory } from './infra/data-dir.ts'
-import { startEmbeddedPostgres } from './infra/embedded-postgres.ts'
-import { type KeptRunning, keepRunning, type Running } from './infra/keep-running.ts'
-import { whenLauncherDies } from './infra/launchers.ts'
-import { freePorts, requireFree } from './infra/ports.ts'
-import { migrations } from './infra/postgres/migrations.ts'
-import { requireReachable } from './infra/postgres/reachable.ts'
-import { startService } from './infra/service-process.ts'
+import {
+  EMBEDDED_DATABASE,
+  embeddedEnv,
+  keepSecrets,
+  postgresDirectory,
+} from './infra/local/data-dir.ts'
+import { startEmbeddedPostgres } from './infra/local/embedded-postgres.ts'
+import { freePorts, requireFree } from './infra/local/free-ports.ts'
+import { type KeptRunning, keepRunning, type Running } from './infra/local/keep-running.ts'
+import { whenLauncherDies } from './infra/local/launchers.ts'
+import { startService } from './infra/local/service-process.ts'
+import { migrations } from './infra/postgres/connection/migrations.ts'
+import { requireReachable } from './infra/postgres/connection/reachable.ts'
 
 /** The environment, without the variables that are set to nothing. */
 const env: Env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ''))

@@ -1,10 +1,14 @@
 // `npm run migrate`, `migrate:status`, `migrate:rollback`, `migrate:make -- <name>`.
 import { relative } from 'node:path'
 import { logins } from './config.ts'
-import { findDatabase } from './infra/data-dir.ts'
-import { setLogins } from './infra/postgres/logins.ts'
-import { type Migrations, makeMigration, migrations } from './infra/postgres/migrations.ts'
-import { requireReachable } from './infra/postgres/reachable.ts'
+import { findDatabase } from './find-database.ts'
+import { setLogins } from './infra/postgres/connection/logins.ts'
+import {
+  type Migrations,
+  makeMigration,
+  migrations,
+} from './infra/postgres/connection/migrations.ts'
+import { requireReachable } from './infra/postgres/connection/reachable.ts'
 
 const COMMANDS: Readonly<Record<string, (schema: Migrations) => Promise<readonly string[]>>> = {
   latest: async ({ latest, newer }) => {

@@ -1,18 +1,25 @@
 // `npm run projections -- status | park <name> [stream] | resume <name> [stream] | rebuild <name>`.
 import { setPriority } from 'node:os'
 import { AppError } from './app/errors.ts'
-import type { DatabaseConfig } from './config.ts'
-import { findDatabase, keptSecret } from './infra/data-dir.ts'
-import { auditProjection } from './infra/postgres/audit-projection.ts'
-import { openDatabase } from './infra/postgres/database.ts'
-import { park, resume } from './infra/postgres/parking.ts'
-import type { Projection } from './infra/postgres/projection.ts'
-import { type ProjectionStatus, projectionStatus } from './infra/postgres/projection-status.ts'
-import { requireReachable } from './infra/postgres/reachable.ts'
-import { type Rebuilt, rebuild } from './infra/postgres/rebuild.ts'
-import { type Progress, REBUILDABLE, type Rebuildable } from './infra/postgres/rebuild-run.ts'
-import { postgresUserKeys } from './infra/postgres/user-keys.ts'
-import { secretKeyWrap } from './infra/text-cipher.ts'
+import { findDatabase, keptSecret } from './find-database.ts'
+import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
+import { postgresUserKeys } from './infra/encryption/user-keys.ts'
+import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
+import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
+import { openDatabase } from './infra/postgres/connection/database.ts'
+import { requireReachable } from './infra/postgres/connection/reachable.ts'
+import { park, resume } from './infra/postgres/projections/parking.ts'
+import type { Projection } from './infra/postgres/projections/projection.ts'
+import {
+  type ProjectionStatus,
+  projectionStatus,
+} from './infra/postgres/projections/projection-status.ts'
+import { type Rebuilt, rebuild } from './infra/postgres/projections/rebuild/rebuild.ts'
+import {
+  type Progress,
+  REBUILDABLE,
+  type Rebuildable,
+} from './infra/postgres/projections/rebuild/rebuild-run.ts'
 
 /** Those that the worker keeps behind the log. */
 const PROJECTIONS: readonly Projection[] = [auditProjection()]

@@ -9,10 +9,10 @@ import {
   embeddedEnv,
   keepSecrets,
   postgresDirectory,
-} from '../src/infra/data-dir.ts'
-import { startEmbeddedPostgres } from '../src/infra/embedded-postgres.ts'
-import { freePorts } from '../src/infra/ports.ts'
-import { migrations } from '../src/infra/postgres/migrations.ts'
+} from '../src/infra/local/data-dir.ts'
+import { startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
+import { freePorts } from '../src/infra/local/free-ports.ts'
+import { migrations } from '../src/infra/postgres/connection/migrations.ts'
 import { type TestDatabase, testDatabase } from './support/postgres.ts'
 import { startProcess } from './support/processes.ts'
 

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import pg from 'pg'
-import { freePorts } from '../src/infra/ports.ts'
+import { freePorts } from '../src/infra/local/free-ports.ts'
 import { testDatabase } from './support/postgres.ts'
 import {
   allGone,

@@ -6,11 +6,11 @@ import canonicalize from 'canonicalize'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
-import type { StreamHead } from '../src/app/ports.ts'
+import type { StreamHead } from '../src/app/ports/audit.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
-import { openDatabase } from '../src/infra/postgres/database.ts'
-import { postgresSealer } from '../src/infra/postgres/sealer.ts'
-import { digestOf, headDigest, sealHash } from '../src/infra/seal-signer.ts'
+import { digestOf, headDigest, sealHash } from '../src/infra/postgres/audit/seal-signer.ts'
+import { postgresSealer } from '../src/infra/postgres/audit/sealer.ts'
+import { openDatabase } from '../src/infra/postgres/connection/database.ts'
 import {
   Broken,
   canonical,

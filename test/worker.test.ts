@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import type pg from 'pg'
-import { newDataKey, secretKeyWrap } from '../src/infra/text-cipher.ts'
+import { newDataKey, secretKeyWrap } from '../src/infra/encryption/text-cipher.ts'
 import { caughtUp, connect, expectFoldOfLog } from './support/audit-fold.ts'
 import { type TestDatabase, testDatabase } from './support/postgres.ts'
 import { isRunning, until } from './support/processes.ts'

@@ -1,9 +1,7 @@
 import type { User } from '../domain/user.ts'
 import { AppError } from './errors.ts'
 import type {
-  Caller,
   Credentials,
-  Log,
   LoginAttempts,
   Occasion,
   PasswordHasher,
@@ -12,7 +10,9 @@ import type {
   Sessions,
   Tokens,
   Users,
-} from './ports.ts'
+} from './ports/accounts.ts'
+import type { Caller } from './ports/authorization.ts'
+import type { Log } from './ports/process.ts'
 
 export type AccountsDependencies = {
   readonly users: Users

@@ -8,7 +8,7 @@ import type {
   ExportedSeal,
   ParkedStream,
   StreamHead,
-} from './ports.ts'
+} from './ports/audit.ts'
 import { type StreamIds, streamIds } from './stream-ids.ts'
 
 export type AuditExport = {

@@ -1,6 +1,6 @@
 import { TASK_EVENT_TYPES } from '../domain/task/events.ts'
 import { USER_EVENT_TYPES } from '../domain/user.ts'
-import type { AuditEventType } from './ports.ts'
+import type { AuditEventType } from './ports/audit.ts'
 
 /** All that the audit trail holds. */
 export const AUDIT_EVENT_TYPES = [...TASK_EVENT_TYPES, ...USER_EVENT_TYPES] as const

@@ -1,4 +1,4 @@
-import type { EventStore } from './ports.ts'
+import type { EventStore } from './ports/event-store.ts'
 
 /** An answer ends early once its texts fill this many bytes, so that it cannot use up the memory. */
 export const PAGE_BYTES = 8 * 1024 * 1024

@@ -2,7 +2,7 @@ import type { Decider } from '../domain/decider.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { Placed } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
-import type { CommandKey, EventStore, History, Metadata } from './ports.ts'
+import type { CommandKey, EventStore, History, Metadata } from './ports/event-store.ts'
 
 /** One kind of stream: its rules, its read-table row, and how its events are stored. */
 export type Aggregate<State, Command, Event, Row> = {

@@ -1,7 +1,8 @@
 import { type Facts, follow, NO_FACTS } from '../domain/task/changes.ts'
 import type { TaskEvent, Undoing } from '../domain/task/events.ts'
 import { taskId } from '../domain/task/view.ts'
-import type { AuditEvent, Recorded } from './ports.ts'
+import type { AuditEvent } from './ports/audit.ts'
+import type { Recorded } from './ports/event-store.ts'
 
 /** A task's events from its first one on, each with what was so before it. */
 export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] {

@@ -2,7 +2,8 @@ import type { TaskEvent } from '../domain/task/events.ts'
 import { isTaskStream, type TaskView } from '../domain/task/view.ts'
 import { chunks, type FullText, fullTexts } from './full-texts.ts'
 import { historiesOf } from './history.ts'
-import type { AuditEvent, EventStore, Outline } from './ports.ts'
+import type { AuditEvent } from './ports/audit.ts'
+import type { EventStore, Outline } from './ports/event-store.ts'
 
 /** `more`: others may follow at once. */
 export type TaskChanges = (

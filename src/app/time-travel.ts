@@ -2,7 +2,8 @@ import type { TaskEvent } from '../domain/task/events.ts'
 import { type TaskView, taskStream, viewTask } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
 import { chunks, fullTexts, PAGE_BYTES } from './full-texts.ts'
-import type { EventStore, Recorded, TaskCursor, TaskQuery } from './ports.ts'
+import type { EventStore, Recorded } from './ports/event-store.ts'
+import type { TaskCursor, TaskQuery } from './ports/tasks.ts'
 
 /** A version of a task, or a time: the greatest position recorded by then. */
 export type Moment = { readonly version: number } | { readonly as_of: string }

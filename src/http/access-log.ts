@@ -1,5 +1,5 @@
 import type { Context, Next } from 'koa'
-import type { Log } from '../app/ports.ts'
+import type { Log } from '../app/ports/process.ts'
 
 /**
  * One line a request, when its answer has gone out: after how long that began, and how long all of it

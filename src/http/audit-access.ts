@@ -1,5 +1,7 @@
 import type { Context } from 'koa'
-import type { AuditAccesses, Caller, Clock } from '../app/ports.ts'
+import type { AuditAccesses } from '../app/ports/audit.ts'
+import type { Caller } from '../app/ports/authorization.ts'
+import type { Clock } from '../app/ports/process.ts'
 import { DomainError } from '../domain/errors.ts'
 
 /** Auditors see what everybody did. */

@@ -1,6 +1,6 @@
 import { type Options, stringify } from 'csv-stringify/sync'
 import type { AuditExport } from '../app/audit-export.ts'
-import type { AuditEvent } from '../app/ports.ts'
+import type { AuditEvent } from '../app/ports/audit.ts'
 import { auditEventOf } from './audit-schemas.ts'
 
 /** What the trailer says besides what it was made from. */

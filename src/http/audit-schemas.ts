@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { AUDIT_EVENT_TYPES } from '../app/audit-types.ts'
-import type { AuditEvent } from '../app/ports.ts'
+import type { AuditEvent } from '../app/ports/audit.ts'
 import { id, instant, listOf, time } from './fields.ts'
 import { pageSize } from './task-schemas.ts'
 

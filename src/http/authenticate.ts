@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'koa'
 import { AppError } from '../app/errors.ts'
-import type { Caller, TokenValidator } from '../app/ports.ts'
+import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
 import type { Admit } from './endpoint.ts'
 import { HttpError, STATUS } from './errors.ts'
 import type { RateLimit, RefusalLimit } from './rate-limit.ts'

@@ -1,7 +1,7 @@
 import type { Router } from '@koa/router'
 import type { Context } from 'koa'
 import { z } from 'zod'
-import type { Caller } from '../app/ports.ts'
+import type { Caller } from '../app/ports/authorization.ts'
 import { readBody } from './body.ts'
 import { type ErrorCode, type Fault, HttpError } from './errors.ts'
 import { faultsOf, firstOf } from './fields.ts'

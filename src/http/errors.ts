@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Context, Next } from 'koa'
 import { AppError, type AppErrorCode } from '../app/errors.ts'
-import type { Log } from '../app/ports.ts'
+import type { Log } from '../app/ports/process.ts'
 import { DomainError, type DomainErrorCode } from '../domain/errors.ts'
 import { accepted } from './accepted.ts'
 

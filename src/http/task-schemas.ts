@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { TaskCursor, TaskSort } from '../app/ports.ts'
+import type { TaskCursor, TaskSort } from '../app/ports/tasks.ts'
 import { TASK_PRIORITIES, TASK_STATUSES } from '../domain/task/events.ts'
 import type { TaskView } from '../domain/task/view.ts'
 import { id, instant, listOf, text, time } from './fields.ts'

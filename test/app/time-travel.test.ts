@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import type { EventStore } from '../../src/app/ports.ts'
+import type { EventStore } from '../../src/app/ports/event-store.ts'
 import { timeTravel } from '../../src/app/time-travel.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import type { TaskView } from '../../src/domain/task/view.ts'

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { expect } from 'chai'
 import pg from 'pg'
-import { freePorts } from '../../src/infra/ports.ts'
+import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { testDatabase } from '../support/postgres.ts'
 import { startProcess } from '../support/processes.ts'
 import { VARIANTS, variation } from './support/environments.ts'

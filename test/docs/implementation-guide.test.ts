@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { authServiceConfig, type Env, taskServiceConfig, workerConfig } from '../../src/config.ts'
 import { PATH_RULES } from '../../src/http/routing.ts'
-import { freePorts } from '../../src/infra/ports.ts'
+import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { killAll, type Started, startProcess } from '../support/processes.ts'
 import {
   type Fence,

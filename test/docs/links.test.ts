@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { expect } from 'chai'
 import packageJson from '../../package.json' with { type: 'json' }
-import { freePorts } from '../../src/infra/ports.ts'
+import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { killAll, type Started, startProcess } from '../support/processes.ts'
 import { anchors, fences, literals, prose, read, rows, section } from './markdown.ts'
 

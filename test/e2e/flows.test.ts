@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 
-import { freePorts } from '../../src/infra/ports.ts'
+import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { killAll, type Started, startProcess, until } from '../support/processes.ts'
 import { type Client, client, newUser } from '../support/system.ts'
 

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
 import pg from 'pg'
 import type { Env } from '../../src/config.ts'
-import { jwtTokens } from '../../src/infra/tokens.ts'
+import { jwtTokens } from '../../src/infra/credentials/tokens.ts'
 import { until } from '../support/processes.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 

@@ -14,7 +14,7 @@ import { expect } from 'chai'
 import Koa from 'koa'
 import { type Gateway, startGateway } from '../../src/http/gateway.ts'
 import { strictRouter } from '../../src/http/server.ts'
-import { freePorts } from '../../src/infra/ports.ts'
+import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { until } from '../support/processes.ts'
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => unknown

@@ -13,8 +13,8 @@ import {
   type EmbeddedPostgres,
   SUPERUSER,
   startEmbeddedPostgres,
-} from '../../src/infra/embedded-postgres.ts'
-import { freePorts } from '../../src/infra/ports.ts'
+} from '../../src/infra/local/embedded-postgres.ts'
+import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { makeServerCertificate, type ServerCertificate } from '../support/certificates.ts'
 import {
   type Container,

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import type { Append, CommandKey, Metadata } from '../../src/app/ports.ts'
+import type { Append, CommandKey, Metadata } from '../../src/app/ports/event-store.ts'
 import type { TaskEvent, TaskFields } from '../../src/domain/task/events.ts'
 import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type pg from 'pg'
 import { AUDIT_EVENT_TYPES } from '../../src/app/audit-types.ts'
-import type { AuditEventType, AuditQuery } from '../../src/app/ports.ts'
+import type { AuditEventType, AuditQuery } from '../../src/app/ports/audit.ts'
 
 export type Row = {
   readonly position: number

@@ -1,11 +1,16 @@
 import { writeFile } from 'node:fs/promises'
 import { historiesOf } from '../../src/app/history.ts'
-import type { AuditEvent, Recorded, StreamHead } from '../../src/app/ports.ts'
+import type { AuditEvent, StreamHead } from '../../src/app/ports/audit.ts'
+import type { Recorded } from '../../src/app/ports/event-store.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { auditEventOf } from '../../src/http/audit-schemas.ts'
-import { decryptEvents, isEncrypted, TEXT_FIELDS } from '../../src/infra/encrypted-texts.ts'
-import { headDigest } from '../../src/infra/seal-signer.ts'
-import { textKey } from '../../src/infra/text-cipher.ts'
+import {
+  decryptEvents,
+  isEncrypted,
+  TEXT_FIELDS,
+} from '../../src/infra/encryption/encrypted-texts.ts'
+import { textKey } from '../../src/infra/encryption/text-cipher.ts'
+import { headDigest } from '../../src/infra/postgres/audit/seal-signer.ts'
 import type { Seal } from '../../verify-audit.mjs'
 import type { SealedLog } from './sealed-log.ts'
 

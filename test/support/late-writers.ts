@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { chain } from '../../src/infra/event-chain.ts'
+import { chain } from '../../src/infra/postgres/event-store/event-chain.ts'
 import { append, created } from './appends.ts'
 
 let nextId = 1

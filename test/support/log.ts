@@ -1,3 +1,3 @@
-import type { Log } from '../../src/app/ports.ts'
+import type { Log } from '../../src/app/ports/process.ts'
 
 export const silent: Log = { info: () => {}, warn: () => {}, error: () => {} }

@@ -1,6 +1,6 @@
 import { AppError } from '../../src/app/errors.ts'
-import type { CommandKey, EventStore, Recorded } from '../../src/app/ports.ts'
-import { chain } from '../../src/infra/event-chain.ts'
+import type { CommandKey, EventStore, Recorded } from '../../src/app/ports/event-store.ts'
+import { chain } from '../../src/infra/postgres/event-store/event-chain.ts'
 
 type Shape = { readonly type: string; readonly data: unknown }
 

@@ -3,10 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import type { DatabaseConfig } from '../../src/config.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/infra/embedded-postgres.ts'
-import { migrations } from '../../src/infra/postgres/migrations.ts'
-import { SUPERUSER } from '../../src/infra/postgres-data.ts'
+import {
+  type EmbeddedPostgres,
+  startEmbeddedPostgres,
+} from '../../src/infra/local/embedded-postgres.ts'
+import { SUPERUSER } from '../../src/infra/local/postgres-data.ts'
+import type { DatabaseConfig } from '../../src/infra/postgres/connection/database.ts'
+import { migrations } from '../../src/infra/postgres/connection/migrations.ts'
 
 export type TestDatabase = {
   readonly config: DatabaseConfig

@@ -1,6 +1,6 @@
-import { auditProjection } from '../../src/infra/postgres/audit-projection.ts'
-import { openDatabase } from '../../src/infra/postgres/database.ts'
-import type { LogEvent } from '../../src/infra/postgres/projection.ts'
+import { auditProjection } from '../../src/infra/postgres/audit/audit-projection.ts'
+import { openDatabase } from '../../src/infra/postgres/connection/database.ts'
+import type { LogEvent } from '../../src/infra/postgres/projections/projection.ts'
 import { silent } from './log.ts'
 import type { TestDatabase } from './postgres.ts'
 

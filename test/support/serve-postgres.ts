@@ -1,5 +1,5 @@
 // Runs an embedded server until this process is killed: what a test wants to kill must not be itself.
-import { startEmbeddedPostgres } from '../../src/infra/embedded-postgres.ts'
+import { startEmbeddedPostgres } from '../../src/infra/local/embedded-postgres.ts'
 
 const [dataDir = '', port] = process.argv.slice(2)
 try {

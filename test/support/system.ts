@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Log } from '../../src/app/ports.ts'
+import type { Log } from '../../src/app/ports/process.ts'
 import { authService } from '../../src/auth-service.ts'
 import { authServiceConfig, type Env, taskServiceConfig } from '../../src/config.ts'
 import { route } from '../../src/http/routing.ts'

@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { eventHash, type Hashed } from '../../src/infra/event-chain.ts'
+import { eventHash, type Hashed } from '../../src/infra/postgres/event-store/event-chain.ts'
 import type { SealedLog } from './sealed-log.ts'
 
 /** A number from 0 on below `limit`. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { freePorts } from '../../src/infra/ports.ts'
+import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { killAll, type Started, startProcess } from './processes.ts'
 
 export const WORKER_SECRETS = { TEXT_KEY: randomUUID(), SEAL_KEY: randomUUID() }

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
-import type { DatabaseConfig } from '../../../src/config.ts'
 import {
   type EmbeddedPostgres,
   SUPERUSER,
   startEmbeddedPostgres,
-} from '../../../src/infra/embedded-postgres.ts'
-import { migrations } from '../../../src/infra/postgres/migrations.ts'
+} from '../../../src/infra/local/embedded-postgres.ts'
+import type { DatabaseConfig } from '../../../src/infra/postgres/connection/database.ts'
+import { migrations } from '../../../src/infra/postgres/connection/migrations.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
 import { startProcess, until } from '../../support/processes.ts'
 import { startSystem } from '../../support/system.ts'

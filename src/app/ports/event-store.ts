@@ -1,0 +1,117 @@
+import type { Placed } from '../../domain/task/view.ts'
+
+/** Where a command came from; stored with its events and covered by their hashes. */
+export type Metadata = {
+  /** The client may have chosen it, and chosen it twice. */
+  readonly request_id: string
+  readonly correlation_id: string
+  /** The one command; made by the server, a new one each time. */
+  readonly causation_id: string
+  readonly session_id: string | null
+  readonly ip: string | null
+}
+
+/** An event as it is stored. `hash` and `prev_hash` are lower-case hex of SHA-256. */
+export type Recorded<Event> = Event &
+  Placed & {
+    /** Place among all events; greater is later in the log. Unique, with gaps. */
+    readonly position: number
+    readonly event_id: string
+    readonly schema_version: number
+    readonly actor_id: number
+    readonly metadata: Metadata
+    readonly recorded_at: string
+    readonly prev_hash: string | null
+    readonly hash: string
+    /** The key of the event's texts is destroyed: they are null. */
+    readonly erased?: true
+  }
+
+/**
+ * An event without its texts, which can be long: each text is the event's position in digits, and
+ * `readAt` has it.
+ */
+export type Outline<Event> = Recorded<Event>
+
+/** The events of one stream, oldest first, and the head that the next event is chained to. */
+export type History<Event> = {
+  readonly version: number
+  readonly head_hash: string | null
+  readonly events: readonly Recorded<Event>[]
+}
+
+/** The client's Idempotency-Key and what identifies the request that it was sent with (SHA-256). */
+export type CommandKey = { readonly key: string; readonly fingerprint: Buffer }
+
+export type Append<Event, Row> = {
+  readonly stream_id: string
+  readonly stream_type: string
+  /** Version and head that the events were decided on; always enforced. 0 and null: a new stream. */
+  readonly expected: { readonly version: number; readonly head_hash: string | null }
+  readonly schema_version: number
+  /** May be empty with a command key: then only the answer is kept. */
+  readonly events: readonly Event[]
+  /** The read table's row after these events. */
+  readonly row: Row
+  readonly actor_id: number
+  readonly metadata: Metadata
+  /** ISO 8601 UTC with milliseconds. */
+  readonly occurred_at: string
+  readonly command: CommandKey | undefined
+}
+
+export type AppendResult<Event, Row> =
+  | { readonly outcome: 'appended' }
+  /** Another writer was first: the events that were missed, to decide again on top of them. */
+  | { readonly outcome: 'conflict'; readonly missed: History<Event> }
+  /** The same command was done before: its stored answer. */
+  | { readonly outcome: 'replayed'; readonly row: Row }
+
+/** Errors of every method: `database_unavailable`. */
+export type EventStore<Event, Row> = {
+  /** The whole stream, or what follows `after`. An unknown stream has version 0 and no events. */
+  readonly load: (stream_id: string, after?: number) => Promise<History<Event>>
+  /**
+   * Events, read-table row and command key in one transaction, or none of them.
+   * Errors: `idempotency_key_reused` (another fingerprint), `idempotency_key_in_use` (still running),
+   * `session_ended` (the account was erased).
+   */
+  readonly append: (append: Append<Event, Row>) => Promise<AppendResult<Event, Row>>
+  /** The answer stored for a command key in the last 24 hours. Error: `idempotency_key_reused`. */
+  readonly answer: (actor_id: number, command: CommandKey) => Promise<Row | null>
+  /**
+   * Events of all streams in log order, after position `after`. Never returns an event while an
+   * earlier position may still commit, so a reader that goes on from the last position skips none.
+   */
+  readonly readAll: (after: number, limit: number) => Promise<readonly Recorded<Event>[]>
+  /** The same of one actor's events alone, as outlines; up to position `until` if there is one. */
+  readonly outlinesOfActor: (
+    actor_id: number,
+    after: number,
+    limit: number,
+    until?: number,
+  ) => Promise<readonly Outline<Event>[]>
+  /** Position up to which `readAll` reads now. */
+  readonly end: () => Promise<number>
+  /** Greatest position that any event may have by now; a greater one was never given. */
+  readonly last: () => Promise<number>
+  /** Outlines of the events of some streams up to position `until`, ordered by position. */
+  readonly outlinesOf: (
+    stream_ids: readonly string[],
+    until: number,
+  ) => Promise<readonly Outline<Event>[]>
+  /** The events at these positions, ordered by position. */
+  readonly readAt: (positions: readonly number[]) => Promise<readonly Recorded<Event>[]>
+  /**
+   * Greatest position of an actor's event that was recorded by a time (to the millisecond): what was so
+   * then, the actor's own last event included. Zero: none. Right as long as no clock of the database
+   * was set back by more than 10 s.
+   */
+  readonly positionAt: (actor_id: number, time: string) => Promise<number>
+}
+
+/** Tells that something has been appended by an actor. */
+export type News = {
+  /** Calls back soon after each append of the actor, once for many; not with what has been appended. */
+  readonly subscribe: (actor_id: number, onNews: () => void) => () => void
+}

@@ -1,0 +1,36 @@
+import type { TaskPriority, TaskStatus } from '../../domain/task/events.ts'
+import type { TaskView } from '../../domain/task/view.ts'
+
+export type TaskSort = 'created_at' | 'updated_at' | 'due_date' | 'priority'
+
+export type TaskQuery = {
+  readonly user_id: number
+  readonly status?: readonly TaskStatus[] | undefined
+  readonly priority?: readonly TaskPriority[] | undefined
+  /** Exclusive bounds, ISO 8601. */
+  readonly due_before?: string | undefined
+  readonly due_after?: string | undefined
+  readonly has_due_date?: boolean | undefined
+  /** Contained in title or description, letter case ignored. */
+  readonly q?: string | undefined
+  readonly sort: TaskSort
+  readonly descending: boolean
+  readonly limit: number
+  /** The last row of the page before. */
+  readonly after?: TaskCursor | undefined
+}
+
+/** A place in a sorted list: the sorted value (null: no due date) and the id. */
+export type TaskCursor = { readonly value: string | null; readonly id: number }
+
+/** The read table. Error of every method: `database_unavailable`. */
+export type TaskList = {
+  /** A number that no task has had. */
+  readonly nextId: () => Promise<number>
+  /** Deleted tasks are not found. */
+  readonly find: (id: number) => Promise<TaskView | null>
+  /** Live tasks in order, and where the next page begins if there is one. */
+  readonly list: (
+    query: TaskQuery,
+  ) => Promise<{ readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }>
+}

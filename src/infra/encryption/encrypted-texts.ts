@@ -1,0 +1,94 @@
+import type { EventStore, History, Recorded } from '../../app/ports/event-store.ts'
+import { decryptText, type EncryptedText, encryptText, textKey } from './text-cipher.ts'
+import type { UserKeys } from './user-keys.ts'
+
+/** The fields of a task that hold what a person wrote. */
+export const TEXT_FIELDS = ['title', 'description'] as const
+
+type Shape = { readonly type: string; readonly data: object }
+
+/**
+ * An event store whose events keep their texts encrypted: below it they are `EncryptedText`, and the
+ * hashes cover those, so chains stay whole when a key is destroyed; above it they are texts. A text
+ * whose key is destroyed is null, and its event says `erased`.
+ */
+export function encryptedEventStore<Event extends Shape, Row extends { readonly user_id: number }>(
+  store: EventStore<Event, Row>,
+  keys: UserKeys,
+): EventStore<Event, Row> {
+  const read = (events: readonly Recorded<Event>[]) => decryptEvents(events, keys)
+  const history = async (found: History<Event>) => ({ ...found, events: await read(found.events) })
+
+  return {
+    load: async (stream_id, after) => history(await store.load(stream_id, after)),
+    readAll: async (after, limit) => read(await store.readAll(after, limit)),
+    end: store.end,
+    last: store.last,
+    outlinesOfActor: store.outlinesOfActor,
+    outlinesOf: store.outlinesOf,
+    readAt: async (positions) => read(await store.readAt(positions)),
+    positionAt: store.positionAt,
+    answer: store.answer,
+
+    async append(append) {
+      const { user_id } = append.row
+      const key = await keys.forWriting(user_id)
+      const events = append.events.map((event) => {
+        const data = mapTexts(event.data, (text, field) =>
+          typeof text === 'string'
+            ? encryptText(key, user_id, { stream_id: append.stream_id, field }, text)
+            : text,
+        )
+        return { ...event, data }
+      })
+      const result = await store.append({ ...append, events })
+      return result.outcome === 'conflict'
+        ? { ...result, missed: await history(result.missed) }
+        : result
+    },
+  }
+}
+
+/** The events with their texts in the clear, or null where the key is destroyed. */
+export async function decryptEvents<Event extends Shape>(
+  events: readonly Recorded<Event>[],
+  keys: UserKeys,
+): Promise<readonly Recorded<Event>[]> {
+  const texts = events.flatMap(({ data }) => TEXT_FIELDS.map((field) => Reflect.get(data, field)))
+  const known = await keys.find(texts.filter(isEncrypted).map(({ user }) => user))
+  return events.map((event) => {
+    const data = mapTexts(event.data, (value, field) =>
+      isEncrypted(value) ? readText(value, { stream_id: event.stream_id, field }, known) : value,
+    )
+    return isErased(event.data, known) ? { ...event, data, erased: true } : { ...event, data }
+  })
+}
+
+/** The text in the clear; null when its key is destroyed. */
+export function readText(
+  text: EncryptedText,
+  place: { readonly stream_id: string; readonly field: string },
+  keys: ReadonlyMap<number, Buffer>,
+): string | null {
+  const dataKey = keys.get(text.user)
+  return dataKey === undefined ? null : decryptText(textKey(dataKey, text), text, place)
+}
+
+export const isEncrypted = (value: unknown): value is EncryptedText =>
+  typeof value === 'object' && value !== null && 'cipher' in value && 'user' in value
+
+const isErased = (data: object, keys: ReadonlyMap<number, Buffer>): boolean =>
+  TEXT_FIELDS.some((field) => {
+    const text: unknown = Reflect.get(data, field)
+    return isEncrypted(text) && !keys.has(text.user)
+  })
+
+function mapTexts<Data extends object>(
+  data: Data,
+  map: (value: unknown, field: string) => unknown,
+): Data {
+  const changed = TEXT_FIELDS.filter((field) => field in data).map((field) => {
+    return [field, map(Reflect.get(data, field), field)]
+  })
+  return { ...data, ...Object.fromEntries(changed) }
+}

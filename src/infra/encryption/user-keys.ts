@@ -1,0 +1,73 @@
+import { LRUCache } from 'lru-cache'
+import { AppError } from '../../app/errors.ts'
+import type { Database } from '../postgres/connection/database.ts'
+import { type KeyWrap, newDataKey } from './text-cipher.ts'
+
+/** Data keys, one a user. Error of every method: `database_unavailable`. */
+export type UserKeys = {
+  /** The keys of those users that have one; asks the database each time, so none outlives its end. */
+  readonly find: (user_ids: Iterable<number>) => Promise<ReadonlyMap<number, Buffer>>
+  /**
+   * A key to encrypt with, made when there is none. It may have been destroyed since: an append with
+   * it is refused then. Error: `session_ended`, when it is known to be destroyed.
+   */
+  readonly forWriting: (user_id: number) => Promise<Buffer>
+}
+
+const FIND = {
+  name: 'find_user_keys',
+  text: `
+    select user_id, wrapped_key, wrapped_by from user_keys
+    where user_id = any ($1) and wrapped_key is not null`,
+}
+
+const ADD = {
+  name: 'add_user_key',
+  text: `
+    insert into user_keys (user_id, wrapped_key, wrapped_by) values ($1, $2, $3)
+    on conflict do nothing`,
+}
+
+const KEPT = { max: 10_000, ttl: 5 * 60_000 }
+
+export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
+  const kept = new LRUCache<number, Buffer>(KEPT)
+
+  const find = async (user_ids: Iterable<number>) => {
+    const wanted = [...new Set(user_ids)]
+    if (wanted.length === 0) return new Map<number, Buffer>()
+    const rows = await db.query<Row>(FIND, [wanted])
+    const keys = rows.map(async ({ user_id, wrapped_key, wrapped_by }) => {
+      return [user_id, await wrap.unwrap(wrapped_key, wrapped_by, user_id)] as const
+    })
+    return new Map(await Promise.all(keys))
+  }
+
+  return {
+    find,
+
+    async forWriting(user_id) {
+      const known = kept.get(user_id) ?? (await find([user_id])).get(user_id)
+      if (known === undefined) {
+        const wrapped = await wrap.wrap(newDataKey(), user_id)
+        await db.query(ADD, [user_id, wrapped, wrap.id])
+      }
+      // Of two that make one at the same time one is kept: read back which.
+      const key = known ?? (await find([user_id])).get(user_id)
+      if (key === undefined) throw new AppError('session_ended')
+      kept.set(user_id, key)
+      return key
+    },
+  }
+}
+
+/** A wrap for answers to people: there a key that cannot be unwrapped is the error `texts_unavailable`. */
+export const answering = (wrap: KeyWrap): KeyWrap => ({
+  ...wrap,
+  unwrap: (...key) =>
+    wrap.unwrap(...key).catch((cause: unknown) => {
+      throw new AppError('texts_unavailable', { cause })
+    }),
+})
+
+type Row = { user_id: number; wrapped_key: Buffer; wrapped_by: string }

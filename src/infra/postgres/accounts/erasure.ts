@@ -1,0 +1,92 @@
+import { v7 as uuidv7 } from 'uuid'
+import type { Credentials, Occasion } from '../../../app/ports/accounts.ts'
+import type { Metadata } from '../../../app/ports/event-store.ts'
+import { USER_EVENT_SCHEMA_VERSION, type UserEvent, userStream } from '../../../domain/user.ts'
+import type { Database } from '../connection/database.ts'
+import { chain } from '../event-store/event-chain.ts'
+
+const ERASE = {
+  name: 'erase_user',
+  text: 'select erase_user($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as erased',
+}
+
+const REMOVE_OF = {
+  name: 'remove_erased_rows_of',
+  text: 'select remove_erased_rows($1) as removed',
+}
+const REMOVE_NEXT = {
+  name: 'remove_next_erased_rows',
+  text: `
+    select remove_erased_rows(user_id) as removed from (
+      select user_id from user_keys where destroyed_at is not null and rows_removed_at is null
+      order by user_id limit 1) next`,
+}
+const DROP_REMAINS = {
+  name: 'drop_rebuild_remains',
+  text: 'select drop_rebuild_remains() as dropped',
+}
+
+/** While somebody waits for the answer. */
+const STEPS_AT_MOST = 5
+
+type Removed = { readonly removed: number }
+
+/** db/migrations/…_erasure.ts is its other half. */
+export async function eraseUser(
+  db: Database,
+  { user, credentials_version }: Credentials,
+  session_id: string,
+  { request_id, ip, user_agent, now }: Occasion,
+): Promise<boolean> {
+  const correlation = { request_id, correlation_id: request_id, causation_id: uuidv7() }
+  const metadata: Metadata = { ...correlation, session_id, ip }
+  const occurred_at = now.toISOString()
+  const [event] = chain<UserEvent>({
+    stream_id: userStream(user.id),
+    stream_type: 'user',
+    expected: { version: 0, head_hash: null },
+    schema_version: USER_EVENT_SCHEMA_VERSION,
+    events: [{ type: 'UserErased', data: {} }],
+    row: null,
+    actor_id: user.id,
+    metadata,
+    occurred_at,
+    command: undefined,
+  })
+  if (event === undefined) throw new Error('one event was to be chained')
+  const [done] = await db.query<{ erased: boolean }>(ERASE, [
+    user.id,
+    credentials_version,
+    event.event_id,
+    Buffer.from(event.hash, 'hex'),
+    USER_EVENT_SCHEMA_VERSION,
+    metadata,
+    occurred_at,
+    ip,
+    user_agent,
+    request_id,
+  ])
+  if (!done?.erased) return false
+  // The account is erased, whatever becomes of this: the worker removes what is left.
+  await removeRowsOf(db, user.id).catch(() => {})
+  return true
+}
+
+async function removeRowsOf(db: Database, user_id: number): Promise<void> {
+  for (let step = 0; step < STEPS_AT_MOST; step++) {
+    const [done] = await db.query<Removed>(REMOVE_OF, [user_id])
+    if (!done?.removed) return
+  }
+}
+
+/** Removes some rows of an erased user; how many, or null when nobody has any left. */
+export async function removeErasedRows(db: Database): Promise<number | null> {
+  const [done] = await db.query<Removed>(REMOVE_NEXT, [])
+  return done?.removed ?? null
+}
+
+/** Drops the tables of a rebuild that was killed; whether there were any. */
+export async function dropRebuildRemains(db: Database): Promise<boolean> {
+  const [done] = await db.query<{ dropped: boolean }>(DROP_REMAINS, [])
+  return done?.dropped ?? false
+}

@@ -1,0 +1,30 @@
+import type { Occasion, SecurityEvents } from '../../../app/ports/accounts.ts'
+import type { Database } from '../connection/database.ts'
+
+/**
+ * Begins a statement that records a security event; the first four parameters are the occasion's.
+ * Used inside the statement that does the deed, so that neither is there without the other.
+ */
+export const RECORD = `
+  insert into security_events
+    (request_id, ip, user_agent, occurred_at, type, user_id, username, session_id, details)`
+
+export const occasionValues = ({ request_id, ip, user_agent, now }: Occasion): unknown[] => [
+  request_id,
+  ip,
+  user_agent,
+  now,
+]
+
+const ADD = {
+  name: 'add_security_event',
+  text: `${RECORD} values ($1, $2, $3, $4, $5, $6, $7, null, '{}')`,
+}
+
+export function postgresSecurityEvents(db: Database): SecurityEvents {
+  return {
+    async add(type, { user_id, username }, occasion) {
+      await db.query(ADD, [...occasionValues(occasion), type, user_id, username])
+    },
+  }
+}

@@ -1,0 +1,108 @@
+import { AppError } from '../../../app/errors.ts'
+import type { Session, Sessions } from '../../../app/ports/accounts.ts'
+import type { Log } from '../../../app/ports/process.ts'
+import type { User } from '../../../domain/user.ts'
+import type { Database } from '../connection/database.ts'
+import { occasionValues, RECORD } from './security-events.ts'
+
+const SESSION = 's.id, s.user_id, s.created_at, s.last_used_at, s.expires_at, s.ip, s.user_agent'
+
+// A session whose user has changed the password since is as good as ended.
+const LIVE = `
+  sessions s join users u
+    on u.id = s.user_id and u.credentials_version = s.credentials_version and s.ended_at is null`
+
+// An account that has been erased since its password was checked has no row to share.
+const BEGIN = {
+  name: 'begin_session',
+  text: `
+    with begun as (
+      insert into sessions (id, user_id, credentials_version, created_at, last_used_at, expires_at,
+        ip, user_agent)
+      select $5, id, $7, $4::timestamptz, $4, $8, $2, $3 from users where id = $6 for key share
+      returning id, user_id
+    ), recorded as (${RECORD}
+      select $1, $2, $3, $4, 'login_succeeded', user_id, $9, id, '{}' from begun
+    )
+    select id from begun`,
+}
+
+// What nobody can use any more goes a month later, when the user's next session begins.
+const PURGE = {
+  name: 'purge_sessions',
+  text: `delete from sessions where user_id = $1 and expires_at < $2::timestamptz - interval '30 days'`,
+}
+
+const USE = {
+  name: 'use_session',
+  text: `
+    select ${SESSION}, u.username, u.email, u.role, u.created_at as user_created_at,
+      s.last_used_at < $2::timestamptz - interval '1 minute' as stale
+    from ${LIVE} where s.id = $1`,
+}
+
+// Of requests at the same moment one finds it stale still.
+const TOUCH = {
+  name: 'touch_session',
+  text: `
+    update sessions set last_used_at = $2
+    where id = $1 and last_used_at < $2::timestamptz - interval '1 minute'`,
+}
+
+const OF_USER = {
+  name: 'sessions_of_user',
+  text: `
+    select ${SESSION} from ${LIVE} where s.user_id = $1 and s.expires_at > $2
+    order by s.created_at desc, s.id`,
+}
+
+const END = {
+  name: 'end_session',
+  text: `
+    with ended as (
+      update sessions set ended_at = $4::timestamptz from (
+        select s.id as live_id, u.username from ${LIVE} where s.id = $5 and s.user_id = $6
+      ) live
+      where id = live_id and ended_at is null returning id, user_id, username
+    ), recorded as (${RECORD}
+      select $1, $2, $3, $4, $7, user_id, username, id, '{}' from ended
+    )
+    select id from ended`,
+}
+
+export function postgresSessions(db: Database, log: Log): Sessions {
+  /** A note only: without it the session is as good. */
+  const touch = (id: string, now: Date): Promise<unknown> =>
+    db
+      .query(TOUCH, [id, now])
+      .catch((error) => log.warn({ err: error }, 'cannot note when a session was last used'))
+
+  return {
+    async begin({ id, expires_at }, { user, credentials_version }, occasion) {
+      const session = [id, user.id, credentials_version, expires_at, user.username]
+      const begun = await db.query(BEGIN, [...occasionValues(occasion), ...session])
+      if (begun.length === 0) throw new AppError('invalid_credentials')
+      await db.query(PURGE, [user.id, occasion.now])
+    },
+
+    async use(id, now) {
+      const [row] = await db.query<Used>(USE, [id, now])
+      if (row === undefined) return null
+      if (row.stale) await touch(id, now)
+      const { username, email, role, user_created_at, stale, ...session } = row
+      return {
+        session,
+        user: { id: row.user_id, username, email, role, created_at: user_created_at },
+      }
+    },
+
+    ofUser: (user_id, now) => db.query<Session>(OF_USER, [user_id, now]),
+
+    async end(user_id, id, type, occasion) {
+      const ended = await db.query(END, [...occasionValues(occasion), id, user_id, type])
+      return ended.length > 0
+    },
+  }
+}
+
+type Used = Session & Omit<User, 'id' | 'created_at'> & { user_created_at: string; stale: boolean }

@@ -1,0 +1,122 @@
+import { AppError } from '../../../app/errors.ts'
+import type { Credentials, Users } from '../../../app/ports/accounts.ts'
+import type { User } from '../../../domain/user.ts'
+import { type Database, violates } from '../connection/database.ts'
+import { eraseUser } from './erasure.ts'
+import { occasionValues, RECORD } from './security-events.ts'
+
+const USER = 'id, username, email, role, created_at'
+
+const ADD = {
+  name: 'add_user',
+  text: `
+    with added as (
+      insert into users (username, email, password_hash, created_at, updated_at)
+      values ($5, $6, $7, $4, $4) returning ${USER}
+    ), recorded as (${RECORD}
+      select $1, $2, $3, $4::timestamptz, 'registered', id, username, null, '{}' from added
+    )
+    select * from added`,
+}
+
+const TAKEN = {
+  name: 'taken',
+  text: `
+    select exists (select from users where lower(username) = lower($1)) as username,
+      exists (select from users where lower(email) = lower($2)) as email`,
+}
+
+const CREDENTIALS = `${USER}, password_hash, credentials_version`
+
+const FIND = { name: 'find_user', text: `select ${CREDENTIALS} from users where id = $1` }
+
+const FIND_BY_USERNAME = {
+  name: 'find_user_by_username',
+  text: `select ${CREDENTIALS} from users where lower(username) = lower($1)`,
+}
+
+const REHASH = {
+  name: 'rehash',
+  text: 'update users set password_hash = $3 where id = $1 and password_hash = $2',
+}
+
+const CHANGE_PASSWORD = {
+  name: 'change_password',
+  text: `
+    with changed as (
+      update users set password_hash = $7, credentials_version = credentials_version + 1,
+        updated_at = $4::timestamptz
+      where id = $5 and credentials_version = $6 returning id, username
+    ), recorded as (${RECORD}
+      select $1, $2, $3, $4, 'password_changed', id, username, null, '{}' from changed
+    )
+    select id from changed`,
+}
+
+const SET_ROLE = {
+  name: 'set_role',
+  text: `
+    with before as (
+      select id, role from users where lower(username) = lower($5) for update
+    ), changed as (
+      update users set role = $6, updated_at = $4::timestamptz
+      where id = (select id from before) returning ${USER}
+    ), recorded as (${RECORD}
+      select $1, $2, $3, $4, 'role_changed', changed.id, username, null,
+        jsonb_build_object('from', before.role, 'to', changed.role)
+      from changed, before
+    )
+    select * from changed`,
+}
+
+export function postgresUsers(db: Database): Users {
+  return {
+    async requireFree(username, email) {
+      const [taken] = await db.query<{ username: boolean; email: boolean }>(TAKEN, [
+        username,
+        email,
+      ])
+      if (taken?.username) throw new AppError('username_taken')
+      if (taken?.email) throw new AppError('email_taken')
+    },
+
+    async add({ username, email, password_hash }, occasion) {
+      try {
+        const values = [...occasionValues(occasion), username, email, password_hash]
+        const [user] = await db.query<User>(ADD, values)
+        return user as User
+      } catch (error) {
+        if (violates(error, 'users_username_key')) throw new AppError('username_taken')
+        if (violates(error, 'users_email_key')) throw new AppError('email_taken')
+        throw error
+      }
+    },
+
+    find: async (id) => credentials(await db.query<Row>(FIND, [id])),
+    findByUsername: async (name) => credentials(await db.query<Row>(FIND_BY_USERNAME, [name])),
+
+    async rehash({ user, password_hash: before }, password_hash) {
+      await db.query(REHASH, [user.id, before, password_hash])
+    },
+
+    async changePassword({ user, credentials_version }, password_hash, occasion) {
+      const values = [...occasionValues(occasion), user.id, credentials_version, password_hash]
+      return (await db.query(CHANGE_PASSWORD, values)).length > 0
+    },
+
+    erase: (credentials, session_id, occasion) => eraseUser(db, credentials, session_id, occasion),
+
+    async setRole(username, role, occasion) {
+      const [user] = await db.query<User>(SET_ROLE, [...occasionValues(occasion), username, role])
+      return user ?? null
+    },
+  }
+}
+
+type Row = User & Omit<Credentials, 'user'>
+
+function credentials([row]: readonly Row[]): Credentials | null {
+  if (row === undefined) return null
+  const { password_hash, credentials_version, ...user } = row
+  return { user, password_hash, credentials_version }
+}

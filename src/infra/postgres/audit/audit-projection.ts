@@ -1,0 +1,129 @@
+import { LRUCache } from 'lru-cache'
+import { type Changes, type Facts, follow, NO_FACTS } from '../../../domain/task/changes.ts'
+import type { TaskEvent } from '../../../domain/task/events.ts'
+import { userId } from '../../../domain/user.ts'
+import { BadEvent, type LogEvent, type Projection } from '../projections/projection.ts'
+
+/** The names of its two tables: the live ones, or those of a rebuild. */
+export type AuditTables = { readonly events: string; readonly facts: string }
+
+const AUDIT_TABLES: AuditTables = { events: 'audit_events', facts: 'audit_facts' }
+
+// Of what a task's texts are encrypted to, and the rest.
+const KEPT_BYTES = 16_000_000
+
+// What the log says of an event is copied there, not sent to and fro.
+const addEvents = ({ events }: AuditTables) => ({
+  name: `add_to_${events}`,
+  text: `
+    insert into ${events} (position, task_id, user_id, version, type, actor_id, occurred_at,
+        recorded_at, request_id, changes, undoes, hash)
+      select e.position,
+        case when e.stream_id like 'task-%' then substr(e.stream_id, 6)::bigint end,
+        row.user_id, e.version, e.type, e.actor_id, e.occurred_at, e.recorded_at,
+        e.metadata->>'request_id', row.changes,
+        case when e.data ? 'undoes' then (
+          select array_agg(undone::bigint order by n)
+          from jsonb_array_elements_text(e.data->'undoes') with ordinality as u (undone, n)) end,
+        e.hash
+      from jsonb_to_recordset($1) as row (position bigint, user_id bigint, changes jsonb)
+        join events e on e.position = row.position`,
+})
+
+const setFacts = ({ facts }: AuditTables) => ({
+  name: `set_${facts}`,
+  text: `
+    insert into ${facts} (stream_id, facts)
+      select * from jsonb_to_recordset($1) as row (stream_id text, facts jsonb)
+      on conflict (stream_id) do update set facts = excluded.facts`,
+})
+
+const findFacts = ({ facts }: AuditTables) => ({
+  name: `find_${facts}`,
+  text: `select stream_id, facts from ${facts} where stream_id = any ($1)`,
+})
+
+type Kept = { readonly facts: Facts; readonly json: string }
+
+/** One row an event, with what was so before it. */
+export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection {
+  const [ADD_EVENTS, SET_FACTS, FIND_FACTS] = [
+    addEvents(tables),
+    setFacts(tables),
+    findFacts(tables),
+  ]
+
+  return {
+    name: 'audit',
+    begin(read) {
+      const kept = new LRUCache<string, Kept>({
+        maxSize: KEPT_BYTES,
+        sizeCalculation: ({ json }) => json.length + 100,
+      })
+      // Of the last batch, which the database may not show yet; the one before it is committed.
+      let pending = new Map<string, Kept>()
+      const known = (stream_id: string) => pending.get(stream_id) ?? kept.get(stream_id)
+
+      const factsBefore = async (events: readonly LogEvent[]): Promise<Map<string, Facts>> => {
+        const before = new Map<string, Facts>()
+        const missing = new Set<string>()
+        for (const { stream_id, type, version } of events) {
+          if (before.has(stream_id) || type === 'UserErased' || version === 1) continue
+          const found = known(stream_id)
+          if (found === undefined) missing.add(stream_id)
+          else before.set(stream_id, found.facts)
+        }
+        if (missing.size === 0) return before
+        const rows = await read<{ stream_id: string; facts: Facts }>(FIND_FACTS, [[...missing]])
+        for (const { stream_id, facts } of rows) before.set(stream_id, facts)
+        return before
+      }
+
+      return {
+        async project(events) {
+          const { rows, facts } = audit(events, await factsBefore(events))
+          for (const [stream_id, value] of pending) kept.set(stream_id, value)
+          pending = new Map()
+          const lines: string[] = []
+          for (const [stream_id, value] of facts) {
+            const json = JSON.stringify(value)
+            pending.set(stream_id, { facts: value, json })
+            lines.push(`{"stream_id":${JSON.stringify(stream_id)},"facts":${json}}`)
+          }
+          const set = { statement: SET_FACTS, values: [`[${lines.join(',')}]`] }
+          const add = { statement: ADD_EVENTS, values: [JSON.stringify(rows)] }
+          return lines.length === 0 ? [add] : [add, set]
+        },
+      }
+    },
+  }
+}
+
+type AuditRow = {
+  readonly position: number
+  readonly user_id: number
+  readonly changes: Changes
+}
+
+/** The rows of events in log order, and what is so of their streams since. Error: `BadEvent`. */
+function audit(
+  events: readonly LogEvent[],
+  before: ReadonlyMap<string, Facts>,
+): { readonly rows: readonly AuditRow[]; readonly facts: ReadonlyMap<string, Facts> } {
+  const facts = new Map<string, Facts>()
+  const rows = events.map((event): AuditRow => {
+    const { position, stream_id } = event
+    try {
+      if (event.type === 'UserErased') {
+        return { position, user_id: userId(stream_id), changes: {} }
+      }
+      const soFar = facts.get(stream_id) ?? before.get(stream_id) ?? NO_FACTS
+      const next = follow(soFar, event as TaskEvent)
+      facts.set(stream_id, next.facts)
+      return { position, user_id: next.facts.user_id, changes: next.changes }
+    } catch (error) {
+      throw new BadEvent(event, error)
+    }
+  })
+  return { rows, facts }
+}

@@ -1,0 +1,187 @@
+import type {
+  AuditQuery,
+  AuditTrail,
+  ExportedSeal,
+  ParkedStream,
+  StreamHead,
+} from '../../../app/ports/audit.ts'
+import type { UserKeys } from '../../encryption/user-keys.ts'
+import type { Database } from '../connection/database.ts'
+import { bisect, OUT_OF_ORDER } from '../event-store/by-time.ts'
+import { auditQuery } from './audit-query.ts'
+import { type AuditRow, readAuditRows, readStoredEvents, type StoredRow } from './audit-rows.ts'
+import { headDigest } from './seal-signer.ts'
+
+const OF_AUDIT = {
+  rows: 'audit_events where true',
+  end: '(select coalesce(max(position), 0) + 1 from audit_events)',
+}
+
+// Only those that have lost an event already. One `lateral` probe each, whatever the planner believes
+// of a table that is nearly always empty. An id of no form that we know may be why it is parked.
+const PARKED = `(
+  select coalesce(jsonb_agg(jsonb_build_array(s.stream_id, s.version)), '[]')
+  from parked_streams s
+    cross join lateral (
+      select from events e where e.stream_id = s.stream_id and e.version = s.version
+        and e.position <= projections.position
+        and ($2::timestamptz is null or e.recorded_at < $2::timestamptz + ${OUT_OF_ORDER})
+      limit 1) missing
+  where s.projection = 'audit'
+    and ($3::bigint is null or $3 = case
+      when s.stream_id ~ '^user-[0-9]{1,18}$' then substr(s.stream_id, 6)::bigint
+      when s.stream_id ~ '^task-[0-9]{1,18}$'
+        then (select user_id from tasks where id = substr(s.stream_id, 6)::bigint) end)
+    and ($4::bigint is null or s.stream_id = 'task-' || $4))`
+
+// In one snapshot: what is up to \`position\` is all there for a statement that begins later.
+const BOUNDS = {
+  name: 'audit_bounds',
+  text: `
+    select position, ${PARKED} as parked,
+      case when $1::timestamptz is null then 0
+        else ${bisect('low', { ...OF_AUDIT, time: `$1::timestamptz - ${OUT_OF_ORDER}` })} end as above,
+      case when $2::timestamptz is not null
+        then ${bisect('high', { ...OF_AUDIT, time: `$2::timestamptz + ${OUT_OF_ORDER}` })} end as below
+    from projections where name = 'audit'`,
+}
+
+const STORED = {
+  name: 'stored_events',
+  text: `
+    select position, stream_id, event_id, schema_version, data, metadata,
+      encode(prev_hash, 'hex') as prev_hash
+    from events where position = any ($1)`,
+}
+
+const HEADS = {
+  name: 'heads',
+  text: `
+    select wanted.stream_id, version, encode(hash, 'hex') as hash
+    from unnest($1::text[]) with ordinality as wanted (stream_id, n)
+      cross join lateral (
+        select version, hash from events
+        where stream_id = wanted.stream_id and position <= $2
+        order by version desc limit 1) head
+    order by n`,
+}
+
+const LAST_SEAL = {
+  name: 'last_seal_of_trail',
+  text: 'select position from seals where position <= $1 order by position desc limit 1',
+}
+
+const SEALS_OF = {
+  name: 'seals_of',
+  text: `
+    select distinct number
+    from unnest($1::bigint[]) as wanted (position)
+      cross join lateral (
+        select number, position from seals
+        where position >= wanted.position order by position limit 1) seal
+    where seal.position <= $2`,
+}
+
+// As many at once as cover some thousand events: a seal has a head for each stream that it covers.
+const SEALS = {
+  name: 'seals',
+  text: `
+    select number, position, events, encode(events_digest, 'hex') as events_digest, heads, sealed_at,
+      encode(previous, 'hex') as previous, encode(hash, 'hex') as hash, key_id,
+      encode(signature, 'hex') as signature
+    from (
+      select *, sum(events) over (order by number) - events as before from (
+        select * from seals
+        where number > $1 and position <= $2 and ($3::bigint[] is null or number = any ($3))
+        order by number limit 100) page) counted
+    where before < 5000
+    order by number`,
+}
+
+const BATCH = 1_000
+const BATCH_BYTES = 500_000
+
+type SealRow = Omit<ExportedSeal, 'heads'> & { readonly heads: readonly StreamHead[] }
+type Bounds = {
+  readonly position: number
+  readonly parked: readonly ParkedStream[]
+  readonly above: number
+  readonly below: number | null
+}
+
+/** What the audit projection has, with texts in the clear. On connections that read `IN_ORDER`. */
+export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
+  const boundsOf = async ({ from, to, user_id, task_id }: AuditQuery): Promise<Bounds> => {
+    const values = [from ?? null, to ?? null, user_id, task_id ?? null]
+    const [bounds] = await db.query<Bounds>(BOUNDS, values)
+    return bounds ?? { position: 0, parked: [], above: 0, below: null }
+  }
+
+  async function* batches(query: AuditQuery, { position, above, below }: Bounds) {
+    const end = Math.min(below ?? Number.POSITIVE_INFINITY, position + 1)
+    for (let after = above; ; ) {
+      const range = { above: after, below: end, descending: false, limit: BATCH }
+      const { statement, values } = auditQuery(query, range, withinBytes)
+      const rows = await db.query<AuditRow>(statement, values)
+      const last = rows.at(-1)
+      if (last === undefined) return
+      after = last.position
+      const positions = rows.map((row) => row.position)
+      const stored = await db.query<StoredRow>(STORED, [positions])
+      yield await readStoredEvents(rows, stored, keys)
+    }
+  }
+
+  return {
+    async find(query, { descending, limit, after }) {
+      const { position, parked, ...bounds } = await boundsOf(query)
+      const below = bounds.below ?? Number.MAX_SAFE_INTEGER
+      const range = descending
+        ? { above: bounds.above, below: Math.min(below, after ?? below) }
+        : { above: Math.max(bounds.above, after ?? 0), below }
+      const { statement, values } = auditQuery(query, { ...range, descending, limit: limit + 1 })
+      const rows = await db.query<AuditRow>(statement, values)
+      const shown = rows.slice(0, limit)
+      const next = rows.length > limit ? (shown.at(-1)?.position ?? null) : null
+      return { events: await readAuditRows(shown, keys), next, position, parked }
+    },
+
+    async read(query) {
+      const bounds = await boundsOf(query)
+      const { position, parked } = bounds
+      const [seal] = await db.query<{ position: number }>(LAST_SEAL, [position])
+      return { position, parked, sealed: seal?.position ?? 0, batches: batches(query, bounds) }
+    },
+
+    async heads(stream_ids, position) {
+      const rows = await db.query<{ stream_id: string; version: number; hash: string }>(HEADS, [
+        stream_ids,
+        position,
+      ])
+      return rows.map(({ stream_id, version, hash }) => [stream_id, version, hash])
+    },
+
+    async sealsOf(positions, position) {
+      const rows = await db.query<{ number: number }>(SEALS_OF, [positions, position])
+      return rows.map(({ number }) => number)
+    },
+
+    async seals({ after, position, only }, isShown) {
+      const rows = await db.query<SealRow>(SEALS, [after, position, only])
+      return rows.map((seal) => ({
+        ...seal,
+        heads: seal.heads.map((head) =>
+          isShown(head[0]) ? head : headDigest(head).toString('hex'),
+        ),
+      }))
+    },
+  }
+}
+
+/** Cut off where the changes become too many bytes to hold at once. */
+const withinBytes = (page: string): string => `
+  select * from (
+    select *, sum(pg_column_size(changes)) over (order by position rows unbounded preceding)
+      - pg_column_size(changes) as before
+    from (${page}) page
+  ) measured where before < ${BATCH_BYTES} order by position`

@@ -1,0 +1,170 @@
+import {
+  Broken,
+  follow,
+  type KeptSeals,
+  type Report,
+  type Seal,
+  type SealKey,
+  type Trail,
+  type TrailEvent,
+  walk,
+} from '../../../../verify-audit.mjs'
+import type { Query } from '../projections/projection.ts'
+
+const EVENTS_A_PAGE = 500
+const SEALS_A_PAGE = 10
+const STREAMS_A_PAGE = 5_000
+
+// To the microsecond, and with the era: a time that no event of ours has makes no hash of ours.
+const instant = (column: string, fraction: 'MS' | 'US', exact: string) => `
+  replace(to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.${fraction}"Z"BC'),
+    '${exact}', 'Z') as ${column}`
+
+// JSON as text: pg would parse it with numbers rounded.
+const READ = {
+  name: 'read_to_verify',
+  text: `
+    select position, stream_id, version, event_id, type, schema_version, data::text, actor_id,
+      metadata::text, ${instant('occurred_at', 'US', '000ZAD')},
+      ${instant('recorded_at', 'MS', 'ZAD')},
+      encode(prev_hash, 'hex') as prev_hash, encode(hash, 'hex') as hash
+    from events where position > $1 and position <= ${Number.MAX_SAFE_INTEGER}
+    order by position limit ${EVENTS_A_PAGE}`,
+}
+
+const READ_SEALS = {
+  name: 'read_seals_to_verify',
+  text: `
+    select number, position, events, encode(events_digest, 'hex') as events_digest,
+      events_marks as marks, heads, encode(heads_digest, 'hex') as heads_digest,
+      ${instant('sealed_at', 'US', '000ZAD')}, encode(previous, 'hex') as previous,
+      encode(hash, 'hex') as hash, key_id, encode(signature, 'hex') as signature
+    from seals where number > $1 and number <= ${Number.MAX_SAFE_INTEGER}
+    order by number limit ${SEALS_A_PAGE}`,
+}
+
+const READ_STREAMS = {
+  name: 'read_streams_to_verify',
+  text: `
+    select stream_id, stream_type, version, encode(head_hash, 'hex') as head_hash from streams
+    where $1::text is null or stream_id > $1 order by stream_id limit ${STREAMS_A_PAGE}`,
+}
+
+const COUNT = {
+  name: 'count_to_verify',
+  text: `
+    select (select count(*) from events) as events, (select count(*) from seals) as seals,
+      (select count(*) from streams) as streams`,
+}
+
+type StreamRow = {
+  readonly stream_id: string
+  readonly stream_type: string
+  readonly version: number
+  readonly head_hash: string
+}
+
+/**
+ * Checks every event, every seal and every stream's head. Call it in one repeatable-read transaction,
+ * so that all of it is of the same moment. Keeps a little for each stream in memory. `kept`: seals that
+ * must be there, as somebody noted them. Error: `Broken`, at the first event by position that is not as
+ * it was.
+ */
+export async function verifyLog(
+  query: Query,
+  keys: readonly SealKey[],
+  kept: KeptSeals = new Map(),
+): Promise<Report> {
+  const trail = follow({ keys, kept, complete: true, whole: true })
+  await walk(trail, readEvents(query), readSeals(query))
+  await requireStreams(query, trail.streams)
+  const report = trail.report()
+  await requireAllRead(query, report)
+  return report
+}
+
+async function* readEvents(query: Query): AsyncGenerator<readonly TrailEvent[]> {
+  let after = Number.MIN_SAFE_INTEGER
+  for (;;) {
+    const rows = await query<TrailEvent & { data: string; metadata: string }>(READ, [after])
+    const last = rows.at(-1)
+    if (last === undefined) return
+    yield rows.map(({ data, metadata, ...row }) => {
+      return { ...row, data: exactly(data), metadata: exactly(metadata) }
+    })
+    after = last.position
+  }
+}
+
+async function* readSeals(query: Query): AsyncGenerator<Seal> {
+  let after = 0
+  for (;;) {
+    const seals = await query<Seal>(READ_SEALS, [after])
+    yield* seals
+    const last = seals.at(-1)
+    if (last === undefined) return
+    after = last.number
+  }
+}
+
+/**
+ * Numbers that JSON.parse would round, or that we would write in another way, become what no JSON in
+ * the database can be.
+ */
+function exactly(json: string): unknown {
+  if (!/[:[ ]-?(\d{16}|\d+\.)/.test(json)) return JSON.parse(json)
+  return JSON.parse(json, (_, value, context?: { source?: string }) =>
+    typeof value === 'number' && String(value) !== context?.source
+      ? `\u0000${context?.source}`
+      : value,
+  )
+}
+
+/** The heads on which the next events will be appended are the ends of the chains. */
+async function requireStreams(query: Query, streams: Trail['streams']): Promise<void> {
+  let after: string | null = null
+  let found = 0
+  for (;;) {
+    const rows: readonly StreamRow[] = await query<StreamRow>(READ_STREAMS, [after])
+    for (const row of rows) requireStream(row, streams.get(row.stream_id))
+    found += rows.length
+    const last = rows.at(-1)
+    if (last === undefined) break
+    after = last.stream_id
+  }
+  if (found === streams.size) return
+  const known = await query<{ stream_id: string }>(
+    { name: 'find_streams_to_verify', text: 'select stream_id from streams' },
+    [],
+  )
+  const ids = new Set(known.map(({ stream_id }) => stream_id))
+  const [lost] = [...streams].filter(([stream_id]) => !ids.has(stream_id))
+  if (lost !== undefined)
+    throw new Broken({ stream_id: lost[0] }, 'has events, but no row in streams.')
+}
+
+/** Rows without a key of their own, or with one that the log never gives, are read by others still. */
+async function requireAllRead(query: Query, report: Report): Promise<void> {
+  const [rows] = await query<Record<'events' | 'seals' | 'streams', number>>(COUNT, [])
+  for (const table of ['events', 'seals', 'streams'] as const) {
+    const lost = (rows?.[table] ?? 0) - report[table]
+    if (lost !== 0) throw new Broken({ table }, `has rows that cannot be read in order: ${lost}.`)
+  }
+}
+
+function requireStream(
+  { stream_id, stream_type, version, head_hash }: StreamRow,
+  end: { readonly version: number; readonly hash: string } | undefined,
+): void {
+  const next = (end?.version ?? 0) + 1
+  if (version >= next) {
+    const why = `is missing: streams says that the stream ends with version ${version}.`
+    throw new Broken({ stream_id, version: next }, why)
+  }
+  if (version !== end?.version || head_hash !== end.hash) {
+    throw new Broken({ stream_id }, 'has another head in streams than its events have.')
+  }
+  if (!stream_id.startsWith(`${stream_type}-`)) {
+    throw new Broken({ stream_id }, `has the type ${stream_type} in streams.`)
+  }
+}

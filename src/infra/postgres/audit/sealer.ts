@@ -1,0 +1,188 @@
+import { verify } from 'node:crypto'
+import type { StreamHead } from '../../../app/ports/audit.ts'
+import type { Clock } from '../../../app/ports/process.ts'
+import { safePosition } from '../event-store/safe-position.ts'
+import type { Query } from '../projections/projection.ts'
+import {
+  digestOf,
+  eventDigest,
+  headDigest,
+  type SealFacts,
+  type SealSigner,
+  sealHash,
+} from './seal-signer.ts'
+
+export type Sealed = {
+  readonly number: number
+  /** Of the last event that it covers. */
+  readonly position: number
+  readonly events: number
+  /** In hex: kept elsewhere, it shows later whether this seal is still the one. */
+  readonly hash: string
+  /** The seal before was signed with another key: others need both to check. */
+  readonly rotated: boolean
+}
+
+export type Sealer = {
+  /**
+   * Seals the events since the last seal, 10,000 at most; null when there is nothing to seal. Error:
+   * `SealsChanged`.
+   */
+  readonly seal: (query: Query) => Promise<Sealed | null>
+}
+
+/** The seals are not those that were made: another one would vouch for whoever changed them. */
+export class SealsChanged extends Error {}
+
+const LIMIT = 10_000
+const MARK_BYTES = 46
+
+const LAST_SEAL = {
+  name: 'last_seal',
+  text: `
+    select number, position, events, encode(events_digest, 'hex') as events_digest,
+      encode(heads_digest, 'hex') as heads_digest, sealed_at, encode(previous, 'hex') as previous,
+      encode(hash, 'hex') as hash, key_id, signature
+    from seals order by number desc limit 1`,
+}
+
+const FIND = {
+  name: 'find_seal',
+  text: `select from seals where number = $1 and hash = decode($2, 'hex')`,
+}
+
+const READ = {
+  name: 'read_to_seal',
+  text: `
+    select position, stream_id, version, recorded_at, encode(hash, 'hex') as hash from events
+    where position > $1 and position <= $2 order by position limit ${LIMIT}`,
+}
+
+// Whoever else has sealed the same meanwhile was first.
+const ADD = {
+  name: 'add_seal',
+  text: `
+    insert into seals (number, position, events, events_digest, events_marks, heads, heads_digest,
+        sealed_at, previous, hash, key_id, signature)
+      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+      on conflict do nothing returning number`,
+}
+
+const UNSEALED = {
+  name: 'unsealed_seconds',
+  text: `
+    select coalesce(greatest(extract(epoch from clock_timestamp() - (
+      select recorded_at from events
+      where position > coalesce((select max(position) from seals), 0)
+      order by position limit 1)), 0), 0)::float8 as seconds`,
+}
+
+type KnownSeal = { readonly number: number; readonly hash: string }
+type LastSeal = SealFacts & KnownSeal & { readonly signature: Buffer }
+
+type EventToSeal = {
+  readonly position: number
+  readonly stream_id: string
+  readonly version: number
+  readonly recorded_at: string
+  readonly hash: string
+}
+
+/**
+ * Two at once are harmless: of two seals with one number the second is not kept. Knows the last seal
+ * that it has seen as long as it lives, and no longer.
+ */
+export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
+  let known: KnownSeal | undefined
+
+  const lastSeal = async (query: Query) => {
+    if (known !== undefined && (await query(FIND, [known.number, known.hash])).length === 0) {
+      throw new SealsChanged(`seal ${known.number} is not there any more as it was: ${known.hash}`)
+    }
+    const [last] = await query<LastSeal>(LAST_SEAL, [])
+    if (last === undefined) return
+    if (last.key_id === signer.key_id && !isSignedBy(signer, last)) {
+      throw new SealsChanged(`seal ${last.number} is not signed by the key ${last.key_id}`)
+    }
+    known = last
+    return last
+  }
+
+  return {
+    async seal(query) {
+      const last = await lastSeal(query)
+      const range = [last?.position ?? 0, await safePosition(query)]
+      const events = await query<EventToSeal>(READ, range)
+      const position = events.at(-1)?.position
+      if (position === undefined) return null
+
+      const heads = headsOf(events)
+      const facts = {
+        number: (last?.number ?? 0) + 1,
+        position,
+        events: events.length,
+        events_digest: digestOf(events.map(eventDigest)).toString('hex'),
+        heads_digest: digestOf(heads.map(headDigest)).toString('hex'),
+        sealed_at: clock().toISOString(),
+        previous: last?.hash ?? null,
+        key_id: signer.key_id,
+      }
+      const { number } = facts
+      const digest = sealHash(facts)
+      const hash = digest.toString('hex')
+      const added = await query(ADD, [
+        number,
+        position,
+        facts.events,
+        Buffer.from(facts.events_digest, 'hex'),
+        marksOf(events, heads),
+        JSON.stringify(heads),
+        Buffer.from(facts.heads_digest, 'hex'),
+        facts.sealed_at,
+        facts.previous === null ? null : Buffer.from(facts.previous, 'hex'),
+        digest,
+        facts.key_id,
+        await signer.sign(digest),
+      ])
+      if (added.length === 0) return null
+      known = { number, hash }
+      const rotated = last !== undefined && last.key_id !== signer.key_id
+      return { number, position, events: events.length, hash, rotated }
+    },
+  }
+}
+
+/** Age of the first event that no seal covers; 0 when there is none. */
+export async function unsealedSeconds(query: Query): Promise<number> {
+  const [row] = await query<{ seconds: number }>(UNSEALED, [])
+  return row?.seconds ?? 0
+}
+
+function isSignedBy({ publicKey }: SealSigner, seal: LastSeal): boolean {
+  const digest = sealHash(seal)
+  return digest.toString('hex') === seal.hash && verify(null, digest, publicKey, seal.signature)
+}
+
+function headsOf(events: readonly EventToSeal[]): readonly StreamHead[] {
+  const heads = new Map<string, StreamHead>()
+  for (const { stream_id, version, hash } of events)
+    heads.set(stream_id, [stream_id, version, hash])
+  return [...heads.values()].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+}
+
+/**
+ * Of each event its position, which of the heads is its stream's, when it was recorded and its hash:
+ * all that its digest covers, so that the digest of all proves them.
+ */
+function marksOf(events: readonly EventToSeal[], heads: readonly StreamHead[]): Buffer {
+  const places = new Map(heads.map(([stream_id], index) => [stream_id, index]))
+  const marks = Buffer.alloc(events.length * MARK_BYTES)
+  for (const [index, { position, stream_id, recorded_at, hash }] of events.entries()) {
+    const start = index * MARK_BYTES
+    marks.writeUIntBE(position, start, 6)
+    marks.writeUInt16BE(places.get(stream_id) ?? 0, start + 6)
+    marks.writeUIntBE(Date.parse(recorded_at), start + 8, 6)
+    marks.write(hash, start + 14, 'hex')
+  }
+  return marks
+}

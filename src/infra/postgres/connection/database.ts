@@ -1,0 +1,159 @@
+import pg from 'pg'
+import { AppError } from '../../../app/errors.ts'
+import type { Log } from '../../../app/ports/process.ts'
+
+/** Where PostgreSQL is, as pg takes it. */
+export type DatabaseConfig = {
+  readonly connection: {
+    readonly host?: string
+    readonly port?: number
+    readonly database?: string
+    readonly user?: string
+    readonly password?: string
+    readonly connectionString?: string
+    readonly ssl?: { readonly rejectUnauthorized: boolean }
+  }
+  readonly poolMax: number
+}
+
+/** One SQL text; the name lets PostgreSQL parse and plan it once a connection. */
+export type Statement = { readonly name: string; readonly text: string }
+
+export type Database = {
+  /**
+   * One statement in its own transaction. Errors: `database_unavailable` when the database is away,
+   * too slow or too busy; every other database error stays what it is.
+   */
+  readonly query: <Row extends pg.QueryResultRow>(
+    statement: Statement,
+    values: readonly unknown[],
+  ) => Promise<Row[]>
+  /** Whether the database answers; false, not an error, when it does not. */
+  readonly ping: () => Promise<boolean>
+  readonly close: () => Promise<void>
+}
+
+export type DatabaseOptions = {
+  readonly connection: pg.ClientConfig
+  readonly poolMax: number
+  /** The role to take on connecting; it limits what the connection may do. */
+  readonly role: string
+  /** More settings of its sessions, such as `{ jit: 'off' }`. */
+  readonly settings?: Readonly<Record<string, string>>
+  readonly log: Log
+}
+
+const { INT8, TIMESTAMPTZ } = pg.types.builtins
+
+// Numbers here stay below 2^53 (ids and positions are drawn from sequences). Times leave the database
+// as the API and the events write them; only in ISO form does Date take the year 99 for what it is.
+const PARSERS: Record<number, (text: string) => unknown> = {
+  [INT8]: Number,
+  [TIMESTAMPTZ]: (text) => new Date(text.replace(' ', 'T').replace('+00', 'Z')).toISOString(),
+}
+
+/** How values leave the database, on every connection. */
+export const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid, format) =>
+    (format !== 'binary' && PARSERS[oid]) || pg.types.getTypeParser(oid, format),
+}
+
+const WAITING_PER_CONNECTION = 50
+
+const session = (role: string) => `-c role=${role} -c timezone=UTC -c datestyle=ISO`
+
+/** A connection outside any pool, for who needs one session; not yet connected. */
+export const singleConnection = (
+  { options = '', ...config }: pg.ClientConfig,
+  role: string,
+): pg.Client => new pg.Client({ ...config, types, options: `${session(role)} ${options}` })
+
+/** What `work` does on this connection, all or nothing. */
+export async function transaction<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
+  await client.query('begin')
+  try {
+    const result = await work()
+    await client.query('commit')
+    return result
+  } catch (error) {
+    // When that fails too the connection is gone, and the transaction with it.
+    await client.query('rollback').catch(() => {})
+    throw error
+  }
+}
+
+export function openDatabase(database: DatabaseOptions): Database {
+  const { connection, poolMax, role, settings = {}, log } = database
+  const more = Object.entries(settings).map(([name, value]) => ` -c ${name}=${value}`)
+  const pool = new pg.Pool({
+    ...connection,
+    types,
+    options: session(role) + more.join(''),
+    application_name: role,
+    max: poolMax,
+    connectionTimeoutMillis: 1_000,
+    idleTimeoutMillis: 10_000,
+    // Not all processes renew their connections at the same moment.
+    maxLifetimeSeconds: Math.round(300 * (0.9 + 0.2 * Math.random())),
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    statement_timeout: 2_000,
+    lock_timeout: 1_000,
+    idle_in_transaction_session_timeout: 5_000,
+    // Without a limit on this side too, a half-open connection is never given back.
+    query_timeout: 2_500,
+  })
+  const note = (error: Error) => log.warn({ err: error.message }, 'lost a database connection')
+  pool.on('error', note)
+  // The pool listens only to idle clients: one that is checked out would end the process.
+  pool.on('connect', (client) => client.on('error', note))
+
+  return {
+    async query<Row extends pg.QueryResultRow>(statement: Statement, values: readonly unknown[]) {
+      if (pool.waitingCount >= poolMax * WAITING_PER_CONNECTION) {
+        throw new AppError('database_unavailable', { retryAfter: 1 })
+      }
+      try {
+        const { rows } = await pool.query<Row>({ ...statement, values: [...values] })
+        return rows
+      } catch (error) {
+        throw translate(error)
+      }
+    },
+    ping: () =>
+      pool.query('select 1').then(
+        () => true,
+        () => false,
+      ),
+    close: () => pool.end(),
+  }
+}
+
+// By SQLSTATE: connection lost (08), cannot log in (28), no such database (3D), out of resources (53),
+// no connections taken now (55000), lock not to be had in time (55P03), stopped by an operator or a
+// time limit (57), standby (25006).
+const UNAVAILABLE = /^(08|28|3D|53|55000|55P03|57|25006)/
+
+/** Errors without an SQLSTATE come from the connection: refused, reset, timed out, not found. */
+function translate(error: unknown): unknown {
+  const away =
+    error instanceof pg.DatabaseError
+      ? UNAVAILABLE.test(error.code ?? '')
+      : error instanceof Error && !(error instanceof TypeError)
+  return away ? new AppError('database_unavailable', { retryAfter: 1, cause: error }) : error
+}
+
+/** Whether the error is a violation of this very constraint. */
+export const violates = (error: unknown, constraint: string): boolean =>
+  error instanceof pg.DatabaseError && error.code === '23505' && error.constraint === constraint
+
+/** Whether the statement was rolled back for no fault of its own: deadlock, failed serialisation. */
+export const mayRepeat = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && (error.code === '40P01' || error.code === '40001')
+
+// By SQLSTATE: no such value (22), constraint (23), too large (54), raised by a trigger (P0001).
+const OF_ROWS = /^(22|23|54|P0001)/
+
+/** Whether the rows that were to be written are what is wrong: they would be refused again. */
+export const isFaultOfRows = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && OF_ROWS.test(error.code ?? '')

@@ -1,0 +1,81 @@
+import type { News } from '../../../app/ports/event-store.ts'
+import type { Log } from '../../../app/ports/process.ts'
+import type { Database } from '../connection/database.ts'
+import { safePosition } from './safe-position.ts'
+
+const ACTORS = {
+  name: 'actors_of_new_events',
+  text: 'select distinct actor_id from events where position > $1 and position <= $2',
+}
+
+const POLL_MS = 1_000
+
+/** Calls back soon after an append, and at times without one; returns how to stop that. */
+export type Wake = { readonly subscribe: (onWake: () => void) => () => void }
+
+/**
+ * Asks once for all subscribers which actors have new events: when it is woken, and every second in
+ * case a call was lost. Asks nothing while nobody subscribes.
+ */
+export function postgresNews(db: Database, wake: Wake, log: Log): News {
+  const subscribers = new Map<number, Set<() => void>>()
+  let position: number | undefined
+  let asking: Promise<void> | undefined
+  let again = false
+
+  const actorsBetween = async (after: number, upTo: number) => {
+    if (upTo <= after) return []
+    const rows = await db.query<{ actor_id: number }>(ACTORS, [after, upTo])
+    return rows.map(({ actor_id }) => actor_id)
+  }
+  const ask = async () => {
+    const upTo = await safePosition(db.query)
+    // What came while nobody asked is known to nobody: the first time all look for themselves.
+    const actors =
+      position === undefined ? [...subscribers.keys()] : await actorsBetween(position, upTo)
+    position = upTo
+    for (const actor_id of actors) for (const onNews of subscribers.get(actor_id) ?? []) onNews()
+  }
+  const look = () => {
+    if (asking !== undefined) {
+      again = true
+      return
+    }
+    asking = ask()
+      .catch((error: Error) => log.warn({ err: error.message }, 'cannot ask for news'))
+      .finally(() => {
+        asking = undefined
+        if (again) {
+          again = false
+          look()
+        }
+      })
+  }
+
+  let stop: (() => void) | undefined
+  const begin = () => {
+    const unsubscribe = wake.subscribe(look)
+    const timer = setInterval(look, POLL_MS)
+    look()
+    return () => {
+      unsubscribe()
+      clearInterval(timer)
+      position = undefined
+    }
+  }
+
+  return {
+    subscribe(actor_id, onNews) {
+      stop ??= begin()
+      const own = subscribers.get(actor_id) ?? new Set()
+      subscribers.set(actor_id, own.add(onNews))
+      return () => {
+        own.delete(onNews)
+        if (own.size === 0) subscribers.delete(actor_id)
+        if (subscribers.size > 0) return
+        stop?.()
+        stop = undefined
+      }
+    },
+  }
+}

@@ -1,0 +1,198 @@
+import { AppError } from '../../../app/errors.ts'
+import type {
+  Append,
+  AppendResult,
+  CommandKey,
+  EventStore,
+  Recorded,
+} from '../../../app/ports/event-store.ts'
+import { type Database, mayRepeat } from '../connection/database.ts'
+import { bisect, OUT_OF_ORDER } from './by-time.ts'
+import { chain } from './event-chain.ts'
+import { safePosition } from './safe-position.ts'
+
+const COLUMNS = `
+  position, stream_id, version, event_id, type, schema_version, data, actor_id, metadata,
+  occurred_at, recorded_at, encode(prev_hash, 'hex') as prev_hash, encode(hash, 'hex') as hash`
+
+const LOAD = {
+  name: 'load',
+  text: `select ${COLUMNS} from events where stream_id = $1 and version > $2 order by version`,
+}
+
+const APPEND = {
+  name: 'append',
+  text: `
+    select outcome, response from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+      $13, $14, $15)`,
+}
+
+const ANSWER = {
+  name: 'answer',
+  text: `
+    select response, fingerprint = $3 as same from commands
+    where actor_id = $1 and key = $2 and expires_at > now()`,
+}
+
+const READ_ALL = {
+  name: 'read_all',
+  text: `
+    select ${COLUMNS} from events
+    where position > $1 and position <= $2 order by position limit $3`,
+}
+
+// The texts are long and stand apart from their rows: they are looked at once, and stay there.
+const OUTLINE = COLUMNS.replace(
+  ' data,',
+  `
+  (select coalesce(jsonb_object_agg(key, case
+      when key in ('title', 'description') and value <> 'null' then to_jsonb(position::text)
+      else value end), '{}')
+    from jsonb_each(data)) as data,`,
+)
+
+const OUTLINES_OF_ACTOR = {
+  name: 'outlines_of_actor',
+  text: `
+    select ${OUTLINE} from events
+    where actor_id = $1 and position > $2 and position <= $3 order by position limit $4`,
+}
+
+const OUTLINES_OF = {
+  name: 'outlines_of',
+  text: `
+    select ${OUTLINE} from events
+    where stream_id = any ($1) and position <= $2 order by position`,
+}
+
+const READ_AT = {
+  name: 'read_at',
+  text: `select ${COLUMNS} from events where position = any ($1) order by position`,
+}
+
+// From a little after the time backwards: of old and new times alike it looks at few events.
+const POSITION_AT = {
+  name: 'position_at',
+  text: `
+    select position from events
+    where actor_id = $1 and date_trunc('milliseconds', recorded_at) <= $2
+      and position < ${bisect('high', {
+        rows: 'events where actor_id = $1',
+        end: 'last_position() + 1',
+        time: `$2::timestamptz + ${OUT_OF_ORDER}`,
+      })}
+    order by position desc limit 1`,
+}
+
+const LAST_POSITION = { name: 'last_position', text: 'select last_position() as position' }
+
+const MAX_REPEATS = 3
+
+type Shape = { readonly type: string; readonly data: unknown }
+
+/** The event store on PostgreSQL; db/migrations/…_append_events.ts is its other half. */
+export function postgresEventStore<Event extends Shape, Row>(db: Database): EventStore<Event, Row> {
+  const load = async (stream_id: string, after = 0) => {
+    const events = await db.query<Recorded<Event>>(LOAD, [stream_id, after])
+    const last = events.at(-1)
+    return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
+  }
+
+  const end = () => safePosition(db.query)
+
+  return {
+    load,
+
+    async append(append): Promise<AppendResult<Event, Row>> {
+      const [result] = await repeated(() => db.query<Outcome<Row>>(APPEND, parameters(append)))
+      switch (result?.outcome) {
+        case 'appended':
+          return { outcome: 'appended' }
+        case 'replayed':
+          return { outcome: 'replayed', row: result.response }
+        case 'reused':
+          throw new AppError('idempotency_key_reused')
+        case 'running':
+          throw new AppError('idempotency_key_in_use', { retryAfter: 1 })
+        case 'erased':
+          throw new AppError('session_ended')
+        case 'conflict':
+          return {
+            outcome: 'conflict',
+            missed: await load(append.stream_id, append.expected.version),
+          }
+        default:
+          throw new Error('append_events gave no outcome')
+      }
+    },
+
+    async answer(actor_id: number, { key, fingerprint }: CommandKey) {
+      const [found] = await db.query<{ response: Row; same: boolean }>(ANSWER, [
+        actor_id,
+        key,
+        fingerprint,
+      ])
+      if (found === undefined) return null
+      if (!found.same) throw new AppError('idempotency_key_reused')
+      return found.response
+    },
+
+    end,
+    async last() {
+      const [row] = await db.query<{ position: number }>(LAST_POSITION, [])
+      return row?.position ?? 0
+    },
+    readAll: async (after, limit) =>
+      db.query<Recorded<Event>>(READ_ALL, [after, await end(), limit]),
+    outlinesOfActor: async (actor_id, after, limit, until) =>
+      db.query<Recorded<Event>>(OUTLINES_OF_ACTOR, [
+        actor_id,
+        after,
+        until ?? (await end()),
+        limit,
+      ]),
+    outlinesOf: (stream_ids, until) => db.query<Recorded<Event>>(OUTLINES_OF, [stream_ids, until]),
+    readAt: (positions) => db.query<Recorded<Event>>(READ_AT, [positions]),
+    async positionAt(actor_id, time) {
+      const [found] = await db.query<{ position: number }>(POSITION_AT, [actor_id, time])
+      return found?.position ?? 0
+    },
+  }
+}
+
+type Outcome<Row> =
+  | { outcome: 'appended' | 'conflict' | 'reused' | 'running' | 'erased'; response: null }
+  | { outcome: 'replayed'; response: Row }
+
+function parameters<Event extends Shape>(append: Append<Event, unknown>): unknown[] {
+  const events = chain(append)
+  const { version, head_hash } = append.expected
+  return [
+    append.stream_id,
+    append.stream_type,
+    version,
+    head_hash === null ? null : Buffer.from(head_hash, 'hex'),
+    append.schema_version,
+    events.map((event) => event.event_id),
+    events.map((event) => event.type),
+    events.map((event) => JSON.stringify(event.data)),
+    events.map((event) => Buffer.from(event.hash, 'hex')),
+    append.actor_id,
+    append.metadata,
+    append.occurred_at,
+    append.row,
+    append.command?.key ?? null,
+    append.command?.fingerprint ?? null,
+  ]
+}
+
+/** An append that PostgreSQL rolled back to end a deadlock left nothing behind: it may go again. */
+async function repeated<T>(statement: () => Promise<T>): Promise<T> {
+  for (let repeat = 0; ; repeat++) {
+    try {
+      return await statement()
+    } catch (error) {
+      if (!mayRepeat(error) || repeat === MAX_REPEATS) throw error
+    }
+  }
+}

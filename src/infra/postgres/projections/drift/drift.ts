@@ -1,0 +1,155 @@
+import { isDeepStrictEqual } from 'node:util'
+import { historyOf } from '../../../../app/history.ts'
+import type { Recorded } from '../../../../app/ports/event-store.ts'
+import type { TaskEvent } from '../../../../domain/task/events.ts'
+import { type TaskView, taskStream } from '../../../../domain/task/view.ts'
+import type { UserKeys } from '../../../encryption/user-keys.ts'
+import type { Database } from '../../connection/database.ts'
+import { foldRows, keyOwners } from '../../tasks/task-rows.ts'
+
+/** Where a projection does not say what the log says. Holds names of fields, never their values. */
+export type Drift = {
+  readonly projection: 'tasks' | 'audit'
+  readonly stream_id: string
+  readonly kind: 'different' | 'missing' | 'extra'
+  /** Those that differ. Of the audit as `version.field`, or `version` for a row as a whole. */
+  readonly fields: readonly string[]
+}
+
+export type DriftPorts = { readonly db: Database; readonly keys: UserKeys }
+
+// Row and events in one statement, which is one snapshot: a write in between shows in both or in none.
+// Rows of an erased user go soon after the key, not with it.
+const TASKS = {
+  name: 'drift_of_tasks',
+  text: `
+    select w.id, to_jsonb(t) as row, e.events, k.destroyed_at is not null as erased,
+      k.destroyed_at < now() - interval '10 minutes' as gone
+    from unnest($1::bigint[]) as w (id)
+      left join tasks t on t.id = w.id
+      cross join lateral (
+        select coalesce(jsonb_agg(jsonb_build_object('stream_id', stream_id, 'version', version,
+          'type', type, 'data', data, 'occurred_at', occurred_at) order by version), '[]') as events
+        from events where stream_id = 'task-' || w.id) e
+      left join user_keys k
+        on k.user_id = coalesce((e.events->0->'data'->>'user_id')::bigint, t.user_id)
+    order by w.id`,
+}
+
+// As far as the audit goes; of a parked stream, up to where it is parked.
+const AUDIT = {
+  name: 'drift_of_audit',
+  text: `
+    select w.id, e.events, a.rows
+    from unnest($1::bigint[]) as w (id)
+      cross join (select position from projections where name = 'audit') p
+      left join parked_streams s on s.projection = 'audit' and s.stream_id = 'task-' || w.id
+      cross join lateral (
+        select coalesce(jsonb_agg(jsonb_build_object('position', position, 'stream_id', stream_id,
+          'version', version, 'type', type, 'data', data, 'actor_id', actor_id,
+          'metadata', metadata, 'occurred_at', occurred_at, 'recorded_at', recorded_at,
+          'hash', encode(hash, 'hex')) order by version), '[]') as events
+        from events
+        where stream_id = 'task-' || w.id and position <= p.position
+          and (s.version is null or version < s.version)) e
+      cross join lateral (
+        select coalesce(jsonb_agg(jsonb_build_object('position', position, 'task_id', task_id,
+          'user_id', user_id, 'version', version, 'type', type, 'actor_id', actor_id,
+          'occurred_at', occurred_at, 'recorded_at', recorded_at, 'request_id', request_id,
+          'changes', changes, 'undoes', undoes, 'hash', encode(hash, 'hex'))
+          order by position), '[]') as rows
+        from audit_events where task_id = w.id) a
+    order by w.id`,
+}
+
+/** Where the read table differs from the fold of the log, of the tasks with these ids. */
+export async function driftOfTasks(
+  { db, keys }: DriftPorts,
+  ids: readonly number[],
+): Promise<readonly Drift[]> {
+  const found = await db.query<TaskFound>(TASKS, [ids])
+  const events = found.flatMap(({ events }) => events)
+  const known = await keys.find(keyOwners(events))
+  return found.flatMap((task): Drift[] => {
+    const stream_id = taskStream(task.id)
+    const of = (kind: Drift['kind'], fields: readonly string[] = []): Drift[] => [
+      { projection: 'tasks', stream_id, kind, fields },
+    ]
+    if (task.events.length === 0) return task.row === null ? [] : of('extra')
+    if (task.erased) return task.row !== null && task.gone ? of('extra') : []
+    const folded = foldRows(new Map(), task.events.map(timed), known).get(stream_id)
+    // Erased since, or a log that is damaged from its first event on: not the read table's fault.
+    if (folded === null || folded === undefined) return []
+    if (task.row === null) return of('missing')
+    const fields = differing(folded, timed(task.row))
+    return fields.length === 0 ? [] : of('different', fields)
+  })
+}
+
+/** The same of the audit, as far as it has come. */
+export async function driftOfAudit(
+  { db }: Pick<DriftPorts, 'db'>,
+  ids: readonly number[],
+): Promise<readonly Drift[]> {
+  const found = await db.query<AuditFound>(AUDIT, [ids])
+  return found.flatMap(({ id, events, rows }): Drift[] => {
+    const stream_id = taskStream(id)
+    const of = (kind: Drift['kind'], fields: readonly string[]): Drift[] =>
+      fields.length === 0 ? [] : [{ projection: 'audit', stream_id, kind, fields }]
+    const expected = new Map(historyOf(events.map(timed)).map((row) => [row.position, row]))
+    const there = new Map(rows.map(timed).map((row) => [row.position, row]))
+    return [
+      ...of('missing', versions(expected, there)),
+      ...of('extra', versions(there, expected)),
+      ...of(
+        'different',
+        [...expected.values()].flatMap((row) => {
+          const other = there.get(row.position)
+          if (other === undefined) return []
+          const whole = { undoes: null, ...row }
+          return differing(whole, other).map((field) => `${row.version}.${field}`)
+        }),
+      ),
+    ]
+  })
+}
+
+type TaskFound = {
+  readonly id: number
+  readonly row: TaskView | null
+  readonly events: readonly Recorded<TaskEvent>[]
+  readonly erased: boolean
+  readonly gone: boolean | null
+}
+
+type AuditRow = { readonly position: number; readonly version: number }
+
+type AuditFound = {
+  readonly id: number
+  readonly events: readonly Recorded<TaskEvent>[]
+  readonly rows: readonly AuditRow[]
+}
+
+const versions = (
+  rows: ReadonlyMap<number, AuditRow>,
+  without: ReadonlyMap<number, AuditRow>,
+): string[] =>
+  [...rows.values()]
+    .filter(({ position }) => !without.has(position))
+    .map(({ version }) => String(version))
+
+const differing = (one: object, other: object): string[] =>
+  Object.keys(one).filter(
+    (name) => !isDeepStrictEqual(Reflect.get(one, name), Reflect.get(other, name)),
+  )
+
+const TIMES = ['due_date', 'created_at', 'updated_at', 'deleted_at', 'occurred_at', 'recorded_at']
+
+/** Times as everywhere else; jsonb writes them its own way. */
+function timed<T extends object>(row: T): T {
+  const times = TIMES.flatMap((name) => {
+    const time: unknown = Reflect.get(row, name)
+    return typeof time === 'string' ? [[name, new Date(time).toISOString()]] : []
+  })
+  return { ...row, ...Object.fromEntries(times) }
+}

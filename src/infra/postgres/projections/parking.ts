@@ -1,0 +1,123 @@
+import type { DatabaseConfig } from '../connection/database.ts'
+import { singleConnection, transaction } from '../connection/database.ts'
+import type { LogEvent, Projection, Query } from './projection.ts'
+
+// Whoever changes the row of a projection makes its leader look again: see projector.ts.
+const SET_STATE = {
+  name: 'set_projection_state',
+  text: `
+    update projections set state = $2, updated_at = clock_timestamp()
+    where name = $1 and state = $3`,
+}
+const TOUCH = {
+  name: 'touch_projection',
+  text: 'update projections set updated_at = clock_timestamp() where name = $1 returning position, state',
+}
+const PARK = {
+  name: 'park_stream_by_hand',
+  text: `
+    insert into parked_streams (projection, stream_id, position, version, error)
+      select $1, $2, $3, (
+        select coalesce(max(version), 0) + 1 from events where stream_id = $2 and position <= $3), $4
+      from streams where stream_id = $2
+      on conflict do nothing returning version`,
+}
+const FIND_STREAM = {
+  name: 'find_stream',
+  text: 'select from streams where stream_id = $1',
+}
+const UNPARK = {
+  name: 'unpark_stream',
+  text: 'delete from parked_streams where projection = $1 and stream_id = $2 returning version',
+}
+const MISSED = {
+  name: 'missed_events',
+  text: `
+    select position, stream_id, version, type, data from events
+    where stream_id = $1 and version >= $2 and position <= $3 order by version`,
+}
+
+/** Pauses a projection, or one stream of it; a sentence that says so. */
+export async function park(
+  config: DatabaseConfig,
+  { name }: Projection,
+  stream_id?: string,
+): Promise<string> {
+  return inTransaction(config, async (query) => {
+    const { position, state } = await touch(query, name)
+    if (stream_id === undefined) {
+      if (state !== 'live') throw new Error(`The projection ${name} is ${state}, not live.`)
+      await query(SET_STATE, [name, 'parked', 'live'])
+      return `The projection ${name} is parked at position ${position}.`
+    }
+    const values = [name, stream_id, position, 'parked by an operator']
+    const [parked] = await query<{ version: number }>(PARK, values)
+    if (parked === undefined) {
+      const [known] = await query(FIND_STREAM, [stream_id])
+      if (known === undefined) throw new Error(`There is no stream "${stream_id}".`)
+      throw new Error(`${stream_id} is parked for ${name} already.`)
+    }
+    return `${stream_id} is parked for ${name} from its event ${parked.version} on.`
+  })
+}
+
+/** Lets a projection go on, or brings a parked stream up to it; a sentence that says so. */
+export async function resume(
+  config: DatabaseConfig,
+  projection: Projection,
+  stream_id?: string,
+): Promise<string> {
+  const { name } = projection
+  return inTransaction(config, async (query) => {
+    // From here on the checkpoint stays where it is.
+    const { position, state } = await touch(query, name)
+    if (stream_id === undefined) {
+      if (state !== 'parked') throw new Error(`The projection ${name} is ${state}, not parked.`)
+      await query(SET_STATE, [name, 'live', 'parked'])
+      return `The projection ${name} goes on from position ${position}.`
+    }
+    const [parked] = await query<{ version: number }>(UNPARK, [name, stream_id])
+    if (parked === undefined) throw new Error(`${name} has no parked stream "${stream_id}".`)
+    const values = [stream_id, parked.version, position]
+    const events = await query<LogEvent>(MISSED, values)
+    if (events.length > 0) {
+      const writes = await projection.begin(query).project(events)
+      for (const { statement, values } of writes) await query(statement, values)
+    }
+    const many = events.length === 1 ? '1 event' : `${events.length} events`
+    return `${stream_id} goes on in ${name}: ${many} made up for, up to position ${position}.`
+  })
+}
+
+async function touch(query: Query, name: string) {
+  const [row] = await query<{ position: number; state: string }>(TOUCH, [name])
+  if (row === undefined) throw new Error(`There is no projection ${name} in the database.`)
+  return row
+}
+
+async function inTransaction<T>(
+  { connection }: DatabaseConfig,
+  work: (query: Query) => Promise<T>,
+): Promise<T> {
+  const client = singleConnection(
+    {
+      ...connection,
+      application_name: 'projections',
+      connectionTimeoutMillis: 5_000,
+      lock_timeout: 30_000,
+      // It holds the row that the worker's batches move: when it is frozen they go on without it.
+      idle_in_transaction_session_timeout: 10_000,
+      keepAlive: true,
+    },
+    'tasktrail_worker',
+  )
+  // It ends with the database; the statement then fails and says so.
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    const query: Query = async ({ text }, values) => (await client.query(text, [...values])).rows
+    return await transaction(client, () => work(query))
+  } finally {
+    await client.end()
+  }
+}

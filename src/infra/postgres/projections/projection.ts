@@ -1,0 +1,47 @@
+import type pg from 'pg'
+import type { TaskEvent } from '../../../domain/task/events.ts'
+import type { Placed } from '../../../domain/task/view.ts'
+import type { UserEvent } from '../../../domain/user.ts'
+import type { Statement } from '../connection/database.ts'
+
+/** One statement in its own transaction, or in the one that its connection has open. */
+export type Query = <Row extends pg.QueryResultRow>(
+  statement: Statement,
+  values: readonly unknown[],
+) => Promise<Row[]>
+
+/** What a projection reads of an event, its texts encrypted. The rest it can take from the log. */
+export type LogEvent = (TaskEvent | UserEvent) &
+  Pick<Placed, 'stream_id' | 'version'> & { readonly position: number }
+
+export type Write = { readonly statement: Statement; readonly values: readonly unknown[] }
+
+/** A view that the worker keeps behind the log. */
+export type Projection = {
+  /** Its row in `projections`. */
+  readonly name: string
+  /** Begins at the checkpoint, with nothing in memory. `read` sees what has been committed. */
+  readonly begin: (read: Query) => Projecting
+}
+
+export type Projecting = {
+  /**
+   * The next events as statements for one transaction. Asked for a batch while the one before it is
+   * still being written; never further ahead. Error: `BadEvent`, of the first that it cannot take in;
+   * then it is as if it had not been asked, and can be asked for the others.
+   */
+  readonly project: (events: readonly LogEvent[]) => Promise<readonly Write[]>
+}
+
+/** An event that a projection cannot take in, however often it is tried. */
+export class BadEvent extends Error {
+  readonly place: Place
+  constructor({ position, stream_id, version }: Place, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    super(`event ${version} of ${stream_id} (position ${position}): ${why}`, { cause })
+    this.place = { position, stream_id, version }
+  }
+}
+
+/** Where an event stands; nothing of what it says. */
+export type Place = Pick<LogEvent, 'position' | 'stream_id' | 'version'>

@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type pg from 'pg'
+import type { UserKeys } from '../../../encryption/user-keys.ts'
+import type { DatabaseConfig } from '../../connection/database.ts'
+import { type Database, isFaultOfRows } from '../../connection/database.ts'
+import type { TimedEvent } from '../../tasks/task-rows-projection.ts'
+import type { Drift } from '../drift/drift.ts'
+import { BadEvent, type Query, type Write } from '../projection.ts'
+
+export const REBUILDABLE = ['tasks', 'audit'] as const
+export type Rebuildable = (typeof REBUILDABLE)[number]
+
+export type Progress =
+  | {
+      readonly step: 'folding'
+      readonly position: number
+      readonly end: number
+      readonly perSecond: number
+    }
+  | { readonly step: 'indexing' | 'comparing' | 'swapping' }
+
+export type RebuildOptions = {
+  readonly name: Rebuildable
+  /** Of the owner of the tables. */
+  readonly connection: DatabaseConfig['connection']
+  readonly db: Database
+  readonly keys: UserKeys
+  readonly signal?: AbortSignal
+  /** Waited for, except while writers wait. */
+  readonly onProgress?: (progress: Progress) => unknown
+  readonly batchSize?: number
+  /** How long to rest after a batch, as a multiple of what it took. */
+  readonly rest?: number
+}
+
+/** What a projection has of its own in a rebuild. */
+export type Plan = {
+  readonly tables: readonly string[]
+  /** What a batch of events is to write into the shadows. */
+  readonly project: (events: readonly TimedEvent[], read: Query) => Promise<readonly Write[]>
+  /** Whether a bad event parks its stream; otherwise it ends the rebuild. */
+  readonly parks: boolean
+  /** Compares what both tables have, while the old one is written on. */
+  readonly compare: (run: Run) => Promise<void>
+  /** In a transaction, after which nothing may be missing; false when too much is left to do. */
+  readonly finish: (run: Run, lock: () => Promise<void>) => Promise<boolean>
+}
+
+/** A rebuild under way. */
+export type Run = {
+  readonly options: RebuildOptions
+  readonly plan: Plan
+  readonly sql: pg.Client
+  readonly query: Query
+  readonly shadow: string
+  position: number
+  events: number
+  readonly parked: Set<string>
+  differences: number
+  readonly first: Drift[]
+}
+
+/** What may be left to do while others wait. */
+export const LEFT_AT_MOST = 200
+const FIRST = 10
+
+export const READ = {
+  name: 'read_to_rebuild',
+  text: `
+    select position, stream_id, version, type, data, occurred_at from events
+    where position > $1 and position <= $2 order by position limit $3`,
+}
+const MOVE = {
+  name: 'move_rebuild',
+  text: `update projections set position = $2, updated_at = clock_timestamp() where name = $1`,
+}
+
+/**
+ * In a transaction: what the events write, and how far that goes. Error: `BadEvent`, which names the
+ * first of them, whichever is bad.
+ */
+export async function take(
+  run: Run,
+  events: readonly TimedEvent[],
+  position: number,
+): Promise<void> {
+  const wanted = events.filter(({ stream_id }) => !run.parked.has(stream_id))
+  const [first] = wanted
+  if (first !== undefined) {
+    const writes = await run.plan.project(wanted, run.query)
+    for (const { statement, values } of writes) {
+      await run.query(statement, values).catch((error: unknown) => {
+        throw isFaultOfRows(error) ? new BadEvent(first, error) : error
+      })
+    }
+  }
+  await run.query(MOVE, [run.shadow, position])
+  run.position = position
+  run.events += events.length
+}
+
+export function note(run: Run, drifts: readonly Drift[]): void {
+  run.differences += drifts.length
+  run.first.push(...drifts.slice(0, FIRST - run.first.length))
+}
+
+export const restAfter = async (
+  { options: { rest = 2, signal } }: Run,
+  began: number,
+): Promise<void> => {
+  signal?.throwIfAborted()
+  await sleep((performance.now() - began) * rest)
+}

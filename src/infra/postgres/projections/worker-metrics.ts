@@ -1,0 +1,61 @@
+import { Counter, Gauge, Registry } from 'prom-client'
+import type { ProjectionStatus } from './projection-status.ts'
+
+export type WorkerMetrics = {
+  readonly batch: (projection: string, events: number) => void
+  /** Null when nobody knows: then there is no lag to read, rather than an old one. */
+  readonly lag: (projections: readonly ProjectionStatus[] | null) => void
+  readonly checked: (tasks: number) => void
+  readonly drift: (projection: string) => void
+  readonly sealed: (events: number) => void
+  /** As Prometheus reads it. */
+  readonly text: () => Promise<string>
+  readonly contentType: string
+}
+
+/** What the worker counts. */
+export function workerMetrics(): WorkerMetrics {
+  const registers = [new Registry()]
+  const [registry] = registers as [Registry]
+  const byProjection = { registers, labelNames: ['projection'] as const }
+  const counter = (name: string, help: string) => new Counter({ name, help, registers })
+  const counterOf = (name: string, help: string) => new Counter({ name, help, ...byProjection })
+  const gaugeOf = (name: string, help: string) => new Gauge({ name, help, ...byProjection })
+
+  const batches = counterOf('tasktrail_projection_batches_total', 'Batches written')
+  const events = counterOf('tasktrail_projection_events_total', 'Events projected')
+  const positions = gaugeOf('tasktrail_projection_lag_positions', 'Positions behind the log')
+  const seconds = gaugeOf(
+    'tasktrail_projection_lag_seconds',
+    'Age of the first event not projected',
+  )
+  const parked = gaugeOf('tasktrail_projection_parked_streams', 'Streams that wait at a bad event')
+  const checked = counter('tasktrail_drift_checked_tasks_total', 'Tasks compared with the log')
+  const drift = counterOf('tasktrail_drift_differences_total', 'Differences from the log')
+  const seals = counter('tasktrail_seals_total', 'Seals added')
+  const sealedEvents = counter('tasktrail_sealed_events_total', 'Events that those seals cover')
+
+  return {
+    batch(projection, count) {
+      batches.inc({ projection })
+      events.inc({ projection }, count)
+    },
+    lag(projections) {
+      // What is not there any more, such as a rebuild that has ended, has no lag.
+      for (const gauge of [positions, seconds, parked]) gauge.reset()
+      for (const { name: projection, ...status } of projections ?? []) {
+        positions.set({ projection }, status.lag_positions)
+        seconds.set({ projection }, status.lag_seconds)
+        parked.set({ projection }, status.parked_streams)
+      }
+    },
+    checked: (tasks) => checked.inc(tasks),
+    drift: (projection) => drift.inc({ projection }),
+    sealed(count) {
+      seals.inc()
+      sealedEvents.inc(count)
+    },
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  }
+}

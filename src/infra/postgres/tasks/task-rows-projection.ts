@@ -1,0 +1,55 @@
+import { isTaskStream, type TaskView, taskId, taskStream } from '../../../domain/task/view.ts'
+import type { UserKeys } from '../../encryption/user-keys.ts'
+import { BadEvent, type LogEvent, type Query, type Write } from '../projections/projection.ts'
+import { foldRows, keyOwners, type StoredTaskEvent } from './task-rows.ts'
+
+const findRows = (table: string) => ({
+  name: `find_${table}`,
+  text: `
+    select id, user_id, title, description, status, priority, due_date, created_at, updated_at,
+      version, deleted_at
+    from ${table} where id = any ($1)`,
+})
+
+const setRows = (table: string) => ({
+  name: `set_${table}`,
+  text: `
+    insert into ${table} select * from jsonb_populate_recordset(null::${table}, $1)
+      on conflict (id) do update set
+        title = excluded.title, description = excluded.description, status = excluded.status,
+        priority = excluded.priority, due_date = excluded.due_date,
+        updated_at = excluded.updated_at, version = excluded.version,
+        deleted_at = excluded.deleted_at`,
+})
+
+/** An event as the log holds it, with the time that a row shows. */
+export type TimedEvent = LogEvent & { readonly occurred_at: string }
+
+type TimedTaskEvent = TimedEvent & StoredTaskEvent
+
+/** What the events that follow make of a table's rows. Errors: `BadEvent`, and those of the keys. */
+export function taskRowsProjection(table: string, keys: UserKeys) {
+  const [FIND, SET] = [findRows(table), setRows(table)]
+  return async (all: readonly TimedEvent[], read: Query): Promise<readonly Write[]> => {
+    const events = all.filter((event): event is TimedTaskEvent => isTaskStream(event.stream_id))
+    const ids = new Set(events.map(({ stream_id }) => taskId(stream_id)))
+    const rows = await read<TaskView>(FIND, [[...ids]])
+    const before = new Map(rows.map((row) => [taskStream(row.id), row]))
+    const known = await keys.find(keyOwners(events))
+    const after = fold(before, events, known).filter((row) => row !== null)
+    return after.length === 0 ? [] : [{ statement: SET, values: [JSON.stringify(after)] }]
+  }
+}
+
+function fold(
+  before: ReadonlyMap<string, TaskView>,
+  events: readonly TimedTaskEvent[],
+  keys: ReadonlyMap<number, Buffer>,
+): (TaskView | null)[] {
+  const [event] = events
+  try {
+    return [...foldRows(before, events, keys).values()]
+  } catch (error) {
+    throw event === undefined ? error : new BadEvent(event, error)
+  }
+}

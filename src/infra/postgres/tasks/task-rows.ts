@@ -1,0 +1,48 @@
+import { TASK_EVENT_TYPES, type TaskEvent } from '../../../domain/task/events.ts'
+import { type Placed, type TaskView, viewTask } from '../../../domain/task/view.ts'
+import { isEncrypted, readText, TEXT_FIELDS } from '../../encryption/encrypted-texts.ts'
+
+/** An event as the log holds it: its texts may be encrypted. */
+export type StoredTaskEvent = TaskEvent & Placed
+
+/** The users whose keys the texts of these events need. */
+export const keyOwners = (events: readonly StoredTaskEvent[]): readonly number[] =>
+  events
+    .flatMap(({ data }) => TEXT_FIELDS.map((field): unknown => Reflect.get(data, field)))
+    .filter(isEncrypted)
+    .map(({ user }) => user)
+
+/**
+ * The rows of the read table, by stream, after some more events; those that no event touches are left
+ * out. A row whose texts nobody can read any more is null: an erased user has none.
+ */
+export function foldRows(
+  rows: ReadonlyMap<string, TaskView>,
+  events: readonly StoredTaskEvent[],
+  keys: ReadonlyMap<number, Buffer>,
+): ReadonlyMap<string, TaskView | null> {
+  const after = new Map<string, TaskView | null>()
+  for (const event of events) {
+    const { stream_id, type } = event
+    if (!TASK_EVENT_TYPES.includes(type)) throw new Error(`there is no event "${type}" of a task`)
+    const before = after.get(stream_id) ?? rows.get(stream_id) ?? null
+    after.set(stream_id, viewTask(before, event))
+  }
+  // Texts are only carried until here: of many in a row one is read.
+  for (const [stream_id, row] of after) after.set(stream_id, inTheClear(stream_id, row, keys))
+  return after
+}
+
+function inTheClear(
+  stream_id: string,
+  row: TaskView | null,
+  keys: ReadonlyMap<number, Buffer>,
+): TaskView | null {
+  if (row === null) return null
+  const texts = TEXT_FIELDS.map((field) => {
+    const value: unknown = row[field]
+    return [field, isEncrypted(value) ? readText(value, { stream_id, field }, keys) : value]
+  })
+  const clear: TaskView = { ...row, ...Object.fromEntries(texts) }
+  return clear.title === null ? null : clear
+}

@@ -1,0 +1,200 @@
+import { verify } from 'node:crypto'
+import { expect } from 'chai'
+import pg from 'pg'
+import { verifyLog } from '../../../../src/infra/postgres/audit/audit-verification.ts'
+import { secretSealSigner } from '../../../../src/infra/postgres/audit/seal-signer.ts'
+import {
+  postgresSealer,
+  SealsChanged,
+  unsealedSeconds,
+} from '../../../../src/infra/postgres/audit/sealer.ts'
+import { singleConnection } from '../../../../src/infra/postgres/connection/database.ts'
+import { openLog, queryOf, type SealedLog, sealKey, signer } from '../../../support/sealed-log.ts'
+
+describe('Sealing', () => {
+  let log: SealedLog
+  beforeEach(async () => {
+    log = await openLog()
+  })
+  afterEach(() => log.stop())
+
+  const write = async (ids: readonly number[]) => {
+    for (const id of ids) await log.write(id)
+  }
+  const seals = async () => {
+    const { rows } = await log.root.query('select * from seals order by number')
+    return rows
+  }
+
+  const another = (by = signer) => {
+    const { seal } = postgresSealer(by, () => new Date())
+    return { seal: () => seal(queryOf(log.root)) }
+  }
+  const tamper = (statement: string) =>
+    log.root.query(`alter table seals disable trigger all; ${statement}`)
+  const refused = async ({ seal } = log.sealer) => {
+    const error = await seal().catch((error: unknown) => error)
+    expect(error).to.be.instanceOf(SealsChanged)
+    return (error as Error).message
+  }
+
+  it('seals nothing when nothing has happened', async () => {
+    expect(await log.sealer.seal()).to.equal(null)
+    await write([1])
+    expect(await log.sealer.seal()).to.include({ number: 1, position: 1, events: 1 })
+    expect(await log.sealer.seal()).to.equal(null)
+  })
+
+  it('tells how old the first event is that no seal covers', async () => {
+    const age = () => unsealedSeconds(log.query)
+    expect(await age()).to.equal(0)
+    await write([1])
+    const before = await age()
+    await write([2])
+    expect(before).to.be.greaterThan(0)
+    expect(await age()).to.be.greaterThan(before)
+    await log.sealer.seal()
+    expect(await age()).to.equal(0)
+  })
+
+  it('says when the key is another one than that of the seal before', async () => {
+    await write([1])
+    expect(await log.sealer.seal()).to.include({ number: 1, rotated: false })
+    const next = secretSealSigner('another key, of thirty-two characters at least')
+    const other = another(next)
+    for (const [id, rotated] of [
+      [2, true],
+      [3, false],
+    ] as const) {
+      await write([id])
+      expect(await other.seal()).to.include({ number: id, rotated })
+    }
+  })
+
+  it('covers each event once, chains the seals and signs them', async () => {
+    await write([2, 1, 2])
+    await log.sealer.seal()
+    await write([1, 10])
+    await log.sealer.seal()
+    const [first, second, ...more] = await seals()
+    expect(more).to.deep.equal([])
+    expect([first.events, second.events]).to.deep.equal([3, 2])
+    expect([first.position, second.position]).to.deep.equal([3, 5])
+    expect(first.previous).to.equal(null)
+    expect(second.previous).to.deep.equal(first.hash)
+    for (const { hash, signature, key_id } of [first, second]) {
+      expect(key_id).to.equal(signer.key_id)
+      expect(verify(null, hash, signer.publicKey, signature)).to.equal(true)
+    }
+    expect(first.heads.map(([id, version]: [string, number]) => [id, version])).to.deep.equal([
+      ['task-1', 1],
+      ['task-2', 2],
+    ])
+    const report = await verifyLog(log.query, [sealKey])
+    expect(report).to.include({ events: 5, sealed: 5, streams: 3, seals: 2 })
+  })
+
+  it('makes the same key of the same secret, and another of another', () => {
+    const [again, other] = ['one secret', 'another secret'].map(secretSealSigner)
+    expect(again?.publicKey).to.equal(secretSealSigner('one secret').publicKey)
+    expect(other?.key_id).not.to.equal(again?.key_id)
+    expect(again?.key_id).to.match(/^[0-9a-f]{16}$/)
+  })
+
+  it('does not go past an event that is still being written', async () => {
+    await write([1])
+    const other = new pg.Client(log.database.config.connection)
+    await other.connect()
+    const late = `
+      select append_events('task-9', 'task', 0, null, 1, array[gen_random_uuid()],
+        array['TaskDeleted'], array['{}'::jsonb], array['\\x00'::bytea], 1, '{}', now(), null, null,
+        null)`
+    await other.query('begin')
+    await other.query(late)
+    await write([2])
+    expect(await log.sealer.seal()).to.include({ number: 1, position: 1, events: 1 })
+    await other.query('rollback')
+    await other.end()
+    expect(await log.sealer.seal()).to.include({ number: 2, events: 1 })
+  })
+
+  it('takes 10,000 events at most, and the rest next time', async () => {
+    await log.root.query(`
+      select append_events('task-1', 'task', 0, null, 1,
+        array(select gen_random_uuid() from generate_series(1, 10001)),
+        array_fill('TaskDeleted'::text, array[10001]), array_fill('{}'::jsonb, array[10001]),
+        array_fill('\\x00'::bytea, array[10001]), 1, '{}', now(), null, null, null)`)
+    expect(await log.sealer.seal()).to.include({ number: 1, position: 10_000, events: 10_000 })
+    expect(await log.sealer.seal()).to.include({ number: 2, position: 10_001, events: 1 })
+  })
+
+  it('tells the hash of each seal, and goes on after one that another has made', async () => {
+    for (const [number, { seal }] of [log.sealer, another(), log.sealer, another()].entries()) {
+      await write([number])
+      const sealed = await seal()
+      const hash = (await seals()).at(-1).hash.toString('hex')
+      expect(sealed).to.deep.include({ number: number + 1, hash })
+    }
+  })
+
+  it('refuses to seal behind the last seal that it knows, until that is there again', async () => {
+    for (const id of [1, 2]) {
+      await write([id])
+      await log.sealer.seal()
+    }
+    await tamper(`create table aside as select * from seals; delete from seals where number = 2`)
+    await write([3])
+    expect(await refused()).to.match(/^seal 2 is not there any more/)
+    await tamper(`insert into seals select * from aside where number = 2`)
+    expect(await log.sealer.seal()).to.include({ number: 3, events: 1 })
+  })
+
+  it('refuses to seal beside it, even after a seal of its own key', async () => {
+    await write([1])
+    await log.sealer.seal()
+    await tamper('delete from seals')
+    await write([2])
+    expect(await another().seal()).to.include({ number: 1, events: 2 })
+    await write([3])
+    expect(await refused()).to.match(/^seal 1 is not there any more/)
+    expect(await seals()).to.have.lengthOf(1)
+  })
+
+  it('refuses to seal after a seal that says to be of its key, and is not', async () => {
+    await write([1, 2])
+    await log.sealer.seal()
+    await write([3])
+    const column = {
+      signature: 'sha512(signature)',
+      hash: 'sha256(hash)',
+      position: '1',
+      events_digest: 'sha256(hash)',
+    }
+    for (const [name, value] of Object.entries(column)) {
+      const { rows } = await log.root.query(`select ${name} as before from seals`)
+      await tamper(`update seals set ${name} = ${value}`)
+      expect(await refused(another()), name).to.match(/^seal 1 is not signed by the key/)
+      await log.root.query(`update seals set ${name} = $1`, [rows[0].before])
+    }
+    expect(await another().seal()).to.include({ number: 2 })
+  })
+
+  it('is harmless when two seal at the same time', async () => {
+    const clients = [1, 2, 3, 4].map(() =>
+      singleConnection(log.database.config.connection, 'tasktrail_worker'),
+    )
+    await Promise.all(clients.map((client) => client.connect()))
+    const sealers = clients.map((client) => {
+      const { seal } = postgresSealer(signer, () => new Date())
+      return { seal: () => seal(queryOf(client)) }
+    })
+    for (let round = 1; round <= 20; round++) {
+      await write([round, round])
+      await Promise.all(sealers.map(({ seal }) => seal()))
+    }
+    await Promise.all(clients.map((client) => client.end()))
+    const report = await verifyLog(log.query, [sealKey])
+    expect(report).to.include({ events: 40, sealed: 40 })
+    expect(report.seals).to.equal(20)
+  })
+})
