@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import type { Append, EventStore } from '../src/app/ports/event-store.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
-import { type TaskView, taskStream } from '../src/domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../src/domain/task/view.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
 import { migrations } from '../src/infra/postgres/connection/migrations.ts'
 import { postgresEventStore } from '../src/infra/postgres/event-store/event-store.ts'
@@ -39,7 +39,7 @@ function append(task_id: number, version: number, head_hash: string | null) {
     version === 0 ? created : { type: 'TaskRenamed', data: { title: 'Another name' } }
   const times = { created_at: at, updated_at: at, deleted_at: null }
   return {
-    stream_id: taskStream(task_id),
+    stream_id: taskStreamId(task_id),
     stream_type: 'task',
     expected: { version, head_hash },
     schema_version: 1,
@@ -69,7 +69,7 @@ async function appendOne({ events, store, times }: Log, n: number): Promise<void
   const tasks = Math.floor(events / EVENTS_A_TASK / 1_000) * 1_000
   const isNew = n % 2 === 0 || tasks === 0
   const task_id = isNew ? FIRST_NEW_TASK + n : 1 + Math.floor(Math.random() * tasks)
-  const { version, head_hash } = await store.load(taskStream(task_id))
+  const { version, head_hash } = await store.load(taskStreamId(task_id))
   const next = append(task_id, version, head_hash)
   const began = performance.now()
   const { outcome } = await store.append(next)

@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { taskStream } from '../src/domain/task/view.ts'
+import { taskStreamId } from '../src/domain/task/view.ts'
 import { encryptText, newDataKey, secretKeyWrap } from '../src/infra/encryption/text-cipher.ts'
 
 // What a busy installation could have left in events and audit_events within a year.
@@ -150,7 +150,7 @@ export async function encryptedTitles(
   for (const { task_id, user_id } of await tasksOf(sql, rows)) {
     const key = keys.get(user_id) ?? newDataKey()
     keys.set(user_id, key)
-    const place = { stream_id: taskStream(task_id), field: 'title' }
+    const place = { stream_id: taskStreamId(task_id), field: 'title' }
     found.set(task_id, encryptText(key, user_id, place, `What task ${task_id} is about`))
   }
   const wrapped = await Promise.all([...keys].map(([user_id, key]) => wrap.wrap(key, user_id)))

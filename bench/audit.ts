@@ -2,7 +2,7 @@
 // own, asks each kind of question through the adapter, in both orders, from the end and from cursors
 // somewhere in the middle, and fails above 20 ms for 99 of 100. Ten million rows need 8 GB of disk.
 import type { AuditQuery, AuditTrail } from '../src/app/ports/audit.ts'
-import { IN_ORDER } from '../src/infra/postgres/audit/audit-query.ts'
+import { INDEX_ORDER_SETTINGS } from '../src/infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from '../src/infra/postgres/audit/audit-trail.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
 import { BEGAN, BIG_USERS, EVENTS_A_TASK, fill, MS_APART } from './audit-rows.ts'
@@ -148,7 +148,7 @@ try {
     connection,
     poolMax: 2,
     role: 'tasktrail_task',
-    settings: IN_ORDER,
+    settings: INDEX_ORDER_SETTINGS,
     log,
   })
   const trail = postgresAuditTrail(db, {

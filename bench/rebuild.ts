@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import type { TaskEvent } from '../src/domain/task/events.ts'
-import { type TaskView, taskStream, viewTask } from '../src/domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../src/domain/task/view.ts'
 import { encryptedEventStore } from '../src/infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from '../src/infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from '../src/infra/encryption/user-keys.ts'
@@ -75,7 +75,7 @@ function steadyWrites() {
   }
 
   async function append(to: typeof store, id: number): Promise<void> {
-    const stream_id = taskStream(id)
+    const stream_id = taskStreamId(id)
     const occurred_at = new Date().toISOString()
     const data = { title: 'A task', description: null, status: 'pending', due_date: null } as const
     const event: TaskEvent = {

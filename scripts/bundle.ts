@@ -62,7 +62,7 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
   migration: {
     entrypoints: ['migrate'],
     // As they are: Node reads TypeScript, and the schema's history knows them by these names.
-    // src/infra/postgres/migrations.ts looks three levels up; from /app that ends at the root.
+    // src/infra/postgres/connection/migrations.ts looks four levels up; from /app that ends at the root.
     files: { 'db/migrations': 'db/migrations' },
   },
 })

@@ -21,8 +21,8 @@ async function grant([username, role, ...rest]: readonly string[]): Promise<stri
   const db = openDatabase({ ...config, role: 'tasktrail_auth', log: silent })
   try {
     const now = new Date()
-    const occasion = { request_id: randomUUID(), ip: null, user_agent: 'grant-role', now }
-    const user = await postgresUsers(db).setRole(username, role, occasion)
+    const requestContext = { request_id: randomUUID(), ip: null, user_agent: 'grant-role', now }
+    const user = await postgresUsers(db).setRole(username, role, requestContext)
     if (user === null) throw new Error(`There is no user "${username}".`)
     return `${user.username} has the role ${user.role} now.`
   } finally {

@@ -5,7 +5,7 @@ import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import type { AuditAccesses, AuditTrail } from './app/ports/audit.ts'
 import type { TokenValidator } from './app/ports/authorization.ts'
-import type { EventStore, News } from './app/ports/event-store.ts'
+import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
 import { taskChanges } from './app/task-changes.ts'
@@ -20,12 +20,12 @@ import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
-import { requireGiven } from './http/known-position.ts'
+import { requireKnownPosition } from './http/known-position.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { TASK_HISTORY_ENDPOINTS, taskHistoryRoutes } from './http/task-history.ts'
-import { taskStream } from './http/task-stream.ts'
+import { streamTaskEvents } from './http/task-stream.ts'
 import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
 import { authServiceClient } from './infra/auth-client/auth-service-client.ts'
 import { serviceDiscovery } from './infra/auth-client/service-discovery.ts'
@@ -33,11 +33,15 @@ import { encryptedEventStore } from './infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { answering, postgresUserKeys, type UserKeys } from './infra/encryption/user-keys.ts'
 import { postgresAuditAccesses } from './infra/postgres/audit/audit-accesses.ts'
-import { IN_ORDER } from './infra/postgres/audit/audit-query.ts'
+import { INDEX_ORDER_SETTINGS } from './infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from './infra/postgres/audit/audit-trail.ts'
 import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
-import { announcing, type Listener, listenForEvents } from './infra/postgres/connection/wake-up.ts'
-import { postgresNews } from './infra/postgres/event-store/append-notifier.ts'
+import {
+  type Listener,
+  listenForEvents,
+  notifyingEventStore,
+} from './infra/postgres/connection/wake-up.ts'
+import { postgresAppendNotifier } from './infra/postgres/event-store/append-notifier.ts'
 import { postgresEventStore } from './infra/postgres/event-store/event-store.ts'
 import { postgresTaskList } from './infra/postgres/tasks/task-list.ts'
 import { configured, type Running, run } from './process.ts'
@@ -46,7 +50,7 @@ import { token } from './token.ts'
 const BASE = '/tasks'
 const ROLE = 'tasktrail_task'
 // A few connections of their own: reports and exports hold up nobody who works on a task.
-const AUDIT_DATABASE = { poolMax: 3, settings: IN_ORDER }
+const AUDIT_DATABASE = { poolMax: 3, settings: INDEX_ORDER_SETTINGS }
 /** Calls of one user that take long. */
 const COSTLY_PER_SECOND = 10
 
@@ -63,7 +67,7 @@ const Token = {
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
   listener: token<Listener>('listener'),
-  news: token<News>('news'),
+  notifier: token<AppendNotifier>('appendNotifier'),
   handle: token<HandleCommand<TaskCommand, TaskView>>('handle'),
   service: token<Service>('service'),
 }
@@ -85,7 +89,11 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.events)
     .toResolvedValue(
       (db, keys, log) =>
-        announcing(encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db), keys), db, log),
+        notifyingEventStore(
+          encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db), keys),
+          db,
+          log,
+        ),
       [Token.db, Token.userKeys, Token.log],
     )
     .inSingletonScope()
@@ -103,7 +111,11 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.log],
     )
     .inSingletonScope()
-  bind(Token.news).toResolvedValue(postgresNews, [Token.db, Token.listener, Token.log])
+  bind(Token.notifier).toResolvedValue(postgresAppendNotifier, [
+    Token.db,
+    Token.listener,
+    Token.log,
+  ])
   bind(Token.tasks).toResolvedValue(postgresTaskList, [Token.db])
   bind(Token.authService)
     .toResolvedValue(
@@ -141,7 +153,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.handle,
       Token.tasks,
       Token.events,
-      Token.news,
+      Token.notifier,
       Token.accesses,
       Token.trail,
     ])
@@ -157,7 +169,7 @@ function httpService(
   handle: HandleCommand<TaskCommand, TaskView>,
   tasks: TaskList,
   events: EventStore<TaskEvent, TaskView>,
-  news: News,
+  notifier: AppendNotifier,
   accesses: AuditAccesses,
   trail: AuditTrail,
 ): Service {
@@ -180,10 +192,25 @@ function httpService(
   const changes = taskChanges(events)
   const stopping = new AbortController()
   const { signal } = stopping
-  const given = requireGiven(events.last)
+  const given = requireKnownPosition(events.last)
   const { end } = events
-  const stream = taskStream({ changes, news, tokens, end, requireGiven: given, stopping: signal })
-  taskHistoryRoutes(on, { handle, events, changes, stream, requireGiven: given, look, clock })
+  const stream = streamTaskEvents({
+    changes,
+    notifier,
+    tokens,
+    end,
+    requireKnownPosition: given,
+    stopping: signal,
+  })
+  taskHistoryRoutes(on, {
+    handle,
+    events,
+    changes,
+    stream,
+    requireKnownPosition: given,
+    look,
+    clock,
+  })
   taskRoutes(on, { handle, tasks, past: timeTravel(events), look, clock })
   const copy = lookAt(accesses, clock, 'exported')
   const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)

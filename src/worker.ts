@@ -12,7 +12,7 @@ import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
 import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
 import { postgresSealer, SealsChanged, unsealedSeconds } from './infra/postgres/audit/sealer.ts'
 import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
-import { type Leadership, lead, type Session } from './infra/postgres/connection/leader.ts'
+import { type LeaderSession, type Leadership, lead } from './infra/postgres/connection/leader.ts'
 import { repeat } from './infra/postgres/connection/repeat.ts'
 import { type Listener, listenForEvents } from './infra/postgres/connection/wake-up.ts'
 import { driftCheck } from './infra/postgres/projections/drift/drift-check.ts'
@@ -144,7 +144,7 @@ function seals(
   const signer = secretSealSigner(SEAL_KEY)
   const { key_id } = signer
   const { seal } = postgresSealer(signer, clock)
-  const sealAll = async ({ query, over }: Session) => {
+  const sealAll = async ({ query, over }: LeaderSession) => {
     for (let sealed = await seal(query); sealed !== null; sealed = await seal(query)) {
       metrics.sealed(sealed.events)
       log.info({ ...sealed, key_id }, 'sealed')
@@ -153,7 +153,7 @@ function seals(
       if (over.aborted) return
     }
   }
-  const work = async (session: Session) => {
+  const work = async (session: LeaderSession) => {
     try {
       await sealAll(session)
     } catch (error) {
@@ -180,7 +180,7 @@ function drift(
     onChecked: metrics.checked,
     onDrift: ({ projection }) => metrics.drift(projection),
   })
-  const work = async (session: Session) => {
+  const work = async (session: LeaderSession) => {
     await round()
     await session.rest(DRIFT_MS)
   }

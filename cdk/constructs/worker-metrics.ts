@@ -12,7 +12,7 @@ const UNSEALED = 'UnsealedAge'
 /** Lines of src/worker.ts, every fifteen seconds: for each projection, and of the seals. */
 const state = FilterPattern.stringValue('$.msg', '=', 'projection lag')
 const seals = FilterPattern.stringValue('$.msg', '=', 'seal lag')
-/** A line of src/infra/postgres/drift-check.ts for each difference. */
+/** A line of src/infra/postgres/projections/drift/drift-check.ts for each difference. */
 const drift = FilterPattern.stringValue('$.msg', '=', 'drift found')
 
 /** How far audit trail and seals are behind, and whether views are right, out of the worker's log. */

@@ -3,8 +3,8 @@ import { AppError } from './errors.ts'
 import type {
   Credentials,
   LoginAttempts,
-  Occasion,
   PasswordHasher,
+  RequestContext,
   SecurityEvents,
   Session,
   Sessions,
@@ -40,10 +40,10 @@ export function accounts(on: AccountsDependencies) {
     find: () => Promise<Credentials | null>,
     password: string,
     failure: 'login_failed' | 'password_change_failed' | 'erasure_failed',
-    occasion: Occasion,
+    requestContext: RequestContext,
   ): Promise<Credentials> {
-    const address = occasion.ip ?? ''
-    await attempts.begin(username, address, occasion.now)
+    const address = requestContext.ip ?? ''
+    await attempts.begin(username, address, requestContext.now)
     const credentials = await find()
     const hash = credentials?.password_hash ?? null
     const proven = await hasher.verify(password, hash).catch(async (busy) => {
@@ -52,7 +52,7 @@ export function accounts(on: AccountsDependencies) {
     })
     if (credentials === null || !proven) {
       const user_id = credentials?.user.id ?? null
-      await securityEvents.add(failure, { user_id, username }, occasion)
+      await securityEvents.add(failure, { user_id, username }, requestContext)
       throw new AppError('invalid_credentials')
     }
     await attempts.clear(username, address)
@@ -72,24 +72,28 @@ export function accounts(on: AccountsDependencies) {
     /** Errors: `username_taken`, `email_taken`, `hashing_busy`. */
     async register(
       { username, email, password }: { username: string; email: string; password: string },
-      occasion: Occasion,
+      requestContext: RequestContext,
     ): Promise<User> {
       // What cannot succeed takes no slot from those who log in. Of two at the same moment `add` decides.
       await users.requireFree(username, email)
       const password_hash = await hasher.hash(password)
-      return users.add({ username, email, password_hash }, occasion)
+      return users.add({ username, email, password_hash }, requestContext)
     },
 
     /** Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
-    async login(username: string, password: string, occasion: Occasion) {
+    async login(username: string, password: string, requestContext: RequestContext) {
       const find = () => users.findByUsername(username)
-      const credentials = await prove(username, find, password, 'login_failed', occasion)
+      const credentials = await prove(username, find, password, 'login_failed', requestContext)
       if (hasher.isOutdated(credentials.password_hash)) await rehash(credentials, password)
       const { id: user_id, username: name, email, role } = credentials.user
       const sid = newSessionId()
-      const iat = Math.floor(occasion.now.getTime() / 1000)
+      const iat = Math.floor(requestContext.now.getTime() / 1000)
       const exp = iat + lifetime
-      await sessions.begin({ id: sid, expires_at: new Date(exp * 1000) }, credentials, occasion)
+      await sessions.begin(
+        { id: sid, expires_at: new Date(exp * 1000) },
+        credentials,
+        requestContext,
+      )
       const token = tokens.sign({ user_id, username: name, email, role, sid, iat, exp })
       return { token, expires_in: lifetime, user: credentials.user }
     },
@@ -111,28 +115,38 @@ export function accounts(on: AccountsDependencies) {
       return credentials.user
     },
 
-    async logout(caller: Caller, occasion: Occasion): Promise<void> {
-      await sessions.end(caller.user_id, caller.session_id, 'logged_out', occasion)
+    async logout(caller: Caller, requestContext: RequestContext): Promise<void> {
+      await sessions.end(caller.user_id, caller.session_id, 'logged_out', requestContext)
     },
 
     /** Ends every session. Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
     async changePassword(
       caller: Caller,
       { current, next }: { current: string; next: string },
-      occasion: Occasion,
+      requestContext: RequestContext,
     ): Promise<void> {
       const find = () => users.find(caller.user_id)
       const failure = 'password_change_failed'
-      const credentials = await prove(caller.username, find, current, failure, occasion)
-      const changed = await users.changePassword(credentials, await hasher.hash(next), occasion)
+      const credentials = await prove(caller.username, find, current, failure, requestContext)
+      const changed = await users.changePassword(
+        credentials,
+        await hasher.hash(next),
+        requestContext,
+      )
       if (!changed) throw new AppError('invalid_credentials')
     },
 
     /** For good. Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
-    async erase(caller: Caller, password: string, occasion: Occasion): Promise<void> {
+    async erase(caller: Caller, password: string, requestContext: RequestContext): Promise<void> {
       const find = () => users.find(caller.user_id)
-      const credentials = await prove(caller.username, find, password, 'erasure_failed', occasion)
-      const erased = await users.erase(credentials, caller.session_id, occasion)
+      const credentials = await prove(
+        caller.username,
+        find,
+        password,
+        'erasure_failed',
+        requestContext,
+      )
+      const erased = await users.erase(credentials, caller.session_id, requestContext)
       if (!erased) throw new AppError('invalid_credentials')
     },
 
@@ -140,8 +154,8 @@ export function accounts(on: AccountsDependencies) {
       sessions.ofUser(caller.user_id, now),
 
     /** Error: `session_not_found`. */
-    async endSession(caller: Caller, id: string, occasion: Occasion): Promise<void> {
-      const ended = await sessions.end(caller.user_id, id, 'session_ended', occasion)
+    async endSession(caller: Caller, id: string, requestContext: RequestContext): Promise<void> {
+      const ended = await sessions.end(caller.user_id, id, 'session_ended', requestContext)
       if (!ended) throw new AppError('session_not_found')
     },
   }

@@ -1,5 +1,5 @@
-import { taskStream } from '../domain/task/view.ts'
-import { userStream } from '../domain/user.ts'
+import { taskStreamId } from '../domain/task/view.ts'
+import { userStreamId } from '../domain/user.ts'
 import type {
   AuditEvent,
   AuditQuery,
@@ -74,7 +74,7 @@ const isWhole = (query: AuditQuery): boolean =>
   Object.values(query).every((condition) => condition === null || condition === undefined)
 
 const streamOf = ({ task_id, user_id }: AuditEvent): string =>
-  task_id === null ? userStream(user_id) : taskStream(task_id)
+  task_id === null ? userStreamId(user_id) : taskStreamId(task_id)
 
 async function* headsOf(trail: AuditTrail, streams: StreamIds, position: number) {
   for (const ids of streams.inOrder()) yield await trail.heads(ids, position)

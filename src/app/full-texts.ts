@@ -3,13 +3,13 @@ import type { EventStore } from './ports/event-store.ts'
 /** An answer ends early once its texts fill this many bytes, so that it cannot use up the memory. */
 export const PAGE_BYTES = 8 * 1024 * 1024
 
-/** The text that an outline has at this place, of this field; null stays null. */
+/** The text that a summary has at this place, of this field; null stays null. */
 export type FullText = <Text extends string | null>(
   field: 'title' | 'description',
   place: Text,
 ) => Text
 
-/** What the outlines' texts are. */
+/** What the summaries' texts are. */
 export async function fullTexts<Event extends { readonly data: object }>(
   store: Pick<EventStore<Event, unknown>, 'readAt'>,
   places: readonly (string | null)[],

@@ -1,6 +1,6 @@
 import type { Decider } from '../domain/decider.ts'
 import { DomainError } from '../domain/errors.ts'
-import type { Placed } from '../domain/task/view.ts'
+import type { EventEnvelope } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
 import type { CommandKey, EventStore, History, Metadata } from './ports/event-store.ts'
 
@@ -9,7 +9,7 @@ export type Aggregate<State, Command, Event, Row> = {
   readonly stream_type: string
   readonly schema_version: number
   readonly decider: Decider<State, Command, Event>
-  readonly view: (row: Row | null, event: Event & Placed) => Row | null
+  readonly view: (row: Row | null, event: Event & EventEnvelope) => Row | null
 }
 
 export type CommandContext = {
@@ -56,13 +56,13 @@ export function handleCommand<State, Command, Event, Row>(
     }
     const occurred_at = now.toISOString()
     let history: History<Event> = await store.load(stream_id)
-    const met = history.events.reduce(decider.evolve, decider.initialState)
-    let state = met
+    const loaded = history.events.reduce(decider.evolve, decider.initialState)
+    let state = loaded
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { version, head_hash } = history
       const erased = history.events.find((event) => event.erased)
       if (erased) throw gone(erased.actor_id === actor_id)
-      const events = decider.decide(command, state, met)
+      const events = decider.decide(command, state, loaded)
       if (ifMatch && !ifMatch.includes(version)) throw new AppError('version_mismatch', { version })
 
       const placed = events.map((event, index) => {

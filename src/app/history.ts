@@ -1,21 +1,21 @@
-import { type Facts, follow, NO_FACTS } from '../domain/task/changes.ts'
+import { type FieldValues, NO_FIELD_VALUES, trackChanges } from '../domain/task/changes.ts'
 import type { TaskEvent, Undoing } from '../domain/task/events.ts'
-import { taskId } from '../domain/task/view.ts'
+import { taskIdOf } from '../domain/task/view.ts'
 import type { AuditEvent } from './ports/audit.ts'
 import type { Recorded } from './ports/event-store.ts'
 
 /** A task's events from its first one on, each with what was so before it. */
 export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] {
-  let before: Facts | null = NO_FACTS
+  let before: FieldValues | null = NO_FIELD_VALUES
   return events.map((event) => {
-    const { facts, changes } = follow(before, event)
-    before = facts
+    const { values, changes } = trackChanges(before, event)
+    before = values
     const { position, stream_id, version, type, actor_id, occurred_at, recorded_at } = event
     const { undoes } = event.data as Undoing
     return {
       position,
-      task_id: taskId(stream_id),
-      user_id: facts.user_id,
+      task_id: taskIdOf(stream_id),
+      user_id: values.user_id,
       version,
       type,
       actor_id,

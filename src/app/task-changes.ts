@@ -1,9 +1,9 @@
 import type { TaskEvent } from '../domain/task/events.ts'
-import { isTaskStream, type TaskView } from '../domain/task/view.ts'
+import { isTaskStreamId, type TaskView } from '../domain/task/view.ts'
 import { chunks, type FullText, fullTexts } from './full-texts.ts'
 import { historiesOf } from './history.ts'
 import type { AuditEvent } from './ports/audit.ts'
-import type { EventStore, Outline } from './ports/event-store.ts'
+import type { EventStore, EventSummary } from './ports/event-store.ts'
 
 /** `more`: others may follow at once. */
 export type TaskChanges = (
@@ -23,9 +23,9 @@ const PAGE_CHARACTERS = 1024 * 1024
  */
 export function taskChanges(store: EventStore<TaskEvent, TaskView>): TaskChanges {
   return async (actor_id, after, limit) => {
-    const found = await store.outlinesOfActor(actor_id, after, limit)
+    const found = await store.summariesOfActor(actor_id, after, limit)
     // What happened to the user is no change of a task; nothing of the user's follows it.
-    const page = found.filter(({ stream_id }) => isTaskStream(stream_id))
+    const page = found.filter(({ stream_id }) => isTaskStreamId(stream_id))
     const events: AuditEvent[] = []
     let characters = 0
     for (const some of chunks(await followed(store, page), TEXTS_AT_ONCE)) {
@@ -38,23 +38,23 @@ export function taskChanges(store: EventStore<TaskEvent, TaskView>): TaskChanges
   }
 }
 
-/** What the outlines changed. Tasks with long histories are followed one after another. */
+/** What the summaries changed. Tasks with long histories are followed one after another. */
 async function followed(
   store: EventStore<TaskEvent, TaskView>,
-  page: readonly Outline<TaskEvent>[],
+  page: readonly EventSummary<TaskEvent>[],
 ): Promise<readonly AuditEvent[]> {
   const until = page.at(-1)?.position ?? 0
   const wanted = new Set(page.map(({ position }) => position))
   const changes: AuditEvent[] = []
   for (const stream_ids of batches(page)) {
-    const all = historiesOf(await store.outlinesOf(stream_ids, until))
+    const all = historiesOf(await store.summariesOf(stream_ids, until))
     changes.push(...all.filter(({ position }) => wanted.has(position)))
   }
   return changes.toSorted((a, b) => a.position - b.position)
 }
 
 /** Of each stream the last version on the page says how many events it has until then. */
-function batches(page: readonly Outline<TaskEvent>[]): readonly (readonly string[])[] {
+function batches(page: readonly EventSummary<TaskEvent>[]): readonly (readonly string[])[] {
   const all: string[][] = []
   let room = 0
   for (const [stream_id, version] of new Map(page.map((e) => [e.stream_id, e.version]))) {
@@ -72,19 +72,19 @@ type TextChange = { readonly from: string | null; readonly to: string | null }
 
 async function withTexts(
   store: EventStore<TaskEvent, TaskView>,
-  outlines: readonly AuditEvent[],
+  summaries: readonly AuditEvent[],
 ): Promise<readonly AuditEvent[]> {
-  const places = outlines.flatMap(({ changes: { title, description } }) =>
+  const places = summaries.flatMap(({ changes: { title, description } }) =>
     ([title, description] as (TextChange | undefined)[]).flatMap((change) => {
       return change === undefined ? [] : [change.from, change.to]
     }),
   )
   const text = await fullTexts(store, places)
-  return outlines.map((outline) => withText(outline, text))
+  return summaries.map((summary) => withText(summary, text))
 }
 
-function withText(outline: AuditEvent, text: FullText): AuditEvent {
-  const changes = { ...outline.changes }
+function withText(summary: AuditEvent, text: FullText): AuditEvent {
+  const changes = { ...summary.changes }
   let erased = false
   for (const field of ['title', 'description'] as const) {
     const change = changes[field] as TextChange | undefined
@@ -93,5 +93,5 @@ function withText(outline: AuditEvent, text: FullText): AuditEvent {
     changes[field] = { from, to }
     erased ||= to === null && change.to !== null
   }
-  return { ...outline, changes, ...(erased && { erased }) }
+  return { ...summary, changes, ...(erased && { erased }) }
 }

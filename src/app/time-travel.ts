@@ -1,5 +1,5 @@
 import type { TaskEvent } from '../domain/task/events.ts'
-import { type TaskView, taskStream, viewTask } from '../domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
 import { chunks, fullTexts, PAGE_BYTES } from './full-texts.ts'
 import type { EventStore, Recorded } from './ports/event-store.ts'
@@ -25,7 +25,7 @@ export function timeTravel(store: Events) {
   return {
     /** The task as it was; in it null when there was none then, or it was deleted. */
     async taskAt(id: number, moment: Moment): Promise<PastTask | null> {
-      const { events } = await store.load(taskStream(id))
+      const { events } = await store.load(taskStreamId(id))
       const now = events.reduce(viewTask, null)
       if (now === null || events.some(({ erased }) => erased)) return null
       return { owner_id: now.user_id, task: shown(until(events, moment).reduce(viewTask, null)) }
@@ -37,8 +37,8 @@ export function timeTravel(store: Events) {
      * Stops when the client is `gone`: then the answer is for nobody.
      */
     async listAt(query: TaskQuery, as_of: string, gone: AbortSignal): Promise<Page> {
-      const outlines = await outlinesAt(store, query.user_id, as_of, gone)
-      return pageOf(store, inOrder(outlines, query), query, gone)
+      const summaries = await outlinesAt(store, query.user_id, as_of, gone)
+      return pageOf(store, inOrder(summaries, query), query, gone)
     },
   }
 }
@@ -60,7 +60,7 @@ function until(
 const shown = (row: TaskView | null): TaskView | null => (row?.deleted_at === null ? row : null)
 const isThere = (row: TaskView | null): row is TaskView => row !== null
 
-/** Rows without their texts, as `Outline` has them. */
+/** Rows without their texts, as `EventSummary` has them. */
 async function outlinesAt(
   store: Events,
   user_id: number,
@@ -70,7 +70,7 @@ async function outlinesAt(
   const until = await store.positionAt(user_id, as_of)
   const rows = new Map<string, TaskView | null>()
   for (let after = 0; after < until && !gone.aborted; ) {
-    const events = await store.outlinesOfActor(user_id, after, PAGE, until)
+    const events = await store.summariesOfActor(user_id, after, PAGE, until)
     for (const event of events) {
       const { stream_id } = event
       rows.set(stream_id, viewTask(rows.get(stream_id) ?? null, event))
@@ -95,7 +95,7 @@ function inOrder(rows: readonly TaskView[], query: TaskQuery): readonly TaskView
 /** It ends where the read table's would. */
 async function pageOf(
   store: Events,
-  outlines: readonly TaskView[],
+  summaries: readonly TaskView[],
   query: TaskQuery,
   gone: AbortSignal,
 ): Promise<Page> {
@@ -103,21 +103,21 @@ async function pageOf(
   let bytes = 0
   const isSearch = query.q !== undefined
   const size = isSearch ? TEXTS_AT_ONCE : Math.min(query.limit + 1, TEXTS_AT_ONCE)
-  for (const some of chunks(outlines, size)) {
+  for (const some of chunks(summaries, size)) {
     if (gone.aborted) break
     const places = some.flatMap(({ title, description }) => [title, description])
     const text = await fullTexts(store, places)
-    for (const outline of some) {
-      const title = text('title', outline.title)
+    for (const summary of some) {
+      const title = text('title', summary.title)
       // The caller's own, whose key was destroyed since the token was looked at.
       if (title === null) throw new AppError('session_ended')
-      const description = text('description', outline.description)
+      const description = text('description', summary.description)
       if (!holds(query.q, title, description)) continue
       const last = tasks.at(-1)
       if (last && (tasks.length === query.limit || bytes >= PAGE_BYTES)) {
         return { tasks, next: cursorBy(query)(last) }
       }
-      tasks.push({ ...outline, title, description })
+      tasks.push({ ...summary, title, description })
       bytes += Buffer.byteLength(title) + Buffer.byteLength(description ?? '')
     }
   }

@@ -3,12 +3,12 @@
  * in a state, and how an event changes the state. Pure: time, ids and identity arrive in the command.
  *
  * `decide` throws a DomainError when the command is not allowed, and yields no event when it
- * changes nothing. `met` is the state that the command met first, when others have written since.
+ * changes nothing. `loaded` is the state that the command was first decided on, when others have written since.
  * An event that was decided and placed in its stream says where and when; one that a test gives may
  * not.
  */
-export type Decider<State, Command, Event, Place = object> = {
+export type Decider<State, Command, Event, Envelope = object> = {
   readonly initialState: State
-  readonly decide: (command: Command, state: State, met?: State) => readonly Event[]
-  readonly evolve: (state: State, event: Event & Partial<Place>) => State
+  readonly decide: (command: Command, state: State, loaded?: State) => readonly Event[]
+  readonly evolve: (state: State, event: Event & Partial<Envelope>) => State
 }

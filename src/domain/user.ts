@@ -12,7 +12,7 @@ export const USER_EVENT_TYPES = ['UserErased'] as const satisfies UserEvent['typ
 
 export const USER_EVENT_SCHEMA_VERSION = 1
 
-export const userStream = (id: number): string => `user-${id}`
+export const userStreamId = (id: number): string => `user-${id}`
 export const userId = (stream_id: string): number => Number(stream_id.slice('user-'.length))
 
 export type User = {

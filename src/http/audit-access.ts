@@ -8,10 +8,10 @@ import { DomainError } from '../domain/errors.ts'
 export const mayAudit = ({ role }: Caller): boolean => role === 'auditor' || role === 'admin'
 
 /** Notes that the caller looks; an answer goes out only after that. */
-export type Look = (ctx: Context, caller: Caller, query: object) => Promise<void>
+export type RecordAccess = (ctx: Context, caller: Caller, query: object) => Promise<void>
 
 export const lookAt =
-  (accesses: AuditAccesses, clock: Clock, kind: 'looked' | 'exported'): Look =>
+  (accesses: AuditAccesses, clock: Clock, kind: 'looked' | 'exported'): RecordAccess =>
   async (ctx, caller, query) => {
     const { request_id } = ctx.state
     await accesses.add(caller, { kind, query, request_id, ip: ctx.ip || null, now: clock() })
@@ -19,7 +19,7 @@ export const lookAt =
 
 /** Lets an owner see the past of their task, and an auditor too, who is noted. Error: `task_forbidden`. */
 export async function admitToPast(
-  look: Look,
+  look: RecordAccess,
   ctx: Context,
   caller: Caller,
   owner_id: number,

@@ -7,12 +7,12 @@ import type { AuditQuery, AuditTrail } from '../app/ports/audit.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
 import { accepted } from './accepted.ts'
-import { type Look, mayAudit } from './audit-access.ts'
+import { mayAudit, type RecordAccess } from './audit-access.ts'
 import { csv, type Format, ndjson } from './audit-formats.ts'
 import * as schema from './audit-schemas.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { type Fault, HttpError } from './errors.ts'
-import { type Enter, oneEach } from './one-per-user.ts'
+import { type Enter, onePerUser } from './one-per-user.ts'
 import type { RateLimit } from './rate-limit.ts'
 
 const findEvents = {
@@ -67,8 +67,8 @@ export type AuditRoutes = {
   readonly trail: AuditTrail
   readonly exportAudit: ExportAudit
   /** Note that the caller looks, or takes a copy. */
-  readonly look: Look
-  readonly copy: Look
+  readonly look: RecordAccess
+  readonly copy: RecordAccess
   /** How often a user may ask for an export. */
   readonly limit: RateLimit
   readonly clock: Clock
@@ -90,7 +90,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
   const { trail, look } = dependencies
   const send = sendExport(dependencies)
   // A question may take as long as the database lets it, and few connections serve everybody's.
-  const enter = oneEach(PAGE_WAIT_MS, new HttpError('too_many_requests', { retryAfter: 1 }))
+  const enter = onePerUser(PAGE_WAIT_MS, new HttpError('too_many_requests', { retryAfter: 1 }))
 
   on(findEvents, async ({ query }, ctx, caller) => {
     ctx.vary('Accept')
@@ -190,7 +190,7 @@ function sendExport(dependencies: AuditRoutes) {
 
 /** One for each user, of the few that there are. */
 function exportPlaces(): Enter {
-  const enter = oneEach(EXPORT_WAIT_MS, new HttpError('export_under_way', { retryAfter: 10 }))
+  const enter = onePerUser(EXPORT_WAIT_MS, new HttpError('export_under_way', { retryAfter: 10 }))
   const underWay = withTimeout(
     new Semaphore(EXPORTS_AT_ONCE),
     EXPORT_WAIT_MS,

@@ -1,7 +1,7 @@
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Accounts } from '../app/accounts.ts'
-import type { Occasion } from '../app/ports/accounts.ts'
+import type { RequestContext } from '../app/ports/accounts.ts'
 import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
 import { bearerToken } from './authenticate.ts'
@@ -119,7 +119,7 @@ export type AuthRoutes = {
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
   const { accounts, clock, loginLimit, registerLimit } = dependencies
-  const occasion = (ctx: Context): Occasion => ({
+  const requestContext = (ctx: Context): RequestContext => ({
     request_id: ctx.state.request_id,
     // An IPv6 address may go on with the name of a zone, of any length.
     ip: ctx.ip.slice(0, 45) || null,
@@ -129,13 +129,17 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
 
   on(register, async ({ body }, ctx) => {
     await registerLimit(ctx, ctx.ip)
-    ctx.body = { user: await accounts.register(body, occasion(ctx)) }
+    ctx.body = { user: await accounts.register(body, requestContext(ctx)) }
     ctx.status = 201
   })
 
   on(login, async ({ body }, ctx) => {
     await loginLimit(ctx, ctx.ip)
-    const { user, ...session } = await accounts.login(body.username, body.password, occasion(ctx))
+    const { user, ...session } = await accounts.login(
+      body.username,
+      body.password,
+      requestContext(ctx),
+    )
     const { created_at, ...identity } = user
     ctx.body = { ...session, user: identity }
   })
@@ -145,7 +149,7 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   })
 
   on(logout, async (_input, ctx, caller) => {
-    await accounts.logout(caller, occasion(ctx))
+    await accounts.logout(caller, requestContext(ctx))
     ctx.status = 204
   })
 
@@ -154,13 +158,13 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   })
 
   on(erase, async ({ body }, ctx, caller) => {
-    await accounts.erase(caller, body.password, occasion(ctx))
+    await accounts.erase(caller, body.password, requestContext(ctx))
     ctx.status = 204
   })
 
   on(changePassword, async ({ body }, ctx, caller) => {
     const change = { current: body.current_password, next: body.new_password }
-    await accounts.changePassword(caller, change, occasion(ctx))
+    await accounts.changePassword(caller, change, requestContext(ctx))
     ctx.status = 204
   })
 
@@ -174,7 +178,7 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   })
 
   on(endSession, async ({ params }, ctx, caller) => {
-    await accounts.endSession(caller, params.id, occasion(ctx))
+    await accounts.endSession(caller, params.id, requestContext(ctx))
     ctx.status = 204
   })
 }

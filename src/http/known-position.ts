@@ -1,14 +1,14 @@
 import { HttpError } from './errors.ts'
 
 /** Error: `validation_failed`, of a position that this log never gave. */
-export type RequireGiven = (field: string, position: number) => Promise<void>
+export type RequireKnownPosition = (field: string, position: number) => Promise<void>
 
 /**
  * `last` is the greatest position given so far. One beyond it comes from another log, or from this one before a backup of it was
  * restored. Whoever went on from there would skip what is written until the log is as long again.
  */
-export const requireGiven =
-  (last: () => Promise<number>): RequireGiven =>
+export const requireKnownPosition =
+  (last: () => Promise<number>): RequireKnownPosition =>
   async (field, position) => {
     if (position <= (await last())) return
     const message = `${field} is beyond the end of the log; begin anew`

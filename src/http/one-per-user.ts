@@ -11,7 +11,7 @@ const MOST_WAITING = 10
  * Each user does one thing at a time in this process, so that no one of them can take all of what
  * everybody shares; the next one waits for `ms` and is then refused.
  */
-export function oneEach(ms: number, refusal: HttpError): Enter {
+export function onePerUser(ms: number, refusal: HttpError): Enter {
   const open = new Map<number, { readonly turns: Mutex; inside: number }>()
 
   return async (user_id) => {

@@ -7,14 +7,14 @@ import type { TaskChanges } from '../app/task-changes.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { TaskEvent } from '../domain/task/events.ts'
 import type { TaskCommand } from '../domain/task/task.ts'
-import { type TaskView, taskStream } from '../domain/task/view.ts'
-import { admitToPast, type Look } from './audit-access.ts'
+import { type TaskView, taskStreamId } from '../domain/task/view.ts'
+import { admitToPast, type RecordAccess } from './audit-access.ts'
 import { auditEvent, auditEventOf } from './audit-schemas.ts'
 import type { Endpoint, routes } from './endpoint.ts'
-import type { RequireGiven } from './known-position.ts'
+import type { RequireKnownPosition } from './known-position.ts'
 import { CHANGING, commandContext, OWN, REPLAYED, showTask, taskAnswer } from './task-answers.ts'
 import * as schema from './task-schemas.ts'
-import type { taskStream as streamOf } from './task-stream.ts'
+import type { streamTaskEvents } from './task-stream.ts'
 
 const history = {
   method: 'get',
@@ -99,9 +99,9 @@ export type TaskHistoryRoutes = {
   readonly handle: HandleCommand<TaskCommand, TaskView>
   readonly events: EventStore<TaskEvent, TaskView>
   readonly changes: TaskChanges
-  readonly stream: ReturnType<typeof streamOf>
-  readonly requireGiven: RequireGiven
-  readonly look: Look
+  readonly stream: ReturnType<typeof streamTaskEvents>
+  readonly requireKnownPosition: RequireKnownPosition
+  readonly look: RecordAccess
   readonly clock: Clock
 }
 
@@ -113,7 +113,7 @@ export function taskHistoryRoutes(
   const { handle, events, look, clock } = dependencies
 
   on(history, async ({ params }, ctx, caller) => {
-    const found = historyOf((await events.load(taskStream(params.id))).events)
+    const found = historyOf((await events.load(taskStreamId(params.id))).events)
     const owner_id = found.at(0)?.user_id
     if (owner_id === undefined) throw new DomainError('task_not_found')
     await admitToPast(look, ctx, caller, owner_id, { task_id: params.id, history: true })
@@ -124,19 +124,19 @@ export function taskHistoryRoutes(
     const { version } = body
     const context = commandContext(ctx, caller, clock, headers, body)
     const command = { type: 'UndoTask', actor_id: caller.user_id, version } as const
-    showTask(ctx, await handle(taskStream(params.id), command, context))
+    showTask(ctx, await handle(taskStreamId(params.id), command, context))
   })
 
   on(restore, async ({ params, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, clock, headers, null)
     const command = { type: 'RestoreTask', actor_id: caller.user_id } as const
-    showTask(ctx, await handle(taskStream(params.id), command, context))
+    showTask(ctx, await handle(taskStreamId(params.id), command, context))
   })
 
   on(changes, async ({ query }, ctx, caller) => {
     const { since = 0, limit } = query
     const { events: found } = await dependencies.changes(caller.user_id, since, limit)
-    if (found.length === 0) await dependencies.requireGiven('since', since)
+    if (found.length === 0) await dependencies.requireKnownPosition('since', since)
     const next_cursor = String(found.at(-1)?.position ?? since)
     ctx.body = { events: found.map(auditEventOf), next_cursor }
   })

@@ -4,21 +4,21 @@ import type { Context } from 'koa'
 import { AppError } from '../app/errors.ts'
 import type { AuditEvent } from '../app/ports/audit.ts'
 import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
-import type { News } from '../app/ports/event-store.ts'
+import type { AppendNotifier } from '../app/ports/event-store.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
 import { auditEventOf } from './audit-schemas.ts'
 import { bearerToken } from './authenticate.ts'
 import { HttpError } from './errors.ts'
-import type { RequireGiven } from './known-position.ts'
+import type { RequireKnownPosition } from './known-position.ts'
 import { whenGone } from './when-gone.ts'
 
 export type TaskStreamDependencies = {
   readonly changes: TaskChanges
-  readonly news: News
+  readonly notifier: AppendNotifier
   readonly tokens: TokenValidator
   /** Position at which a client begins that names none. */
   readonly end: () => Promise<number>
-  readonly requireGiven: RequireGiven
+  readonly requireKnownPosition: RequireKnownPosition
   /** Aborted when the service stops: clients come back, to another instance. */
   readonly stopping: AbortSignal
   /** A stream ends when its client takes nothing for so long, or not even the end. @default 30 s */
@@ -40,7 +40,7 @@ const DRAIN_MS = 30_000
  * with the last id that it has seen misses none. No event goes out before auth-service has said once
  * more that the session lives.
  */
-export function taskStream(dependencies: TaskStreamDependencies) {
+export function streamTaskEvents(dependencies: TaskStreamDependencies) {
   const { stopping, drainMs = DRAIN_MS } = dependencies
   const open = new Map<number, number>()
   let total = 0
@@ -63,7 +63,8 @@ export function taskStream(dependencies: TaskStreamDependencies) {
     const leave = enter(caller.user_id)
     const gone = whenGone(ctx)
     try {
-      if (lastEventId !== undefined) await dependencies.requireGiven('Last-Event-ID', lastEventId)
+      if (lastEventId !== undefined)
+        await dependencies.requireKnownPosition('Last-Event-ID', lastEventId)
       const from = lastEventId ?? (await dependencies.end())
       ctx.status = 200
       ctx.type = 'text/event-stream'
@@ -91,14 +92,14 @@ export function taskStream(dependencies: TaskStreamDependencies) {
   }
 }
 
-type Session = { readonly token: string; readonly request_id: string; readonly caller: Caller }
+type Subscriber = { readonly token: string; readonly request_id: string; readonly caller: Caller }
 
 async function feed(
   out: PassThrough,
   from: number,
-  { token, request_id, caller }: Session,
+  { token, request_id, caller }: Subscriber,
   gone: AbortSignal,
-  { changes, news, tokens, stopping, drainMs }: Required<TaskStreamDependencies>,
+  { changes, notifier, tokens, stopping, drainMs }: Required<TaskStreamDependencies>,
 ): Promise<void> {
   const over = AbortSignal.any([gone, stopping])
   const write = async (text: string) => {
@@ -106,7 +107,7 @@ async function feed(
     await once(out, 'drain', { signal: AbortSignal.any([over, AbortSignal.timeout(drainMs)]) })
   }
   const bell = doorbell()
-  const unsubscribe = news.subscribe(caller.user_id, bell.ring)
+  const unsubscribe = notifier.subscribe(caller.user_id, bell.ring)
   try {
     // An id without data: whoever is cut off before the first event knows where to go on.
     await write(`retry: ${RETRY_MS}\nid: ${from}\n\n`)

@@ -8,11 +8,11 @@ import type { TaskList, TaskSort } from '../app/ports/tasks.ts'
 import type { Moment, TimeTravel } from '../app/time-travel.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { TaskCommand } from '../domain/task/task.ts'
-import { type TaskView, taskStream } from '../domain/task/view.ts'
-import { admitToPast, type Look } from './audit-access.ts'
+import { type TaskView, taskStreamId } from '../domain/task/view.ts'
+import { admitToPast, type RecordAccess } from './audit-access.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { HttpError } from './errors.ts'
-import { oneEach } from './one-per-user.ts'
+import { onePerUser } from './one-per-user.ts'
 import {
   CHANGING,
   commandContext,
@@ -109,7 +109,7 @@ export type TaskRoutes = {
   readonly tasks: TaskList
   readonly past: TimeTravel
   /** Notes an auditor's look at the past of another's task. */
-  readonly look: Look
+  readonly look: RecordAccess
   readonly clock: Clock
 }
 
@@ -126,7 +126,7 @@ export function taskRoutes(
   // does one of the past, and it takes longer: those who look back wait for each other alone.
   const longLists = oneAtATime()
   const pastLists = oneAtATime()
-  const enterPast = oneEach(
+  const enterPast = onePerUser(
     LONG_LIST_WAIT_MS,
     new HttpError('too_many_requests', { retryAfter: 2 }),
   )
@@ -134,7 +134,7 @@ export function taskRoutes(
   on(createTask, async ({ body: fields, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, clock, headers, fields)
     const command = { type: 'CreateTask', actor_id: caller.user_id, fields } as const
-    const handled = await handle(taskStream(await tasks.nextId()), command, context)
+    const handled = await handle(taskStreamId(await tasks.nextId()), command, context)
     ctx.status = 201
     ctx.set('Location', `/tasks/${handled.row.id}`)
     showTask(ctx, handled)
@@ -193,14 +193,14 @@ export function taskRoutes(
     on(endpoint, async ({ params, body: changes, headers }, ctx, caller) => {
       const context = commandContext(ctx, caller, clock, headers, changes)
       const command = { type: 'ChangeTask', actor_id: caller.user_id, changes } as const
-      showTask(ctx, await handle(taskStream(params.id), command, context))
+      showTask(ctx, await handle(taskStreamId(params.id), command, context))
     })
   }
 
   on(deleteTask, async ({ params, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, clock, headers, null)
     const command = { type: 'DeleteTask', actor_id: caller.user_id } as const
-    const { replayed } = await handle(taskStream(params.id), command, context)
+    const { replayed } = await handle(taskStreamId(params.id), command, context)
     if (replayed) ctx.set('Idempotent-Replayed', 'true')
     ctx.status = 204
   })

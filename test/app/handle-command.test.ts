@@ -6,7 +6,7 @@ import type { EventStore } from '../../src/app/ports/event-store.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { task } from '../../src/domain/task/task.ts'
-import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { key, metadata } from '../support/appends.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 import { arbitraryCommand, arbitraryFields } from '../support/tasks.ts'
@@ -28,7 +28,7 @@ const fields = {
 } as const
 const create = { type: 'CreateTask', actor_id: 1, fields } as const
 const rename = (title: string) => ({ type: 'ChangeTask', actor_id: 1, changes: { title } }) as const
-const stream = taskStream(1)
+const stream = taskStreamId(1)
 const codeOf = (error: unknown) => (error as AppError | DomainError).code
 
 describe('Handling a command', () => {

@@ -5,7 +5,7 @@ import type { AuditEvent } from '../../src/app/ports/audit.ts'
 import type { EventStore } from '../../src/app/ports/event-store.ts'
 import { taskChanges } from '../../src/app/task-changes.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
-import { type TaskView, taskStream } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../../src/domain/task/view.ts'
 import { append, created, renamed } from '../support/appends.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 
@@ -21,7 +21,7 @@ describe('The changes of a user, page by page', () => {
   })
 
   const add = async (id: number, events: readonly TaskEvent[]) => {
-    const { version, head_hash } = await store.load(taskStream(id))
+    const { version, head_hash } = await store.load(taskStreamId(id))
     await store.append(append(id, events, { expected: { version, head_hash } }))
   }
   const pages = async (limit: number) => {
@@ -69,11 +69,11 @@ describe('The changes of a user, page by page', () => {
     for (const id of [1, 2, 3]) await add(id, [renamed('Last')])
     for (const id of [1, 2, 3]) await add(id, [renamed('Later')])
     const taken: number[] = []
-    const { outlinesOf } = store
+    const { summariesOf } = store
     store = {
       ...store,
-      outlinesOf: async (...streams) => {
-        const events = await outlinesOf(...streams)
+      summariesOf: async (...streams) => {
+        const events = await summariesOf(...streams)
         taken.push(events.length)
         return events
       },

@@ -81,14 +81,14 @@ describe('The list as of a time', () => {
   it('is not read on for a client that has left', async () => {
     await given(1_001, 'words')
     const leaving = new AbortController()
-    const { outlinesOfActor } = store
+    const { summariesOfActor } = store
     let pages = 0
     store = {
       ...store,
-      outlinesOfActor: (...page) => {
+      summariesOfActor: (...page) => {
         pages++
         leaving.abort()
-        return outlinesOfActor(...page)
+        return summariesOfActor(...page)
       },
     }
     await timeTravel(store).listAt({ ...NEWEST_FIRST, limit: 10 }, NOW, leaving.signal)

@@ -468,10 +468,10 @@ describe('The erasure of an account', () => {
     const ann = await system.newUser()
     const db = openDatabase({ ...system.database.config, role: 'tasktrail_auth', log: silent })
     const [users, sessions] = [postgresUsers(db), postgresSessions(db, silent)]
-    const occasion = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
+    const requestContext = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
     const begin = async () => {
       const session = { id: randomUUID(), expires_at: new Date(Date.now() + 1_000) }
-      await sessions.begin(session, credentials, occasion)
+      await sessions.begin(session, credentials, requestContext)
     }
     const credentials = await users.find(ann.id).then((found) => found ?? expect.fail('no user'))
     const eraser = new pg.Client(system.database.url)
@@ -485,7 +485,7 @@ describe('The erasure of an account', () => {
       await until(async () => (await rows(waiting)).length > 0, 'a login that waits')
       await eraser.query('commit')
       expect(await begun).to.have.property('code', 'invalid_credentials')
-      expect(await users.erase(credentials, randomUUID(), occasion)).to.equal(false)
+      expect(await users.erase(credentials, randomUUID(), requestContext)).to.equal(false)
     } finally {
       await eraser.end()
       await db.close()
@@ -496,11 +496,11 @@ describe('The erasure of an account', () => {
     const ann = await system.newUser()
     const db = openDatabase({ ...system.database.config, role: 'tasktrail_auth', log: silent })
     const users = postgresUsers(db)
-    const occasion = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
+    const requestContext = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
     try {
       const credentials = await users.find(ann.id).then((found) => found ?? expect.fail('no user'))
-      await users.changePassword(credentials, 'another hash', occasion)
-      expect(await users.erase(credentials, randomUUID(), occasion)).to.equal(false)
+      await users.changePassword(credentials, 'another hash', requestContext)
+      expect(await users.erase(credentials, randomUUID(), requestContext)).to.equal(false)
       expect(await users.find(ann.id)).to.have.property('password_hash', 'another hash')
     } finally {
       await db.close()

@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
 import type { TaskFields } from '../../src/domain/task/events.ts'
-import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { brokenHttp, sendBytes } from '../support/broken-http.ts'
 import { checkContract } from '../support/contract.ts'
 import { decryptedLog } from '../support/decrypted-log.ts'
@@ -214,7 +214,7 @@ describe(`The services, under ${REQUESTS} hostile requests (seed ${SEED}),`, fun
         user_id: Number(row.user_id),
         version: Number(row.version),
       }
-      expect({ ...row, ...numbers }).to.deep.equal(views.get(taskStream(numbers.id)))
+      expect({ ...row, ...numbers }).to.deep.equal(views.get(taskStreamId(numbers.id)))
     }
   })
 

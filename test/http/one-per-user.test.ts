@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { HttpError } from '../../src/http/errors.ts'
-import { oneEach } from '../../src/http/one-per-user.ts'
+import { onePerUser } from '../../src/http/one-per-user.ts'
 
 const MINUTE = 60_000
 
@@ -8,7 +8,7 @@ describe('One at a time for each user', () => {
   const refusal = new HttpError('too_many_requests')
 
   it('lets them in one after the other, and refuses at once when too many wait', async () => {
-    const enter = oneEach(MINUTE, refusal)
+    const enter = onePerUser(MINUTE, refusal)
     const order: number[] = []
     let inside = 0
     const turns = Array.from({ length: 11 }, async (_, turn) => {
@@ -28,7 +28,7 @@ describe('One at a time for each user', () => {
   })
 
   it('refuses who has waited long enough, and then lets the next one in', async () => {
-    const enter = oneEach(1, refusal)
+    const enter = onePerUser(1, refusal)
     const leave = await enter(1)
     expect(await enter(1).catch((error: unknown) => error)).to.equal(refusal)
     leave()

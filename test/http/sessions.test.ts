@@ -127,9 +127,9 @@ describe('Sessions', () => {
       const roleOf = async (system: System): Promise<Role> =>
         (await validate(system, user.token)).body.user.role
       const seen: Role[] = []
-      const occasion = { request_id: 'r', ip: null, user_agent: null, now: new Date(now) }
+      const requestContext = { request_id: 'r', ip: null, user_agent: null, now: new Date(now) }
       for (const role of ['auditor', 'admin', 'user'] as const) {
-        await postgresUsers(db).setRole(user.username.toUpperCase(), role, occasion)
+        await postgresUsers(db).setRole(user.username.toUpperCase(), role, requestContext)
         seen.push(await roleOf(one), await roleOf(two))
       }
       expect(seen).to.deep.equal(['auditor', 'auditor', 'admin', 'admin', 'user', 'user'])

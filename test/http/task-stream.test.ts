@@ -6,7 +6,7 @@ import pg from 'pg'
 import type { AuditEvent } from '../../src/app/ports/audit.ts'
 import type { Caller } from '../../src/app/ports/authorization.ts'
 import { type Service, service, strictRouter } from '../../src/http/server.ts'
-import { taskStream } from '../../src/http/task-stream.ts'
+import { streamTaskEvents } from '../../src/http/task-stream.ts'
 import { silent } from '../support/log.ts'
 import { until } from '../support/processes.ts'
 import { type Client, type System, startSystem } from '../support/system.ts'
@@ -313,12 +313,12 @@ describe('A stream to a client that does not read', () => {
   beforeEach(async () => {
     ;[started, closed, most] = [0, 0, 0]
     const router = strictRouter()
-    const stream = taskStream({
+    const stream = streamTaskEvents({
       changes: async () => ({ events: [EVENT as unknown as AuditEvent], more: true }),
-      news: { subscribe: () => () => {} },
+      notifier: { subscribe: () => () => {} },
       tokens: { validate: async () => CALLER },
       end: async () => 0,
-      requireGiven: async () => {},
+      requireKnownPosition: async () => {},
       stopping: new AbortController().signal,
       drainMs: 100,
     })

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import pg from 'pg'
 import { timeTravel } from '../../src/app/time-travel.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
-import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { append, created } from '../support/appends.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 import { type System, startSystem } from '../support/system.ts'
@@ -202,10 +202,10 @@ describe('The past of tasks', () => {
         let expected = { version: 0, head_hash: null as string | null }
         for (const event of log) {
           await store.append(append(1, [event], { expected }))
-          const { version, head_hash } = await store.load(taskStream(1))
+          const { version, head_hash } = await store.load(taskStreamId(1))
           expected = { version, head_hash }
         }
-        const { events } = await store.load(taskStream(1))
+        const { events } = await store.load(taskStreamId(1))
         for (const [index, { version, recorded_at }] of events.entries()) {
           const row = events.slice(0, index + 1).reduce(viewTask, null)
           const fold = row?.deleted_at === null ? row : null

@@ -79,12 +79,16 @@ describe('The auth service', function () {
     const { session_id: sid = randomUUID(), exp = iat + 3600 } = facts
     return jwtTokens(key, undefined).sign({ user_id, username, email, role, sid, iat, exp })
   }
-  const occasion = { request_id: 'property', ip: null, user_agent: null, now: new Date() }
+  const requestContext = { request_id: 'property', ip: null, user_agent: null, now: new Date() }
   /** A session that costs no hash. */
   const session = async (credentials: Credentials) => {
     const session_id = randomUUID()
     const expires_at = new Date(Date.now() + 3_600_000)
-    await postgresSessions(db, silent).begin({ id: session_id, expires_at }, credentials, occasion)
+    await postgresSessions(db, silent).begin(
+      { id: session_id, expires_at },
+      credentials,
+      requestContext,
+    )
     return { session_id, token: sign(credentials, secret(), { session_id }) }
   }
 
@@ -190,7 +194,12 @@ describe('The auth service', function () {
           }
         case 'ended': {
           const other = await session(credentials)
-          await postgresSessions(db, silent).end(ann.id, other.session_id, 'logged_out', occasion)
+          await postgresSessions(db, silent).end(
+            ann.id,
+            other.session_id,
+            'logged_out',
+            requestContext,
+          )
           return { header: `Bearer ${other.token}`, code: 'session_ended' }
         }
         default:

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Append, CommandKey, Metadata } from '../../src/app/ports/event-store.ts'
 import type { TaskEvent, TaskFields } from '../../src/domain/task/events.ts'
-import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 
 export const metadata: Metadata = {
   request_id: 'r-1',
@@ -39,7 +39,7 @@ export function append(
   events: readonly TaskEvent[],
   facts: Partial<Append<TaskEvent, TaskView>> = {},
 ): Append<TaskEvent, TaskView> {
-  const stream_id = taskStream(id)
+  const stream_id = taskStreamId(id)
   const occurred_at = '2026-11-21T10:00:00.000Z'
   const first = created()
   const row = [first, ...events].reduce<TaskView | null>(

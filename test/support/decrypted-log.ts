@@ -1,6 +1,6 @@
 import type { Recorded } from '../../src/app/ports/event-store.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
-import { isTaskStream, type TaskView } from '../../src/domain/task/view.ts'
+import { isTaskStreamId, type TaskView } from '../../src/domain/task/view.ts'
 import { decryptEvents } from '../../src/infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from '../../src/infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from '../../src/infra/encryption/user-keys.ts'
@@ -22,7 +22,7 @@ export async function decryptedLog({
       const store = postgresEventStore<TaskEvent, TaskView>(db)
       const page = await store.readAll(log.at(-1)?.position ?? 0, 1_000)
       if (page.length === 0) return log
-      const ofTasks = page.filter(({ stream_id }) => isTaskStream(stream_id))
+      const ofTasks = page.filter(({ stream_id }) => isTaskStreamId(stream_id))
       log.push(...(await decryptEvents(ofTasks, keys)))
     }
   } finally {

@@ -5,7 +5,7 @@ import { handleCommand } from '../../src/app/handle-command.ts'
 import type { EventStore, Recorded } from '../../src/app/ports/event-store.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { task } from '../../src/domain/task/task.ts'
-import { type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { eventHash } from '../../src/infra/postgres/event-store/event-chain.ts'
 import { append, created, key, metadata, NEW, renamed } from './appends.ts'
 import { arbitraryFields } from './tasks.ts'
@@ -29,7 +29,7 @@ const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
  */
 export function eventStoreContract(store: () => Store, raw: () => Store = store): void {
   const head = async (id: number) => {
-    const { version, head_hash } = await store().load(taskStream(id))
+    const { version, head_hash } = await store().load(taskStreamId(id))
     return { version, head_hash }
   }
 
@@ -42,7 +42,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
     const id = newId()
     const first = append(id, [created(), renamed('Two'), renamed('Three')])
     expect(await store().append(first)).to.deep.equal({ outcome: 'appended' })
-    const { version, events } = await store().load(taskStream(id))
+    const { version, events } = await store().load(taskStreamId(id))
     expect(version).to.equal(3)
     expect(events.map(({ version }) => version)).to.deep.equal([1, 2, 3])
     expect(events.map(({ type, data }) => ({ type, data }))).to.deep.equal(first.events)
@@ -51,7 +51,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       const origin = { stream_id, actor_id, occurred_at, metadata, schema_version }
       expect(event).to.deep.include(origin)
     }
-    expect((await store().load(taskStream(id), 2)).events).to.deep.equal(events.slice(2))
+    expect((await store().load(taskStreamId(id), 2)).events).to.deep.equal(events.slice(2))
   })
 
   it('chains each event to the one before it, whatever the texts, also when read back', async () => {
@@ -61,7 +61,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
         await store().append(append(id, [created(one), renamed(two.title)]))
         const again = append(id, [renamed(one.title)], { expected: await head(id) })
         await store().append(again)
-        const { events, head_hash } = await raw().load(taskStream(id))
+        const { events, head_hash } = await raw().load(taskStreamId(id))
         let previous: string | null = null
         for (const event of events) {
           expect(event.prev_hash).to.equal(previous)
@@ -138,13 +138,13 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       } as const
       for (;;) {
         try {
-          return await handle(taskStream(id), command, context)
+          return await handle(taskStreamId(id), command, context)
         } catch (error) {
           if (codeOf(error) !== 'write_conflict') throw error
         }
       }
     })
-    const { events } = await store().load(taskStream(id))
+    const { events } = await store().load(taskStreamId(id))
     const titles = events.slice(1).map(({ data }) => (data as { title: string }).title)
     expect(titles).to.have.length(WRITERS)
     expect(new Set(titles)).to.have.property('size', WRITERS)
@@ -221,11 +221,11 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
     expect(positions).to.deep.equal(positions.toSorted((a, b) => a - b))
     expect(new Set(positions)).to.have.property('size', positions.length)
     for (const id of ids) {
-      const ofStream = seen.filter(({ stream_id }) => stream_id === taskStream(id))
+      const ofStream = seen.filter(({ stream_id }) => stream_id === taskStreamId(id))
       expect(ofStream.map(({ version }) => version)).to.deep.equal([1, 2])
     }
   })
-  it('reads one actor’s events alone as outlines, page by page, as far as it is told', async () => {
+  it('reads one actor’s events alone as summaries, page by page, as far as it is told', async () => {
     const [ours, theirs] = [newActor(), newActor()]
     const ids = [newId(), newId(), newId()]
     for (const id of ids) {
@@ -234,16 +234,16 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       const events = [first, renamed('Two'), done, deleted]
       await store().append(append(id, events, { actor_id: id === ids[1] ? theirs : ours }))
     }
-    const of = async (id = 0) => (await store().load(taskStream(id))).events
-    const [one, other] = [(await of(ids[0])).map(outline), (await of(ids[2])).map(outline)]
+    const of = async (id = 0) => (await store().load(taskStreamId(id))).events
+    const [one, other] = [(await of(ids[0])).map(summary), (await of(ids[2])).map(summary)]
     const own = [...one, ...other]
-    expect(await store().outlinesOfActor(ours, 0, 100)).to.deep.equal(own)
+    expect(await store().summariesOfActor(ours, 0, 100)).to.deep.equal(own)
     const after = one.at(2)?.position ?? 0
-    expect(await store().outlinesOfActor(ours, after, 2)).to.deep.equal(own.slice(3, 5))
+    expect(await store().summariesOfActor(ours, after, 2)).to.deep.equal(own.slice(3, 5))
     const until = other.at(0)?.position ?? 0
-    expect(await store().outlinesOfActor(ours, 0, 100, until)).to.deep.equal(own.slice(0, 5))
-    const streams = [ids[2], ids[0]].map((id = 0) => taskStream(id))
-    expect(await store().outlinesOf(streams, until)).to.deep.equal(own.slice(0, 5))
+    expect(await store().summariesOfActor(ours, 0, 100, until)).to.deep.equal(own.slice(0, 5))
+    const streams = [ids[2], ids[0]].map((id = 0) => taskStreamId(id))
+    expect(await store().summariesOf(streams, until)).to.deep.equal(own.slice(0, 5))
     const full = await store().readAt(own.map(({ position }) => position))
     expect(full).to.deep.equal([...(await of(ids[0])), ...(await of(ids[2]))])
   })
@@ -255,7 +255,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       await store().append(append(newId(), [created(), renamed('Two')], { actor_id }))
       await store().append(append(newId(), [created()], { actor_id: actor_id + 1 }))
     }
-    const own = await store().outlinesOfActor(actor_id, 0, 100)
+    const own = await store().summariesOfActor(actor_id, 0, 100)
     expect(own).to.have.length(10)
     const millisecond = 1
     for (const { recorded_at } of own) {
@@ -271,7 +271,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
 }
 
 /** The event without its texts. */
-function outline(event: Recorded<TaskEvent>): Recorded<TaskEvent> {
+function summary(event: Recorded<TaskEvent>): Recorded<TaskEvent> {
   const data = Object.entries(event.data).map(([name, value]) => {
     const isText = (name === 'title' || name === 'description') && value !== null
     return [name, isText ? String(event.position) : value]

@@ -4,8 +4,10 @@ import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
 
 /** `given(task)(...events).when(command).then(...events)`, or `.refuses(code)`. */
 export const given =
-  <State, Command, Event extends object, Place>(decider: Decider<State, Command, Event, Place>) =>
-  (...history: readonly (Event & Partial<Place>)[]) => ({
+  <State, Command, Event extends object, Envelope>(
+    decider: Decider<State, Command, Event, Envelope>,
+  ) =>
+  (...history: readonly (Event & Partial<Envelope>)[]) => ({
     when(command: Command) {
       const decide = () =>
         decider.decide(command, history.reduce(decider.evolve, decider.initialState))

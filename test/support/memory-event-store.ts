@@ -31,15 +31,15 @@ export function memoryEventStore<Event extends Shape, Row>(
     load: async (stream_id, after) => structuredClone(load(stream_id, after)),
     answer: async (actor_id, command) => answer(actor_id, command),
     readAll: async (after, limit) => log.filter(({ position }) => position > after).slice(0, limit),
-    outlinesOfActor: async (actor_id, after, limit, until = log.length) =>
+    summariesOfActor: async (actor_id, after, limit, until = log.length) =>
       ofActor(actor_id)
         .filter(({ position }) => position > after && position <= until)
         .slice(0, limit)
-        .map(outline),
+        .map(summary),
     end: async () => log.length,
     last: async () => log.length,
-    outlinesOf: async (stream_ids, until) =>
-      log.slice(0, until).filter(isOf(stream_ids)).map(outline),
+    summariesOf: async (stream_ids, until) =>
+      log.slice(0, until).filter(isOf(stream_ids)).map(summary),
     readAt: async (positions) => log.filter(({ position }) => positions.includes(position)),
     positionAt: async (actor_id, time) =>
       ofActor(actor_id).findLast(({ recorded_at }) => recorded_at <= time)?.position ?? 0,
@@ -72,7 +72,7 @@ const isOf =
   ({ stream_id }: { readonly stream_id: string }) =>
     stream_ids.includes(stream_id)
 
-function outline<Event extends Shape>(event: Recorded<Event>): Recorded<Event> {
+function summary<Event extends Shape>(event: Recorded<Event>): Recorded<Event> {
   const texts = Object.entries(event.data as object)
     .filter(([name, value]) => ['title', 'description'].includes(name) && value !== null)
     .map(([name]) => [name, String(event.position)])

@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import type { EventStore } from '../../src/app/ports/event-store.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
-import { type TaskView, taskStream } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../../src/domain/task/view.ts'
 import { encryptedEventStore } from '../../src/infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from '../../src/infra/encryption/text-cipher.ts'
 import { postgresUserKeys, type UserKeys } from '../../src/infra/encryption/user-keys.ts'
@@ -62,7 +62,7 @@ export async function openLog(given?: TestDatabase): Promise<SealedLog> {
     root,
     query: queryOf(root),
     async write(id, events, user_id = 1) {
-      const { version, head_hash } = await store.load(taskStream(id))
+      const { version, head_hash } = await store.load(taskStreamId(id))
       const isNew = version === 0
       const next = events ?? (isNew ? [created({ title: `Task ${id}` })] : [renamed(`${version}`)])
       const expected = isNew ? NEW : { version, head_hash }

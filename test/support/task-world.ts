@@ -5,7 +5,12 @@ import type { AuditEvent } from '../../src/app/ports/audit.ts'
 import type { Recorded } from '../../src/app/ports/event-store.ts'
 import type { TaskEvent, TaskFields } from '../../src/domain/task/events.ts'
 import { type TaskCommand, task } from '../../src/domain/task/task.ts'
-import { isTaskStream, type TaskView, taskStream, viewTask } from '../../src/domain/task/view.ts'
+import {
+  isTaskStreamId,
+  type TaskView,
+  taskStreamId,
+  viewTask,
+} from '../../src/domain/task/view.ts'
 import { decryptEvents, encryptedEventStore } from '../../src/infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from '../../src/infra/encryption/text-cipher.ts'
 import { postgresUserKeys, type UserKeys } from '../../src/infra/encryption/user-keys.ts'
@@ -66,14 +71,14 @@ export async function taskWorld(): Promise<TaskWorld> {
       if (page.length === 0) break
       events.push(...page)
     }
-    return events.filter(({ stream_id }) => isTaskStream(stream_id))
+    return events.filter(({ stream_id }) => isTaskStreamId(stream_id))
   }
   const byStream = (events: readonly Recorded<TaskEvent>[]) => [
     ...Map.groupBy(events, ({ stream_id }) => stream_id).values(),
   ]
   const handle = async (id: number, command: TaskCommand) => {
     const context = { actor_id: command.actor_id, metadata, now: new Date() }
-    const { row } = await handleTask(taskStream(id), command, {
+    const { row } = await handleTask(taskStreamId(id), command, {
       ...context,
       ifMatch: undefined,
       command: undefined,

@@ -1,7 +1,7 @@
 import type { Role, User } from '../../domain/user.ts'
 
 /** The request that something happened on, for the record of security events. */
-export type Occasion = {
+export type RequestContext = {
   readonly request_id: string
   readonly ip: string | null
   readonly user_agent: string | null
@@ -32,7 +32,7 @@ export type Users = {
   /** Errors: `username_taken`, `email_taken`. What is free now may be taken by the time of `add`. */
   readonly requireFree: (username: string, email: string) => Promise<void>
   /** Recorded as `registered`. Errors: `username_taken`, `email_taken`. */
-  readonly add: (user: NewUser, occasion: Occasion) => Promise<User>
+  readonly add: (user: NewUser, requestContext: RequestContext) => Promise<User>
   readonly find: (id: number) => Promise<Credentials | null>
   readonly findByUsername: (username: string) => Promise<Credentials | null>
   /** The same password under another hash; nothing happens if it was changed meanwhile. */
@@ -44,7 +44,7 @@ export type Users = {
   readonly changePassword: (
     credentials: Credentials,
     password_hash: string,
-    occasion: Occasion,
+    requestContext: RequestContext,
   ) => Promise<boolean>
   /**
    * Ends the account and its sessions and destroys the key of its texts. What stands in the clear is
@@ -54,10 +54,14 @@ export type Users = {
   readonly erase: (
     credentials: Credentials,
     session_id: string,
-    occasion: Occasion,
+    requestContext: RequestContext,
   ) => Promise<boolean>
   /** Recorded as `role_changed`. The user with the new role, or null if there is no such user. */
-  readonly setRole: (username: string, role: Role, occasion: Occasion) => Promise<User | null>
+  readonly setRole: (
+    username: string,
+    role: Role,
+    requestContext: RequestContext,
+  ) => Promise<User | null>
 }
 
 export type Session = {
@@ -76,7 +80,7 @@ export type Sessions = {
   readonly begin: (
     session: { readonly id: string; readonly expires_at: Date },
     credentials: Credentials,
-    occasion: Occasion,
+    requestContext: RequestContext,
   ) => Promise<void>
   /** The session with its user as they are now; notes the use at most once a minute. */
   readonly use: (id: string, now: Date) => Promise<{ session: Session; user: User } | null>
@@ -87,7 +91,7 @@ export type Sessions = {
     user_id: number,
     id: string,
     type: 'logged_out' | 'session_ended',
-    occasion: Occasion,
+    requestContext: RequestContext,
   ) => Promise<boolean>
 }
 
@@ -96,7 +100,7 @@ export type SecurityEvents = {
   readonly add: (
     type: 'login_failed' | 'password_change_failed' | 'erasure_failed',
     who: { readonly user_id: number | null; readonly username: string },
-    occasion: Occasion,
+    requestContext: RequestContext,
   ) => Promise<void>
 }
 

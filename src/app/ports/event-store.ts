@@ -1,4 +1,4 @@
-import type { Placed } from '../../domain/task/view.ts'
+import type { EventEnvelope } from '../../domain/task/view.ts'
 
 /** Where a command came from; stored with its events and covered by their hashes. */
 export type Metadata = {
@@ -13,7 +13,7 @@ export type Metadata = {
 
 /** An event as it is stored. `hash` and `prev_hash` are lower-case hex of SHA-256. */
 export type Recorded<Event> = Event &
-  Placed & {
+  EventEnvelope & {
     /** Place among all events; greater is later in the log. Unique, with gaps. */
     readonly position: number
     readonly event_id: string
@@ -31,7 +31,7 @@ export type Recorded<Event> = Event &
  * An event without its texts, which can be long: each text is the event's position in digits, and
  * `readAt` has it.
  */
-export type Outline<Event> = Recorded<Event>
+export type EventSummary<Event> = Recorded<Event>
 
 /** The events of one stream, oldest first, and the head that the next event is chained to. */
 export type History<Event> = {
@@ -84,22 +84,22 @@ export type EventStore<Event, Row> = {
    * earlier position may still commit, so a reader that goes on from the last position skips none.
    */
   readonly readAll: (after: number, limit: number) => Promise<readonly Recorded<Event>[]>
-  /** The same of one actor's events alone, as outlines; up to position `until` if there is one. */
-  readonly outlinesOfActor: (
+  /** The same of one actor's events alone, as summaries; up to position `until` if there is one. */
+  readonly summariesOfActor: (
     actor_id: number,
     after: number,
     limit: number,
     until?: number,
-  ) => Promise<readonly Outline<Event>[]>
+  ) => Promise<readonly EventSummary<Event>[]>
   /** Position up to which `readAll` reads now. */
   readonly end: () => Promise<number>
   /** Greatest position that any event may have by now; a greater one was never given. */
   readonly last: () => Promise<number>
   /** Outlines of the events of some streams up to position `until`, ordered by position. */
-  readonly outlinesOf: (
+  readonly summariesOf: (
     stream_ids: readonly string[],
     until: number,
-  ) => Promise<readonly Outline<Event>[]>
+  ) => Promise<readonly EventSummary<Event>[]>
   /** The events at these positions, ordered by position. */
   readonly readAt: (positions: readonly number[]) => Promise<readonly Recorded<Event>[]>
   /**
@@ -111,7 +111,7 @@ export type EventStore<Event, Row> = {
 }
 
 /** Tells that something has been appended by an actor. */
-export type News = {
+export type AppendNotifier = {
   /** Calls back soon after each append of the actor, once for many; not with what has been appended. */
-  readonly subscribe: (actor_id: number, onNews: () => void) => () => void
+  readonly subscribe: (actor_id: number, onAppend: () => void) => () => void
 }

@@ -7,37 +7,37 @@ export type Changed = keyof TaskFields | 'deleted'
 export type Changes = Partial<Record<Changed, { readonly from: unknown; readonly to: unknown }>>
 
 /** What is so of a task. Values are only carried, so texts may stand in it encrypted. */
-export type Facts = Readonly<Record<Changed, unknown>> & { readonly user_id: number }
+export type FieldValues = Readonly<Record<Changed, unknown>> & { readonly user_id: number }
 
 /** Before the first event. */
-export const NO_FACTS: Facts | null = null
+export const NO_FIELD_VALUES: FieldValues | null = null
 
 /**
  * One more event of a task: what it changed, and what is so since. Throws on an event of a task that
  * was never created: a log that holds one is damaged.
  */
-export function follow(
-  facts: Facts | null,
+export function trackChanges(
+  values: FieldValues | null,
   event: TaskEvent,
-): { readonly changes: Changes; readonly facts: Facts } {
+): { readonly changes: Changes; readonly values: FieldValues } {
   if (event.type === 'TaskCreated') {
     const { user_id, title, description, status, priority, due_date } = event.data
     const fields = { title, description, status, priority, due_date }
     const changes = Object.entries(fields).map(([name, to]) => [name, { from: null, to }])
     return {
       changes: Object.fromEntries(changes),
-      facts: { ...fields, deleted: false, user_id },
+      values: { ...fields, deleted: false, user_id },
     }
   }
-  if (facts === null) throw new Error(`${event.type} of a task that was never created`)
-  const set = whatIsSo(event)
+  if (values === null) throw new Error(`${event.type} of a task that was never created`)
+  const set = valuesSetBy(event)
   const changes = Object.entries(set).map(([name, to]) => {
-    return [name, { from: facts[name as Changed], to }]
+    return [name, { from: values[name as Changed], to }]
   })
-  return { changes: Object.fromEntries(changes), facts: { ...facts, ...set } }
+  return { changes: Object.fromEntries(changes), values: { ...values, ...set } }
 }
 
-function whatIsSo(event: Exclude<TaskEvent, { type: 'TaskCreated' }>): Partial<Facts> {
+function valuesSetBy(event: Exclude<TaskEvent, { type: 'TaskCreated' }>): Partial<FieldValues> {
   switch (event.type) {
     case 'TaskDeleted':
       return { deleted: true }

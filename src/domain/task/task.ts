@@ -1,6 +1,6 @@
 import type { Decider } from '../decider.ts'
 import { DomainError } from '../errors.ts'
-import { type Changes, type Facts, follow, NO_FACTS } from './changes.ts'
+import { type Changes, type FieldValues, NO_FIELD_VALUES, trackChanges } from './changes.ts'
 import type { TaskEvent, TaskFields, TaskStatus } from './events.ts'
 
 /** A deleted task keeps its fields, so that it can come back as it was. */
@@ -14,7 +14,7 @@ export type TaskState =
     }
 
 /** Tells which events were decided together, for one command. */
-export type Origin = { readonly metadata: { readonly causation_id: string } }
+export type Causation = { readonly metadata: { readonly causation_id: string } }
 
 /** One event as undo needs to know it; a list that runs from the newest to the oldest. */
 type Step = {
@@ -35,17 +35,17 @@ export type TaskCommand =
   | { readonly type: 'RestoreTask'; readonly actor_id: number }
   /**
    * Takes back what was decided together with the event of this version; without one, the last that
-   * the command met: not what others have done since.
+   * the command loaded: not what others have done since.
    */
   | { readonly type: 'UndoTask'; readonly actor_id: number; readonly version: number | undefined }
 
 const DELETED: TaskEvent = { type: 'TaskDeleted', data: {} }
 const RESTORED: TaskEvent = { type: 'TaskRestored', data: {} }
 
-export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
+export const task: Decider<TaskState, TaskCommand, TaskEvent, Causation> = {
   initialState: { existence: 'absent' },
 
-  decide(command, state, met = state) {
+  decide(command, state, loaded = state) {
     switch (command.type) {
       case 'CreateTask':
         return create(command.actor_id, command.fields, state)
@@ -58,15 +58,15 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
         return ownStream(command.actor_id, state).existence === 'live' ? [] : [RESTORED]
       case 'UndoTask':
         return undo(
-          command.version ?? ownStream(command.actor_id, met).last.version,
+          command.version ?? ownStream(command.actor_id, loaded).last.version,
           ownStream(command.actor_id, state),
         )
     }
   },
 
   evolve(state, event) {
-    const { facts, changes } = follow(factsOf(state), event)
-    const { user_id, deleted, ...fields } = facts
+    const { values, changes } = trackChanges(valuesOf(state), event)
+    const { user_id, deleted, ...fields } = values
     const before = state.existence === 'absent' ? null : state.last
     const version = (before?.version ?? 0) + 1
     return {
@@ -78,9 +78,9 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Origin> = {
   },
 }
 
-const factsOf = (state: TaskState): Facts | null =>
+const valuesOf = (state: TaskState): FieldValues | null =>
   state.existence === 'absent'
-    ? NO_FACTS
+    ? NO_FIELD_VALUES
     : { ...state.fields, user_id: state.user_id, deleted: state.existence === 'deleted' }
 
 type Existing = Exclude<TaskState, { existence: 'absent' }>

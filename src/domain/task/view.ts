@@ -11,31 +11,31 @@ export type TaskView = TaskFields & {
 }
 
 /** Where and when an event stands in its stream. */
-export type Placed = {
+export type EventEnvelope = {
   readonly stream_id: string
   readonly version: number
   readonly occurred_at: string
 }
 
-export const taskStream = (id: number): string => `task-${id}`
-export const isTaskStream = (stream_id: string): boolean => stream_id.startsWith('task-')
-export const taskId = (stream_id: string): number => Number(stream_id.slice('task-'.length))
+export const taskStreamId = (id: number): string => `task-${id}`
+export const isTaskStreamId = (stream_id: string): boolean => stream_id.startsWith('task-')
+export const taskIdOf = (stream_id: string): number => Number(stream_id.slice('task-'.length))
 
 /** The read table's row after one more event. Writing, rebuilding and looking back all use this. */
-export function viewTask(row: TaskView | null, event: TaskEvent & Placed): TaskView | null {
+export function viewTask(row: TaskView | null, event: TaskEvent & EventEnvelope): TaskView | null {
   const { version, occurred_at } = event
   if (event.type === 'TaskCreated') {
     const { user_id, title, description, status, priority, due_date } = event.data
     const fields = { title, description, status, priority, due_date }
     const times = { created_at: occurred_at, updated_at: occurred_at, deleted_at: null }
-    return { id: taskId(event.stream_id), user_id, ...fields, ...times, version }
+    return { id: taskIdOf(event.stream_id), user_id, ...fields, ...times, version }
   }
   if (row === null) return null
   const { undoes, ...changes } = event.data
   return { ...row, ...changes, updated_at: occurred_at, deleted_at: deletedAt(row, event), version }
 }
 
-function deletedAt(row: TaskView, { type, occurred_at }: TaskEvent & Placed): string | null {
+function deletedAt(row: TaskView, { type, occurred_at }: TaskEvent & EventEnvelope): string | null {
   switch (type) {
     case 'TaskDeleted':
       return occurred_at

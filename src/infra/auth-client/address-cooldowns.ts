@@ -4,7 +4,7 @@ import type { Addresses } from './service-discovery.ts'
  * Leaves an address that failed alone for `rest` ms if there is another: DNS goes on naming a dead
  * instance until its TTL is over. Then one call tries it, and the next only when that one worked.
  */
-export function restingAddresses(rest: number, now: () => number) {
+export function addressCooldowns(rest: number, now: () => number) {
   const restsUntil = new Map<string, number>()
   const fail = (address: string) => void restsUntil.set(address, now() + rest)
   const work = (address: string) => void restsUntil.delete(address)

@@ -2,7 +2,7 @@ import { BrokenCircuitError } from 'cockatiel'
 import { AppError } from '../../app/errors.ts'
 import type { Caller, TokenValidator } from '../../app/ports/authorization.ts'
 import type { Log } from '../../app/ports/process.ts'
-import { restingAddresses } from './address-cooldowns.ts'
+import { addressCooldowns } from './address-cooldowns.ts'
 import { type Answer, authServiceCall, type Question } from './auth-service-call.ts'
 import { guardedCalls } from './guarded-calls.ts'
 import type { Discovery } from './service-discovery.ts'
@@ -68,7 +68,7 @@ export function authServiceClient({
   const limits = { ...SETTINGS, ...settings }
   const base = new URL(url)
   const { ask, close } = authServiceCall({ url: base, apiKey, ...limits })
-  const instances = restingAddresses(limits.rest, now)
+  const instances = addressCooldowns(limits.rest, now)
   const { halfOpenAfter } = limits
   const guard = guardedCalls({ hostname: base.hostname, halfOpenAfter, now, log })
 

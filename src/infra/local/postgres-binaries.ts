@@ -81,7 +81,7 @@ async function linkLibraries(packageDirectory: string): Promise<void> {
   const links = JSON.parse(list) as { readonly source: string; readonly target: string }[]
   for (const { source, target } of links) {
     const place = join(packageDirectory, target)
-    // Look first: a read-only node_modules is fine when the links are there.
+    // RecordAccess first: a read-only node_modules is fine when the links are there.
     if (await exists(place)) continue
     try {
       await symlink(basename(source), place)

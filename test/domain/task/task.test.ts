@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { DomainError } from '../../../src/domain/errors.ts'
 import type { TaskEvent, TaskFields } from '../../../src/domain/task/events.ts'
 import {
-  type Origin,
+  type Causation,
   type TaskCommand,
   type TaskState,
   task,
@@ -29,7 +29,7 @@ const restored: TaskEvent = { type: 'TaskRestored', data: {} }
 const renamed: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two' } }
 const prioritized: TaskEvent = { type: 'TaskReprioritized', data: { priority: 'high' } }
 /** The events as decided for one command. */
-const by = (command: string, ...events: readonly TaskEvent[]): readonly (TaskEvent & Origin)[] =>
+const by = (command: string, ...events: readonly TaskEvent[]): readonly (TaskEvent & Causation)[] =>
   events.map((event) => ({ ...event, metadata: { causation_id: command } }))
 const restore = (actor_id = OWNER) => ({ type: 'RestoreTask', actor_id }) as const
 const undo = (version?: number, actor_id = OWNER) =>
@@ -207,13 +207,13 @@ describe('Undoing a change of a task', () => {
       .yields({ type: 'TaskReprioritized', data: { priority: 'medium', undoes: [4] } })
   })
 
-  it('without a version takes back the last change that it met, not what others did since', () => {
-    const met = [created, renamed].reduce(task.evolve, task.initialState)
-    const apart = task.evolve(met, completed)
+  it('without a version takes back the last change of the state it loaded, not what others did since', () => {
+    const loaded = [created, renamed].reduce(task.evolve, task.initialState)
+    const apart = task.evolve(loaded, completed)
     const event = { type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } }
-    expect(task.decide(undo(), apart, met)).to.deep.equal([event])
-    const again = task.evolve(met, { type: 'TaskRenamed', data: { title: 'Three' } })
-    expect(() => task.decide(undo(), again, met)).to.throw('undo_conflict')
+    expect(task.decide(undo(), apart, loaded)).to.deep.equal([event])
+    const again = task.evolve(loaded, { type: 'TaskRenamed', data: { title: 'Three' } })
+    expect(() => task.decide(undo(), again, loaded)).to.throw('undo_conflict')
   })
 
   it('takes back a request that changed a field and deleted the task', () => {

@@ -2,14 +2,14 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import type { TaskEvent } from '../../../src/domain/task/events.ts'
 import { task } from '../../../src/domain/task/task.ts'
-import { type TaskView, taskStream, viewTask } from '../../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../../../src/domain/task/view.ts'
 import { arbitraryChanges, arbitraryFields } from '../../support/tasks.ts'
 
 const at = (version: number): string => new Date(Date.UTC(2026, 0, version)).toISOString()
 const placed = (events: readonly TaskEvent[]) =>
   events.map((event, index) => {
     const version = index + 1
-    return { ...event, stream_id: taskStream(17), version, occurred_at: at(version) }
+    return { ...event, stream_id: taskStreamId(17), version, occurred_at: at(version) }
   })
 const rowOf = (events: readonly TaskEvent[]) =>
   placed(events).reduce<TaskView | null>(viewTask, null)

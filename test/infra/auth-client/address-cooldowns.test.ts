@@ -1,9 +1,9 @@
 import { expect } from 'chai'
-import { restingAddresses } from '../../../src/infra/auth-client/address-cooldowns.ts'
+import { addressCooldowns } from '../../../src/infra/auth-client/address-cooldowns.ts'
 
 describe('An address that failed', () => {
   let time: number
-  const resting = () => restingAddresses(5000, () => time)
+  const resting = () => addressCooldowns(5000, () => time)
   beforeEach(() => {
     time = 0
   })

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import pg from 'pg'
 import type { EventStore } from '../../../src/app/ports/event-store.ts'
 import type { TaskEvent } from '../../../src/domain/task/events.ts'
-import { type TaskView, taskStream } from '../../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../../../src/domain/task/view.ts'
 import { encryptedEventStore } from '../../../src/infra/encryption/encrypted-texts.ts'
 import { newDataKey, secretKeyWrap } from '../../../src/infra/encryption/text-cipher.ts'
 import { postgresUserKeys, type UserKeys } from '../../../src/infra/encryption/user-keys.ts'
@@ -212,7 +212,7 @@ describe('The event store with encrypted texts, on PostgreSQL', () => {
     }
     const mixed = encryptedEventStore(elsewhere, postgresUserKeys(db, wrap))
     expect((await mixed.load(one.stream_id)).events[0]?.data).to.have.property('title', 'One')
-    const failed = await mixed.load(taskStream(two.row.id)).catch((error) => error)
+    const failed = await mixed.load(taskStreamId(two.row.id)).catch((error) => error)
     expect(failed).to.be.instanceOf(Error)
   })
 })

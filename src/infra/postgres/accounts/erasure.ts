@@ -1,7 +1,7 @@
 import { v7 as uuidv7 } from 'uuid'
-import type { Credentials, Occasion } from '../../../app/ports/accounts.ts'
+import type { Credentials, RequestContext } from '../../../app/ports/accounts.ts'
 import type { Metadata } from '../../../app/ports/event-store.ts'
-import { USER_EVENT_SCHEMA_VERSION, type UserEvent, userStream } from '../../../domain/user.ts'
+import { USER_EVENT_SCHEMA_VERSION, type UserEvent, userStreamId } from '../../../domain/user.ts'
 import type { Database } from '../connection/database.ts'
 import { chain } from '../event-store/event-chain.ts'
 
@@ -36,13 +36,13 @@ export async function eraseUser(
   db: Database,
   { user, credentials_version }: Credentials,
   session_id: string,
-  { request_id, ip, user_agent, now }: Occasion,
+  { request_id, ip, user_agent, now }: RequestContext,
 ): Promise<boolean> {
   const correlation = { request_id, correlation_id: request_id, causation_id: uuidv7() }
   const metadata: Metadata = { ...correlation, session_id, ip }
   const occurred_at = now.toISOString()
   const [event] = chain<UserEvent>({
-    stream_id: userStream(user.id),
+    stream_id: userStreamId(user.id),
     stream_type: 'user',
     expected: { version: 0, head_hash: null },
     schema_version: USER_EVENT_SCHEMA_VERSION,

@@ -1,20 +1,20 @@
-import type { Occasion, SecurityEvents } from '../../../app/ports/accounts.ts'
+import type { RequestContext, SecurityEvents } from '../../../app/ports/accounts.ts'
 import type { Database } from '../connection/database.ts'
 
 /**
- * Begins a statement that records a security event; the first four parameters are the occasion's.
+ * Begins a statement that records a security event; the first four parameters are those of the request.
  * Used inside the statement that does the deed, so that neither is there without the other.
  */
 export const RECORD = `
   insert into security_events
     (request_id, ip, user_agent, occurred_at, type, user_id, username, session_id, details)`
 
-export const occasionValues = ({ request_id, ip, user_agent, now }: Occasion): unknown[] => [
+export const requestContextValues = ({
   request_id,
   ip,
   user_agent,
   now,
-]
+}: RequestContext): unknown[] => [request_id, ip, user_agent, now]
 
 const ADD = {
   name: 'add_security_event',
@@ -23,8 +23,8 @@ const ADD = {
 
 export function postgresSecurityEvents(db: Database): SecurityEvents {
   return {
-    async add(type, { user_id, username }, occasion) {
-      await db.query(ADD, [...occasionValues(occasion), type, user_id, username])
+    async add(type, { user_id, username }, requestContext) {
+      await db.query(ADD, [...requestContextValues(requestContext), type, user_id, username])
     },
   }
 }

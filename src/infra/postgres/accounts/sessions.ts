@@ -3,7 +3,7 @@ import type { Session, Sessions } from '../../../app/ports/accounts.ts'
 import type { Log } from '../../../app/ports/process.ts'
 import type { User } from '../../../domain/user.ts'
 import type { Database } from '../connection/database.ts'
-import { occasionValues, RECORD } from './security-events.ts'
+import { RECORD, requestContextValues } from './security-events.ts'
 
 const SESSION = 's.id, s.user_id, s.created_at, s.last_used_at, s.expires_at, s.ip, s.user_agent'
 
@@ -78,11 +78,11 @@ export function postgresSessions(db: Database, log: Log): Sessions {
       .catch((error) => log.warn({ err: error }, 'cannot note when a session was last used'))
 
   return {
-    async begin({ id, expires_at }, { user, credentials_version }, occasion) {
+    async begin({ id, expires_at }, { user, credentials_version }, requestContext) {
       const session = [id, user.id, credentials_version, expires_at, user.username]
-      const begun = await db.query(BEGIN, [...occasionValues(occasion), ...session])
+      const begun = await db.query(BEGIN, [...requestContextValues(requestContext), ...session])
       if (begun.length === 0) throw new AppError('invalid_credentials')
-      await db.query(PURGE, [user.id, occasion.now])
+      await db.query(PURGE, [user.id, requestContext.now])
     },
 
     async use(id, now) {
@@ -98,8 +98,13 @@ export function postgresSessions(db: Database, log: Log): Sessions {
 
     ofUser: (user_id, now) => db.query<Session>(OF_USER, [user_id, now]),
 
-    async end(user_id, id, type, occasion) {
-      const ended = await db.query(END, [...occasionValues(occasion), id, user_id, type])
+    async end(user_id, id, type, requestContext) {
+      const ended = await db.query(END, [
+        ...requestContextValues(requestContext),
+        id,
+        user_id,
+        type,
+      ])
       return ended.length > 0
     },
   }

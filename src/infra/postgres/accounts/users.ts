@@ -3,7 +3,7 @@ import type { Credentials, Users } from '../../../app/ports/accounts.ts'
 import type { User } from '../../../domain/user.ts'
 import { type Database, violates } from '../connection/database.ts'
 import { eraseUser } from './erasure.ts'
-import { occasionValues, RECORD } from './security-events.ts'
+import { RECORD, requestContextValues } from './security-events.ts'
 
 const USER = 'id, username, email, role, created_at'
 
@@ -80,9 +80,9 @@ export function postgresUsers(db: Database): Users {
       if (taken?.email) throw new AppError('email_taken')
     },
 
-    async add({ username, email, password_hash }, occasion) {
+    async add({ username, email, password_hash }, requestContext) {
       try {
-        const values = [...occasionValues(occasion), username, email, password_hash]
+        const values = [...requestContextValues(requestContext), username, email, password_hash]
         const [user] = await db.query<User>(ADD, values)
         return user as User
       } catch (error) {
@@ -99,15 +99,25 @@ export function postgresUsers(db: Database): Users {
       await db.query(REHASH, [user.id, before, password_hash])
     },
 
-    async changePassword({ user, credentials_version }, password_hash, occasion) {
-      const values = [...occasionValues(occasion), user.id, credentials_version, password_hash]
+    async changePassword({ user, credentials_version }, password_hash, requestContext) {
+      const values = [
+        ...requestContextValues(requestContext),
+        user.id,
+        credentials_version,
+        password_hash,
+      ]
       return (await db.query(CHANGE_PASSWORD, values)).length > 0
     },
 
-    erase: (credentials, session_id, occasion) => eraseUser(db, credentials, session_id, occasion),
+    erase: (credentials, session_id, requestContext) =>
+      eraseUser(db, credentials, session_id, requestContext),
 
-    async setRole(username, role, occasion) {
-      const [user] = await db.query<User>(SET_ROLE, [...occasionValues(occasion), username, role])
+    async setRole(username, role, requestContext) {
+      const [user] = await db.query<User>(SET_ROLE, [
+        ...requestContextValues(requestContext),
+        username,
+        role,
+      ])
       return user ?? null
     },
   }

@@ -1,5 +1,10 @@
 import { LRUCache } from 'lru-cache'
-import { type Changes, type Facts, follow, NO_FACTS } from '../../../domain/task/changes.ts'
+import {
+  type Changes,
+  type FieldValues,
+  NO_FIELD_VALUES,
+  trackChanges,
+} from '../../../domain/task/changes.ts'
 import type { TaskEvent } from '../../../domain/task/events.ts'
 import { userId } from '../../../domain/user.ts'
 import { BadEvent, type LogEvent, type Projection } from '../projections/projection.ts'
@@ -43,7 +48,7 @@ const findFacts = ({ facts }: AuditTables) => ({
   text: `select stream_id, facts from ${facts} where stream_id = any ($1)`,
 })
 
-type Kept = { readonly facts: Facts; readonly json: string }
+type Kept = { readonly facts: FieldValues; readonly json: string }
 
 /** One row an event, with what was so before it. */
 export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection {
@@ -64,8 +69,10 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
       let pending = new Map<string, Kept>()
       const known = (stream_id: string) => pending.get(stream_id) ?? kept.get(stream_id)
 
-      const factsBefore = async (events: readonly LogEvent[]): Promise<Map<string, Facts>> => {
-        const before = new Map<string, Facts>()
+      const factsBefore = async (
+        events: readonly LogEvent[],
+      ): Promise<Map<string, FieldValues>> => {
+        const before = new Map<string, FieldValues>()
         const missing = new Set<string>()
         for (const { stream_id, type, version } of events) {
           if (before.has(stream_id) || type === 'UserErased' || version === 1) continue
@@ -74,7 +81,9 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
           else before.set(stream_id, found.facts)
         }
         if (missing.size === 0) return before
-        const rows = await read<{ stream_id: string; facts: Facts }>(FIND_FACTS, [[...missing]])
+        const rows = await read<{ stream_id: string; facts: FieldValues }>(FIND_FACTS, [
+          [...missing],
+        ])
         for (const { stream_id, facts } of rows) before.set(stream_id, facts)
         return before
       }
@@ -99,7 +108,7 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
   }
 }
 
-type AuditRow = {
+type NewAuditRow = {
   readonly position: number
   readonly user_id: number
   readonly changes: Changes
@@ -108,19 +117,19 @@ type AuditRow = {
 /** The rows of events in log order, and what is so of their streams since. Error: `BadEvent`. */
 function audit(
   events: readonly LogEvent[],
-  before: ReadonlyMap<string, Facts>,
-): { readonly rows: readonly AuditRow[]; readonly facts: ReadonlyMap<string, Facts> } {
-  const facts = new Map<string, Facts>()
-  const rows = events.map((event): AuditRow => {
+  before: ReadonlyMap<string, FieldValues>,
+): { readonly rows: readonly NewAuditRow[]; readonly facts: ReadonlyMap<string, FieldValues> } {
+  const facts = new Map<string, FieldValues>()
+  const rows = events.map((event): NewAuditRow => {
     const { position, stream_id } = event
     try {
       if (event.type === 'UserErased') {
         return { position, user_id: userId(stream_id), changes: {} }
       }
-      const soFar = facts.get(stream_id) ?? before.get(stream_id) ?? NO_FACTS
-      const next = follow(soFar, event as TaskEvent)
-      facts.set(stream_id, next.facts)
-      return { position, user_id: next.facts.user_id, changes: next.changes }
+      const soFar = facts.get(stream_id) ?? before.get(stream_id) ?? NO_FIELD_VALUES
+      const next = trackChanges(soFar, event as TaskEvent)
+      facts.set(stream_id, next.values)
+      return { position, user_id: next.values.user_id, changes: next.changes }
     } catch (error) {
       throw new BadEvent(event, error)
     }

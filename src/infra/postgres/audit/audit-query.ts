@@ -8,7 +8,7 @@ import type { Statement } from '../connection/database.ts'
  * sorting, which is a good plan for a user with few events and takes minutes for one with a million.
  * Nothing then hangs on whose events they are, so one plan serves all.
  */
-export const IN_ORDER = {
+export const INDEX_ORDER_SETTINGS = {
   enable_bitmapscan: 'off',
   enable_sort: 'off',
   jit: 'off',

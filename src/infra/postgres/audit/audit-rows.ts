@@ -1,5 +1,5 @@
 import type { AuditEvent, ExportedEvent, StoredEvent } from '../../../app/ports/audit.ts'
-import { taskStream } from '../../../domain/task/view.ts'
+import { taskStreamId } from '../../../domain/task/view.ts'
 import { isEncrypted, TEXT_FIELDS } from '../../encryption/encrypted-texts.ts'
 import { decryptText, type EncryptedText, textKey } from '../../encryption/text-cipher.ts'
 import type { UserKeys } from '../../encryption/user-keys.ts'
@@ -76,7 +76,7 @@ function eventOf(row: AuditRow, keyOf: KeyOf): AuditEvent {
 
 function clear({ task_id, changes }: AuditRow, keyOf: KeyOf): AuditEvent['changes'] {
   if (task_id === null) return changes
-  const stream_id = taskStream(task_id)
+  const stream_id = taskStreamId(task_id)
   const read = (field: string, value: unknown) => {
     if (!isEncrypted(value)) return value
     const key = keyOf(value)

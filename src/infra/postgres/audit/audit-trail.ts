@@ -109,7 +109,7 @@ type Bounds = {
   readonly below: number | null
 }
 
-/** What the audit projection has, with texts in the clear. On connections that read `IN_ORDER`. */
+/** What the audit projection has, with texts in the clear. On connections that read `INDEX_ORDER_SETTINGS`. */
 export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
   const boundsOf = async ({ from, to, user_id, task_id }: AuditQuery): Promise<Bounds> => {
     const values = [from ?? null, to ?? null, user_id, task_id ?? null]

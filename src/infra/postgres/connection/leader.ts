@@ -5,7 +5,7 @@ import type { DatabaseConfig } from './database.ts'
 import { type Statement, singleConnection, transaction } from './database.ts'
 
 /** The session that holds the lock: what is written on it is written by the only leader. */
-export type Session = {
+export type LeaderSession = {
   /** One statement in its own transaction, or in the one that `transaction` has open. */
   readonly query: <Row extends pg.QueryResultRow>(
     statement: Statement,
@@ -33,7 +33,7 @@ export type LeadOptions = {
   /** More settings of the session, as `-c name=value`. */
   readonly settings?: string
   /** What the leader does; begins again when it fails. */
-  readonly work: (session: Session) => Promise<void>
+  readonly work: (session: LeaderSession) => Promise<void>
 }
 
 // A leader that is frozen or cut off holds the lock until the database gives it up; another one asks
@@ -119,7 +119,11 @@ const limits = (role: string, name: string, settings: string): pg.ClientConfig =
   keepAliveInitialDelayMillis: 10_000,
 })
 
-async function takesOver(client: pg.Client, session: Session, name: string): Promise<boolean> {
+async function takesOver(
+  client: pg.Client,
+  session: LeaderSession,
+  name: string,
+): Promise<boolean> {
   const [answer] = await session.query<{ leads: boolean }>(TRY, [name])
   if (answer?.leads) return true
   await session.transaction(async () => {
@@ -129,7 +133,7 @@ async function takesOver(client: pg.Client, session: Session, name: string): Pro
   return false
 }
 
-type BeatingSession = Session & {
+type BeatingSession = LeaderSession & {
   /** Tells the database that this process lives, until all is over. Error: the session is lost. */
   readonly beat: () => Promise<void>
 }

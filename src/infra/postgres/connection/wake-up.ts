@@ -17,7 +17,7 @@ const HEARTBEAT_MS = 10_000
  * NOTIFY inside the transaction would make all commits wait for each other, and one for many appends.
  * A lost one costs time only: whoever listens also looks by itself.
  */
-export function announcing<Event, Row>(
+export function notifyingEventStore<Event, Row>(
   store: EventStore<Event, Row>,
   db: Database,
   log: Log,

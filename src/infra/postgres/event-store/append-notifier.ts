@@ -1,4 +1,4 @@
-import type { News } from '../../../app/ports/event-store.ts'
+import type { AppendNotifier } from '../../../app/ports/event-store.ts'
 import type { Log } from '../../../app/ports/process.ts'
 import type { Database } from '../connection/database.ts'
 import { safePosition } from './safe-position.ts'
@@ -17,7 +17,7 @@ export type Wake = { readonly subscribe: (onWake: () => void) => () => void }
  * Asks once for all subscribers which actors have new events: when it is woken, and every second in
  * case a call was lost. Asks nothing while nobody subscribes.
  */
-export function postgresNews(db: Database, wake: Wake, log: Log): News {
+export function postgresAppendNotifier(db: Database, wake: Wake, log: Log): AppendNotifier {
   const subscribers = new Map<number, Set<() => void>>()
   let position: number | undefined
   let asking: Promise<void> | undefined
@@ -34,7 +34,8 @@ export function postgresNews(db: Database, wake: Wake, log: Log): News {
     const actors =
       position === undefined ? [...subscribers.keys()] : await actorsBetween(position, upTo)
     position = upTo
-    for (const actor_id of actors) for (const onNews of subscribers.get(actor_id) ?? []) onNews()
+    for (const actor_id of actors)
+      for (const onAppend of subscribers.get(actor_id) ?? []) onAppend()
   }
   const look = () => {
     if (asking !== undefined) {
@@ -65,12 +66,12 @@ export function postgresNews(db: Database, wake: Wake, log: Log): News {
   }
 
   return {
-    subscribe(actor_id, onNews) {
+    subscribe(actor_id, onAppend) {
       stop ??= begin()
       const own = subscribers.get(actor_id) ?? new Set()
-      subscribers.set(actor_id, own.add(onNews))
+      subscribers.set(actor_id, own.add(onAppend))
       return () => {
-        own.delete(onNews)
+        own.delete(onAppend)
         if (own.size === 0) subscribers.delete(actor_id)
         if (subscribers.size > 0) return
         stop?.()

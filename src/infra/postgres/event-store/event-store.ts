@@ -51,14 +51,14 @@ const OUTLINE = COLUMNS.replace(
     from jsonb_each(data)) as data,`,
 )
 
-const OUTLINES_OF_ACTOR = {
+const SUMMARIES_OF_ACTOR = {
   name: 'outlines_of_actor',
   text: `
     select ${OUTLINE} from events
     where actor_id = $1 and position > $2 and position <= $3 order by position limit $4`,
 }
 
-const OUTLINES_OF = {
+const SUMMARIES_OF = {
   name: 'outlines_of',
   text: `
     select ${OUTLINE} from events
@@ -144,14 +144,15 @@ export function postgresEventStore<Event extends Shape, Row>(db: Database): Even
     },
     readAll: async (after, limit) =>
       db.query<Recorded<Event>>(READ_ALL, [after, await end(), limit]),
-    outlinesOfActor: async (actor_id, after, limit, until) =>
-      db.query<Recorded<Event>>(OUTLINES_OF_ACTOR, [
+    summariesOfActor: async (actor_id, after, limit, until) =>
+      db.query<Recorded<Event>>(SUMMARIES_OF_ACTOR, [
         actor_id,
         after,
         until ?? (await end()),
         limit,
       ]),
-    outlinesOf: (stream_ids, until) => db.query<Recorded<Event>>(OUTLINES_OF, [stream_ids, until]),
+    summariesOf: (stream_ids, until) =>
+      db.query<Recorded<Event>>(SUMMARIES_OF, [stream_ids, until]),
     readAt: (positions) => db.query<Recorded<Event>>(READ_AT, [positions]),
     async positionAt(actor_id, time) {
       const [found] = await db.query<{ position: number }>(POSITION_AT, [actor_id, time])

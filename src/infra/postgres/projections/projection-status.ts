@@ -13,10 +13,10 @@ export type ProjectionStatus = {
   readonly lag_seconds: number
   readonly parked_streams: number
   /** The first 100 of them. */
-  readonly parked: readonly ParkedStream[]
+  readonly parked: readonly ParkedStreamStatus[]
 }
 
-export type ParkedStream = {
+export type ParkedStreamStatus = {
   readonly stream_id: string
   /** Of the event that it is parked at; by hand, how far the projection was. */
   readonly position: number

@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import type { TaskEvent } from '../../../domain/task/events.ts'
-import type { Placed } from '../../../domain/task/view.ts'
+import type { EventEnvelope } from '../../../domain/task/view.ts'
 import type { UserEvent } from '../../../domain/user.ts'
 import type { Statement } from '../connection/database.ts'
 
@@ -12,7 +12,7 @@ export type Query = <Row extends pg.QueryResultRow>(
 
 /** What a projection reads of an event, its texts encrypted. The rest it can take from the log. */
 export type LogEvent = (TaskEvent | UserEvent) &
-  Pick<Placed, 'stream_id' | 'version'> & { readonly position: number }
+  Pick<EventEnvelope, 'stream_id' | 'version'> & { readonly position: number }
 
 export type Write = { readonly statement: Statement; readonly values: readonly unknown[] }
 
@@ -35,8 +35,8 @@ export type Projecting = {
 
 /** An event that a projection cannot take in, however often it is tried. */
 export class BadEvent extends Error {
-  readonly place: Place
-  constructor({ position, stream_id, version }: Place, cause: unknown) {
+  readonly place: EventLocation
+  constructor({ position, stream_id, version }: EventLocation, cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause)
     super(`event ${version} of ${stream_id} (position ${position}): ${why}`, { cause })
     this.place = { position, stream_id, version }
@@ -44,4 +44,4 @@ export class BadEvent extends Error {
 }
 
 /** Where an event stands; nothing of what it says. */
-export type Place = Pick<LogEvent, 'position' | 'stream_id' | 'version'>
+export type EventLocation = Pick<LogEvent, 'position' | 'stream_id' | 'version'>

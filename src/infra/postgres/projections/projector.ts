@@ -1,13 +1,13 @@
 import type { Log } from '../../../app/ports/process.ts'
 import type { DatabaseConfig } from '../connection/database.ts'
 import { type Database, isFaultOfRows } from '../connection/database.ts'
-import { type Leadership, lead, type Session } from '../connection/leader.ts'
+import { type LeaderSession, type Leadership, lead } from '../connection/leader.ts'
 import type { Wake } from '../event-store/append-notifier.ts'
 import { safePosition } from '../event-store/safe-position.ts'
 import {
   BadEvent,
+  type EventLocation,
   type LogEvent,
-  type Place,
   type Projecting,
   type Projection,
   type Write,
@@ -101,9 +101,9 @@ class BadBatch extends Error {
 export function projector(options: ProjectorOptions): Leadership {
   const { projection, connection, role, log } = options
   const patience = { size: options.batchSize ?? BATCH_SIZE, tries: 0 }
-  const work = async (session: Session) => {
+  const work = async (session: LeaderSession) => {
     try {
-      await follow(session, options, patience)
+      await projectFromCheckpoint(session, options, patience)
     } catch (error) {
       if (!(error instanceof BadBatch)) throw error
       await isolate(session, options, patience, error)
@@ -120,8 +120,8 @@ type Patience = {
 }
 
 /** Projects from the checkpoint on; returns when somebody else has changed it, or all is over. */
-async function follow(
-  session: Session,
+async function projectFromCheckpoint(
+  session: LeaderSession,
   options: ProjectorOptions,
   patience: Patience,
 ): Promise<void> {
@@ -165,7 +165,7 @@ async function follow(
   }
 }
 
-async function findCheckpoint(session: Session, name: string): Promise<Checkpoint> {
+async function findCheckpoint(session: LeaderSession, name: string): Promise<Checkpoint> {
   const [row] = await session.query<{
     position: number
     state: string
@@ -205,7 +205,7 @@ async function readBatch(
 
 /** Checkpoint and rows, or neither; null when the checkpoint is not where it was. */
 async function write(
-  session: Session,
+  session: LeaderSession,
   { name }: Projection,
   after: Checkpoint,
   events: readonly LogEvent[],
@@ -232,7 +232,7 @@ async function write(
 
 /** Narrows a bad batch down to its first bad event; parks the event's stream when it stays bad. */
 async function isolate(
-  session: Session,
+  session: LeaderSession,
   options: ProjectorOptions,
   patience: Patience,
   { after, events, cause }: BadBatch,
@@ -258,7 +258,7 @@ async function isolate(
 
 const park = (
   { name }: Projection,
-  { stream_id, position, version }: Place,
+  { stream_id, position, version }: EventLocation,
   why: string,
 ): Write => ({
   statement: PARK_STREAM,
@@ -267,7 +267,7 @@ const park = (
 
 function noteParked(
   { projection, log }: ProjectorOptions,
-  { stream_id, version, position }: Place,
+  { stream_id, version, position }: EventLocation,
   err: string,
 ): void {
   log.error({ projection: projection.name, stream_id, version, position, err }, 'stream parked')

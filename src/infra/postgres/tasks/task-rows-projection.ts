@@ -1,4 +1,4 @@
-import { isTaskStream, type TaskView, taskId, taskStream } from '../../../domain/task/view.ts'
+import { isTaskStreamId, type TaskView, taskIdOf, taskStreamId } from '../../../domain/task/view.ts'
 import type { UserKeys } from '../../encryption/user-keys.ts'
 import { BadEvent, type LogEvent, type Query, type Write } from '../projections/projection.ts'
 import { foldRows, keyOwners, type StoredTaskEvent } from './task-rows.ts'
@@ -31,10 +31,10 @@ type TimedTaskEvent = TimedEvent & StoredTaskEvent
 export function taskRowsProjection(table: string, keys: UserKeys) {
   const [FIND, SET] = [findRows(table), setRows(table)]
   return async (all: readonly TimedEvent[], read: Query): Promise<readonly Write[]> => {
-    const events = all.filter((event): event is TimedTaskEvent => isTaskStream(event.stream_id))
-    const ids = new Set(events.map(({ stream_id }) => taskId(stream_id)))
+    const events = all.filter((event): event is TimedTaskEvent => isTaskStreamId(event.stream_id))
+    const ids = new Set(events.map(({ stream_id }) => taskIdOf(stream_id)))
     const rows = await read<TaskView>(FIND, [[...ids]])
-    const before = new Map(rows.map((row) => [taskStream(row.id), row]))
+    const before = new Map(rows.map((row) => [taskStreamId(row.id), row]))
     const known = await keys.find(keyOwners(events))
     const after = fold(before, events, known).filter((row) => row !== null)
     return after.length === 0 ? [] : [{ statement: SET, values: [JSON.stringify(after)] }]

@@ -1,9 +1,9 @@
 import { TASK_EVENT_TYPES, type TaskEvent } from '../../../domain/task/events.ts'
-import { type Placed, type TaskView, viewTask } from '../../../domain/task/view.ts'
+import { type EventEnvelope, type TaskView, viewTask } from '../../../domain/task/view.ts'
 import { isEncrypted, readText, TEXT_FIELDS } from '../../encryption/encrypted-texts.ts'
 
 /** An event as the log holds it: its texts may be encrypted. */
-export type StoredTaskEvent = TaskEvent & Placed
+export type StoredTaskEvent = TaskEvent & EventEnvelope
 
 /** The users whose keys the texts of these events need. */
 export const keyOwners = (events: readonly StoredTaskEvent[]): readonly number[] =>

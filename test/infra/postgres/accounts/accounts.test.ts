@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import pg from 'pg'
 import { AppError } from '../../../../src/app/errors.ts'
-import type { Credentials, NewUser, Occasion } from '../../../../src/app/ports/accounts.ts'
+import type { Credentials, NewUser, RequestContext } from '../../../../src/app/ports/accounts.ts'
 import { postgresLoginAttempts } from '../../../../src/infra/postgres/accounts/login-attempts.ts'
 import { postgresSecurityEvents } from '../../../../src/infra/postgres/accounts/security-events.ts'
 import { postgresSessions } from '../../../../src/infra/postgres/accounts/sessions.ts'
@@ -16,7 +16,7 @@ const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
 
 const at = (ms: number) => new Date(NOW.getTime() + ms)
-const occasion = (now = NOW): Occasion => ({
+const requestContext = (now = NOW): RequestContext => ({
   request_id: 'request-1',
   ip: '192.0.2.7',
   user_agent: 'mocha',
@@ -52,13 +52,13 @@ describe('Accounts in PostgreSQL', () => {
     return { username, email: `${username}@example.com`, password_hash: 'hash', ...facts }
   }
   const added = async (): Promise<Credentials> => {
-    const { id } = await users.add(newUser(), occasion())
+    const { id } = await users.add(newUser(), requestContext())
     return (await users.find(id)) as Credentials
   }
   const begun = async (credentials: Credentials, now = NOW): Promise<string> => {
     const id = randomUUID()
     const expires_at = new Date(now.getTime() + 60 * MINUTE)
-    await sessions.begin({ id, expires_at }, credentials, occasion(now))
+    await sessions.begin({ id, expires_at }, credentials, requestContext(now))
     return id
   }
   const code = (work: Promise<unknown>): Promise<string> =>
@@ -76,7 +76,7 @@ describe('Accounts in PostgreSQL', () => {
         const name = `Race-${randomUUID().slice(0, 8)}@x.example`
         const racers = Array.from({ length: 10 }, (_, index) => {
           const same = index % 2 ? name.toUpperCase() : name
-          return code(users.add(newUser({ [field]: same }), occasion()))
+          return code(users.add(newUser({ [field]: same }), requestContext()))
         })
         const outcomes = await Promise.all(racers)
         expect(outcomes.filter((outcome) => outcome === 'done')).to.have.length(1)
@@ -94,7 +94,7 @@ describe('Accounts in PostgreSQL', () => {
     it('change a password once when two changes race', async () => {
       const credentials = await added()
       const changes = ['one', 'two', 'three'].map((hash) =>
-        users.changePassword(credentials, hash, occasion()),
+        users.changePassword(credentials, hash, requestContext()),
       )
       expect((await Promise.all(changes)).filter(Boolean)).to.have.length(1)
       const changed = (await users.find(credentials.user.id)) as Credentials
@@ -103,20 +103,20 @@ describe('Accounts in PostgreSQL', () => {
 
     it('keep a password that was changed while the old one was hashed again', async () => {
       const credentials = await added()
-      await users.changePassword(credentials, 'new', occasion())
+      await users.changePassword(credentials, 'new', requestContext())
       await users.rehash(credentials, 'the old one again')
       expect((await users.find(credentials.user.id))?.password_hash).to.equal('new')
     })
 
     it('have none but the three roles', async () => {
       const { user } = await added()
-      const root = users.setRole(user.username, 'root' as 'user', occasion())
+      const root = users.setRole(user.username, 'root' as 'user', requestContext())
       expect(await code(root)).to.match(/users_role_check/)
       expect((await users.find(user.id))?.user.role).to.equal('user')
     })
 
     it('get no role when there is no such user, and nothing is recorded', async () => {
-      expect(await users.setRole('nobody-at-all', 'admin', occasion())).to.equal(null)
+      expect(await users.setRole('nobody-at-all', 'admin', requestContext())).to.equal(null)
       const found = await rows(`select from security_events where username = 'nobody-at-all'`)
       expect(found).to.have.length(0)
     })
@@ -127,7 +127,9 @@ describe('Accounts in PostgreSQL', () => {
           $$ begin raise exception 'no more events'; end $$;
         create trigger refused before insert on security_events execute function refuse_all()`)
       const { username, ...rest } = newUser()
-      expect(await code(users.add({ username, ...rest }, occasion()))).to.equal('no more events')
+      expect(await code(users.add({ username, ...rest }, requestContext()))).to.equal(
+        'no more events',
+      )
       await sql.query('drop trigger refused on security_events; drop function refuse_all')
       expect(await users.findByUsername(username)).to.equal(null)
     })
@@ -171,18 +173,18 @@ describe('Accounts in PostgreSQL', () => {
 
     it('that begin on a password which has changed meanwhile are over at once', async () => {
       const credentials = await added()
-      await users.changePassword(credentials, 'new', occasion())
+      await users.changePassword(credentials, 'new', requestContext())
       const id = await begun(credentials)
       expect(await sessions.use(id, NOW)).to.equal(null)
       expect(await sessions.ofUser(credentials.user.id, NOW)).to.deep.equal([])
       const { id: user_id } = credentials.user
-      expect(await sessions.end(user_id, id, 'logged_out', occasion())).to.equal(false)
+      expect(await sessions.end(user_id, id, 'logged_out', requestContext())).to.equal(false)
     })
 
     it('end once, and are recorded once, however many requests end them', async () => {
       const { user, ...credentials } = await added()
       const id = await begun({ user, ...credentials })
-      const end = () => sessions.end(user.id, id, 'session_ended', occasion())
+      const end = () => sessions.end(user.id, id, 'session_ended', requestContext())
       const ends = await Promise.all(Array.from({ length: 8 }, end))
       expect(ends.filter(Boolean)).to.have.length(1)
       const events = await rows(
@@ -195,7 +197,9 @@ describe('Accounts in PostgreSQL', () => {
     it('of others do not end', async () => {
       const [owner, other] = [await added(), await added()]
       const id = await begun(owner)
-      expect(await sessions.end(other.user.id, id, 'session_ended', occasion())).to.equal(false)
+      expect(await sessions.end(other.user.id, id, 'session_ended', requestContext())).to.equal(
+        false,
+      )
       expect(await sessions.use(id, NOW)).not.to.equal(null)
     })
 
@@ -272,7 +276,7 @@ describe('Accounts in PostgreSQL', () => {
       await postgresSecurityEvents(db).add(
         'login_failed',
         { user_id: 1, username: 'ann' },
-        occasion(),
+        requestContext(),
       )
     })
 

@@ -4,7 +4,7 @@ import pg from 'pg'
 import { exportAudit } from '../../../../src/app/audit-export.ts'
 import type { AuditQuery, AuditTrail } from '../../../../src/app/ports/audit.ts'
 import type { UserKeys } from '../../../../src/infra/encryption/user-keys.ts'
-import { IN_ORDER } from '../../../../src/infra/postgres/audit/audit-query.ts'
+import { INDEX_ORDER_SETTINGS } from '../../../../src/infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from '../../../../src/infra/postgres/audit/audit-trail.ts'
 import {
   type Database,
@@ -42,7 +42,7 @@ describe('The audit trail on PostgreSQL', () => {
     db = openDatabase({
       ...database.config,
       role: 'tasktrail_task',
-      settings: IN_ORDER,
+      settings: INDEX_ORDER_SETTINGS,
       log: silent,
     })
     trail = postgresAuditTrail(db, keys)

@@ -2,9 +2,9 @@ import { expect } from 'chai'
 import type pg from 'pg'
 import { singleConnection } from '../../../../src/infra/postgres/connection/database.ts'
 import {
+  type LeaderSession,
   type Leadership,
   lead,
-  type Session,
 } from '../../../../src/infra/postgres/connection/leader.ts'
 import { caughtUp, connect, expectFoldOfLog } from '../../../support/audit-fold.ts'
 import { silent } from '../../../support/log.ts'
@@ -88,7 +88,7 @@ describe('The leader of a projection', function () {
     const { connection } = database.config
     const role = 'tasktrail_worker'
     let begun = 0
-    const work = async ({ over }: Session) => {
+    const work = async ({ over }: LeaderSession) => {
       begun++
       await new Promise((resolve) => over.addEventListener('abort', resolve))
     }

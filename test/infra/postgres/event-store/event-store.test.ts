@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
 import type { TaskEvent } from '../../../../src/domain/task/events.ts'
-import { type TaskView, taskStream } from '../../../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../../../../src/domain/task/view.ts'
 import { type Database, openDatabase } from '../../../../src/infra/postgres/connection/database.ts'
 import { postgresEventStore } from '../../../../src/infra/postgres/event-store/event-store.ts'
 import { append, created, key, renamed } from '../../../support/appends.ts'
@@ -54,7 +54,7 @@ describe('The event store on PostgreSQL', () => {
         (error) => expect(error).to.have.property('code', '23514'),
       )
     expect(await count('events')).to.equal(before)
-    expect(await store().load(taskStream(id))).to.have.property('version', 0)
+    expect(await store().load(taskStreamId(id))).to.have.property('version', 0)
 
     await store().append(broken)
     const { rows } = await superuser.query('select title, version::int from tasks where id = $1', [
@@ -119,7 +119,7 @@ describe('The event store on PostgreSQL', () => {
       const id = newId()
       await store().append(append(id, [created()]))
       const [last] = (await store().readAll(0, 1_000_000)).slice(-1)
-      expect(last).to.have.property('stream_id', taskStream(id))
+      expect(last).to.have.property('stream_id', taskStreamId(id))
     } finally {
       await Promise.all([elsewhere.end(), here.end()])
       await other.drop()
@@ -148,7 +148,7 @@ describe('The event store on PostgreSQL', () => {
         const passed = (n: number) => steps.slice(0, n).reduce((sum, [step]) => sum + step, 0)
         const seconds = steps.map(([, back], n) => passed(n) - back)
         await recordedAt(actor_id, base, seconds)
-        const own = await store().outlinesOfActor(actor_id, 0, 100)
+        const own = await store().summariesOfActor(actor_id, 0, 100)
         const time = new Date(Date.parse(base) + second * 1000).toISOString()
         const last = own.findLast(({ recorded_at }) => recorded_at <= time)?.position ?? 0
         expect(await store().positionAt(actor_id, time)).to.equal(last)
@@ -171,7 +171,7 @@ describe('The event store on PostgreSQL', () => {
       await store().append(append(newId(), [created()], { actor_id }))
       const own = await store().positionAt(actor_id, late)
       expect(own).to.be.above(await store().end())
-      const events = await store().outlinesOfActor(actor_id, 0, 100, own)
+      const events = await store().summariesOfActor(actor_id, 0, 100, own)
       expect(events.map(({ position }) => position)).to.deep.equal([own])
     } finally {
       await open.end()
@@ -205,7 +205,7 @@ describe('The event store on PostgreSQL', () => {
       const lost = await wired.append(first).catch((error) => error)
       expect(lost).to.have.property('code', 'database_unavailable')
       expect(await wired.append(first)).to.deep.equal({ outcome: 'replayed', row: first.row })
-      expect(await store().load(taskStream(id))).to.have.property('version', 1)
+      expect(await store().load(taskStreamId(id))).to.have.property('version', 1)
     } finally {
       await wire.close()
       await proxy.close()
@@ -215,7 +215,7 @@ describe('The event store on PostgreSQL', () => {
   it('appends again after PostgreSQL broke off a deadlock', async () => {
     const id = newId()
     await store().append(append(id, [created()]))
-    const { version, head_hash } = await store().load(taskStream(id))
+    const { version, head_hash } = await store().load(taskStreamId(id))
     await superuser.query(`alter database ${superuser.database} set deadlock_timeout = '100ms'`)
     const quick = openDatabase({ ...test.config, role: 'tasktrail_task', log: silent })
     const rival = new pg.Client(test.url)
@@ -227,7 +227,7 @@ describe('The event store on PostgreSQL', () => {
       const renaming = append(id, [renamed('Two')], { expected: { version, head_hash } })
       const appended = postgresEventStore<TaskEvent, TaskView>(quick).append(renaming)
       await waitUntilBlocked(superuser)
-      await rival.query('select from streams where stream_id = $1 for update', [taskStream(id)])
+      await rival.query('select from streams where stream_id = $1 for update', [taskStreamId(id)])
       await rival.query('rollback')
       expect(await appended).to.deep.equal({ outcome: 'appended' })
     } finally {

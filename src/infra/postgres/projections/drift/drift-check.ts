@@ -1,6 +1,6 @@
 import { AppError } from '../../../../app/errors.ts'
 import type { Log } from '../../../../app/ports/process.ts'
-import { taskStream } from '../../../../domain/task/view.ts'
+import { taskStreamId } from '../../../../domain/task/view.ts'
 import { type Drift, type DriftPorts, driftOfAudit, driftOfTasks } from './drift.ts'
 
 export type DriftCheckOptions = DriftPorts & {
@@ -80,7 +80,7 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
     place.streams = next >= (end?.position ?? 0) ? 0 : next
     place.rows = rows.ids.length < share ? 0 : rows.last
     const ids = [...new Set([...newest.ids, ...streams.ids, ...rows.ids])]
-    const skipped = await db.query<{ id: number }>(TOO_MUCH, [ids.map(taskStream), bytesARound])
+    const skipped = await db.query<{ id: number }>(TOO_MUCH, [ids.map(taskStreamId), bytesARound])
     const tooMuch = new Set(skipped.map(({ id }) => id))
     return ids.filter((id) => !tooMuch.has(id))
   }
@@ -98,7 +98,7 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
       } catch (error) {
         if (error instanceof AppError) throw error
         const { message } = error as Error
-        log.error({ stream_id: taskStream(id), err: message }, 'cannot check a task for drift')
+        log.error({ stream_id: taskStreamId(id), err: message }, 'cannot check a task for drift')
       }
     }
     return drifts

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { historyOf } from '../../../../app/history.ts'
 import type { Recorded } from '../../../../app/ports/event-store.ts'
 import type { TaskEvent } from '../../../../domain/task/events.ts'
-import { type TaskView, taskStream } from '../../../../domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../../../../domain/task/view.ts'
 import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
 import { foldRows, keyOwners } from '../../tasks/task-rows.ts'
@@ -71,7 +71,7 @@ export async function driftOfTasks(
   const events = found.flatMap(({ events }) => events)
   const known = await keys.find(keyOwners(events))
   return found.flatMap((task): Drift[] => {
-    const stream_id = taskStream(task.id)
+    const stream_id = taskStreamId(task.id)
     const of = (kind: Drift['kind'], fields: readonly string[] = []): Drift[] => [
       { projection: 'tasks', stream_id, kind, fields },
     ]
@@ -93,7 +93,7 @@ export async function driftOfAudit(
 ): Promise<readonly Drift[]> {
   const found = await db.query<AuditFound>(AUDIT, [ids])
   return found.flatMap(({ id, events, rows }): Drift[] => {
-    const stream_id = taskStream(id)
+    const stream_id = taskStreamId(id)
     const of = (kind: Drift['kind'], fields: readonly string[]): Drift[] =>
       fields.length === 0 ? [] : [{ projection: 'audit', stream_id, kind, fields }]
     const expected = new Map(historyOf(events.map(timed)).map((row) => [row.position, row]))
@@ -122,17 +122,17 @@ type TaskFound = {
   readonly gone: boolean | null
 }
 
-type AuditRow = { readonly position: number; readonly version: number }
+type ComparedRow = { readonly position: number; readonly version: number }
 
 type AuditFound = {
   readonly id: number
   readonly events: readonly Recorded<TaskEvent>[]
-  readonly rows: readonly AuditRow[]
+  readonly rows: readonly ComparedRow[]
 }
 
 const versions = (
-  rows: ReadonlyMap<number, AuditRow>,
-  without: ReadonlyMap<number, AuditRow>,
+  rows: ReadonlyMap<number, ComparedRow>,
+  without: ReadonlyMap<number, ComparedRow>,
 ): string[] =>
   [...rows.values()]
     .filter(({ position }) => !without.has(position))

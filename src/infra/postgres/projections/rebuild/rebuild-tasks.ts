@@ -1,4 +1,4 @@
-import { taskId } from '../../../../domain/task/view.ts'
+import { taskIdOf } from '../../../../domain/task/view.ts'
 import { userId } from '../../../../domain/user.ts'
 import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
@@ -119,7 +119,7 @@ async function explain(
       some.map(({ id }) => id),
     )
     note(run, drifts)
-    const wrong = new Set(drifts.map(({ stream_id }) => taskId(stream_id)))
+    const wrong = new Set(drifts.map(({ stream_id }) => taskIdOf(stream_id)))
     const doubtful = some.filter(({ id, at_same_version }) => at_same_version && !wrong.has(id))
     const [still] = await run.query<{ id: number }>(UNEQUAL_STILL, [doubtful.map(({ id }) => id)])
     if (still !== undefined) throw new Error(`The rebuild made another row of task ${still.id}.`)
