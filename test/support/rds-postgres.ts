@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { SUPERUSER, startEmbeddedPostgres } from '../../src/infra/embedded-postgres.ts'
+import { SUPERUSER, startEmbeddedPostgres } from '../../src/infra/local/embedded-postgres.ts'
 
 export const DATABASE = 'taskmanagement'
 export const ADMINISTRATOR = 'dbadmin'
