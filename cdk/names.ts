@@ -23,6 +23,18 @@ export const executionRole = (family: string): string => `task-mgmt-${family}-ex
 export const containerLogs = (family: string): string => `/ecs/${family}`
 export const eventLogs = (subject: string): string => `/aws/events/task-management/${subject}`
 
+/** What a task needs of AWS where no NAT gateway leads out: images, secrets, logs and ECS itself. */
+export const ENDPOINT_NAMES = [
+  'ecr.api',
+  'ecr.dkr',
+  'ecs',
+  'ecs-agent',
+  'ecs-telemetry',
+  'logs',
+  'secretsmanager',
+] as const
+export type EndpointName = (typeof ENDPOINT_NAMES)[number]
+
 /** The whole of what is injected into containers from Secrets Manager, by what it is. */
 export const SECRETS = {
   'signing-key': 'task-mgmt-jwt-secret',

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { SERVICE_NAMES, SERVICES } from '../catalogue.ts'
 import { type Environment, environmentSchema } from './schema.ts'
+import { SUBNET_RULES } from './subnets.ts'
 
 /** An environment that cannot be right; the sentence names each field and says what it must be. */
 export class ConfigError extends Error {}
@@ -66,17 +67,10 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       ? `certificateArn must be a certificate of the account ${account}`
       : '',
 
-  // The load balancer reaches tasks in its own zones only, and the library pairs subnets by their order.
-  ({ vpc }) =>
-    vpc.by === 'attributes' && zones(vpc.publicSubnets) !== zones(vpc.privateSubnets)
-      ? 'vpc.publicSubnets must lie in the zones of vpc.privateSubnets, in the same order'
-      : '',
-
-  ({ vpc, region }) =>
-    vpc.by === 'attributes' &&
-    [...vpc.publicSubnets, ...vpc.privateSubnets].some(({ zone }) => zone.slice(0, -1) !== region)
-      ? `vpc must have its subnets in zones of ${region}`
-      : '',
+  ...SUBNET_RULES.map((rule) => ({ vpc, region }: Environment) => {
+    // Those of a lookup are known when the account has answered.
+    return vpc.by === 'attributes' ? rule(vpc, region) : ''
+  }),
 
   ({ services, nodes }) =>
     Object.values(services).some(({ launchType }) => launchType === 'ec2') && nodes === undefined
@@ -104,9 +98,6 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       : ''
   },
 ]
-
-const zones = (subnets: readonly { readonly zone: string }[]): string =>
-  subnets.map(({ zone }) => zone).join(' ')
 
 // Migrations, monitoring and an operator.
 const RESERVED_CONNECTIONS = 10

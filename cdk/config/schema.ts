@@ -1,5 +1,7 @@
 import { z } from 'zod'
 import { IMAGE_NAMES, SERVICE_NAMES } from '../catalogue.ts'
+import { ENDPOINT_NAMES } from '../names.ts'
+import { isOneAZone } from './subnets.ts'
 
 const whole = (min: number, max: number) => {
   const message = `must be a whole number from ${min} to ${max}`
@@ -20,11 +22,13 @@ const subnet = z.strictObject({
   routeTableId: id('rtb'),
 })
 
-/** One subnet a zone, and two zones at least: one lost zone must not take everything with it. */
-const subnets = z.array(subnet).refine((all) => {
-  const zones = new Set(all.map(({ zone }) => zone))
-  return zones.size >= 2 && zones.size === all.length
-}, 'must name one subnet a zone, in two zones at least')
+const ONE_A_ZONE = 'must name one subnet a zone, in two zones at least'
+const subnets = z.array(subnet).refine(isOneAZone, ONE_A_ZONE)
+
+const subnetIds = z
+  .array(id('subnet'))
+  .refine((ids) => ids.length >= 2 && new Set(ids).size === ids.length, ONE_A_ZONE)
+  .optional()
 
 const vpc = z.discriminatedUnion(
   'by',
@@ -37,18 +41,29 @@ const vpc = z.discriminatedUnion(
       privateSubnets: subnets,
     }),
     // Asks the account: synth then needs credentials once, and writes cdk.context.json.
-    z.strictObject({ by: z.literal('lookup'), id: id('vpc') }),
+    z.strictObject({
+      by: z.literal('lookup'),
+      id: id('vpc'),
+      publicSubnetIds: subnetIds,
+      privateSubnetIds: subnetIds,
+    }),
   ],
   'must be given by attributes or by lookup',
 )
 
-/** How tasks reach AWS: by the NAT gateway that the VPC has, or by endpoints that we make. */
+/** How tasks reach AWS: by the NAT gateway that the VPC has, or by endpoints in the VPC. */
 const egress = z.discriminatedUnion(
   'via',
   [
     z.strictObject({ via: z.literal('nat') }),
-    // S3 holds the image layers; it is known to security groups by a list of addresses a region.
-    z.strictObject({ via: z.literal('endpoints'), s3PrefixListId: id('pl') }),
+    z.strictObject({
+      via: z.literal('endpoints'),
+      // S3 holds the image layers; it is known to security groups by a list of addresses a region.
+      s3PrefixListId: id('pl'),
+      // A VPC takes no second endpoint of a service: those that are there, each with its group.
+      existing: z.partialRecord(z.enum(ENDPOINT_NAMES), id('sg')).default({}),
+      s3GatewayExists: z.boolean('must be true or false').default(false),
+    }),
   ],
   'must go via nat or via endpoints',
 )

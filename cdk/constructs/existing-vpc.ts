@@ -1,24 +1,79 @@
+import { ContextProvider } from 'aws-cdk-lib'
 import { type ISubnet, type IVpc, type SubnetSelection, Vpc } from 'aws-cdk-lib/aws-ec2'
+import { ContextProvider as Provider } from 'aws-cdk-lib/cloud-assembly-schema'
 import type { Construct } from 'constructs'
+import { ConfigError } from '../config/parse.ts'
 import type { Environment } from '../config/schema.ts'
+import {
+  chooseSubnets,
+  type FoundSubnet,
+  type SubnetKind,
+  type Subnets,
+} from '../config/subnets.ts'
 
-/** The VPC that is there: by what the configuration says of it, or by asking the account. */
-export function existingVpc(scope: Construct, vpc: Environment['vpc']): IVpc {
-  if (vpc.by === 'lookup') return Vpc.fromLookup(scope, 'Vpc', { vpcId: vpc.id })
-  const { publicSubnets, privateSubnets } = vpc
-  return Vpc.fromVpcAttributes(scope, 'Vpc', {
-    vpcId: vpc.id,
-    vpcCidrBlock: vpc.cidr,
+/** The VPC that is there, with one public and one private subnet a zone. */
+export function existingVpc(scope: Construct, environment: Environment): IVpc {
+  const { vpc } = environment
+  if (vpc.by === 'attributes') return vpcOf(scope, { ...vpc, vpcId: vpc.id })
+  const found = Vpc.fromLookup(scope, 'Lookup', { vpcId: vpc.id })
+  // A stand-in, until the CLI has asked the account and synthesises again.
+  const answered = found.vpcId === vpc.id
+  requireDns(scope, environment)
+  return answered
+    ? vpcOf(scope, { vpcId: vpc.id, cidr: found.vpcCidrBlock, ...chosen(found, environment) })
+    : found
+}
+
+type Known = Subnets & { readonly vpcId: string; readonly cidr: string }
+
+const vpcOf = (scope: Construct, { vpcId, cidr, publicSubnets, privateSubnets }: Known): IVpc =>
+  Vpc.fromVpcAttributes(scope, 'Vpc', {
+    vpcId,
+    vpcCidrBlock: cidr,
     availabilityZones: privateSubnets.map(({ zone }) => zone),
     publicSubnetIds: publicSubnets.map(({ id }) => id),
     publicSubnetRouteTableIds: publicSubnets.map(({ routeTableId }) => routeTableId),
     privateSubnetIds: privateSubnets.map(({ id }) => id),
     privateSubnetRouteTableIds: privateSubnets.map(({ routeTableId }) => routeTableId),
   })
+
+/** Of all that the VPC has: a load balancer and an endpoint take only one a zone. */
+function chosen(found: IVpc, { name, vpc, egress, region }: Environment): Subnets {
+  const ofKind =
+    (kind: SubnetKind) =>
+    ({ subnetId, availabilityZone, routeTable, ipv4CidrBlock }: ISubnet): FoundSubnet => {
+      const { routeTableId } = routeTable
+      return { id: subnetId, zone: availabilityZone, routeTableId, cidr: ipv4CidrBlock, kind }
+    }
+  const all = [
+    ...found.publicSubnets.map(ofKind('public')),
+    ...found.privateSubnets.map(ofKind('with a NAT gateway')),
+    ...found.isolatedSubnets.map(ofKind('isolated')),
+  ]
+  const privateKinds: readonly SubnetKind[] =
+    egress.via === 'nat' ? ['with a NAT gateway'] : ['with a NAT gateway', 'isolated']
+  try {
+    return chooseSubnets(all, { ...vpc, privateKinds }, region)
+  } catch (error) {
+    throw new ConfigError(`${name}: ${(error as Error).message}.`)
+  }
 }
 
-/** Where tasks, nodes and the database live. Without a NAT gateway a lookup calls them isolated. */
-export function privateSubnets(vpc: IVpc): SubnetSelection & { readonly subnets: ISubnet[] } {
-  const subnets = vpc.privateSubnets.length > 0 ? vpc.privateSubnets : vpc.isolatedSubnets
-  return { subnets }
+const DNS = ['EnableDnsSupport', 'EnableDnsHostnames'] as const
+
+/** Services find each other, and endpoints and the database, by names that only the VPC answers. */
+function requireDns(scope: Construct, { name, vpc }: Environment): void {
+  const { value } = ContextProvider.getValue(scope, {
+    provider: Provider.CC_API_PROVIDER,
+    props: { typeName: 'AWS::EC2::VPC', exactIdentifier: vpc.id, propertiesToReturn: [...DNS] },
+    dummyValue: [Object.fromEntries(DNS.map((attribute) => [attribute, true]))],
+  })
+  const [attributes = {}] = value as readonly Readonly<Record<string, unknown>>[]
+  const off = DNS.filter((attribute) => attributes[attribute] !== true)
+  if (off.length > 0) throw new ConfigError(`${name}: vpc must have ${off.join(' and ')} on.`)
 }
+
+/** Where tasks, nodes and the database live. */
+export const privateSubnets = (vpc: IVpc): SubnetSelection & { readonly subnets: ISubnet[] } => ({
+  subnets: vpc.privateSubnets,
+})

@@ -1,13 +1,15 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
-import { type IVpc, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2'
+import { type ISecurityGroup, type IVpc, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2'
 import type { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES, SERVICE_NAMES, SERVICES, type ServiceName } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 import { existingVpc } from '../constructs/existing-vpc.ts'
 import { VpcEndpoints } from '../constructs/vpc-endpoints.ts'
-import { DATABASE_PORT, SERVICE_PORT, securityGroup } from '../names.ts'
+import { DATABASE_PORT, ENDPOINT_NAMES, SERVICE_PORT, securityGroup } from '../names.ts'
 
 const HTTPS = Port.tcp(443)
+
+type Endpoints = Extract<Environment['egress'], { readonly via: 'endpoints' }>
 
 export type NetworkProps = StackProps & { readonly environment: Environment }
 
@@ -28,7 +30,7 @@ export class NetworkStack extends Stack {
   constructor(scope: Construct, id: string, props: NetworkProps) {
     super(scope, id, props)
     const { environment } = props
-    this.vpc = existingVpc(this, environment.vpc)
+    this.vpc = existingVpc(this, environment)
 
     this.loadBalancer = this.#group('alb', 'The load balancer: the only way in')
     this.services = this.#serviceGroups()
@@ -90,11 +92,25 @@ export class NetworkStack extends Stack {
       }
       return
     }
-    const endpoints = this.#group('endpoints', 'Endpoints of AWS services in this VPC')
-    new VpcEndpoints(this, 'Endpoints', { vpc: this.vpc, securityGroup: endpoints })
+    for (const group of this.#endpointGroups(egress)) {
+      for (const user of users) group.connections.allowFrom(user, HTTPS, 'AWS, by its endpoints')
+    }
     for (const user of users) {
-      endpoints.connections.allowFrom(user, HTTPS, 'AWS, through its endpoints')
       user.connections.allowTo(Peer.prefixList(egress.s3PrefixListId), HTTPS, 'Image layers in S3')
     }
+  }
+
+  /** Of the endpoints that are made here, and of those that the VPC has already. */
+  #endpointGroups({ existing, s3GatewayExists }: Endpoints): readonly ISecurityGroup[] {
+    const except = ENDPOINT_NAMES.filter((name) => existing[name] !== undefined)
+    const own = this.#group('endpoints', 'Endpoints of AWS services in this VPC')
+    new VpcEndpoints(this, 'Endpoints', {
+      vpc: this.vpc,
+      securityGroup: own,
+      except,
+      s3GatewayExists,
+    })
+    const others = [...new Set(Object.values(existing))]
+    return [own, ...others.map((id) => SecurityGroup.fromSecurityGroupId(this, id, id))]
   }
 }

@@ -16,6 +16,13 @@ const BETWEEN_PARTIES = [
   'worker -> rds:5432',
 ]
 
+const ENDPOINTS = {
+  via: 'endpoints',
+  s3PrefixListId: 'pl-63a5400a',
+  existing: {},
+  s3GatewayExists: false,
+} as const
+
 const groupsOf = (synthesis: Synthesis, stack: 'data' | 'platform' | 'services', values: []) =>
   values.map((value) => party(nameOf(follow(synthesis, stack, value))))
 
@@ -27,8 +34,7 @@ describe('The network', () => {
   before(() => {
     fargate = synthesise(variation({}))
     ec2 = synthesise(VARIANTS.ec2)
-    const egress = { via: 'endpoints', s3PrefixListId: 'pl-63a5400a' } as const
-    endpoints = synthesise({ ...VARIANTS.ec2, egress })
+    endpoints = synthesise({ ...VARIANTS.ec2, egress: ENDPOINTS })
   })
 
   it('lets exactly the allowed pairs reach each other', () => {
@@ -80,6 +86,24 @@ describe('The network', () => {
     expect(names).to.have.members(expected)
     const { RouteTableIds } = only(network, 'AWS::EC2::VPCEndpoint', { VpcEndpointType: 'Gateway' })
     expect(RouteTableIds).to.have.members(['rtb-0c000000000000003', 'rtb-0c000000000000004'])
+  })
+
+  it('makes no endpoint that the VPC has already, and lets tasks reach those that are there', () => {
+    const [shared, own] = ['sg-0aaaaaaaaaaaaaaaa', 'sg-0bbbbbbbbbbbbbbbb']
+    const existing = { logs: shared, 'ecr.api': shared, secretsmanager: own }
+    const egress = { ...ENDPOINTS, existing, s3GatewayExists: true }
+    const { network } = synthesise(variation({ egress })).templates
+    const made = properties(network, 'AWS::EC2::VPCEndpoint').map(({ ServiceName }) => ServiceName)
+    expect(made).to.have.members(
+      ['ecr.dkr', 'ecs', 'ecs-agent', 'ecs-telemetry'].map(
+        (name) => `com.amazonaws.us-east-1.${name}`,
+      ),
+    )
+    const { pairs, halfOpen } = reachability(network)
+    expect(halfOpen).to.deep.equal([])
+    for (const user of ['auth', 'task', 'worker', 'migration']) {
+      expect(pairs).to.include.members([`${user} -> ${shared}:443`, `${user} -> ${own}:443`])
+    }
   })
 
   it('opens both ends of every rule', () => {

@@ -42,7 +42,7 @@ function rulesOf(template: Template): readonly Rule[] {
   const groups = ofType(template, 'AWS::EC2::SecurityGroup')
   const names = new Map(groups.map(([id, { Properties }]) => [id, party(Properties.GroupName)]))
   const groupOf = (reference: Properties): string =>
-    names.get(reference?.['Fn::GetAtt']?.[0]) ?? '?'
+    typeof reference === 'string' ? reference : (names.get(reference?.['Fn::GetAtt']?.[0]) ?? '?')
   const rule = (direction: Rule['direction'], group: string, end: Properties): Rule => {
     const reference = end.SourceSecurityGroupId ?? end.DestinationSecurityGroupId
     const list = end.SourcePrefixListId ?? end.DestinationPrefixListId

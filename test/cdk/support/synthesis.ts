@@ -32,7 +32,14 @@ export type Synthesis = {
   readonly after: Readonly<Record<StackName, readonly StackName[]>>
   readonly stage: Tasktrail
   /** What it would have to ask the account for. */
-  readonly missing: readonly object[]
+  readonly missing: readonly Question[]
+}
+
+export type Question = {
+  /** Where the answer stands in cdk.context.json. */
+  readonly key: string
+  readonly provider: string
+  readonly props: object
 }
 
 export const CONTEXT: Record<string, unknown> = JSON.parse(readFileSync('cdk.json', 'utf8')).context
@@ -40,25 +47,25 @@ export const CONTEXT: Record<string, unknown> = JSON.parse(readFileSync('cdk.jso
 const done = new Map<string, Synthesis>()
 
 /** All templates of an environment, made once, and without the rules of others. */
-export function synthesise(environment: Environment): Synthesis {
-  const key = JSON.stringify(environment)
-  const synthesis = done.get(key) ?? make(environment)
+export function synthesise(environment: Environment, answers: object = {}): Synthesis {
+  const key = JSON.stringify([environment, answers])
+  const synthesis = done.get(key) ?? make(environment, answers)
   done.set(key, synthesis)
   return synthesis
 }
 
-function make(environment: Environment): Synthesis {
+function make(environment: Environment, answers: object): Synthesis {
   const before = process.env.CDK_VALIDATION
   process.env.CDK_VALIDATION = 'false'
   try {
     // No function is bundled: its code is tested as it stands.
-    const app = new App({ context: { ...CONTEXT, 'aws:cdk:bundling-stacks': [] } })
+    const app = new App({ context: { ...CONTEXT, ...answers, 'aws:cdk:bundling-stacks': [] } })
     const stage = new Tasktrail(app, 'test', environment)
     const { stacks, manifest } = app.synth().getNestedAssembly('assembly-test')
     const named = (id: string) => id.replace(/^test-?/, '').replace(/[0-9A-F]{8}$/, '') as StackName
     return {
       stage,
-      missing: (manifest.missing ?? []).map(({ props }) => props),
+      missing: manifest.missing ?? [],
       templates: byName(stacks.map(({ id, template }) => [named(id), template as Template])),
       after: byName(
         stacks.map(({ id, dependencies }) => {
