@@ -47,12 +47,12 @@ const databaseParts = z.object({
   DB_POOL_MAX: whole(1, 100, 10),
 })
 
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
+
 const service = z.object({
   PORT: whole(1, 65_535, 3000),
   HOST: filled.default('0.0.0.0'),
-  LOG_LEVEL: z
-    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'], 'must be a level that pino knows')
-    .default('info'),
+  LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of: ${LOG_LEVELS.join(', ')}`).default('info'),
   RATE_LIMIT_PER_SECOND: whole(0, 1_000_000, 100),
   MAX_EVENT_LOOP_DELAY_MS: whole(0, 60_000, 100),
   DRAIN_SECONDS: whole(0, 60, 5),
@@ -94,11 +94,19 @@ export const namesDatabase = (env: Env): boolean =>
 function parse<T extends z.ZodObject>(schema: T, env: Env): z.output<T> {
   const result = schema.safeParse(present(env))
   if (result.success) return result.data
-  const faults = result.error.issues.map((issue) => {
-    const name = issue.path.join('.')
-    return present(env)[name] === undefined ? `${name} is missing` : `${name} ${issue.message}`
-  })
-  throw new ConfigError(`The environment is not complete: ${faults.join('; ')}.`)
+  const missing: string[] = []
+  const malformed: string[] = []
+  for (const { path, message } of result.error.issues) {
+    const name = path.join('.')
+    if (present(env)[name] === undefined) missing.push(`${name} is missing`)
+    else malformed.push(`${name} ${message}`)
+  }
+  throw new ConfigError(
+    [
+      ...(missing.length > 0 ? [`The environment is not complete: ${missing.join('; ')}.`] : []),
+      ...(malformed.length > 0 ? [`The environment is malformed: ${malformed.join('; ')}.`] : []),
+    ].join(' '),
+  )
 }
 
 function database(

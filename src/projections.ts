@@ -63,15 +63,21 @@ async function status(config: DatabaseConfig): Promise<readonly string[]> {
   return all.flatMap((projection) => [line(projection), ...parkedLines(projection)])
 }
 
-function line({ name, state, position, head, ...rest }: ProjectionStatus): string {
-  const { lag_positions, lag_seconds, parked_streams } = rest
-  const behind =
-    lag_positions === 0
-      ? 'up to date'
-      : `${lag_positions} positions and ${lag_seconds.toFixed(1)} s behind`
-  const streams = parked_streams === 1 ? '1 stream' : `${parked_streams} streams`
-  const parked = parked_streams === 0 ? '' : `, ${streams} parked`
-  return `${name.padEnd(10)}  ${state}, at ${position} of ${head}, ${behind}${parked}`
+function line(status: ProjectionStatus): string {
+  const { name, state, position, head } = status
+  return `${name.padEnd(10)}  ${state}, at ${position} of ${head}, ${howFar(status)}`
+}
+
+/** What is parked is never up to date: nothing brings it there. */
+function howFar({ state, lag_positions, lag_seconds, parked_streams }: ProjectionStatus): string {
+  const streams = parked_streams === 1 ? '1 parked stream' : `${parked_streams} parked streams`
+  const some = parked_streams > 0
+  if (lag_positions > 0) {
+    const behind = `${lag_positions} positions and ${lag_seconds.toFixed(1)} s behind`
+    return some ? `${behind}, with ${streams}` : behind
+  }
+  if (state === 'parked') return some ? `no new events, with ${streams}` : 'no new events'
+  return some ? `up to date except for ${streams}` : 'up to date'
 }
 
 const parkedLines = ({ parked }: ProjectionStatus): readonly string[] =>

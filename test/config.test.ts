@@ -97,13 +97,14 @@ describe('The configuration', () => {
     expect(env).to.deep.equal(AUTH)
   })
 
-  it('names all that is missing and all that is malformed, in one sentence', () => {
+  it('names all that is missing and all that is malformed, each under its own heading', () => {
     const env = { PORT: 'x', BCRYPT_COST: '9', JWT_SECRET: 'brief', DB_HOST: 'h', DB_NAME: 'n' }
     expect(refusal(authServiceConfig, env)).to.equal(
-      'The environment is not complete: PORT must be a whole number from 1 to 65535; ' +
-        'INTERNAL_API_KEY is missing; JWT_SECRET must be at least 32 characters long; ' +
-        'PASSWORD_PEPPER is missing; BCRYPT_COST must be a whole number from 10 to 20; ' +
-        'DB_USER is missing; DB_PASSWORD is missing.',
+      'The environment is not complete: INTERNAL_API_KEY is missing; PASSWORD_PEPPER is missing; ' +
+        'DB_USER is missing; DB_PASSWORD is missing. ' +
+        'The environment is malformed: PORT must be a whole number from 1 to 65535; ' +
+        'JWT_SECRET must be at least 32 characters long; ' +
+        'BCRYPT_COST must be a whole number from 10 to 20.',
     )
   })
 
@@ -144,7 +145,7 @@ describe('The configuration', () => {
       for (const value of [min, max, `0${min}`]) expect(said(value)).to.equal('')
       const wrong = [min - 1, max + 1, `${min}.0`, ` ${min}`, `${min} `, `+${min}`, '1e1', '0x10']
       for (const value of [...wrong, 'NaN', 'Infinity', '٣', '99999999999', 'true']) {
-        expect(said(value), String(value)).to.equal(`The environment is not complete: ${rule}.`)
+        expect(said(value), String(value)).to.equal(`The environment is malformed: ${rule}.`)
       }
     })
   }
@@ -212,12 +213,14 @@ describe('The configuration', () => {
     }
   })
 
-  it('takes the levels that pino knows', () => {
+  it('takes the levels that pino knows, and lists them when it is given another', () => {
     for (const LOG_LEVEL of ['fatal', 'error', 'warn', 'info', 'debug', 'silent']) {
       expect(authServiceConfig({ ...AUTH, LOG_LEVEL }).LOG_LEVEL).to.equal(LOG_LEVEL)
     }
     const loud = refusal(authServiceConfig, { ...AUTH, LOG_LEVEL: 'INFO' })
-    expect(loud).to.include('LOG_LEVEL must be a level that pino knows')
+    expect(loud).to.equal(
+      'The environment is malformed: LOG_LEVEL must be one of: fatal, error, warn, info, debug, silent.',
+    )
   })
 })
 
@@ -236,9 +239,7 @@ describe("The database's place", () => {
   it('is a postgres URL or none', () => {
     for (const DATABASE_URL of ['mysql://db', 'db.internal', 'postgres', 'http://db']) {
       const said = refusal(databaseConfig, { DATABASE_URL })
-      expect(said).to.equal(
-        'The environment is not complete: DATABASE_URL must be a postgres:// URL.',
-      )
+      expect(said).to.equal('The environment is malformed: DATABASE_URL must be a postgres:// URL.')
     }
     expect(
       refusal(databaseConfig, { DATABASE_URL: url.replace('postgres', 'postgresql') }),
@@ -248,7 +249,7 @@ describe("The database's place", () => {
   it('is named by no URL whose options would undo the role that a service takes', () => {
     const DATABASE_URL = `${url}?sslmode=disable&options=-c%20statement_timeout%3D0`
     const said = refusal(databaseConfig, { DATABASE_URL })
-    expect(said).to.equal('The environment is not complete: DATABASE_URL must not carry options.')
+    expect(said).to.equal('The environment is malformed: DATABASE_URL must not carry options.')
     expect(refusal(databaseConfig, { DATABASE_URL: `${url}?sslmode=disable` })).to.equal('')
   })
 

@@ -53,7 +53,7 @@ describe('npm run projections', () => {
     expect(await says('park', 'audit')).to.deep.equal([
       'The projection audit is parked at position 0.',
     ])
-    expect(await says('status')).to.deep.equal(['audit       parked, at 0 of 0, up to date'])
+    expect(await says('status')).to.deep.equal(['audit       parked, at 0 of 0, no new events'])
     expect(await refuses('park', 'audit')).to.deep.equal([
       'The projection audit is parked, not live.',
     ])
@@ -79,7 +79,7 @@ describe('npm run projections', () => {
     await log.add(other, [renamed('Meanwhile')])
     await caughtUp(sql)
     const [line, parked] = await says('status')
-    expect(line).to.equal('audit       live, at 8 of 8, up to date, 1 stream parked')
+    expect(line).to.equal('audit       live, at 8 of 8, up to date except for 1 parked stream')
     expect(parked).to.match(/^ {2}task-1 from its event 2 on, since 20\S+Z: new row .* "none"$/)
     expect(await refuses('resume', 'audit', 'task-1')).to.deep.equal([
       'new row for relation "audit_events" violates check constraint "none"',

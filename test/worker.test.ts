@@ -50,11 +50,12 @@ describe('The worker as a process', () => {
     expect(await worker.ended).to.equal('code 1')
     expect(worker.out).to.deep.equal([])
     expect(worker.err).to.deep.equal([
-      'The environment is not complete: DRAIN_SECONDS must be a whole number from 0 to 60; ' +
-        'TEXT_KEY is missing; TEXT_KEY_PREVIOUS must be at least 32 characters long; ' +
+      'The environment is not complete: TEXT_KEY is missing; DB_HOST is missing; ' +
+        'DB_NAME is missing; DB_USER is missing; DB_PASSWORD is missing. ' +
+        'The environment is malformed: DRAIN_SECONDS must be a whole number from 0 to 60; ' +
+        'TEXT_KEY_PREVIOUS must be at least 32 characters long; ' +
         'SEAL_KEY must be at least 32 characters long; ' +
-        'SEAL_INTERVAL_SECONDS must be a whole number from 1 to 86400; DB_HOST is missing; ' +
-        'DB_NAME is missing; DB_USER is missing; DB_PASSWORD is missing.',
+        'SEAL_INTERVAL_SECONDS must be a whole number from 1 to 86400.',
     ])
   })
 
