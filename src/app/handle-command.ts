@@ -12,12 +12,12 @@ export type Aggregate<State, Command, Event, Row> = {
   readonly view: (row: Row | null, event: Event & EventEnvelope) => Row | null
 }
 
-export type CommandContext = {
+export type CommandContext<Row> = {
   readonly actor_id: number
   readonly metadata: Metadata
   readonly now: Date
-  /** Versions that the client would change, if it named any. */
-  readonly ifMatch: readonly number[] | undefined
+  /** Whether the client would change what is there now; without it, whatever that is. */
+  readonly precondition: ((row: Row | null) => boolean) | undefined
   readonly command: CommandKey | undefined
 }
 
@@ -27,7 +27,7 @@ export type Handled<Row> = { readonly row: Row; readonly replayed: boolean }
 export type HandleCommand<Command, Row> = (
   stream_id: string,
   command: Command,
-  context: CommandContext,
+  context: CommandContext<Row>,
 ) => Promise<Handled<Row>>
 
 const MAX_TRIES = 20
@@ -49,7 +49,7 @@ export function handleCommand<State, Command, Event, Row>(
   const { decider, view, stream_type, schema_version } = aggregate
 
   return async (stream_id, command, context) => {
-    const { actor_id, metadata, now, ifMatch } = context
+    const { actor_id, metadata, now, precondition } = context
     if (context.command) {
       const row = await store.answer(actor_id, context.command)
       if (row !== null) return { row, replayed: true }
@@ -63,12 +63,14 @@ export function handleCommand<State, Command, Event, Row>(
       const erased = history.events.find((event) => event.erased)
       if (erased) throw gone(erased.actor_id === actor_id)
       const events = decider.decide(command, state, loaded)
-      if (ifMatch && !ifMatch.includes(version)) throw new AppError('version_mismatch', { version })
+      const before = history.events.reduce(view, null)
+      // After the decider: RFC 9110 looks at preconditions only of what would succeed without.
+      if (precondition?.(before) === false) throw new AppError('version_mismatch', { version })
 
       const placed = events.map((event, index) => {
         return { ...event, stream_id, version: version + index + 1, occurred_at }
       })
-      const row = [...history.events, ...placed].reduce(view, null)
+      const row = placed.reduce(view, before)
       if (row === null) throw new Error(`${stream_id} has no row after ${version} events`)
       if (events.length === 0 && !context.command) return { row, replayed: false }
 

@@ -98,7 +98,7 @@ const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   idempotency_key_in_use: 'A request with this Idempotency-Key is still running',
   username_taken: 'Username already exists',
   email_taken: 'Email already exists',
-  version_mismatch: 'The task has another version now',
+  version_mismatch: 'If-Match or If-None-Match does not allow the version that the task has now',
   body_too_large: 'The body is larger than 64 KiB',
   unsupported_media_type: 'The body must be application/json in UTF-8',
   idempotency_key_reused: 'This Idempotency-Key was used with another request',

@@ -8,6 +8,7 @@ import type { Clock } from '../app/ports/process.ts'
 import type { TaskView } from '../domain/task/view.ts'
 import type { Answer } from './endpoint.ts'
 import type { ErrorCode } from './errors.ts'
+import { etagOf, firstFalse, type Preconditions } from './preconditions.ts'
 import * as schema from './task-schemas.ts'
 
 // What the calls that answer with one task have in common.
@@ -32,23 +33,18 @@ export const CHANGING: readonly ErrorCode[] = [
   'write_conflict',
 ]
 
-type WriteHeaders = {
-  readonly 'Idempotency-Key'?: string | undefined
-  readonly 'If-Match'?: readonly number[] | undefined
-}
+type WriteHeaders = Preconditions & { readonly 'Idempotency-Key'?: string | undefined }
 
 /** `body` is the parsed one: its keys stand in the schema's order, whatever the client's was. */
 export function commandContext(
   ctx: Context,
   caller: Caller,
   clock: Clock,
-  headers: WriteHeaders,
+  { 'Idempotency-Key': key, ...preconditions }: WriteHeaders,
   body: unknown,
-): CommandContext {
+): CommandContext<TaskView> {
   const { request_id } = ctx.state
-  const ifMatch = headers['If-Match']
-  const key = headers['Idempotency-Key']
-  const request = JSON.stringify([ctx.method, ctx.path, ifMatch, body])
+  const request = JSON.stringify([ctx.method, ctx.path, preconditions, body])
   const fingerprint = createHash('sha256').update(request).digest()
   return {
     actor_id: caller.user_id,
@@ -60,13 +56,13 @@ export function commandContext(
       ip: ctx.ip,
     },
     now: clock(),
-    ifMatch,
+    precondition: (task) => firstFalse(preconditions, task) === null,
     command: key === undefined ? undefined : { key, fingerprint },
   }
 }
 
 export function showTask(ctx: Context, { row, replayed }: Handled<TaskView>): void {
-  ctx.set('ETag', `"${row.version}"`)
+  ctx.set('ETag', etagOf(row))
   ctx.set('Cache-Control', 'private, no-cache')
   if (replayed) ctx.set('Idempotent-Replayed', 'true')
   // A status that was set before stays.

@@ -3,6 +3,7 @@ import type { TaskCursor, TaskSort } from '../app/ports/tasks.ts'
 import { TASK_PRIORITIES, TASK_STATUSES } from '../domain/task/events.ts'
 import type { TaskView } from '../domain/task/view.ts'
 import { id, instant, listOf, text, time } from './fields.ts'
+import { preconditions } from './preconditions.ts'
 
 const title = text(1, 200, { trim: true })
 const description = text(0, 10_000).nullable()
@@ -111,10 +112,6 @@ export const streamHeaders = {
     .meta({ description: 'The last id seen; without it, only what happens from now on' }),
 }
 
-export const readHeaders = {
-  'If-None-Match': z.string().optional().meta({ description: 'ETags of what the client has; 304' }),
-}
-
 export const writeHeaders = {
   'Idempotency-Key': z
     .string()
@@ -123,23 +120,7 @@ export const writeHeaders = {
     .meta({ description: 'The same request with the same key is done once (24 hours)' }),
 }
 
-const TAG = String.raw`(?:W/)?"[\x21\x23-\x7e]*"`
-
-export const changeHeaders = {
-  ...writeHeaders,
-  'If-Match': z
-    .string()
-    .regex(RegExp(String.raw`^(?:\*|${TAG}(?:\s*,\s*${TAG})*)$`), 'must be * or a list of ETags')
-    .transform(versions)
-    .optional()
-    .meta({ description: 'ETag of the version to change; 412 if the task has moved on' }),
-}
-
-/** Versions that an If-Match names; a weak tag never matches (RFC 9110). `*`: any, undefined. */
-function versions(header: string): number[] | undefined {
-  if (header === '*') return undefined
-  return [...header.matchAll(/(?<!W\/)"([1-9]\d*)"/g)].map(([, version]) => Number(version))
-}
+export const changeHeaders = { ...writeHeaders, ...preconditions }
 
 export const taskSchema = z
   .strictObject({

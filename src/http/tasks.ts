@@ -1,6 +1,7 @@
 import { Semaphore, withTimeout } from 'async-mutex'
 import type { Context } from 'koa'
 import { z } from 'zod'
+import { AppError } from '../app/errors.ts'
 import type { HandleCommand } from '../app/handle-command.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
@@ -13,6 +14,7 @@ import { admitToPast, type RecordAccess } from './audit-access.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { HttpError } from './errors.ts'
 import { onePerUser } from './one-per-user.ts'
+import { firstFalse, preconditions } from './preconditions.ts'
 import {
   CHANGING,
   commandContext,
@@ -63,12 +65,12 @@ const getTask = {
   access: 'token',
   params: schema.taskId,
   query: schema.momentQuery,
-  headers: schema.readHeaders,
+  headers: preconditions,
   answers: {
     200: taskAnswer('The task', {}),
     304: { description: 'Still the version of If-None-Match', headers: ETAG },
   },
-  errors: OWN,
+  errors: [...OWN, 'version_mismatch'],
 } as const satisfies Endpoint
 
 const changing = {
@@ -185,8 +187,11 @@ export function taskRoutes(
     const row = await (moment ? lookBack(ctx, caller, params.id, moment) : tasks.find(params.id))
     if (row === null) throw new DomainError('task_not_found')
     if (!moment && row.user_id !== caller.user_id) throw new DomainError('task_forbidden')
+    const failed = firstFalse(headers, row)
+    if (failed === 'If-Match') throw new AppError('version_mismatch', { version: row.version })
     showTask(ctx, { row, replayed: false })
-    if (isNamed(row.version, headers['If-None-Match'])) ctx.status = 304
+    // Not by Koa's `fresh`, to which `Cache-Control: no-cache`, as fetch adds it, makes all stale.
+    if (failed === 'If-None-Match') ctx.status = 304
   })
 
   for (const endpoint of [putTask, patchTask]) {
@@ -223,12 +228,6 @@ function momentOf({
   }
   if (version !== undefined) return { version }
   return as_of === undefined ? undefined : { as_of }
-}
-
-/** Koa's `fresh` says no to `Cache-Control: no-cache`, which fetch adds to every If-None-Match. */
-function isNamed(version: number, list = ''): boolean {
-  const tags = ['*', `"${version}"`, `W/"${version}"`]
-  return list.split(',').some((tag) => tags.includes(tag.trim()))
 }
 
 function nextPage(ctx: Context, cursor: string): string {

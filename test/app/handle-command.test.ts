@@ -12,11 +12,11 @@ import { memoryEventStore } from '../support/memory-event-store.ts'
 import { arbitraryCommand, arbitraryFields } from '../support/tasks.ts'
 
 const aggregate = { stream_type: 'task', schema_version: 1, decider: task, view: viewTask }
-const context: CommandContext = {
+const context: CommandContext<TaskView> = {
   actor_id: 1,
   metadata,
   now: new Date('2026-11-21T10:00:00Z'),
-  ifMatch: undefined,
+  precondition: undefined,
   command: undefined,
 }
 const fields = {
@@ -35,7 +35,7 @@ describe('Handling a command', () => {
   let store: EventStore<TaskEvent, TaskView>
   const handle = (
     command: Parameters<typeof task.decide>[0],
-    facts: Partial<CommandContext> = {},
+    facts: Partial<CommandContext<TaskView>> = {},
   ) => handleCommand(aggregate, store)(stream, command, { ...context, ...facts })
   const version = async () => (await store.load(stream)).version
 
@@ -65,12 +65,17 @@ describe('Handling a command', () => {
     expect(await version()).to.equal(1)
   })
 
+  const only =
+    (...versions: number[]) =>
+    (row: TaskView | null) =>
+      versions.includes(row?.version ?? 0)
+
   it('changes a version that the client named, and no other', async () => {
     await handle(create)
-    await handle(rename('Two'), { ifMatch: [7, 1] })
-    const late = await handle(rename('Three'), { ifMatch: [1] }).catch((error) => error)
+    await handle(rename('Two'), { precondition: only(7, 1) })
+    const late = await handle(rename('Three'), { precondition: only(1) }).catch((error) => error)
     expect(late).to.include({ code: 'version_mismatch', version: 2 })
-    const unchanged = await handle(rename('Two'), { ifMatch: [1] }).catch(codeOf)
+    const unchanged = await handle(rename('Two'), { precondition: only(1) }).catch(codeOf)
     expect(unchanged).to.equal('version_mismatch')
     expect(await version()).to.equal(2)
   })
@@ -78,7 +83,9 @@ describe('Handling a command', () => {
   it('tells a stranger that it is forbidden before it tells of versions', async () => {
     await handle(create)
     const stranger = { type: 'DeleteTask', actor_id: 2 } as const
-    expect(await handle(stranger, { ifMatch: [9] }).catch(codeOf)).to.equal('task_forbidden')
+    expect(await handle(stranger, { precondition: only(9) }).catch(codeOf)).to.equal(
+      'task_forbidden',
+    )
   })
 
   it('is done once under one key, and answered as the first time, also when all has changed', async () => {

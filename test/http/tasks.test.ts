@@ -100,7 +100,7 @@ describe('A task over HTTP', () => {
 
     it('is 304 without a body for whoever has this version', async () => {
       const { id } = await create()
-      for (const tag of ['"1"', 'W/"1"', '"7", "1"', '*']) {
+      for (const tag of ['"1"', 'W/"1"', '"7", "1"', '*', '"1",', ', "1"']) {
         const answer = await call('GET', id, { headers: { 'if-none-match': tag } })
         expect(answer.status, tag).to.equal(304)
         expect(answer.headers.get('etag')).to.equal('"1"')
@@ -208,7 +208,16 @@ describe('A task over HTTP', () => {
 
     it('is changed when the version is among those named, or any will do', async () => {
       const { id } = await create()
-      const tags = ['"1"', '"2" , "9"', '"9","3"', 'W/"4", "4"', '*', '"", "a", "6"']
+      const tags = [
+        '"1"',
+        '"2" , "9"',
+        '"9","3"',
+        'W/"4", "4"',
+        '*',
+        '"", "a", "6"',
+        '"7",',
+        ', ,"8",,',
+      ]
       for (const [index, tag] of tags.entries()) {
         const { status, body } = await put(id, tag)
         expect(status, tag).to.equal(200)
@@ -218,7 +227,7 @@ describe('A task over HTTP', () => {
 
     it('is left alone when it has moved on, and the answer says where it is', async () => {
       const task = await create()
-      for (const tag of ['"2"', '"0"', 'W/"1"', '"01"', '"1.0"', '"abc"', '""']) {
+      for (const tag of ['"2"', '"0"', 'W/"1"', '"01"', '"1.0"', '"abc"', '""', ',', '']) {
         for (const method of ['PUT', 'PATCH', 'DELETE']) {
           const answer = await call(method, task.id, { headers: { 'if-match': tag } })
           expect(answer.status, `${method} ${tag}`).to.equal(412)
@@ -231,11 +240,79 @@ describe('A task over HTTP', () => {
 
     it('is 400 when the header is no list of tags', async () => {
       const { id } = await create()
-      for (const tag of ['1', '"1', '1"', "'1'", '*, "1"', '"1";', '"1" "2"', 'w/"1"', ',', '']) {
+      for (const tag of ['1', '"1', '1"', "'1'", '*, "1"', '"1";', '"1" "2"', 'w/"1"', '"1",*']) {
         const { status, body } = await put(id, tag)
         expect(status, tag).to.equal(400)
         expect(body.details[0].field).to.equal('If-Match')
       }
+    })
+  })
+
+  describe('with If-None-Match', () => {
+    it('is left alone by every write when it has a version that is named', async () => {
+      const task = await create()
+      for (const tag of ['*', '"1"', 'W/"1"', '"9", "1"', '"1",', ',,W/"1"']) {
+        for (const [method, path, body] of [
+          ['PUT', '', { title: 'Other' }],
+          ['PATCH', '', { title: task.title }],
+          ['DELETE', '', undefined],
+          ['POST', '/undo', {}],
+          ['POST', '/restore', {}],
+        ] as const) {
+          const headers = { 'if-none-match': tag }
+          const facts = { token: ann.token, headers, ...(body && { body }) }
+          const answer = await system.call(method, `/tasks/${task.id}${path}`, facts)
+          expect(answer.status, `${method} ${path} ${tag}`).to.equal(412)
+          expect(answer.body).to.include({ code: 'version_mismatch', version: 1 })
+          expect(answer.headers.get('etag')).to.equal('"1"')
+        }
+      }
+      expect((await call('GET', task.id)).body.task).to.deep.equal(task)
+    })
+
+    it('is changed when it has none of those versions', async () => {
+      const { id } = await create()
+      for (const [index, tag] of ['"2"', 'W/"1"', '"", "1"', ',', ''].entries()) {
+        const headers = { 'if-none-match': tag }
+        const { status, body } = await call('PUT', id, { body: { title: `${index}` }, headers })
+        expect(status, tag).to.equal(200)
+        expect(body.task.version).to.equal(index + 2)
+      }
+    })
+
+    it('is 400 when the header is no list of tags, on a read as well', async () => {
+      const { id } = await create()
+      for (const method of ['GET', 'PUT', 'DELETE']) {
+        const { status, body } = await call(method, id, { headers: { 'if-none-match': '1' } })
+        expect(status, method).to.equal(400)
+        expect(body.details[0].field).to.equal('If-None-Match')
+      }
+    })
+  })
+
+  describe('with several preconditions', () => {
+    it('is judged by If-Match first, and only where it would have been found', async () => {
+      const { id } = await create()
+      const read = (headers: Record<string, string>) => call('GET', id, { headers })
+      expect((await read({ 'if-match': '"2"', 'if-none-match': '"1"' })).status).to.equal(412)
+      expect((await read({ 'if-match': '"1"', 'if-none-match': '"1"' })).status).to.equal(304)
+      expect((await read({ 'if-match': '*', 'if-none-match': '"2"' })).status).to.equal(200)
+      for (const headers of [{ 'if-match': '*' }, { 'if-none-match': '*' }]) {
+        for (const method of ['GET', 'PUT', 'DELETE']) {
+          expect((await call(method, 999_999_999, { headers })).status).to.equal(404)
+        }
+      }
+    })
+
+    it('is restored by its deleted version, or by If-None-Match: * when it is not there', async () => {
+      const { id } = await create()
+      const restore = (headers: Record<string, string>) =>
+        system.call('POST', `/tasks/${id}/restore`, { token: ann.token, body: {}, headers })
+      await call('DELETE', id)
+      expect((await restore({ 'if-match': '*' })).status).to.equal(412)
+      expect((await restore({ 'if-match': '"1"' })).status).to.equal(412)
+      expect((await restore({ 'if-match': '"2"', 'if-none-match': '*' })).status).to.equal(200)
+      expect((await restore({ 'if-none-match': '*' })).status).to.equal(412)
     })
   })
 

@@ -127,7 +127,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       actor_id: 1,
       metadata,
       now: new Date(),
-      ifMatch: undefined,
+      precondition: undefined,
       command: undefined,
     }
     await many(async (index) => {

@@ -80,7 +80,7 @@ export async function taskWorld(): Promise<TaskWorld> {
     const context = { actor_id: command.actor_id, metadata, now: new Date() }
     const { row } = await handleTask(taskStreamId(id), command, {
       ...context,
-      ifMatch: undefined,
+      precondition: undefined,
       command: undefined,
     })
     return row
