@@ -4,6 +4,7 @@ import { DnsRecordType, type INamespace } from 'aws-cdk-lib/aws-servicediscovery
 import { Construct } from 'constructs'
 import { type HttpServiceName, isCalled } from '../catalogue.ts'
 import { CLUSTER, SERVICE_PORT } from '../names.ts'
+import type { DesiredCounts } from './desired-counts.ts'
 import { type EcsServiceProps, ecsService } from './ecs-service.ts'
 import { rollbackAlarms, type ServiceAlarms } from './service-alarms.ts'
 import type { ServiceRoutes } from './service-routes.ts'
@@ -15,6 +16,7 @@ export type HttpServiceProps = EcsServiceProps & {
   /** Where it is registered, if other services call it. */
   readonly namespace: INamespace
   readonly alarms: ServiceAlarms
+  readonly counts: DesiredCounts
 }
 
 /** A service behind the load balancer that scales by its CPU and takes a bad deployment back. */
@@ -23,9 +25,10 @@ export class HttpService extends Construct {
 
   constructor(scope: Construct, id: string, props: HttpServiceProps) {
     super(scope, id)
-    const { name, routes, alarms } = props
+    const { name, routes, alarms, counts } = props
     this.service = ecsService(this, props, {
       ...this.#rollout(name),
+      desiredCount: counts.of(this, name, () => this.service),
       ...(isCalled(name) && { cloudMapOptions: this.#discovery(props) }),
     })
     // No reference says so: they are only named.
@@ -40,7 +43,6 @@ export class HttpService extends Construct {
     })
   }
 
-  /** No `desiredCount`: each deployment would set the service back to it, however busy it is. */
   #rollout(name: HttpServiceName) {
     return {
       healthCheckGracePeriod: Duration.seconds(60),

@@ -1,10 +1,8 @@
-import { join } from 'node:path'
 import { CfnOutput, CustomResource, Duration, Stack } from 'aws-cdk-lib'
 import type { ISecurityGroup, IVpc } from 'aws-cdk-lib/aws-ec2'
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
-import { Runtime } from 'aws-cdk-lib/aws-lambda'
-import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs'
+import type { IFunction } from 'aws-cdk-lib/aws-lambda'
 import type { LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Provider } from 'aws-cdk-lib/custom-resources'
 import { Construct } from 'constructs'
@@ -12,6 +10,7 @@ import type { MigrationProperties } from '../handlers/run-migration.ts'
 import { CLUSTER } from '../names.ts'
 import type { ContainerTask } from './container-task.ts'
 import { privateSubnets } from './existing-vpc.ts'
+import { handler } from './handler.ts'
 import { logGroup } from './log-group.ts'
 
 export type MigrationProps = {
@@ -66,17 +65,9 @@ export class Migration extends Construct {
     this.#byHand(properties)
   }
 
-  #function(handler: string, statements: readonly PolicyStatement[]): NodejsFunction {
-    return new NodejsFunction(this, handler, {
-      entry: join(import.meta.dirname, '../handlers/migration.ts'),
-      handler,
-      runtime: Runtime.NODEJS_24_X,
-      timeout: Duration.seconds(30),
-      memorySize: 256,
-      logGroup: this.#logs,
-      initialPolicy: [...statements],
-      bundling: { target: 'node24', externalModules: ['@aws-sdk/*'] },
-    })
+  #function(name: string, statements: readonly PolicyStatement[]): IFunction {
+    const logs = this.#logs
+    return handler(this, name, { file: 'migration', handler: name, logs, statements })
   }
 
   #mayRun({ definition }: ContainerTask): readonly PolicyStatement[] {

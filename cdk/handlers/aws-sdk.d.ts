@@ -1,16 +1,19 @@
 // The part of the AWS SDK that the handlers use. It is in Lambda's runtime and not among our
-// packages: a hundred of them for two calls.
+// packages: a hundred of them for three calls.
 declare module '@aws-sdk/client-ecs' {
   export class ECSClient {
     constructor(config: object)
-    send(command: RunTaskCommand | DescribeTasksCommand): Promise<TasksAnswer>
+    send<Answer>(command: Command<Answer>): Promise<Answer>
   }
-  export class RunTaskCommand {
+  class Command<Answer> {
     constructor(input: object)
+    private readonly answer: Answer
   }
-  export class DescribeTasksCommand {
-    constructor(input: object)
-  }
+  export class RunTaskCommand extends Command<TasksAnswer> {}
+  export class DescribeTasksCommand extends Command<TasksAnswer> {}
+  export class DescribeServicesCommand extends Command<ServicesAnswer> {}
+
+  export type Failure = { readonly arn?: string; readonly reason?: string }
 
   export type TasksAnswer = {
     readonly tasks?: readonly {
@@ -23,6 +26,11 @@ declare module '@aws-sdk/client-ecs' {
         readonly reason?: string
       }[]
     }[]
-    readonly failures?: readonly { readonly arn?: string; readonly reason?: string }[]
+    readonly failures?: readonly Failure[]
+  }
+
+  export type ServicesAnswer = {
+    readonly services?: readonly { readonly status?: string; readonly desiredCount?: number }[]
+    readonly failures?: readonly Failure[]
   }
 }

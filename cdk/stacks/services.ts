@@ -16,6 +16,7 @@ import {
 import type { Environment } from '../config/schema.ts'
 import { SECRET_FIELD } from '../constructs/app-secrets.ts'
 import { ContainerTask } from '../constructs/container-task.ts'
+import { DesiredCounts } from '../constructs/desired-counts.ts'
 import type { EcsServiceProps } from '../constructs/ecs-service.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { HttpService } from '../constructs/http-service.ts'
@@ -44,6 +45,7 @@ export class ServicesStack extends Stack {
   readonly #props: ServicesProps
   readonly #key: IKey
   readonly #listener: IApplicationListener
+  readonly #counts: DesiredCounts
 
   constructor(scope: Construct, id: string, props: ServicesProps) {
     super(scope, id, props)
@@ -54,10 +56,11 @@ export class ServicesStack extends Stack {
       listenerArn: platform.frontDoor.listener.listenerArn,
       securityGroup: fixedGroup(this, network.loadBalancer),
     })
+    this.#counts = new DesiredCounts(this, 'DesiredCounts', this.#key)
     const migration = this.#migration()
     this.#rebuild()
     const services = [...HTTP_SERVICE_NAMES.map((name) => this.#service(name)), this.#worker()]
-    for (const { service } of services) service.node.addDependency(migration.run)
+    for (const service of services) service.node.addDependency(migration.run)
   }
 
   #migration(): Migration {
@@ -127,6 +130,7 @@ export class ServicesStack extends Stack {
       routes,
       namespace: platform.namespace,
       alarms,
+      counts: this.#counts,
     })
   }
 

@@ -176,11 +176,24 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     rules: solutions('IAM5[Resource::*]'),
     because: 'The action ecr:GetAuthorizationToken knows no resource.',
   })),
-  {
-    at: 'services/Migrate',
-    rules: solutions(awsPolicy('service-role/AWSLambdaBasicExecutionRole')),
-    because: 'It allows no more than writing logs.',
-  },
+  ...['services/Migrate', 'services/DesiredCounts'].flatMap((at) => [
+    {
+      at,
+      rules: solutions(awsPolicy('service-role/AWSLambdaBasicExecutionRole')),
+      because: 'It allows no more than writing logs.',
+    },
+    {
+      at,
+      rules: [...nist('LambdaInsideVPC'), ...tower('lambda_inside_vpc_check')],
+      because: 'They call ECS and nothing in the VPC; inside they would need a way out of it.',
+    },
+    {
+      at,
+      rules: nist('LambdaConcurrency', 'LambdaDLQ'),
+      because:
+        'CloudFormation calls them, once a deployment, and fails the deployment when they fail.',
+    },
+  ]),
   {
     at: 'services/Migrate/onEvent',
     rules: solutions(
@@ -206,15 +219,9 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because: 'Every version of functions that are named one by one.',
   },
   {
-    at: 'services/Migrate',
-    rules: [...nist('LambdaInsideVPC'), ...tower('lambda_inside_vpc_check')],
-    because: 'They call ECS and nothing in the VPC; inside they would need a way out of it.',
-  },
-  {
-    at: 'services/Migrate',
-    rules: nist('LambdaConcurrency', 'LambdaDLQ'),
-    because:
-      'CloudFormation calls them, once a deployment, and fails the deployment when they fail.',
+    at: 'services/DesiredCounts/Provider',
+    rules: solutions('IAM5[Resource::<DesiredCountsonEvent47A6CEF2.Arn>:*]'),
+    because: 'Every version of a function that is named.',
   },
   {
     at: 'services/Migrate/Provider',

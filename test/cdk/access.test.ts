@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { VARIANTS, variation } from './support/environments.ts'
-import { statements, whoMay } from './support/policies.ts'
+import { allows, statements, whoMay } from './support/policies.ts'
 import { nameOf, within } from './support/references.ts'
 import { only, properties, STACKS, type Synthesis, synthesise } from './support/synthesis.ts'
 
@@ -150,6 +150,15 @@ describe('Access', () => {
       .flat()
       .filter((name) => !name.startsWith('migration'))
     expect(names).to.deep.equal(['task-mgmt-migration-execution'])
+  })
+
+  it('to read how many tasks there are is for the two services that scale', () => {
+    const reading = statements(synthesis).filter((one) => allows(one, 'ecs:DescribeServices'))
+    expect(reading.map(({ resources }) => resources)).to.deep.equal([
+      ['auth-service', 'task-service'].map(
+        (name) => `arn:aws:ecs:us-east-1:333333333333:service/task-management-cluster/${name}`,
+      ),
+    ])
   })
 
   it('to the roles of tasks is for ECS acting for this account', () => {

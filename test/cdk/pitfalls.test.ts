@@ -146,12 +146,17 @@ describe('Pitfall', () => {
     }
   })
 
-  it('11: no template says how many tasks there are now of what scales', () => {
+  it('11: no template says by a number how many tasks there are of what scales', () => {
     for (const { templates } of everything) {
-      const fixed = properties(templates.services, 'AWS::ECS::Service').filter(
-        (service) => 'DesiredCount' in service,
+      const counts = properties(templates.services, 'AWS::ECS::Service').map(
+        ({ ServiceName, DesiredCount }) => [ServiceName, typeof DesiredCount],
       )
-      expect(fixed.map(({ ServiceName }) => ServiceName)).to.deep.equal(['worker'])
+      // Left out, a new service would begin with one.
+      expect(counts).to.deep.equal([
+        ['auth-service', 'object'],
+        ['task-service', 'object'],
+        ['worker', 'number'],
+      ])
       const targets = properties(templates.services, 'AWS::ApplicationAutoScaling::ScalableTarget')
       expect(targets.map(({ MinCapacity }) => MinCapacity)).to.deep.equal([2, 2])
     }

@@ -83,7 +83,9 @@ describe('The services', () => {
       expect(target.MinCapacity).to.equal(2)
     }
     for (const name of SERVICES) {
-      expect(serviceOf(fargate, name)).to.not.have.property('DesiredCount')
+      const { DesiredCount } = serviceOf(fargate, name)
+      const reader = follow(fargate, 'services', DesiredCount)?.resource
+      expect(reader?.Type).to.equal('Custom::DesiredCount')
     }
   })
 

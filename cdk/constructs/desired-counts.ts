@@ -1,0 +1,67 @@
+import { CustomResource, Lazy, Stack, Token, TreeInspector } from 'aws-cdk-lib'
+import type { BaseService, CfnService } from 'aws-cdk-lib/aws-ecs'
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import type { IKey } from 'aws-cdk-lib/aws-kms'
+import { Provider } from 'aws-cdk-lib/custom-resources'
+import { Construct } from 'constructs'
+import { HTTP_SERVICE_NAMES, type HttpServiceName, MIN_TASKS } from '../catalogue.ts'
+import { CLUSTER } from '../names.ts'
+import { handler } from './handler.ts'
+import { logGroup } from './log-group.ts'
+
+/**
+ * Reads how many tasks a service has, when a deployment comes to it. CloudFormation knows numbers only:
+ * left out, a new service begins with one task; written down, each deployment sets a service back to
+ * it that has scaled out.
+ */
+export class DesiredCounts extends Construct {
+  readonly #provider: Provider
+
+  constructor(scope: Construct, id: string, key: IKey) {
+    super(scope, id)
+    const { account, region } = Stack.of(this)
+    const logs = logGroup(this, 'Logs', '/aws/lambda/task-mgmt-desired-count', key)
+    this.#provider = new Provider(this, 'Provider', {
+      onEventHandler: handler(this, 'onEvent', {
+        file: 'read-desired-count',
+        handler: 'onEvent',
+        logs,
+        statements: [
+          new PolicyStatement({
+            sid: 'LookAtServices',
+            actions: ['ecs:DescribeServices'],
+            resources: HTTP_SERVICE_NAMES.map(
+              (name) => `arn:aws:ecs:${region}:${account}:service/${CLUSTER}/${name}`,
+            ),
+          }),
+        ],
+      }),
+      logGroup: logs,
+    })
+  }
+
+  /** The `desiredCount` of a service, which is made with it. */
+  of(scope: Construct, name: HttpServiceName, service: () => BaseService): number {
+    const reader = new CustomResource(scope, 'DesiredCount', {
+      resourceType: 'Custom::DesiredCount',
+      serviceToken: this.#provider.serviceToken,
+      properties: {
+        cluster: CLUSTER,
+        service: name,
+        least: MIN_TASKS,
+        // Nobody reads these. What changes the service changes this resource too, so that the number
+        // is never one of an earlier deployment.
+        settings: Lazy.any({ produce: () => settingsOf(service()) }),
+      },
+    })
+    return Token.asNumber(reader.getAtt('desiredCount'))
+  }
+}
+
+/** All that CloudFormation is told of the service but the number itself. */
+function settingsOf({ node }: BaseService): object {
+  const inspector = new TreeInspector()
+  ;(node.findChild('Service') as CfnService).inspect(inspector)
+  const { desiredCount: _, ...settings } = inspector.attributes['aws:cdk:cloudformation:props']
+  return settings
+}

@@ -1,0 +1,50 @@
+import type { ServicesAnswer } from '@aws-sdk/client-ecs'
+
+/** The one call of ECS that this takes. */
+export type Services = {
+  readonly describeServices: (input: object) => Promise<ServicesAnswer>
+}
+
+export type DesiredCountEvent = {
+  readonly RequestType: 'Create' | 'Update' | 'Delete'
+  readonly ResourceProperties: {
+    readonly cluster: string
+    readonly service: string
+    /** A number, which CloudFormation sends as a text. */
+    readonly least: string
+  }
+}
+
+export type DesiredCount = {
+  readonly PhysicalResourceId: string
+  readonly Data?: { readonly desiredCount: number }
+}
+
+/**
+ * How many tasks the service is to have after this deployment: as many as it has now, for scaling may
+ * have raised them, and `least` where it does not run yet.
+ *
+ * Anything that is not an answer fails the deployment before the service is touched. `least` in its
+ * place would take the tasks away from a busy service.
+ */
+export async function desiredCount(
+  { RequestType, ResourceProperties }: DesiredCountEvent,
+  ecs: Services,
+): Promise<DesiredCount> {
+  const { cluster, service, least } = ResourceProperties
+  const PhysicalResourceId = `${service}-desired-count`
+  if (RequestType === 'Delete') return { PhysicalResourceId }
+
+  const { services = [], failures = [] } = await ecs.describeServices({
+    cluster,
+    services: [service],
+  })
+  const refused = failures.filter(({ reason }) => reason !== 'MISSING')
+  if (refused.length > 0) {
+    const reasons = refused.map(({ reason }) => reason ?? 'no reason given').join(', ')
+    throw new Error(`Cannot read how many tasks ${service} has: ${reasons}`)
+  }
+  // ECS remembers a deleted service for a while, with the count that it had.
+  const running = services.find(({ status }) => status === 'ACTIVE')?.desiredCount ?? 0
+  return { PhysicalResourceId, Data: { desiredCount: Math.max(Number(least), running) } }
+}
