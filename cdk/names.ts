@@ -12,6 +12,11 @@ export const METRICS = 'TaskManagement'
 export const KEY_ALIAS = 'alias/task-mgmt'
 export const ALARM_TOPIC = 'task-mgmt-alarms'
 
+// Parameters in SSM, which a deployment of the services reads anew: what a restore replaces. An export
+// could not change while it is in use.
+export const DATABASE_ADDRESS = '/task-mgmt/database/address'
+export const DATABASE_ADMIN_SECRET = '/task-mgmt/database/administrator-secret'
+
 /** Where tasks run on machines of our own; Fargate's capacity provider has a name of its own. */
 export const NODES = 'task-mgmt-nodes'
 

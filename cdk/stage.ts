@@ -22,13 +22,7 @@ export class Tasktrail extends Stage {
     const registry = new RegistryStack(this, 'registry', common)
     const data = new DataStack(this, 'data', { ...common, network })
     const platform = new PlatformStack(this, 'platform', { ...common, network, data })
-    const services = new ServicesStack(this, 'services', {
-      ...common,
-      network,
-      registry,
-      data,
-      platform,
-    })
+    const services = new ServicesStack(this, 'services', { ...common, network, data, platform })
     new ObservabilityStack(this, 'observability', { ...common, data, platform })
 
     // The references between them say only part of it.

@@ -1,5 +1,5 @@
 import { Duration, Stack } from 'aws-cdk-lib'
-import type { IRepository } from 'aws-cdk-lib/aws-ecr'
+import { Repository } from 'aws-cdk-lib/aws-ecr'
 import {
   AppProtocol,
   Capability,
@@ -16,6 +16,7 @@ import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
 import type { LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
+import type { ImageName } from '../catalogue.ts'
 import type { ServiceConfig } from '../config/schema.ts'
 import { containerLogs, executionRole, SERVICE_PORT } from '../names.ts'
 import { logGroup } from './log-group.ts'
@@ -24,7 +25,8 @@ import { injectSecrets, type SecretField } from './secret-access.ts'
 export type ContainerTaskProps = {
   /** Names the container, its logs and its execution role. */
   readonly name: string
-  readonly repository: IRepository
+  /** Its repository, by name. */
+  readonly image: ImageName
   /** A semantic version. */
   readonly tag: string
   readonly size: ServiceConfig['size']
@@ -75,8 +77,10 @@ export class ContainerTask extends Construct {
   }
 
   #container(props: ContainerTaskProps): void {
-    const { name, repository, tag, size, key, environment, secrets, ...rest } = props
+    const { name, image, tag, size, key, environment, secrets, ...rest } = props
     const { healthPath, open, script } = rest
+    // By its fixed name: it is deployed long before, and no update of it reaches this task.
+    const repository = Repository.fromRepositoryName(this, 'Repository', image)
     const linuxParameters = new LinuxParameters(this, 'Linux')
     linuxParameters.dropCapabilities(Capability.ALL)
     const container = this.definition.addContainer(name, {

@@ -11,7 +11,7 @@ import {
   StorageType,
   SubnetGroup,
 } from 'aws-cdk-lib/aws-rds'
-import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager'
+import { StringParameter } from 'aws-cdk-lib/aws-ssm'
 import type { Construct } from 'constructs'
 import type { Environment } from '../config/schema.ts'
 import { AppSecrets } from '../constructs/app-secrets.ts'
@@ -19,7 +19,14 @@ import { customerKey } from '../constructs/customer-key.ts'
 import { privateSubnets } from '../constructs/existing-vpc.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { logGroup } from '../constructs/log-group.ts'
-import { DATABASE, DATABASE_ADMIN, DATABASE_INSTANCE, DATABASE_PORT } from '../names.ts'
+import {
+  DATABASE,
+  DATABASE_ADDRESS,
+  DATABASE_ADMIN,
+  DATABASE_ADMIN_SECRET,
+  DATABASE_INSTANCE,
+  DATABASE_PORT,
+} from '../names.ts'
 import type { NetworkStack } from './network.ts'
 
 export type DataProps = StackProps & {
@@ -33,19 +40,21 @@ const EXPORTED_LOGS = ['postgresql', 'upgrade']
 export class DataStack extends Stack {
   readonly key: Key
   readonly secrets: AppSecrets
-  readonly address: string
-  /** The administrator's login. RDS makes and rotates it; only migration and rebuild may read it. */
-  readonly admin: ISecret
 
   constructor(scope: Construct, id: string, props: DataProps) {
     super(scope, id, props)
     this.key = customerKey(this, 'Key')
     this.secrets = new AppSecrets(this, 'Secrets', this.key)
     const instance = this.#database(props)
-    this.address = instance.dbInstanceEndpointAddress
     // Not a generated secret that we rotate: that adds a function with its own way in.
-    if (instance.secret === undefined) throw new Error('RDS manages no secret')
-    this.admin = instance.secret
+    const { secret } = instance
+    if (secret === undefined) throw new Error('RDS manages no secret')
+    this.#publish('Address', DATABASE_ADDRESS, instance.dbInstanceEndpointAddress)
+    this.#publish('AdministratorSecret', DATABASE_ADMIN_SECRET, secret.secretArn)
+  }
+
+  #publish(id: string, parameterName: string, stringValue: string): void {
+    new StringParameter(this, id, { parameterName, stringValue })
   }
 
   #database({ environment, network }: DataProps): DatabaseInstance {

@@ -4,6 +4,7 @@ import {
   type IApplicationListener,
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
+import { StringParameter } from 'aws-cdk-lib/aws-ssm'
 import type { Construct } from 'constructs'
 import {
   HTTP_SERVICE_NAMES,
@@ -26,16 +27,22 @@ import { ServiceAlarms } from '../constructs/service-alarms.ts'
 import { AccessLogMetrics } from '../constructs/service-metrics.ts'
 import { ServiceRoutes } from '../constructs/service-routes.ts'
 import { WorkerService } from '../constructs/worker-service.ts'
-import { DATABASE, DATABASE_PORT, NAMESPACE, SERVICE_PORT, type SecretName } from '../names.ts'
+import {
+  DATABASE,
+  DATABASE_ADDRESS,
+  DATABASE_ADMIN_SECRET,
+  DATABASE_PORT,
+  NAMESPACE,
+  SERVICE_PORT,
+  type SecretName,
+} from '../names.ts'
 import type { DataStack } from './data.ts'
 import type { NetworkStack } from './network.ts'
 import type { PlatformStack } from './platform.ts'
-import type { RegistryStack } from './registry.ts'
 
 export type ServicesProps = StackProps & {
   readonly environment: Environment
   readonly network: NetworkStack
-  readonly registry: RegistryStack
   readonly data: DataStack
   readonly platform: PlatformStack
 }
@@ -64,10 +71,10 @@ export class ServicesStack extends Stack {
   }
 
   #migration(): Migration {
-    const { environment, network, registry, data } = this.#props
+    const { environment, network } = this.#props
     const version = environment.images.migration
     const logins = SERVICE_NAMES.flatMap((name) => {
-      const secret = data.secrets.logins[name]
+      const secret = this.#props.data.secrets.logins[name]
       const prefix = SERVICES[name].databasePrefix
       return [
         [`${prefix}_DB_USER`, { secret, field: 'username' }],
@@ -76,7 +83,7 @@ export class ServicesStack extends Stack {
     })
     const task = new ContainerTask(this, 'migration', {
       name: 'migration',
-      repository: registry.repositories.migration,
+      image: 'migration',
       tag: version,
       size: { cpu: 256, memoryMiB: 512 },
       key: this.#key,
@@ -97,10 +104,10 @@ export class ServicesStack extends Stack {
    * tables and the key of the texts, which together no task should hold that runs by itself.
    */
   #rebuild(): void {
-    const { environment, registry } = this.#props
+    const { environment } = this.#props
     new ContainerTask(this, 'rebuild', {
       name: 'rebuild',
-      repository: registry.repositories.worker,
+      image: 'worker',
       tag: environment.images.worker,
       size: { cpu: 512, memoryMiB: 1_024 },
       key: this.#key,
@@ -151,12 +158,12 @@ export class ServicesStack extends Stack {
   }
 
   #task(name: ServiceName): ContainerTask {
-    const { environment, registry } = this.#props
+    const { environment } = this.#props
     const { size, poolMax } = environment.services[name]
     const { healthPath, script } = SERVICES[name]
     return new ContainerTask(this, name, {
       name,
-      repository: registry.repositories[name],
+      image: name,
       tag: environment.images[name],
       size,
       key: this.#key,
@@ -180,7 +187,7 @@ export class ServicesStack extends Stack {
   }
 
   #administrator(): Record<string, SecretField> {
-    return loginWith(this.#props.data.admin)
+    return loginWith({ secretArn: this.#parameter(DATABASE_ADMIN_SECRET) })
   }
 
   #values(variables: Readonly<Record<string, SecretName>>): Record<string, SecretField> {
@@ -192,10 +199,15 @@ export class ServicesStack extends Stack {
     )
   }
 
+  /** As it stands when this stack is deployed. */
+  #parameter(name: string): string {
+    return StringParameter.valueForStringParameter(this, name)
+  }
+
   /** PostgreSQL takes TLS only; the bundle in the image has the root of its certificate. */
   #database(): Record<string, string> {
     return {
-      DB_HOST: this.#props.data.address,
+      DB_HOST: this.#parameter(DATABASE_ADDRESS),
       DB_PORT: String(DATABASE_PORT),
       DB_NAME: DATABASE,
       DB_SSLMODE: 'verify-full',

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { SECRETS } from '../../cdk/names.ts'
 import { variation } from './support/environments.ts'
-import { follow, nameOf } from './support/references.ts'
+import { follow } from './support/references.ts'
 import { ofType, only, properties, type Synthesis, synthesise } from './support/synthesis.ts'
 
 describe('The data', () => {
@@ -167,16 +167,17 @@ describe('The image repositories', () => {
     const { services } = synthesis.templates
     const found = properties(services, 'AWS::ECS::TaskDefinition').map(
       ({ ContainerDefinitions: [{ Image }], Family }) => {
-        const parts = Image['Fn::Join'][1]
-        return [Family, nameOf(follow(synthesis, 'services', parts.at(-2))) + parts.at(-1)]
+        const [registry, { Ref }, image] = Image['Fn::Join'][1]
+        expect([registry, Ref]).to.deep.equal(['333333333333.dkr.ecr.us-east-1.', 'AWS::URLSuffix'])
+        return [Family, image]
       },
     )
     expect(Object.fromEntries(found)).to.deep.equal({
-      'auth-service-task': 'auth-service:1.0.0',
-      'task-service-task': 'task-service:1.0.0',
-      'worker-task': 'worker:1.0.0',
-      'migration-task': 'migration:1.0.0',
-      'rebuild-task': 'worker:1.0.0',
+      'auth-service-task': '/auth-service:1.0.0',
+      'task-service-task': '/task-service:1.0.0',
+      'worker-task': '/worker:1.0.0',
+      'migration-task': '/migration:1.0.0',
+      'rebuild-task': '/worker:1.0.0',
     })
   })
 })

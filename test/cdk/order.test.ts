@@ -3,7 +3,7 @@ import { dev } from '../../cdk/config/dev.ts'
 import { parseEnvironment } from '../../cdk/config/parse.ts'
 import { VARIANTS } from './support/environments.ts'
 import { cycle, referencesOf } from './support/references.ts'
-import { ofType, STACKS, type Synthesis, synthesise } from './support/synthesis.ts'
+import { ofType, properties, STACKS, type Synthesis, synthesise } from './support/synthesis.ts'
 
 describe('The order of deployment', () => {
   let syntheses: Readonly<Record<string, Synthesis>>
@@ -26,6 +26,43 @@ describe('The order of deployment', () => {
         services: ['data', 'network', 'platform', 'registry'],
         observability: ['data', 'platform'],
       })
+    }
+  })
+
+  // A weak reference (Fn::GetStackOutput) goes stale without a word when its resource is replaced.
+  it('holds what another stack uses: a reference is an import, which keeps its export', () => {
+    for (const { templates } of Object.values(syntheses)) {
+      const exported = STACKS.flatMap((stack) =>
+        Object.values(templates[stack].Outputs ?? {}).flatMap(({ Export }) => Export?.Name ?? []),
+      )
+      for (const stack of STACKS) {
+        const text = JSON.stringify(templates[stack])
+        expect(text).to.not.include('Fn::GetStackOutput')
+        const imported = [...text.matchAll(/{"Fn::ImportValue":"([^"]+)"}/g)].map(
+          ([, name]) => name,
+        )
+        expect(imported).to.have.length(text.split('Fn::ImportValue').length - 1)
+        expect(exported).to.include.members(imported)
+      }
+    }
+  })
+
+  it('reads what a restore replaces from parameters that an earlier stack has written', () => {
+    for (const { templates } of Object.values(syntheses)) {
+      const written = properties(templates.data, 'AWS::SSM::Parameter').map(({ Name }) => Name)
+      const read = Object.values(templates.services.Parameters ?? {})
+        .filter(({ Type }) => Type === 'AWS::SSM::Parameter::Value<String>')
+        .map(({ Default }) => Default)
+      expect(read).to.have.members([...written, BOOTSTRAP_VERSION])
+      const exported = Object.values(templates.data.Outputs ?? {})
+      expect(JSON.stringify(exported)).to.not.include('Database')
+    }
+  })
+
+  it('names images by their fixed repositories, so that those stand by themselves', () => {
+    for (const { templates } of Object.values(syntheses)) {
+      expect(templates.registry.Outputs).to.equal(undefined)
+      expect(JSON.stringify(templates.services)).to.not.include('test-registry')
     }
   })
 
@@ -136,6 +173,9 @@ describe('Every resource', () => {
   })
 })
 
+/** Every stack asks whether its account is ready for the CDK. */
+const BOOTSTRAP_VERSION = '/cdk-bootstrap/hnb659fds/version'
+
 type Tagged = { readonly tags: { tagValues(): Readonly<Record<string, string>> } }
 type Tag = { readonly Key: string; readonly Value: string }
 
@@ -151,6 +191,7 @@ const TAGGABLE = [
   /^AWS::ElasticLoadBalancingV2::/,
   /^AWS::S3::Bucket$/,
   /^AWS::SNS::Topic$/,
+  /^AWS::SSM::Parameter$/,
   /^AWS::ServiceDiscovery::/,
   /^AWS::IAM::Role$/,
   /^AWS::Lambda::Function$/,

@@ -215,7 +215,7 @@ describe('The tag latest', () => {
         'AWS::ECS::TaskDefinition',
       )) {
         for (const { Image } of ContainerDefinitions) {
-          expect(Image['Fn::Join'][1].at(-1)).to.match(/^:\d+\.\d+\.\d+$/)
+          expect(Image['Fn::Join'][1].at(-1)).to.match(/^\/[a-z-]+:\d+\.\d+\.\d+$/)
         }
       }
     }

@@ -48,16 +48,30 @@ function read(stacks: readonly { readonly stackName: string; readonly template: 
       ([id, { Type: type, Properties: props = {} }]): Resource => ({ stack, id, type, props }),
     ),
   )
-  const outputs = new Map(
+  const exports = new Map(
     stacks.flatMap(({ stackName, template }) =>
-      Object.entries(template.Outputs ?? {}).map(([id, { Value }]) => [
-        `${stackName} ${id}`,
-        Value,
-      ]),
+      Object.values(template.Outputs ?? {}).map(
+        ({ Value, Export }) => [Export?.Name, { stackName, Value }] as const,
+      ),
+    ),
+  )
+
+  const parameters = new Map(
+    resources
+      .filter(({ type }) => type === 'AWS::SSM::Parameter')
+      .map(({ stack, props }) => [props.Name, { stack, value: props.Value }] as const),
+  )
+  const read = new Map(
+    stacks.flatMap(({ stackName, template }) =>
+      Object.entries(template.Parameters ?? {}).map(
+        ([id, { Default }]) => [`${stackName} ${id}`, parameters.get(Default)] as const,
+      ),
     ),
   )
 
   const nameOf = (stack: string, id: string): string => {
+    const parameter = read.get(`${stack} ${id}`)
+    if (parameter !== undefined) return String(plain(parameter.stack, parameter.value))
     const found = resources.find((resource) => resource.stack === stack && resource.id === id)
     const name = found && NAMES.map((key) => found.props[key]).find((value) => value !== undefined)
     return name === undefined ? id : String(plain(stack, name))
@@ -82,9 +96,9 @@ function read(stacks: readonly { readonly stackName: string; readonly template: 
           ? nameOf(stack, id)
           : `${nameOf(stack, id)}.${attribute}`
       }
-      case 'Fn::GetStackOutput': {
-        const { StackName, OutputName } = argument as Record<string, string>
-        return plain(StackName ?? '', outputs.get(`${StackName} ${OutputName}`))
+      case 'Fn::ImportValue': {
+        const exported = exports.get(String(argument))
+        return exported && plain(exported.stackName, exported.Value)
       }
       case 'Fn::Join': {
         const [separator, parts] = argument as readonly [string, readonly unknown[]]
@@ -102,8 +116,12 @@ function read(stacks: readonly { readonly stackName: string; readonly template: 
 }
 
 type Template = {
+  readonly Parameters?: Record<string, { readonly Default?: unknown }>
   readonly Resources: Record<string, { readonly Type: string; readonly Properties?: Properties }>
-  readonly Outputs?: Record<string, { readonly Value: unknown }>
+  readonly Outputs?: Record<
+    string,
+    { readonly Value: unknown; readonly Export?: { readonly Name: string } }
+  >
 }
 
 /** Properties that hold a resource's name, whatever its type calls it. */

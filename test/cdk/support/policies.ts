@@ -71,7 +71,10 @@ export function whoMay(
   const found: Record<string, string[]> = {}
   for (const statement of statements(synthesis).filter((one) => allows(one, action))) {
     const names = statement.resources.map((resource) =>
-      resource === '*' ? '*' : nameOf(within(synthesis, statement.stack, resource)),
+      // A literal ARN is one of a fixed name.
+      typeof resource === 'string'
+        ? resource.replace(/^arn:.*:repository\//, '')
+        : nameOf(within(synthesis, statement.stack, resource)),
     )
     found[statement.role] = [...(found[statement.role] ?? []), ...names].sort()
   }

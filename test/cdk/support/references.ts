@@ -1,4 +1,4 @@
-import type { Resource, StackName, Synthesis } from './synthesis.ts'
+import { ofType, type Resource, STACKS, type StackName, type Synthesis } from './synthesis.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a value of a template
 type Value = any
@@ -11,12 +11,23 @@ export type Target = {
   readonly resource: Resource
 }
 
-/** Follows `Ref`, `Fn::GetAtt` and `Fn::GetStackOutput` to the resource at their end. */
+/** Follows `Ref`, `Fn::GetAtt`, imports and parameters in SSM to the resource at their end. */
 export function follow(synthesis: Synthesis, stack: StackName, value: Value): Target | undefined {
-  if (value?.['Fn::GetStackOutput'] !== undefined) {
-    const { StackName: name, OutputName: output } = value['Fn::GetStackOutput']
-    const producer = String(name).replace(/^test-/, '') as StackName
-    return follow(synthesis, producer, synthesis.templates[producer].Outputs?.[output]?.Value)
+  const exported = value?.['Fn::ImportValue']
+  if (exported !== undefined) {
+    const producer = String(exported).replace(/^test-(\w+):.*/, '$1') as StackName
+    const outputs = Object.values(synthesis.templates[producer].Outputs ?? {})
+    const output = outputs.find(({ Export }) => Export?.Name === exported)
+    return follow(synthesis, producer, output?.Value)
+  }
+  const { Type, Default } = synthesis.templates[stack].Parameters?.[value?.Ref] ?? {}
+  if (Type === 'AWS::SSM::Parameter::Value<String>') {
+    const written = STACKS.flatMap((producer) =>
+      ofType(synthesis.templates[producer], 'AWS::SSM::Parameter')
+        .filter(([, { Properties }]) => Properties.Name === Default)
+        .map(([, { Properties }]) => follow(synthesis, producer, Properties.Value)),
+    )
+    return written[0]
   }
   const [id, attribute] = value?.['Fn::GetAtt'] ?? [value?.Ref, 'Ref']
   const resource = synthesis.templates[stack].Resources[id]

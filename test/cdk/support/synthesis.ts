@@ -23,8 +23,13 @@ export type Resource = {
 
 export type Template = {
   readonly Resources: Readonly<Record<string, Resource>>
-  readonly Outputs?: Readonly<Record<string, { readonly Value: unknown }>>
+  readonly Outputs?: Readonly<Record<string, Output>>
+  readonly Parameters?: Readonly<
+    Record<string, { readonly Type: string; readonly Default?: unknown }>
+  >
 }
+
+export type Output = { readonly Value: unknown; readonly Export?: { readonly Name: string } }
 
 export type Synthesis = {
   readonly templates: Readonly<Record<StackName, Template>>
