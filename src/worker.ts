@@ -4,7 +4,7 @@ import type { Clock, Log } from './app/ports/process.ts'
 import { type WorkerConfig, workerConfig } from './config.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { workerRoutes } from './http/worker.ts'
-import { rewrapUserKeys } from './infra/encryption/rewrap-user-keys.ts'
+import { rewrappingUserKeys } from './infra/encryption/rewrap-user-keys.ts'
 import { type KeyWrap, secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from './infra/encryption/user-keys.ts'
 import { type ErasedRows, erasedRows } from './infra/postgres/accounts/erased-rows.ts'
@@ -89,7 +89,10 @@ const background = new ContainerModule(({ bind }) => {
     .toResolvedValue(drift, [Token.config, Token.db, Token.keyWrap, Token.metrics, Token.log])
     .inSingletonScope()
   bind(Token.rewrap)
-    .toResolvedValue(rewrap, [Token.db, Token.keyWrap, Token.log])
+    .toResolvedValue(
+      (db, wrap, log) => repeat(REWRAP_AGAIN_MS, rewrappingUserKeys(db, wrap, log)),
+      [Token.db, Token.keyWrap, Token.log],
+    )
     .inSingletonScope()
   bind(Token.state).toResolvedValue(state, [Token.db, Token.audit, Token.metrics])
   bind(Token.lag).toResolvedValue(lag, [Token.db, Token.state, Token.log]).inSingletonScope()
@@ -185,19 +188,6 @@ function drift(
     await session.rest(DRIFT_MS)
   }
   return lead({ name: 'drift', connection, role: ROLE, log, work })
-}
-
-/** Once, as soon as the database is there. */
-function rewrap(db: Database, wrap: KeyWrap, log: Log): Background {
-  return repeat(REWRAP_AGAIN_MS, async (signal) => {
-    try {
-      await rewrapUserKeys(db, wrap, log, signal)
-      return 'done'
-    } catch (error) {
-      log.warn({ err: (error as Error).message }, 'cannot look for data keys to rewrap')
-      return 'again'
-    }
-  })
 }
 
 type State = () => Promise<{ readonly projections: readonly ProjectionState[] } | null>

@@ -21,43 +21,70 @@ const SET = {
 
 type Found = { readonly user_id: number; readonly wrapped_key: Buffer; readonly wrapped_by: string }
 
+type Rewrapped = {
+  readonly keys: number
+  /** How many keys are left for each reason. */
+  readonly left: ReadonlyMap<string, number>
+}
+
 /**
- * Wraps by the present key what another one has wrapped, so that the previous one can go. Says what
- * it did, and how many keys it could not unwrap. Error: `database_unavailable`.
+ * Wraps by the present key what another one has wrapped, so that the previous one can go. Each call
+ * tries what is left, and says what changed since the call before it; `done` when nothing is left.
  */
-export async function rewrapUserKeys(
+export function rewrappingUserKeys(
   db: Database,
   wrap: KeyWrap,
   log: Log,
-  signal: AbortSignal,
-): Promise<void> {
-  let [after, rewrapped, failed] = [0, 0, 0]
+): (signal: AbortSignal) => Promise<'again' | 'done'> {
+  let said = ''
+  const say = (left: Rewrapped['left']) => {
+    const reasons = [...left].map(([err, keys]) => ({ keys, err }))
+    if (JSON.stringify(reasons) === said) return
+    said = JSON.stringify(reasons)
+    for (const reason of reasons) log.error(reason, 'cannot rewrap data keys')
+  }
+  return async (signal) => {
+    try {
+      const { keys, left } = await rewrap(db, wrap, signal)
+      if (keys > 0) log.info({ keys, wrapped_by: wrap.id }, 'rewrapped data keys')
+      say(left)
+      return left.size === 0 ? 'done' : 'again'
+    } catch (error) {
+      log.warn({ err: messageOf(error) }, 'cannot look for data keys to rewrap')
+      return 'again'
+    }
+  }
+}
+
+/** One pass over the keys that another key has wrapped. */
+async function rewrap(db: Database, wrap: KeyWrap, signal: AbortSignal): Promise<Rewrapped> {
+  const left = new Map<string, number>()
+  const again = async ({ user_id, wrapped_key, wrapped_by }: Found) => {
+    try {
+      const key = await wrap.unwrap(wrapped_key, wrapped_by, user_id)
+      return { user_id, wrapped_key, wrapped: await wrap.wrap(key, user_id) }
+    } catch (error) {
+      const reason = messageOf(error)
+      left.set(reason, (left.get(reason) ?? 0) + 1)
+      return null
+    }
+  }
+  let [after, keys] = [0, 0]
   while (!signal.aborted) {
     const found = await db.query<Found>(FIND, [wrap.id, after])
     const last = found.at(-1)
     if (last === undefined) break
     after = last.user_id
-    const keys = await Promise.all(found.map((key) => again(wrap, key)))
-    const done = keys.filter((key) => key !== null)
-    failed += keys.length - done.length
+    const wrapped = (await Promise.all(found.map(again))).filter((key) => key !== null)
     const rows = await db.query(SET, [
       wrap.id,
-      done.map(({ user_id }) => user_id),
-      done.map(({ wrapped_key }) => wrapped_key),
-      done.map(({ wrapped }) => wrapped),
+      wrapped.map(({ user_id }) => user_id),
+      wrapped.map(({ wrapped_key }) => wrapped_key),
+      wrapped.map(({ wrapped }) => wrapped),
     ])
-    rewrapped += rows.length
+    keys += rows.length
   }
-  if (rewrapped > 0) log.info({ keys: rewrapped, wrapped_by: wrap.id }, 'rewrapped data keys')
-  if (failed > 0)
-    log.error({ keys: failed }, 'cannot unwrap data keys: no TEXT_KEY at hand is theirs')
+  return { keys, left }
 }
 
-async function again(wrap: KeyWrap, { user_id, wrapped_key, wrapped_by }: Found) {
-  try {
-    const key = await wrap.unwrap(wrapped_key, wrapped_by, user_id)
-    return { user_id, wrapped_key, wrapped: await wrap.wrap(key, user_id) }
-  } catch {
-    return null
-  }
-}
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`)

@@ -97,7 +97,11 @@ export function secretKeyWrap(secret: string, previous?: string): KeyWrap {
       decipher.setAAD(Buffer.from(String(user_id)))
       decipher.setAuthTag(wrapped.subarray(-TAG_BYTES))
       const key = decipher.update(wrapped.subarray(IV_BYTES, -TAG_BYTES))
-      return Buffer.concat([key, decipher.final()])
+      try {
+        return Buffer.concat([key, decipher.final()])
+      } catch (cause) {
+        throw new Error(`The bytes are not what the TEXT_KEY named ${by} wrapped.`, { cause })
+      }
     },
   }
 }
