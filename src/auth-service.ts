@@ -33,7 +33,7 @@ import { token } from './token.ts'
 
 const BASE = '/auth'
 /** Answered under overload too: task-service can do nothing without it. */
-const VALIDATE = '/auth/validate'
+const VALIDATE = ['/auth/validate', '/auth/validate/sessions']
 
 const Token = {
   config: token<AuthServiceConfig>('config'),
@@ -124,7 +124,7 @@ function httpService(
     log,
     newId: uuidv7,
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
-    spared: [`${BASE}/health`, '/ready', VALIDATE],
+    spared: [`${BASE}/health`, '/ready', ...VALIDATE],
   })
 }
 

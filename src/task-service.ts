@@ -4,7 +4,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import type { AuditAccesses, AuditTrail } from './app/ports/audit.ts'
-import type { TokenValidator } from './app/ports/authorization.ts'
+import type { SessionCheck, TokenValidator } from './app/ports/authorization.ts'
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
@@ -63,7 +63,7 @@ const Token = {
   userKeys: token<UserKeys>('userKeys'),
   events: token<EventStore<TaskEvent, TaskView>>('events'),
   tasks: token<TaskList>('tasks'),
-  authService: token<TokenValidator & { close: () => void }>('authService'),
+  authService: token<TokenValidator & SessionCheck & { close: () => void }>('authService'),
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
   listener: token<Listener>('listener'),
@@ -165,7 +165,7 @@ function httpService(
   log: Log,
   clock: Clock,
   db: Database,
-  tokens: TokenValidator,
+  tokens: TokenValidator & SessionCheck,
   handle: HandleCommand<TaskCommand, TaskView>,
   tasks: TaskList,
   events: EventStore<TaskEvent, TaskView>,
@@ -198,6 +198,8 @@ function httpService(
     changes,
     notifier,
     tokens,
+    sessions: tokens,
+    log,
     end,
     requireKnownPosition: given,
     stopping: signal,

@@ -108,6 +108,12 @@ export function accounts(on: AccountsDependencies) {
       return { user_id, username, email, role, session_id: sid, iat, exp }
     },
 
+    /** Those of the sessions that are over, or never were. */
+    async ended(session_ids: readonly string[], now: Date): Promise<readonly string[]> {
+      const living = new Set(await sessions.living(session_ids, now))
+      return session_ids.filter((id) => !living.has(id))
+    },
+
     /** Error: `session_ended`, when the account has gone since the token was validated. */
     async me(caller: Caller): Promise<User> {
       const credentials = await users.find(caller.user_id)

@@ -64,6 +64,12 @@ export const validated = z.strictObject({
     .meta({ id: 'Caller' }),
 })
 
+export const sessionIds = z
+  .strictObject({ session_ids: z.array(z.uuid('must be a UUID')).max(1_000) })
+  .meta({ id: 'SessionIds' })
+
+export const endedSessions = z.strictObject({ ended: z.array(z.uuid()) })
+
 export const sessions = z.strictObject({
   sessions: z.array(
     z

@@ -39,6 +39,17 @@ const validate = {
   answers: { 200: { description: 'The caller, as things are now', body: schema.validated } },
 } as const satisfies Endpoint
 
+const endedSessions = {
+  method: 'post',
+  path: '/auth/validate/sessions',
+  summary: 'Which of these sessions are over',
+  description:
+    'For task-service only, like `/auth/validate`: asks of all sessions with an open stream at once.',
+  access: 'internal',
+  body: schema.sessionIds,
+  answers: { 200: { description: 'Those that ended or never were', body: schema.endedSessions } },
+} as const satisfies Endpoint
+
 const logout = {
   method: 'post',
   path: '/auth/logout',
@@ -100,6 +111,7 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   register,
   login,
   validate,
+  endedSessions,
   logout,
   me,
   erase,
@@ -146,6 +158,10 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
 
   on(validate, async (_input, ctx) => {
     ctx.body = { valid: true, user: await accounts.validate(bearerToken(ctx), clock()) }
+  })
+
+  on(endedSessions, async ({ body }, ctx) => {
+    ctx.body = { ended: await accounts.ended(body.session_ids, clock()) }
   })
 
   on(logout, async (_input, ctx, caller) => {

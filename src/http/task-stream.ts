@@ -3,19 +3,23 @@ import { PassThrough } from 'node:stream'
 import type { Context } from 'koa'
 import { AppError } from '../app/errors.ts'
 import type { AuditEvent } from '../app/ports/audit.ts'
-import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
+import type { Caller, SessionCheck, TokenValidator } from '../app/ports/authorization.ts'
 import type { AppendNotifier } from '../app/ports/event-store.ts'
+import type { Log } from '../app/ports/process.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
 import { auditEventOf } from './audit-schemas.ts'
 import { bearerToken } from './authenticate.ts'
 import { HttpError } from './errors.ts'
 import type { RequireKnownPosition } from './known-position.ts'
+import { sessionRounds, type WatchSession } from './session-rounds.ts'
 import { whenGone } from './when-gone.ts'
 
 export type TaskStreamDependencies = {
   readonly changes: TaskChanges
   readonly notifier: AppendNotifier
   readonly tokens: TokenValidator
+  readonly sessions: SessionCheck
+  readonly log: Log
   /** Position at which a client begins that names none. */
   readonly end: () => Promise<number>
   readonly requireKnownPosition: RequireKnownPosition
@@ -23,6 +27,8 @@ export type TaskStreamDependencies = {
   readonly stopping: AbortSignal
   /** A stream ends when its client takes nothing for so long, or not even the end. @default 30 s */
   readonly drainMs?: number
+  /** @default 5 s */
+  readonly sessionCheckMs?: number
 }
 
 const PAGE = 100
@@ -31,17 +37,17 @@ const PER_PROCESS = 1_000
 const RETRY_MS = 1_000
 /** Below the load balancer's idle time. */
 const HEARTBEAT_MS = 15_000
-/** How long a session that has ended may still see that nothing happens. */
-const SESSION_CHECK_MS = 5_000
 const DRAIN_MS = 30_000
 
 /**
  * The caller's changes as Server-Sent Events, each with its position as id. A client that comes back
  * with the last id that it has seen misses none. No event goes out before auth-service has said once
- * more that the session lives.
+ * more that the session lives. A stream on which nothing happens reads and validates nothing: it is
+ * woken by what is appended, or when its session is over.
  */
 export function streamTaskEvents(dependencies: TaskStreamDependencies) {
-  const { stopping, drainMs = DRAIN_MS } = dependencies
+  const { stopping, drainMs = DRAIN_MS, sessions, log, sessionCheckMs } = dependencies
+  const watchSession = sessionRounds(sessions, log, sessionCheckMs)
   const open = new Map<number, number>()
   let total = 0
 
@@ -73,7 +79,7 @@ export function streamTaskEvents(dependencies: TaskStreamDependencies) {
       const out = new PassThrough()
       ctx.body = out
       const session = { token: bearerToken(ctx), request_id: ctx.state.request_id, caller }
-      void feed(out, from, session, gone, { ...dependencies, drainMs })
+      void feed(out, from, session, gone, { ...dependencies, watchSession, drainMs })
         .catch(() => {})
         .finally(() => {
           out.end()
@@ -92,6 +98,10 @@ export function streamTaskEvents(dependencies: TaskStreamDependencies) {
   }
 }
 
+type Feeding = Pick<TaskStreamDependencies, 'changes' | 'notifier' | 'tokens' | 'stopping'> & {
+  readonly watchSession: WatchSession
+  readonly drainMs: number
+}
 type Subscriber = { readonly token: string; readonly request_id: string; readonly caller: Caller }
 
 async function feed(
@@ -99,7 +109,7 @@ async function feed(
   from: number,
   { token, request_id, caller }: Subscriber,
   gone: AbortSignal,
-  { changes, notifier, tokens, stopping, drainMs }: Required<TaskStreamDependencies>,
+  { changes, notifier, tokens, watchSession, stopping, drainMs }: Feeding,
 ): Promise<void> {
   const over = AbortSignal.any([gone, stopping])
   const write = async (text: string) => {
@@ -107,30 +117,28 @@ async function feed(
     await once(out, 'drain', { signal: AbortSignal.any([over, AbortSignal.timeout(drainMs)]) })
   }
   const bell = doorbell()
-  const unsubscribe = notifier.subscribe(caller.user_id, bell.ring)
+  const leave = [
+    notifier.subscribe(caller.user_id, bell.ring),
+    watchSession(caller.session_id, bell.ring),
+  ]
   try {
     // An id without data: whoever is cut off before the first event knows where to go on.
     await write(`retry: ${RETRY_MS}\nid: ${from}\n\n`)
-    let lastWritten = Date.now()
     for (let after = from; !over.aborted; ) {
       const { events, more } = await changes(caller.user_id, after, PAGE)
       await tokens.validate(token, request_id)
       if (over.aborted) return
       for (const event of events) await write(eventText(event))
       after = events.at(-1)?.position ?? after
-      if (events.length > 0) lastWritten = Date.now()
-      else if (Date.now() - lastWritten >= HEARTBEAT_MS) {
-        await write(': still here\n\n')
-        lastWritten = Date.now()
-      }
-      if (!more) await bell.wait(SESSION_CHECK_MS, over)
+      if (more) continue
+      while (!(await bell.wait(HEARTBEAT_MS, over)) && !over.aborted) await write(': still here\n\n')
     }
   } catch (error) {
     if (over.aborted) return
     const code = error instanceof AppError ? error.code : 'internal_error'
     out.write(`event: end\ndata: ${JSON.stringify({ code })}\n\n`)
   } finally {
-    unsubscribe()
+    for (const unsubscribe of leave) unsubscribe()
   }
 }
 
@@ -138,7 +146,7 @@ function eventText(event: AuditEvent): string {
   return `id: ${event.position}\nevent: ${event.type}\ndata: ${JSON.stringify(auditEventOf(event))}\n\n`
 }
 
-/** Remembers that it rang until somebody waits. */
+/** Remembers that it rang until somebody waits; says whether it rang in time. */
 function doorbell() {
   let rang = false
   let answer: (() => void) | undefined
@@ -148,13 +156,13 @@ function doorbell() {
       answer?.()
     },
     wait: (ms: number, signal: AbortSignal) =>
-      new Promise<void>((resolve) => {
+      new Promise<boolean>((resolve) => {
         const done = () => {
+          resolve(rang)
           rang = false
           answer = undefined
           clearTimeout(timer)
           signal.removeEventListener('abort', done)
-          resolve()
         }
         const timer = setTimeout(done, ms)
         answer = done

@@ -68,6 +68,47 @@ describe('Sessions', () => {
     (await one.call('GET', '/auth/sessions', { token })).body.sessions
   const end = (token: string, id: string) => one.call('DELETE', `/auth/sessions/${id}`, { token })
 
+  describe('Asked of many sessions at once, auth-service', () => {
+    const ended = (session_ids: unknown, key = one.env.INTERNAL_API_KEY ?? '') =>
+      one.call('POST', '/auth/validate/sessions', {
+        body: { session_ids },
+        headers: { 'x-internal-api-key': key },
+      })
+
+    it('names those that are over: ended, expired, on an earlier password or never begun', async () => {
+      const bob = await one.newUser()
+      const [live, out, early] = [await login(ann), await login(ann), await login(bob)]
+      await one.call('POST', '/auth/logout', { token: out })
+      const change = { current_password: bob.password, new_password: `new-${bob.password}` }
+      await one.call('PUT', '/auth/password', { token: early, body: change })
+      const never = randomUUID()
+      const ids = [sidOf(live), sidOf(out), sidOf(early), never]
+      const { status, body } = await ended(ids)
+      expect(status).to.equal(200)
+      expect(body.ended).to.have.members([sidOf(out), sidOf(early), never])
+      now = expOf(live) + SECOND
+      expect((await ended(ids)).body.ended).to.have.members(ids)
+    })
+
+    it('notes that they are in use', async () => {
+      const token = await login(ann)
+      now += 2 * MINUTE
+      await ended([sidOf(token)])
+      const { rows } = await sql.query('select last_used_at from sessions where id = $1', [
+        sidOf(token),
+      ])
+      expect(rows[0].last_used_at.getTime()).to.equal(now)
+    })
+
+    it('takes a thousand UUIDs and no more, from task-service alone', async () => {
+      const ids = (count: number) => Array.from({ length: count }, () => randomUUID())
+      expect((await ended(ids(1_000))).body.ended).to.have.length(1_000)
+      expect((await ended(ids(1_001))).status).to.equal(400)
+      expect((await ended(['x'])).status).to.equal(400)
+      expect((await ended(ids(1), 'another key')).status).to.equal(403)
+    })
+  })
+
   describe('Logout', () => {
     it('ends the session at once, on every instance of both services', async () => {
       const [token, other] = [await login(ann), await login(ann)]

@@ -3,6 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { expect } from 'chai'
 import type { Context } from 'koa'
 import pg from 'pg'
+import { AppError } from '../../src/app/errors.ts'
 import type { AuditEvent } from '../../src/app/ports/audit.ts'
 import type { Caller } from '../../src/app/ports/authorization.ts'
 import { type Service, service, strictRouter } from '../../src/http/server.ts'
@@ -301,6 +302,113 @@ describe('The changes of a user', () => {
   })
 })
 
+describe('Streams on which nothing happens', () => {
+  const USERS = 50
+  let server: Service
+  let url: string
+  let calls: { changes: number; validate: number; rounds: (readonly string[])[] }
+  let over: Set<string>
+  let away: boolean
+  const ring = new Map<number, () => void>()
+
+  const sessionOf = (user_id: number) => `session-${user_id}`
+  const callerOf = (user_id: number): Caller => {
+    return { ...CALLER, user_id, session_id: sessionOf(user_id) }
+  }
+
+  beforeEach(async () => {
+    calls = { changes: 0, validate: 0, rounds: [] }
+    over = new Set()
+    away = false
+    const router = strictRouter()
+    const stream = streamTaskEvents({
+      changes: async () => {
+        calls.changes++
+        return { events: [], more: false }
+      },
+      notifier: {
+        subscribe: (user_id, onAppend) => {
+          ring.set(user_id, onAppend)
+          return () => void ring.delete(user_id)
+        },
+      },
+      tokens: {
+        validate: async (token) => {
+          calls.validate++
+          if (over.has(sessionOf(Number(token)))) throw new AppError('session_ended')
+          return callerOf(Number(token))
+        },
+      },
+      sessions: {
+        ended: async (ids) => {
+          calls.rounds.push(ids)
+          if (away) throw new AppError('auth_service_unavailable')
+          return ids.filter((id) => over.has(id))
+        },
+      },
+      log: silent,
+      end: async () => 0,
+      requireKnownPosition: async () => {},
+      stopping: new AbortController().signal,
+      sessionCheckMs: 20,
+    })
+    router.get('/tasks/stream', async (ctx) => {
+      const user_id = Number(ctx.get('Authorization').replace('Bearer ', ''))
+      await stream(ctx as unknown as Context, callerOf(user_id), undefined)
+    })
+    server = service(router, { log: silent, newId: () => 'id', maxEventLoopDelay: 0, spared: [] })
+    url = `http://127.0.0.1:${(await server.listen(0, '127.0.0.1')).port}`
+  })
+  afterEach(() => server.close(0))
+
+  const openAll = async () => {
+    const all = await Promise.all(
+      Array.from({ length: USERS }, (_, user_id) => open(url, String(user_id))),
+    )
+    await until(() => calls.validate === USERS, 'all open')
+    return all
+  }
+  const rounds = async (count: number) => {
+    const goal = calls.rounds.length + count
+    await until(() => calls.rounds.length >= goal, 'more rounds')
+  }
+
+  it('cost one question for all of them at a time, and no reading', async () => {
+    const all = await openAll()
+    await rounds(5)
+    expect(calls.rounds.at(-1)).to.have.members(
+      Array.from({ length: USERS }, (_, user_id) => sessionOf(user_id)),
+    )
+    expect(calls).to.include({ changes: USERS, validate: USERS })
+    ring.get(7)?.()
+    await until(() => calls.changes === USERS + 1, 'one that looks')
+    await until(() => calls.validate === USERS + 1, 'one that validates')
+    await Promise.all(all.map(({ close }) => close()))
+    await until(() => ring.size === 0, 'the end of all')
+    const { length } = calls.rounds
+    // Nobody is left to ask for; a round that was under way may still end.
+    await setTimeout(100)
+    expect(calls.rounds.length).to.be.at.most(length + 1)
+  })
+
+  it('end when their session is over, and only then', async () => {
+    const all = await openAll()
+    away = true
+    await rounds(2)
+    expect(all.some(({ ended }) => ended())).to.equal(false)
+    away = false
+    over.add(sessionOf(3))
+    await until(() => all[3]?.ended() === true, 'the end of one')
+    expect(all[3]?.sent.at(-1)).to.deep.equal({
+      event: 'end',
+      data: JSON.stringify({ code: 'session_ended' }),
+    })
+    await rounds(2)
+    expect(all.filter(({ ended }) => ended())).to.have.length(1)
+    await Promise.all(all.map(({ close }) => close()))
+  })
+})
+
 describe('A stream to a client that does not read', () => {
   const EVENT = { position: 1, type: 'TaskRenamed', changes: { title: { to: 'x'.repeat(1e6) } } }
   let server: Service
@@ -317,6 +425,8 @@ describe('A stream to a client that does not read', () => {
       changes: async () => ({ events: [EVENT as unknown as AuditEvent], more: true }),
       notifier: { subscribe: () => () => {} },
       tokens: { validate: async () => CALLER },
+      sessions: { ended: async () => [] },
+      log: silent,
       end: async () => 0,
       requireKnownPosition: async () => {},
       stopping: new AbortController().signal,

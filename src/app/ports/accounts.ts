@@ -84,6 +84,8 @@ export type Sessions = {
   ) => Promise<void>
   /** The session with its user as they are now; notes the use at most once a minute. */
   readonly use: (id: string, now: Date) => Promise<{ session: Session; user: User } | null>
+  /** Those of them that live now; notes their use at most once a minute. */
+  readonly living: (ids: readonly string[], now: Date) => Promise<readonly string[]>
   /** Newest first, those that have not expired. */
   readonly ofUser: (user_id: number, now: Date) => Promise<readonly Session[]>
   /** Recorded as the type given. False if there was no such session of this user. */

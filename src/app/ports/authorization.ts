@@ -19,3 +19,12 @@ export type Caller = {
 export type TokenValidator = {
   readonly validate: (token: string, request_id: string) => Promise<Caller>
 }
+
+/** Asks of many sessions at once. Error: `auth_service_unavailable`. */
+export type SessionCheck = {
+  /** Those that are over by now, or never were; of a thousand at most. */
+  readonly ended: (
+    session_ids: readonly string[],
+    request_id: string,
+  ) => Promise<readonly string[]>
+}

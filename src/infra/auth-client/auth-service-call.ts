@@ -3,58 +3,18 @@ import { Agent as HttpsAgent } from 'node:https'
 import { isIPv6 } from 'node:net'
 import type { Duplex } from 'node:stream'
 import got from 'got'
-import { z } from 'zod'
-import type { Caller } from '../../app/ports/authorization.ts'
-import { ROLES } from '../../domain/user.ts'
 
-const DENIALS = ['token_missing', 'token_invalid', 'token_expired', 'session_ended'] as const
-
-/** What auth-service said of a token; `refused` means that it would not hear us. */
-export type Answer =
-  | { readonly outcome: 'valid'; readonly caller: Caller }
-  | { readonly outcome: 'denied'; readonly code: (typeof DENIALS)[number] }
-  | { readonly outcome: 'refused'; readonly status: number }
-
-export type Question = { readonly token: string; readonly request_id: string }
-
-const MAX_ANSWER = 16 * 1024
-
-const validAnswer = z.object({
-  valid: z.literal(true),
-  user: z.object({
-    user_id: z.int().positive(),
-    username: z.string().min(1),
-    email: z.string(),
-    role: z.enum(ROLES),
-    session_id: z.string().min(1),
-    iat: z.int(),
-    exp: z.int(),
-  }),
-})
-const deniedAnswer = z.object({ code: z.enum(DENIALS) })
-
-function parsed(body: string): unknown {
-  try {
-    return JSON.parse(body)
-  } catch {
-    return undefined
-  }
+/** A question to auth-service, and how its answer is read. `read` throws when it makes no sense. */
+export type Question<Answer> = {
+  readonly path: string
+  readonly request_id: string
+  readonly token?: string
+  readonly json?: object
+  readonly read: (status: number, body: string) => Answer
 }
 
-/** Throws for whatever is no answer of a working auth-service. */
-function answerOf(status: number, body: string): Answer {
-  if (status === 200) {
-    const { data } = validAnswer.safeParse(parsed(body))
-    if (data === undefined) throw new Error('a 200 that makes no sense')
-    return { outcome: 'valid', caller: data.user }
-  }
-  if (status === 401) {
-    const { data } = deniedAnswer.safeParse(parsed(body))
-    return { outcome: 'denied', code: data?.code ?? 'token_invalid' }
-  }
-  if (status >= 400 && status < 500 && status !== 429) return { outcome: 'refused', status }
-  throw new Error(`status ${status}`)
-}
+/** Room for the ids of a thousand sessions. */
+const MAX_ANSWER = 64 * 1024
 
 /**
  * Sockets are kept open between calls for `life` ms from the end of their first call, then given up
@@ -95,7 +55,7 @@ export function authServiceCall({
   readonly maxSockets: number
 }) {
   const agent = keepAliveAgent(url.protocol, socketLife, maxSockets)
-  const endpoint = new URL('auth/validate', url.href.replace(/\/*$/, '/'))
+  const base = url.href.replace(/\/*$/, '/')
   const client = got.extend({
     method: 'POST',
     agent: agent instanceof HttpsAgent ? { https: agent } : { http: agent },
@@ -108,23 +68,24 @@ export function authServiceCall({
     decompress: false,
   })
 
-  const ask = async (
+  const ask = async <Answer>(
     address: string,
-    { token, request_id }: Question,
+    { path, request_id, token, json, read }: Question<Answer>,
     control: AbortController,
   ): Promise<Answer> => {
-    const target = new URL(endpoint)
+    const target = new URL(path, base)
     target.hostname = isIPv6(address) ? `[${address}]` : address
-    const headers = { authorization: `Bearer ${token}`, 'x-request-id': request_id }
+    const headers = {
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      'x-request-id': request_id,
+    }
     const { signal } = control
     try {
-      const response = await client(target, { headers, signal }).on(
-        'downloadProgress',
-        (progress) => {
-          if (progress.transferred > MAX_ANSWER) control.abort(new Error('an answer over 16 KiB'))
-        },
-      )
-      return answerOf(response.statusCode, response.body)
+      const options = { headers, signal, ...(json !== undefined && { json }) }
+      const response = await client(target, options).on('downloadProgress', (progress) => {
+        if (progress.transferred > MAX_ANSWER) control.abort(new Error('an answer over 64 KiB'))
+      })
+      return read(response.statusCode, response.body)
     } catch (error) {
       throw new Error((signal.aborted ? signal.reason : error).message)
     }

@@ -1,9 +1,10 @@
 import { BrokenCircuitError } from 'cockatiel'
 import { AppError } from '../../app/errors.ts'
-import type { Caller, TokenValidator } from '../../app/ports/authorization.ts'
+import type { Caller, SessionCheck, TokenValidator } from '../../app/ports/authorization.ts'
 import type { Log } from '../../app/ports/process.ts'
 import { addressCooldowns } from './address-cooldowns.ts'
-import { type Answer, authServiceCall, type Question } from './auth-service-call.ts'
+import { endedOf, validationOf } from './auth-service-answers.ts'
+import { authServiceCall, type Question } from './auth-service-call.ts'
 import { guardedCalls } from './guarded-calls.ts'
 import type { Discovery } from './service-discovery.ts'
 import { shareNextCall } from './share-next-call.ts'
@@ -28,17 +29,24 @@ const MAX_TOKEN = 4096
 
 type Details = { readonly request_id: string; readonly deadline: number }
 
-/** Settles after `ms` whatever the work does; the work is told by its AbortController. */
-async function within<T>(ms: number, work: (control: AbortController) => Promise<T>): Promise<T> {
+/**
+ * Settles after `ms` whatever the work does, with the error that `late` makes; the work is told by its
+ * AbortController.
+ */
+async function within<T>(
+  ms: number,
+  work: (control: AbortController) => Promise<T>,
+  late = (error: Error) => error,
+): Promise<T> {
   const control = new AbortController()
-  const late = Promise.withResolvers<never>()
+  const waiting = Promise.withResolvers<never>()
   const timer = setTimeout(() => {
     const error = new Error(`no answer within ${Math.round(ms)} ms`)
-    late.reject(error)
+    waiting.reject(late(error))
     control.abort(error)
   }, ms)
   try {
-    return await Promise.race([work(control), late.promise])
+    return await Promise.race([work(control), waiting.promise])
   } finally {
     clearTimeout(timer)
   }
@@ -64,7 +72,7 @@ export function authServiceClient({
   /** Milliseconds. */
   readonly now?: () => number
   readonly settings?: Partial<typeof SETTINGS>
-}): TokenValidator & { readonly close: () => void } {
+}): TokenValidator & SessionCheck & { readonly close: () => void } {
   const limits = { ...SETTINGS, ...settings }
   const base = new URL(url)
   const { ask, close } = authServiceCall({ url: base, apiKey, ...limits })
@@ -73,7 +81,7 @@ export function authServiceClient({
   const guard = guardedCalls({ hostname: base.hostname, halfOpenAfter, now, log })
 
   /** A 401 or 403 is an answer; what rejects is a failure of auth-service. */
-  const attempt = (question: Question, ms: number): Promise<Answer> =>
+  const attempt = <Answer>(question: Question<Answer>, ms: number): Promise<Answer> =>
     within(ms, async (control) => {
       const addresses = await discovery(base.hostname)
       control.signal.throwIfAborted()
@@ -88,29 +96,54 @@ export function authServiceClient({
       }
     })
 
-  const validate = shareNextCall<Details, Caller>(async (token, details) => {
-    const { request_id, deadline } = details
+  const unavailable = (cause: unknown) =>
+    new AppError('auth_service_unavailable', { retryAfter: guard.retryAfter(), cause })
+
+  async function answerTo<Answer>(question: Question<Answer>, deadline: number): Promise<Answer> {
     const timeLeft = () => deadline - now()
-    const call = () => attempt({ token, request_id }, Math.min(limits.request, timeLeft()))
-    const answer = await guard.run(call, timeLeft).catch((cause: Error) => {
-      if (!(cause instanceof BrokenCircuitError)) {
-        log.warn({ request_id, reason: cause.message }, 'auth-service did not answer')
+    const call = () => attempt(question, Math.min(limits.request, timeLeft()))
+    try {
+      return await guard.run(call, timeLeft)
+    } catch (error) {
+      if (!(error instanceof BrokenCircuitError)) {
+        const { message: reason } = error as Error
+        log.warn({ request_id: question.request_id, reason }, 'auth-service did not answer')
       }
-      throw new AppError('auth_service_unavailable', { retryAfter: guard.retryAfter(), cause })
-    })
+      throw unavailable(error)
+    }
+  }
+
+  /** Most likely the internal key is not the one that auth-service has. */
+  const refused = (request_id: string, status: number) => {
+    log.error({ request_id, status }, 'auth-service refuses this service')
+    return new AppError('auth_service_unavailable', { retryAfter: 1 })
+  }
+
+  const validate = shareNextCall<Details, Caller>(async (token, { request_id, deadline }) => {
+    const question = { path: 'auth/validate', request_id, token, read: validationOf }
+    const answer = await answerTo(question, deadline)
     if (answer.outcome === 'valid') return answer.caller
     if (answer.outcome === 'denied') throw new AppError(answer.code)
-    // Most likely the internal key is not the one that auth-service has.
-    log.error({ request_id, status: answer.status }, 'auth-service refuses this service')
-    throw new AppError('auth_service_unavailable', { retryAfter: 1 })
+    throw refused(request_id, answer.status)
   })
 
   return {
     validate: async (token, request_id) => {
       if (token === '') throw new AppError('token_missing')
       if (token.length > MAX_TOKEN || !TOKEN.test(token)) throw new AppError('token_invalid')
-      return validate(token, { request_id, deadline: now() + limits.total })
+      // A shared call has the time of the caller who came last; this one waits no longer than its own.
+      const shared = () => validate(token, { request_id, deadline: now() + limits.total })
+      return within(limits.total, shared, unavailable)
     },
+
+    ended: async (session_ids, request_id) => {
+      const path = 'auth/validate/sessions'
+      const question = { path, request_id, json: { session_ids }, read: endedOf }
+      const answer = await answerTo(question, now() + limits.total)
+      if (answer.outcome === 'ended') return answer.session_ids
+      throw refused(request_id, answer.status)
+    },
+
     close,
   }
 }

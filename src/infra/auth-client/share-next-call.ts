@@ -1,30 +1,37 @@
-type Lane<Result> = { readonly running: Promise<Result>; next: Promise<Result> | undefined }
+type Lane<Details, Result> = {
+  readonly running: Promise<Result>
+  next: Promise<Result> | undefined
+  /** Of who came last. */
+  details: Details
+}
 
 /**
  * Lets concurrent callers with the same key share calls, never one that began before they came:
  * while a call runs, all later callers together wait for one next call, which starts when that one
  * settles. So nobody gets an answer from before their question, and a key has one running and one
- * waiting call at most. A shared call is made with the details of who has waited longest.
+ * waiting call at most. A shared call is made with the details of who came last.
  */
 export function shareNextCall<Details, Result>(
   call: (key: string, details: Details) => Promise<Result>,
 ): (key: string, details: Details) => Promise<Result> {
-  const lanes = new Map<string, Lane<Result>>()
+  const lanes = new Map<string, Lane<Details, Result>>()
 
   function start(key: string, details: Details): Promise<Result> {
-    const lane: Lane<Result> = { running: call(key, details), next: undefined }
+    const running = call(key, details)
+    const lane: Lane<Details, Result> = { running, next: undefined, details }
     lanes.set(key, lane)
     const leave = () => {
       if (lane.next === undefined) lanes.delete(key)
     }
-    lane.running.then(leave, leave)
-    return lane.running
+    running.then(leave, leave)
+    return running
   }
 
   return (key, details) => {
     const lane = lanes.get(key)
     if (lane === undefined) return start(key, details)
-    const begin = () => start(key, details)
+    lane.details = details
+    const begin = () => start(key, lane.details)
     lane.next ??= lane.running.then(begin, begin)
     return lane.next
   }

@@ -1,3 +1,4 @@
+import { json } from 'node:stream/consumers'
 import { inspect } from 'node:util'
 import { expect } from 'chai'
 import fc from 'fast-check'
@@ -171,6 +172,40 @@ describe('The auth-service client', () => {
     }
   })
 
+  describe('asking which sessions are over', () => {
+    const IDS = ['0d2f5e0e-5a3b-4a43-a6f1-5d1d8bb6d4a1', '0d2f5e0e-5a3b-4a43-a6f1-5d1d8bb6d4a2']
+
+    it('sends all of them in one call, with the key, and returns those that are', async () => {
+      let seen: object = {}
+      auth.behave(async (request, response) => {
+        const { 'x-internal-api-key': key, 'x-request-id': id, authorization } = request.headers
+        const body = await json(request)
+        seen = { call: `${request.method} ${request.url}`, key, id, authorization, body }
+        status(200, { ended: IDS.slice(1) })(request, response)
+      })
+      expect(await clientOf([A]).ended(IDS, 'r-1')).to.deep.equal(IDS.slice(1))
+      expect(seen).to.deep.equal({
+        call: 'POST /auth/validate/sessions',
+        key: KEY,
+        id: 'r-1',
+        authorization: undefined,
+        body: { session_ids: IDS },
+      })
+    })
+
+    for (const [answer, behaviour] of Object.entries({
+      'is not there': status(404),
+      fails: status(500),
+      'makes no sense': status(200, { valid: true }),
+    })) {
+      it(`is unavailable when the answer ${answer}`, async () => {
+        auth.behave(behaviour)
+        const error = await failure(clientOf([A]).ended(IDS, 'r'))
+        expect(error.code).to.equal('auth_service_unavailable')
+      })
+    }
+  })
+
   describe('with a broken auth-service', () => {
     const faults: Record<string, Parameters<typeof auth.behave>[0]> = {
       hangs: () => undefined,
@@ -189,7 +224,7 @@ describe('The auth-service client', () => {
       'answers 204': status(204),
       'answers a huge user': status(200, {
         valid: true,
-        user: { ...user, email: 'x'.repeat(20_000) },
+        user: { ...user, email: 'x'.repeat(100_000) },
       }),
       'answers without end': (_request, response) => {
         const chunk = Buffer.alloc(1024, ' ')
@@ -264,9 +299,21 @@ describe('The auth-service client', () => {
       const others = [timed(), timed()]
       for (const time of await Promise.all([...early, ...others]))
         expect(time).to.be.lessThan(IN_TIME)
-      // The shared call had no time left when it could begin, so auth-service is not blamed for it.
-      expect(inspect(named(/did not answer/).at(-1))).to.include('no time left')
-      expect(auth.total()).to.equal(2)
+    })
+
+    it('that hangs: nobody waits longer because somebody who came later shares the call', async () => {
+      auth.behave(() => undefined)
+      const client = clientOf([A], { settings: { request: 200, total: 400 } })
+      const settled: string[] = []
+      const ask = (name: string) =>
+        failure(client.validate(TOKEN, 'r')).then(() => settled.push(name))
+      const running = ask('running')
+      const early = ask('early')
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      const late = ask('late')
+      await early
+      expect(settled).to.not.include('late')
+      await Promise.all([running, late])
     })
   })
 
@@ -401,6 +448,23 @@ describe('The auth-service client', () => {
         Array.from({ length: 64 }, () => client.validate(TOKEN, 'r')),
       )
       expect(new Set(callers.map((caller) => caller.user_id))).to.deep.equal(new Set([7]))
+      expect(auth.total()).to.equal(2)
+    })
+
+    it('gives who comes last the whole time, also when the first has none left', async () => {
+      const release = Promise.withResolvers<void>()
+      auth.behave(async (request, response) => {
+        if (auth.total() === 1) await release.promise
+        valid(request, response)
+      })
+      let time = 0
+      const client = clientOf([A], { now: () => time, settings: PATIENT })
+      const calls = [client.validate(TOKEN, 'r'), client.validate(TOKEN, 'r')]
+      await until(() => auth.total() === 1)
+      time = PATIENT.total - 10
+      calls.push(client.validate(TOKEN, 'r'))
+      release.resolve()
+      expect(await Promise.all(calls)).to.deep.equal([user, user, user])
       expect(auth.total()).to.equal(2)
     })
 

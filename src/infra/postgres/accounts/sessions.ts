@@ -41,12 +41,19 @@ const USE = {
     from ${LIVE} where s.id = $1`,
 }
 
+const LIVING = {
+  name: 'living_sessions',
+  text: `
+    select s.id, s.last_used_at < $2::timestamptz - interval '1 minute' as stale
+    from ${LIVE} where s.id = any ($1) and s.expires_at > $2`,
+}
+
 // Of requests at the same moment one finds it stale still.
 const TOUCH = {
-  name: 'touch_session',
+  name: 'touch_sessions',
   text: `
     update sessions set last_used_at = $2
-    where id = $1 and last_used_at < $2::timestamptz - interval '1 minute'`,
+    where id = any ($1) and last_used_at < $2::timestamptz - interval '1 minute'`,
 }
 
 const OF_USER = {
@@ -72,9 +79,9 @@ const END = {
 
 export function postgresSessions(db: Database, log: Log): Sessions {
   /** A note only: without it the session is as good. */
-  const touch = (id: string, now: Date): Promise<unknown> =>
+  const touch = (ids: readonly string[], now: Date): Promise<unknown> =>
     db
-      .query(TOUCH, [id, now])
+      .query(TOUCH, [ids, now])
       .catch((error) => log.warn({ err: error }, 'cannot note when a session was last used'))
 
   return {
@@ -88,12 +95,24 @@ export function postgresSessions(db: Database, log: Log): Sessions {
     async use(id, now) {
       const [row] = await db.query<Used>(USE, [id, now])
       if (row === undefined) return null
-      if (row.stale) await touch(id, now)
+      if (row.stale) await touch([id], now)
       const { username, email, role, user_created_at, stale, ...session } = row
       return {
         session,
         user: { id: row.user_id, username, email, role, created_at: user_created_at },
       }
+    },
+
+    async living(ids, now) {
+      const living = await db.query<{ id: string; stale: boolean }>(LIVING, [ids, now])
+      const stale = living.filter(({ stale }) => stale)
+      if (stale.length > 0) {
+        await touch(
+          stale.map(({ id }) => id),
+          now,
+        )
+      }
+      return living.map(({ id }) => id)
     },
 
     ofUser: (user_id, now) => db.query<Session>(OF_USER, [user_id, now]),

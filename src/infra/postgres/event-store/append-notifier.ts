@@ -19,52 +19,50 @@ export type Wake = { readonly subscribe: (onWake: () => void) => () => void }
  */
 export function postgresAppendNotifier(db: Database, wake: Wake, log: Log): AppendNotifier {
   const subscribers = new Map<number, Set<() => void>>()
-  let position: number | undefined
-  let asking: Promise<void> | undefined
-  let again = false
 
   const actorsBetween = async (after: number, upTo: number) => {
     if (upTo <= after) return []
     const rows = await db.query<{ actor_id: number }>(ACTORS, [after, upTo])
     return rows.map(({ actor_id }) => actor_id)
   }
-  const ask = async () => {
-    const upTo = await safePosition(db.query)
-    // What came while nobody asked is known to nobody: the first time all look for themselves.
-    const actors =
-      position === undefined ? [...subscribers.keys()] : await actorsBetween(position, upTo)
-    position = upTo
-    for (const actor_id of actors)
-      for (const onAppend of subscribers.get(actor_id) ?? []) onAppend()
-  }
-  const look = () => {
-    if (asking !== undefined) {
-      again = true
-      return
+
+  /** From the first subscriber to the last; what it knows ends with it. */
+  const begin = () => {
+    let position: number | undefined
+    let asking = false
+    let again = false
+    let over = false
+    const ask = async () => {
+      const upTo = await safePosition(db.query)
+      // What came while nobody asked is known to nobody: the first time all look for themselves.
+      const actors =
+        position === undefined ? [...subscribers.keys()] : await actorsBetween(position, upTo)
+      position = upTo
+      if (over) return
+      for (const actor_id of actors)
+        for (const onAppend of subscribers.get(actor_id) ?? []) onAppend()
     }
-    asking = ask()
-      .catch((error: Error) => log.warn({ err: error.message }, 'cannot ask for news'))
-      .finally(() => {
-        asking = undefined
-        if (again) {
-          again = false
-          look()
-        }
-      })
+    const look = async () => {
+      again = true
+      if (asking) return
+      asking = true
+      while (again && !over) {
+        again = false
+        await ask().catch((error: Error) => log.warn({ err: error.message }, 'cannot look for new events'))
+      }
+      asking = false
+    }
+    const unsubscribe = wake.subscribe(() => void look())
+    const timer = setInterval(() => void look(), POLL_MS)
+    void look()
+    return () => {
+      over = true
+      unsubscribe()
+      clearInterval(timer)
+    }
   }
 
   let stop: (() => void) | undefined
-  const begin = () => {
-    const unsubscribe = wake.subscribe(look)
-    const timer = setInterval(look, POLL_MS)
-    look()
-    return () => {
-      unsubscribe()
-      clearInterval(timer)
-      position = undefined
-    }
-  }
-
   return {
     subscribe(actor_id, onAppend) {
       stop ??= begin()

@@ -1,0 +1,49 @@
+import { v7 as uuidv7 } from 'uuid'
+import type { SessionCheck } from '../app/ports/authorization.ts'
+import type { Log } from '../app/ports/process.ts'
+
+/** How long a session that has ended may still see that nothing happens. */
+const SESSION_CHECK_MS = 5_000
+
+/** Calls back when auth-service says that the session is over; returns how to stop that. */
+export type WatchSession = (session_id: string, onEnd: () => void) => () => void
+
+/**
+ * Asks in one call for all sessions that are watched which of them are over, again and again while
+ * there are any. While auth-service is away nobody is told anything.
+ */
+export function sessionRounds(
+  sessions: SessionCheck,
+  log: Log,
+  pauseMs = SESSION_CHECK_MS,
+): WatchSession {
+  const watched = new Map<string, Set<() => void>>()
+  let timer: NodeJS.Timeout | undefined
+
+  const ask = async () => {
+    const request_id = uuidv7()
+    try {
+      const ended = await sessions.ended([...watched.keys()], request_id)
+      for (const id of ended) for (const onEnd of watched.get(id) ?? []) onEnd()
+    } catch (error) {
+      log.warn({ request_id, err: (error as Error).message }, 'cannot ask which sessions are over')
+    }
+  }
+  const plan = () => {
+    timer ??= setTimeout(async () => {
+      if (watched.size > 0) await ask()
+      timer = undefined
+      if (watched.size > 0) plan()
+    }, pauseMs).unref()
+  }
+
+  return (session_id, onEnd) => {
+    const own = watched.get(session_id) ?? new Set()
+    watched.set(session_id, own.add(onEnd))
+    plan()
+    return () => {
+      own.delete(onEnd)
+      if (own.size === 0) watched.delete(session_id)
+    }
+  }
+}
