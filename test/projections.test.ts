@@ -94,6 +94,62 @@ describe('npm run projections', () => {
     expect(await says('status')).to.deep.equal(['audit       live, at 9 of 9, up to date'])
   })
 
+  it('resumes a long stream in steps, while the worker goes on with the others', async () => {
+    const names = (count: number) => Array.from({ length: count }, (_, n) => renamed(`Name ${n}`))
+    const long = await log.create(0)
+    expect(await says('park', 'audit', `task-${long}`)).to.have.length(1)
+    for (let step = 0; step < 12; step++) await log.add(long, names(100))
+    await processes.start()
+    await caughtUp(sql)
+    // The 1,000th row waits until the test lets it go.
+    await sql.query(`
+      create function wait_for_test() returns trigger language plpgsql as $$
+        begin
+          if new.version = 1000 then perform pg_advisory_xact_lock(42); end if;
+          return new;
+        end $$;
+      create trigger wait_for_test before insert on audit_events
+        for each row execute function wait_for_test()`)
+    await sql.query('select pg_advisory_lock(42)')
+    const resumed = says('resume', 'audit', `task-${long}`)
+    const waiting = `select from pg_locks where locktype = 'advisory' and objid = 42 and not granted`
+    await until(async () => (await sql.query(waiting)).rowCount === 1, 'the resume at work')
+    const other = await log.create(1)
+    await caughtUp(sql)
+    const rows = `select from audit_events where task_id = ${other}`
+    expect((await sql.query(rows)).rowCount).to.equal(2)
+    await log.add(long, names(1))
+    await caughtUp(sql)
+    await sql.query('select pg_advisory_unlock(42)')
+    expect(await resumed).to.deep.equal([
+      `task-${long} goes on in audit: 1202 events made up for, up to position 1204.`,
+    ])
+    await expectFoldOfLog(database)
+  })
+
+  it('goes on with a resume that was cut off where it was', async () => {
+    const id = await log.create(0)
+    await says('park', 'audit', `task-${id}`)
+    for (let step = 0; step < 7; step++)
+      await log.add(
+        id,
+        Array.from({ length: 100 }, (_, n) => renamed(`Name ${n}`)),
+      )
+    await processes.start()
+    await caughtUp(sql)
+    await sql.query('alter table audit_events add constraint none check (version <> 600)')
+    expect(await refuses('resume', 'audit', `task-${id}`)).to.match(/"none"/)
+    const { rows } = await sql.query('select version::int, position::int from parked_streams')
+    expect(rows).to.deep.equal([{ version: 501, position: 501 }])
+    await sql.query('alter table audit_events drop constraint none')
+    expect(await says('resume', 'audit', `task-${id}`)).to.deep.equal([
+      `task-${id} goes on in audit: 201 events made up for, up to position 701.`,
+    ])
+    await log.add(id, [renamed('After')])
+    await caughtUp(sql)
+    await expectFoldOfLog(database)
+  })
+
   it('parks one stream by hand', async () => {
     await log.create(1)
     expect(await says('park', 'audit', 'task-1')).to.deep.equal([

@@ -35,7 +35,7 @@ const validate = {
   path: '/auth/validate',
   summary: 'Who holds this token',
   description: 'For task-service only: not reachable from outside, and needs the internal API key.',
-  access: 'internal',
+  access: 'internal-with-token',
   answers: { 200: { description: 'The caller, as things are now', body: schema.validated } },
 } as const satisfies Endpoint
 

@@ -47,6 +47,7 @@ export function admission({ tokens, internalApiKey, limit, refusals }: Admission
         await limit(ctx, ctx.ip)
         return undefined
       case 'internal':
+      case 'internal-with-token':
         if (!isInternal(ctx.get('X-Internal-Api-Key'))) throw new HttpError('internal_key_required')
         return undefined
       case 'token': {

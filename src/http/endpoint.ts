@@ -36,9 +36,9 @@ export type Endpoint<
   readonly description?: string
   /**
    * Who may call: anyone, uncounted (`open`) or within the rate limit (`public`); who has a valid
-   * token; services of Tasktrail, with the internal key.
+   * token; services of Tasktrail, with the internal key, and a user's token where they ask about it.
    */
-  readonly access: 'open' | 'public' | 'token' | 'internal'
+  readonly access: 'open' | 'public' | 'token' | 'internal' | 'internal-with-token'
   readonly params?: P
   readonly query?: Q
   readonly headers?: H

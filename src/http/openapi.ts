@@ -78,7 +78,8 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): Json {
     open: [],
     public: [],
     token: [{ token: [] }],
-    internal: [{ token: [], internal: [] }],
+    internal: [{ internal: [] }],
+    'internal-with-token': [{ token: [], internal: [] }],
   }
   const responses = Object.entries(answers).map(([status, answer]) => [
     status,
@@ -148,6 +149,13 @@ const WITH_TOKEN: readonly ErrorCode[] = [
   'auth_service_unavailable',
   'database_unavailable',
 ]
+const BY_ACCESS: Readonly<Record<Endpoint['access'], readonly ErrorCode[]>> = {
+  open: [],
+  public: [],
+  token: WITH_TOKEN,
+  internal: ['internal_key_required', 'database_unavailable'],
+  'internal-with-token': [...WITH_TOKEN, 'internal_key_required'],
+}
 const WITH_BODY: readonly ErrorCode[] = [
   'malformed_body',
   'body_too_large',
@@ -158,8 +166,7 @@ function errorResponses(endpoint: Endpoint, schemaOf: SchemaOf): Json {
   const codes = new Set<ErrorCode>([
     ...ALWAYS,
     'validation_failed',
-    ...(endpoint.access === 'token' || endpoint.access === 'internal' ? WITH_TOKEN : []),
-    ...(endpoint.access === 'internal' ? (['internal_key_required'] as const) : []),
+    ...BY_ACCESS[endpoint.access],
     ...(endpoint.body ? WITH_BODY : []),
     ...(endpoint.errors ?? []),
   ])

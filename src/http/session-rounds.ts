@@ -18,7 +18,7 @@ export function sessionRounds(
   pauseMs = SESSION_CHECK_MS,
 ): WatchSession {
   const watched = new Map<string, Set<() => void>>()
-  let timer: NodeJS.Timeout | undefined
+  let planned = false
 
   const ask = async () => {
     const request_id = uuidv7()
@@ -30,9 +30,11 @@ export function sessionRounds(
     }
   }
   const plan = () => {
-    timer ??= setTimeout(async () => {
+    if (planned) return
+    planned = true
+    setTimeout(async () => {
       if (watched.size > 0) await ask()
-      timer = undefined
+      planned = false
       if (watched.size > 0) plan()
     }, pauseMs).unref()
   }

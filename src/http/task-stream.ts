@@ -131,7 +131,8 @@ async function feed(
       for (const event of events) await write(eventText(event))
       after = events.at(-1)?.position ?? after
       if (more) continue
-      while (!(await bell.wait(HEARTBEAT_MS, over)) && !over.aborted) await write(': still here\n\n')
+      while (!(await bell.wait(HEARTBEAT_MS, over)) && !over.aborted)
+        await write(': still here\n\n')
     }
   } catch (error) {
     if (over.aborted) return

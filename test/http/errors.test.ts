@@ -152,7 +152,8 @@ describe('Every answer', () => {
   it('to a call without a valid token is 401 and names the scheme', async () => {
     for (const [path, methods] of Object.entries(paths)) {
       for (const [method, { security }] of Object.entries(methods)) {
-        if (!security.some((scheme) => 'token' in scheme) || path === '/auth/validate') continue
+        if (!security.some((scheme) => 'token' in scheme) || path.startsWith('/auth/validate'))
+          continue
         for (const [token, code] of [
           [undefined, 'token_missing'],
           ['not.a.token', 'token_invalid'],
@@ -236,7 +237,7 @@ describe('Every answer', () => {
   it('to a parameter that is unknown or given twice is 400, on every route that gets so far', async () => {
     for (const [path, methods] of Object.entries(paths)) {
       for (const method of Object.keys(methods)) {
-        if (path === '/auth/validate') continue
+        if (path.startsWith('/auth/validate')) continue
         const body = ['post', 'put', 'patch'].includes(method) ? {} : undefined
         const target = filled(path).replace('/sessions/1', `/sessions/${crypto.randomUUID()}`)
         const answer = await call(method.toUpperCase(), `${target}?odd=1&odd=2`, { body })

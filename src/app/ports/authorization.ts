@@ -23,8 +23,5 @@ export type TokenValidator = {
 /** Asks of many sessions at once. Error: `auth_service_unavailable`. */
 export type SessionCheck = {
   /** Those that are over by now, or never were; of a thousand at most. */
-  readonly ended: (
-    session_ids: readonly string[],
-    request_id: string,
-  ) => Promise<readonly string[]>
+  readonly ended: (session_ids: readonly string[], request_id: string) => Promise<readonly string[]>
 }

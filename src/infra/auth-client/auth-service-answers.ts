@@ -13,9 +13,7 @@ export type Validation =
   | { readonly outcome: 'denied'; readonly code: (typeof DENIALS)[number] }
   | Refused
 
-export type Ended =
-  | { readonly outcome: 'ended'; readonly session_ids: readonly string[] }
-  | Refused
+export type Ended = { readonly outcome: 'ended'; readonly session_ids: readonly string[] } | Refused
 
 const validAnswer = z.object({
   valid: z.literal(true),

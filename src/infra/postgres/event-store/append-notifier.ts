@@ -48,7 +48,9 @@ export function postgresAppendNotifier(db: Database, wake: Wake, log: Log): Appe
       asking = true
       while (again && !over) {
         again = false
-        await ask().catch((error: Error) => log.warn({ err: error.message }, 'cannot look for new events'))
+        await ask().catch((error: Error) =>
+          log.warn({ err: error.message }, 'cannot look for new events'),
+        )
       }
       asking = false
     }

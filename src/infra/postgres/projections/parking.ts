@@ -28,14 +28,29 @@ const FIND_STREAM = {
 }
 const UNPARK = {
   name: 'unpark_stream',
-  text: 'delete from parked_streams where projection = $1 and stream_id = $2 returning version',
+  text: 'delete from parked_streams where projection = $1 and stream_id = $2',
+}
+const FIND_PARKED = {
+  name: 'find_parked_stream',
+  text: `
+    select version, (select position from projections where name = $1) as checkpoint
+    from parked_streams where projection = $1 and stream_id = $2 for update`,
+}
+const MOVE_PARKED = {
+  name: 'move_parked_stream',
+  text: `
+    update parked_streams set version = $3, position = $4
+    where projection = $1 and stream_id = $2`,
 }
 const MISSED = {
   name: 'missed_events',
   text: `
     select position, stream_id, version, type, data from events
-    where stream_id = $1 and version >= $2 and position <= $3 order by version`,
+    where stream_id = $1 and version >= $2 and position <= $3 order by version limit $4`,
 }
+
+/** A resume makes up for so many events in one transaction. */
+const STEP = 500
 
 /** Pauses a projection, or one stream of it; a sentence that says so. */
 export async function park(
@@ -43,22 +58,24 @@ export async function park(
   { name }: Projection,
   stream_id?: string,
 ): Promise<string> {
-  return inTransaction(config, async (query) => {
-    const { position, state } = await touch(query, name)
-    if (stream_id === undefined) {
-      if (state !== 'live') throw new Error(`The projection ${name} is ${state}, not live.`)
-      await query(SET_STATE, [name, 'parked', 'live'])
-      return `The projection ${name} is parked at position ${position}.`
-    }
-    const values = [name, stream_id, position, 'parked by an operator']
-    const [parked] = await query<{ version: number }>(PARK, values)
-    if (parked === undefined) {
-      const [known] = await query(FIND_STREAM, [stream_id])
-      if (known === undefined) throw new Error(`There is no stream "${stream_id}".`)
-      throw new Error(`${stream_id} is parked for ${name} already.`)
-    }
-    return `${stream_id} is parked for ${name} from its event ${parked.version} on.`
-  })
+  return connected(config, (inTransaction) =>
+    inTransaction(async (query) => {
+      const { position, state } = await touch(query, name)
+      if (stream_id === undefined) {
+        if (state !== 'live') throw new Error(`The projection ${name} is ${state}, not live.`)
+        await query(SET_STATE, [name, 'parked', 'live'])
+        return `The projection ${name} is parked at position ${position}.`
+      }
+      const values = [name, stream_id, position, 'parked by an operator']
+      const [parked] = await query<{ version: number }>(PARK, values)
+      if (parked === undefined) {
+        const [known] = await query(FIND_STREAM, [stream_id])
+        if (known === undefined) throw new Error(`There is no stream "${stream_id}".`)
+        throw new Error(`${stream_id} is parked for ${name} already.`)
+      }
+      return `${stream_id} is parked for ${name} from its event ${parked.version} on.`
+    }),
+  )
 }
 
 /** Lets a projection go on, or brings a parked stream up to it; a sentence that says so. */
@@ -68,25 +85,60 @@ export async function resume(
   stream_id?: string,
 ): Promise<string> {
   const { name } = projection
-  return inTransaction(config, async (query) => {
-    // From here on the checkpoint stays where it is.
-    const { position, state } = await touch(query, name)
-    if (stream_id === undefined) {
+  return connected(config, async (inTransaction) => {
+    if (stream_id !== undefined) return resumeStream(inTransaction, projection, stream_id)
+    return inTransaction(async (query) => {
+      const { position, state } = await touch(query, name)
       if (state !== 'parked') throw new Error(`The projection ${name} is ${state}, not parked.`)
       await query(SET_STATE, [name, 'live', 'parked'])
       return `The projection ${name} goes on from position ${position}.`
-    }
-    const [parked] = await query<{ version: number }>(UNPARK, [name, stream_id])
-    if (parked === undefined) throw new Error(`${name} has no parked stream "${stream_id}".`)
-    const values = [stream_id, parked.version, position]
-    const events = await query<LogEvent>(MISSED, values)
-    if (events.length > 0) {
-      const writes = await projection.begin(query).project(events)
-      for (const { statement, values } of writes) await query(statement, values)
-    }
-    const many = events.length === 1 ? '1 event' : `${events.length} events`
+    })
+  })
+}
+
+/**
+ * Step by step, each a transaction, while the worker goes on; the stream stays parked until the last
+ * one, which alone holds the checkpoint.
+ */
+async function resumeStream(
+  inTransaction: InTransaction,
+  projection: Projection,
+  stream_id: string,
+): Promise<string> {
+  const { name } = projection
+  let made = 0
+  const step = async (query: Query) => {
+    const events = await makeUpFor(query, projection, stream_id)
+    made += events
+    return events === STEP
+  }
+  let more = true
+  while (more) more = await inTransaction(step)
+  return inTransaction(async (query) => {
+    // First, as everyone who changes both rows does; from here on the checkpoint stays where it is.
+    const { position } = await touch(query, name)
+    more = true
+    while (more) more = await step(query)
+    await query(UNPARK, [name, stream_id])
+    const many = made === 1 ? '1 event' : `${made} events`
     return `${stream_id} goes on in ${name}: ${many} made up for, up to position ${position}.`
   })
+}
+
+/** The next events that a parked stream has missed; how many. */
+async function makeUpFor(query: Query, projection: Projection, stream_id: string): Promise<number> {
+  const { name } = projection
+  const found = await query<{ version: number; checkpoint: number }>(FIND_PARKED, [name, stream_id])
+  const [parked] = found
+  if (parked === undefined) throw new Error(`${name} has no parked stream "${stream_id}".`)
+  const values = [stream_id, parked.version, parked.checkpoint, STEP]
+  const events = await query<LogEvent>(MISSED, values)
+  const last = events.at(-1)
+  if (last === undefined) return 0
+  const writes = await projection.begin(query).project(events)
+  for (const { statement, values } of writes) await query(statement, values)
+  await query(MOVE_PARKED, [name, stream_id, last.version + 1, last.position + 1])
+  return events.length
 }
 
 async function touch(query: Query, name: string) {
@@ -95,9 +147,11 @@ async function touch(query: Query, name: string) {
   return row
 }
 
-async function inTransaction<T>(
+type InTransaction = <T>(work: (query: Query) => Promise<T>) => Promise<T>
+
+async function connected<T>(
   { connection }: DatabaseConfig,
-  work: (query: Query) => Promise<T>,
+  work: (inTransaction: InTransaction) => Promise<T>,
 ): Promise<T> {
   const client = singleConnection(
     {
@@ -116,7 +170,7 @@ async function inTransaction<T>(
   await client.connect()
   try {
     const query: Query = async ({ text }, values) => (await client.query(text, [...values])).rows
-    return await transaction(client, () => work(query))
+    return await work((inside) => transaction(client, () => inside(query)))
   } finally {
     await client.end()
   }
