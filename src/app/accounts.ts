@@ -1,5 +1,6 @@
 import type { User } from '../domain/user.ts'
 import { AppError } from './errors.ts'
+import { limitingKey } from './limiting-key.ts'
 import type {
   Credentials,
   LoginAttempts,
@@ -42,12 +43,13 @@ export function accounts(on: AccountsDependencies) {
     failure: 'login_failed' | 'password_change_failed' | 'erasure_failed',
     requestContext: RequestContext,
   ): Promise<Credentials> {
-    const address = requestContext.ip ?? ''
-    await attempts.begin(username, address, requestContext.now)
+    const address = limitingKey(requestContext.ip ?? '')
+    // Looked up first: a try is counted only when its outcome can become known.
     const credentials = await find()
+    await attempts.begin(username, address, requestContext.now)
     const hash = credentials?.password_hash ?? null
     const proven = await hasher.verify(password, hash).catch(async (busy) => {
-      await attempts.withdraw(username, address)
+      await noted('withdraw a try to log in', attempts.withdraw(username, address))
       throw busy
     })
     if (credentials === null || !proven) {
@@ -55,9 +57,13 @@ export function accounts(on: AccountsDependencies) {
       await securityEvents.add(failure, { user_id, username }, requestContext)
       throw new AppError('invalid_credentials')
     }
-    await attempts.clear(username, address)
+    await noted('forget the tries before a login', attempts.clear(username, address))
     return credentials
   }
+
+  /** Housekeeping: when it fails that is noted, and what it belongs to goes on. */
+  const noted = (what: string, work: Promise<void>): Promise<void> =>
+    work.catch((error) => log.warn({ err: error }, `cannot ${what}`))
 
   /** At today's cost, if that can be done now: who has proven the password is let in either way. */
   async function rehash(credentials: Credentials, password: string): Promise<void> {

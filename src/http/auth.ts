@@ -6,7 +6,7 @@ import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
 import { bearerToken } from './authenticate.ts'
 import type { Endpoint, routes } from './endpoint.ts'
-import type { RateLimit } from './rate-limit.ts'
+import { byAddress, type RateLimit } from './rate-limit.ts'
 
 const oneUser = z.strictObject({ user: schema.user })
 
@@ -140,13 +140,13 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   })
 
   on(register, async ({ body }, ctx) => {
-    await registerLimit(ctx, ctx.ip)
+    await registerLimit(ctx, byAddress(ctx))
     ctx.body = { user: await accounts.register(body, requestContext(ctx)) }
     ctx.status = 201
   })
 
   on(login, async ({ body }, ctx) => {
-    await loginLimit(ctx, ctx.ip)
+    await loginLimit(ctx, byAddress(ctx))
     const { user, ...session } = await accounts.login(
       body.username,
       body.password,

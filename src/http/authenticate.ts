@@ -4,7 +4,7 @@ import { AppError } from '../app/errors.ts'
 import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
 import type { Admit } from './endpoint.ts'
 import { HttpError, STATUS } from './errors.ts'
-import type { RateLimit, RefusalLimit } from './rate-limit.ts'
+import { byAddress, type RateLimit, type RefusalLimit } from './rate-limit.ts'
 
 /** The token of `Authorization: Bearer …`. Error: `token_missing`. */
 export function bearerToken(ctx: Context): string {
@@ -29,12 +29,12 @@ export function admission({ tokens, internalApiKey, limit, refusals }: Admission
   const isInternal = equals(internalApiKey)
 
   async function validate(ctx: Context): Promise<Caller> {
-    await refusals.check(ctx, ctx.ip)
+    await refusals.check(ctx, byAddress(ctx))
     try {
       return await tokens.validate(bearerToken(ctx), ctx.state.request_id)
     } catch (error) {
       const refused = error instanceof AppError && STATUS[error.code] === 401
-      if (refused) await refusals.count(ctx, ctx.ip)
+      if (refused) await refusals.count(ctx, byAddress(ctx))
       throw error
     }
   }
@@ -44,7 +44,7 @@ export function admission({ tokens, internalApiKey, limit, refusals }: Admission
       case 'open':
         return undefined
       case 'public':
-        await limit(ctx, ctx.ip)
+        await limit(ctx, byAddress(ctx))
         return undefined
       case 'internal':
       case 'internal-with-token':

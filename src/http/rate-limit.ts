@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
+import { limitingKey } from '../app/limiting-key.ts'
 import { HttpError } from './errors.ts'
 
 /** Counts a request of `key`; throws `too_many_requests` when it is one too many. */
@@ -12,6 +13,9 @@ export type RefusalLimit = {
   /** Counts one of `key`; throws nothing. */
   readonly count: RateLimit
 }
+
+/** The key of who has no other. */
+export const byAddress = (ctx: Context): string => limitingKey(ctx.ip)
 
 /**
  * At most `points` requests of one key in `seconds`, counted in this process; 0 switches it off.

@@ -98,6 +98,21 @@ describe('The rate limit', () => {
     expect((await list(ann)).headers.get('ratelimit-policy')).to.equal(`"default";q=${POINTS};w=1`)
   })
 
+  it('counts by the network of an IPv6 address, also what comes without a valid token', async () => {
+    const refusedOf = async (call: (headers: Record<string, string>) => Promise<Answer>) => {
+      const answers: Answer[] = []
+      for (let n = 1; n <= 8 * POINTS; n++)
+        answers.push(await call({ 'x-forwarded-for': `2001:db8:1:2::${n}` }))
+      return answers.filter(({ status }) => status === 429).length
+    }
+    const junk = (headers: Record<string, string>) =>
+      system.call('GET', '/tasks', { headers, token: 'forged' })
+    expect(await refusedOf(junk)).to.be.above(0)
+    const open = (headers: Record<string, string>) =>
+      system.call('POST', '/auth/login', { headers, body: {} })
+    expect(await refusedOf(open)).to.be.above(0)
+  })
+
   it('counts no valid token as a refusal, however many users share an address', async () => {
     const headers = { 'x-forwarded-for': '198.51.100.61' }
     const users = [ann, bob]

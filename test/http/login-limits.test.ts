@@ -128,6 +128,42 @@ describe('Tries to log in', () => {
     expect(outcomes).to.deep.equal([...Array(5).fill(FAILED), LOCKED, LOCKED])
   })
 
+  it('come from one network however many of its IPv6 addresses they use', async () => {
+    const outcomes: string[] = []
+    for (let n = 1; n <= 6; n++)
+      outcomes.push(...(await tries(1, ann.username, from(`2001:db8:1:2:${n}::${n}`))))
+    expect(outcomes).to.deep.equal([...Array(5).fill(FAILED), LOCKED])
+    const { status } = await login(ann.username, ann.password, from('2001:db8:1:3::1'))
+    expect(status).to.equal(200)
+    const { rows } = await sql.query(
+      `select distinct ip from security_events where username = $1 and type = 'login_failed'`,
+      [ann.username],
+    )
+    expect(rows.map(({ ip }) => ip)).to.include('2001:db8:1:2:5::5')
+  })
+
+  it('are not counted when the account cannot be looked up', async () => {
+    await sql.query('begin; lock table users in access exclusive mode')
+    const unanswered = await Promise.all(
+      Array.from({ length: 5 }, () => login(ann.username, ann.password)),
+    )
+    await sql.query('rollback')
+    expect(unanswered.map(outcome)).to.deep.equal(Array(5).fill('503 database_unavailable'))
+    expect(await tries(6)).to.deep.equal([...Array(5).fill(FAILED), LOCKED])
+  })
+
+  it('that succeed are let in though the tries before them cannot be forgotten', async () => {
+    await tries(1)
+    await sql.query(`
+      create function refuse_all() returns trigger language plpgsql as
+        $$ begin raise exception 'the disk is full'; end $$;
+      create trigger refused before delete on login_attempts
+        for each row execute function refuse_all()`)
+    const { status } = await login(ann.username, ann.password)
+    await sql.query('drop trigger refused on login_attempts; drop function refuse_all')
+    expect(status).to.equal(200)
+  })
+
   it('at the same moment get five guesses through at most, on all instances together', async () => {
     const guesses = Array.from({ length: 30 }, (_, n) =>
       login(ann.username, `guess number ${n}`, {}, n % 2 ? second : system),
@@ -195,6 +231,17 @@ describe('Logins from one address', () => {
       const logins: string[] = []
       for (let n = 0; n < 4; n++) logins.push(outcome(await login(system, address)))
       expect(logins).to.deep.equal([...Array(3).fill('401 invalid_credentials'), REFUSED])
+    })
+  })
+
+  it('and registrations are counted by the network of an IPv6 address', async () => {
+    await limited('3', async (system) => {
+      for (const call of [login, register]) {
+        const answers: Answer[] = []
+        for (let n = 1; n <= 4; n++) answers.push(await call(system, `2001:db8:1:2::${n}`))
+        expect(answers.map(outcome).indexOf(REFUSED)).to.equal(3)
+        expect(outcome(await call(system, '2001:db8:1:3::1'))).to.not.equal(REFUSED)
+      }
     })
   })
 

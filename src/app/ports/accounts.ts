@@ -107,8 +107,8 @@ export type SecurityEvents = {
 }
 
 /**
- * Counts tries at one account from one address, before the outcome is known, so that parallel tries
- * count too. Error of every method: `database_unavailable`.
+ * Counts tries at one account from one address (as `limitingKey` gives it), before the outcome is
+ * known, so that parallel tries count too. Error of every method: `database_unavailable`.
  */
 export type LoginAttempts = {
   /** Notes a try. Error: `too_many_attempts` with the seconds to wait. */

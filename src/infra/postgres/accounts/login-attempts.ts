@@ -2,6 +2,11 @@ import { AppError } from '../../../app/errors.ts'
 import type { LoginAttempts } from '../../../app/ports/accounts.ts'
 import type { Database } from '../connection/database.ts'
 
+// Not rate-limiter-flexible's PostgreSQL store, as in http/rate-limit.ts its memory: that has windows of
+// a fixed length by the process's clock, and no lock that grows; two of them and a block are three
+// statements, between which parallel tries slip through; and its one key column hides whose rows the
+// erasure of an account must take along.
+//
 // The fifth try within 15 minutes and each one after it locks the account for this address, before
 // its outcome is known: for 1, 2, 4, 8, then 15 minutes. No row comes back while the lock holds. One
 // statement, so that parallel tries are counted one after the other. Each try forgets some that are

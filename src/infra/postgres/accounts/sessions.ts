@@ -84,12 +84,18 @@ export function postgresSessions(db: Database, log: Log): Sessions {
       .query(TOUCH, [ids, now])
       .catch((error) => log.warn({ err: error }, 'cannot note when a session was last used'))
 
+  /** The session has begun, whatever becomes of this. */
+  const purge = (user_id: number, now: Date): Promise<unknown> =>
+    db
+      .query(PURGE, [user_id, now])
+      .catch((error) => log.warn({ err: error }, 'cannot remove sessions that are over for long'))
+
   return {
     async begin({ id, expires_at }, { user, credentials_version }, requestContext) {
       const session = [id, user.id, credentials_version, expires_at, user.username]
       const begun = await db.query(BEGIN, [...requestContextValues(requestContext), ...session])
       if (begun.length === 0) throw new AppError('invalid_credentials')
-      await db.query(PURGE, [user.id, requestContext.now])
+      await purge(user.id, requestContext.now)
     },
 
     async use(id, now) {

@@ -171,6 +171,19 @@ describe('Accounts in PostgreSQL', () => {
       expect((await sessions.use(id, NOW))?.session.last_used_at).to.equal(NOW.toISOString())
     })
 
+    it('begin though those that are over for long cannot be removed', async () => {
+      const credentials = await added()
+      const old = await begun(credentials, at(-32 * DAY))
+      await sql.query(`
+        create function refuse_all() returns trigger language plpgsql as
+          $$ begin raise exception 'the disk is full'; end $$;
+        create trigger refused before delete on sessions for each row execute function refuse_all()`)
+      const begin = await code(begun(credentials))
+      await sql.query('drop trigger refused on sessions; drop function refuse_all')
+      expect(begin).to.equal('done')
+      expect(await rows('select from sessions where id = $1', [old])).to.have.length(1)
+    })
+
     it('that begin on a password which has changed meanwhile are over at once', async () => {
       const credentials = await added()
       await users.changePassword(credentials, 'new', requestContext())
