@@ -55,6 +55,8 @@ const logout = {
   path: '/auth/logout',
   summary: 'End this session',
   access: 'token',
+  // Many clients send {} with every POST.
+  body: z.strictObject({}),
   answers: { 204: { description: 'The session is over, everywhere' } },
 } as const satisfies Endpoint
 

@@ -1,65 +1,63 @@
-import { isUtf8 } from 'node:buffer'
 import type { Context } from 'koa'
-import { HttpMethodEnum, koaBody } from 'koa-body'
+import getRawBody from 'raw-body'
 import { HttpError } from './errors.ts'
+import { duplicateKey, isDeeper, MAX_BODY } from './json.ts'
 
-const LIMIT = 64 * 1024
 const MAX_DEPTH = 20
 
-const { POST, PUT, PATCH, DELETE } = HttpMethodEnum
-
-const parse = koaBody({
-  parsedMethods: [POST, PUT, PATCH, DELETE],
-  json: true,
-  jsonTypes: ['application/json'],
-  jsonLimit: LIMIT,
-  jsonStrict: true,
-  text: false,
-  urlencoded: false,
-  multipart: false,
-  patchNode: false,
-  patchKoa: true,
-  onError: (error) => {
-    throw 'status' in error && error.status === 413
-      ? new HttpError('body_too_large')
-      : new HttpError('malformed_body')
-  },
-})
-
-/** Leaves the parsed JSON in `ctx.request.body`; a request without a body counts as `{}`. */
-export async function readBody(ctx: Context): Promise<void> {
-  ctx.request.body = {}
-  const { length } = ctx.request
-  // `is` answers null when there is no body at all.
-  if (ctx.request.is('application/json') === null || length === 0) return
-  const encoded = ctx.get('Content-Encoding') || 'identity'
+/** The parsed JSON; a request without a body counts as one with `{}`. */
+export async function readBody(ctx: Context): Promise<unknown> {
+  if (!mayHaveBody(ctx)) return {}
   const charset = ctx.request.charset || 'utf-8'
-  const acceptable = encoded === 'identity' && charset.toLowerCase() === 'utf-8'
-  if (!ctx.request.is('application/json') || !acceptable)
-    throw new HttpError('unsupported_media_type')
-  // co-body computes with 32 bits: to it 4 GiB are 0.
-  if (length !== undefined && length > LIMIT) throw new HttpError('body_too_large')
+  const coding = ctx.get('Content-Encoding') || 'identity'
+  const isPlain = /^utf-?8$/i.test(charset) && /^identity$/i.test(coding)
+  if (!ctx.request.is('application/json') || !isPlain) throw new HttpError('unsupported_media_type')
+  const bytes = await bytesOf(ctx)
+  return bytes.length === 0 ? {} : parse(decode(bytes))
+}
 
-  // koa-body decodes broken UTF-8 to replacement characters: what was sent would be lost silently.
-  const chunks: Buffer[] = []
-  const keep = (chunk: Buffer) => chunks.push(chunk)
-  ctx.req.on('data', keep)
-  try {
-    await parse(ctx as Parameters<typeof parse>[0], async () => {})
-  } finally {
-    ctx.req.off('data', keep)
+/** For calls that take no body: one that was sent would be ignored without a word. */
+export async function refuseBody(ctx: Context): Promise<void> {
+  if (!mayHaveBody(ctx)) return
+  if (ctx.request.length) throw new HttpError('unexpected_body')
+  for await (const _ of ctx.req.iterator({ destroyOnReturn: false })) {
+    throw new HttpError('unexpected_body')
   }
-  if (!isUtf8(Buffer.concat(chunks)) || isTooDeep(ctx.request.body)) {
+}
+
+/** Without a length it may still turn out to be empty. */
+const mayHaveBody = ({ request: { length, headers } }: Context): boolean =>
+  headers['transfer-encoding'] !== undefined || (length !== undefined && length > 0)
+
+async function bytesOf({ req, request: { length } }: Context): Promise<Buffer> {
+  try {
+    return await getRawBody(req, { length, limit: MAX_BODY.bytes })
+  } catch (error) {
+    const isTooLarge = error instanceof Error && 'status' in error && error.status === 413
+    throw new HttpError(isTooLarge ? 'body_too_large' : 'malformed_body')
+  }
+}
+
+function decode(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw refused('Body must be UTF-8')
+  }
+}
+
+function parse(text: string): unknown {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
     throw new HttpError('malformed_body')
   }
+  if (isDeeper(value, MAX_DEPTH)) throw refused(`Body must be at most ${MAX_DEPTH} levels deep`)
+  const twice = duplicateKey(text)
+  if (twice !== undefined) throw refused(`${twice} is given more than once`, twice)
+  return value
 }
 
-function isTooDeep(body: object): boolean {
-  let level = [body]
-  for (let depth = 0; depth < MAX_DEPTH; depth++) {
-    level = level.flatMap((container) => Object.values(container)).filter(isContainer)
-  }
-  return level.length > 0
-}
-
-const isContainer = (value: unknown): value is object => typeof value === 'object' && value !== null
+const refused = (message: string, field = 'body') =>
+  new HttpError('validation_failed', { faults: [{ field, message }] })

@@ -2,7 +2,7 @@ import type { Router } from '@koa/router'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Caller } from '../app/ports/authorization.ts'
-import { readBody } from './body.ts'
+import { readBody, refuseBody } from './body.ts'
 import { type ErrorCode, type Fault, HttpError } from './errors.ts'
 import { faultsOf, firstOf } from './fields.ts'
 
@@ -77,8 +77,8 @@ export function routes(router: Router, admit: Admit) {
       const context = ctx as unknown as Context
       context.state.route = endpoint.path
       const caller = await admit(context, endpoint.access)
-      if (endpoint.body) await readBody(context)
-      await handler(parse(context), context, caller as Caller)
+      const body = await (endpoint.body ? readBody(context) : refuseBody(context))
+      await handler(parse(context, body), context, caller as Caller)
     })
   }
   return on
@@ -92,7 +92,7 @@ function parser<P extends Shape, Q extends Shape, H extends Shape, B extends Sha
   const headers = z.strictObject(endpoint.headers ?? ({} as H))
   const body = endpoint.body ?? (z.object({}) as unknown as z.ZodObject<B>)
 
-  return (ctx: Context): Input<P, Q, H, B> => {
+  return (ctx: Context, sent: unknown): Input<P, Q, H, B> => {
     const faults: Fault[] = []
     const part = <T extends z.ZodObject>(schema: T, value: unknown, noun: string): z.output<T> => {
       const result = schema.safeParse(value, { reportInput: true })
@@ -104,7 +104,7 @@ function parser<P extends Shape, Q extends Shape, H extends Shape, B extends Sha
       params: part(params, ctx.params, 'path'),
       query: part(query, singleValues(new URLSearchParams(ctx.querystring), faults), 'parameter'),
       headers: part(headers, named(ctx, Object.keys(headers.shape)), 'header'),
-      body: part(body, endpoint.body ? ctx.request.body : {}, 'field'),
+      body: part(body, endpoint.body ? sent : {}, 'field'),
     }
     if (faults.length > 0) throw new HttpError('validation_failed', { faults: firstOf(faults) })
     return input

@@ -4,10 +4,12 @@ import { AppError, type AppErrorCode } from '../app/errors.ts'
 import type { Log } from '../app/ports/process.ts'
 import { DomainError, type DomainErrorCode } from '../domain/errors.ts'
 import { accepted } from './accepted.ts'
+import { MAX_BODY } from './json.ts'
 
 export type HttpErrorCode =
   | 'validation_failed'
   | 'malformed_body'
+  | 'unexpected_body'
   | 'body_too_large'
   | 'unsupported_media_type'
   | 'route_not_found'
@@ -43,6 +45,7 @@ export class HttpError extends Error {
 export const STATUS = {
   validation_failed: 400,
   malformed_body: 400,
+  unexpected_body: 400,
   token_missing: 401,
   token_invalid: 401,
   token_expired: 401,
@@ -80,6 +83,7 @@ export const STATUS = {
 const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   validation_failed: 'Validation failed',
   malformed_body: 'The body is not valid JSON',
+  unexpected_body: 'This call takes no body',
   token_missing: 'No authentication token provided',
   token_invalid: 'Invalid token',
   token_expired: 'Token has expired',
@@ -99,8 +103,8 @@ const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   username_taken: 'Username already exists',
   email_taken: 'Email already exists',
   version_mismatch: 'If-Match or If-None-Match does not allow the version that the task has now',
-  body_too_large: 'The body is larger than 64 KiB',
-  unsupported_media_type: 'The body must be application/json in UTF-8',
+  body_too_large: `The body is larger than ${MAX_BODY.name}`,
+  unsupported_media_type: 'The body must be application/json in UTF-8, not compressed',
   idempotency_key_reused: 'This Idempotency-Key was used with another request',
   too_many_attempts: 'Too many failed attempts; try again later',
   too_many_streams: 'Too many streams of this user are open',

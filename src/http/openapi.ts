@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { z } from 'zod'
 import type { Answer, Endpoint } from './endpoint.ts'
 import { type ErrorCode, STATUS } from './errors.ts'
+import { MAX_BODY } from './json.ts'
 
 const error = z
   .strictObject({
@@ -95,6 +96,7 @@ function operation(endpoint: Endpoint, schemaOf: SchemaOf): Json {
       requestBody: {
         // A request without a body counts as one with {}.
         required: !body.safeParse({}).success,
+        description: `JSON in UTF-8, at most ${MAX_BODY.name}, no key twice in one object`,
         content: { 'application/json': { schema: schemaOf(body, 'input') } },
       },
     }),
@@ -167,7 +169,7 @@ function errorResponses(endpoint: Endpoint, schemaOf: SchemaOf): Json {
     ...ALWAYS,
     'validation_failed',
     ...BY_ACCESS[endpoint.access],
-    ...(endpoint.body ? WITH_BODY : []),
+    ...(endpoint.body ? WITH_BODY : (['unexpected_body'] as const)),
     ...(endpoint.errors ?? []),
   ])
   const byStatus = Map.groupBy(codes, (code) => STATUS[code])

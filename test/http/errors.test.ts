@@ -86,7 +86,7 @@ describe('Every answer', () => {
       [
         413,
         'body_too_large',
-        (headers) => call('POST', '/tasks', { headers, body: 'x'.repeat(65_537) }),
+        (headers) => call('POST', '/tasks', { headers, body: 'x'.repeat(131_073) }),
       ],
       [
         415,

@@ -31,7 +31,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'post /auth/login': [200, 400, 401, 413, 415],
   'post /auth/validate': [200, 400, 401, 403],
   'post /auth/validate/sessions': [200, 400, 403, 413, 415],
-  'post /auth/logout': [204, 400, 401],
+  'post /auth/logout': [204, 400, 401, 413, 415],
   'get /auth/me': [200, 400, 401],
   'delete /auth/me': [204, 400, 401, 413, 415],
   'put /auth/password': [204, 400, 401, 413, 415],

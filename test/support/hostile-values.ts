@@ -25,7 +25,7 @@ const codeUnits = fc
 
 export const nastyText = fc.oneof(
   fc.constantFrom('', ' ', '\0', 'a\0b', '\ud800', '\udfff\ud800', '\u202e\u2028\ufeff'),
-  fc.constantFrom('😀'.repeat(201), 'x'.repeat(60_000), `${'a.'.repeat(20_000)}@`),
+  fc.constantFrom('😀'.repeat(201), 'x'.repeat(135_000), `${'a.'.repeat(20_000)}@`),
   fc.constantFrom("' or 1=1; drop table tasks; --", '%', '_', '\\', '{{7*7}}<script>', '../../x'),
   fc.constantFrom('null', 'NaN', 'infinity', '-infinity', 'now', 'epoch', '__proto__', '-1'),
   fc.constantFrom('0000-01-01T00:00:00.000Z', '9999-12-31T23:59:59-23:59', '0001-01-01T00:00:00Z'),
