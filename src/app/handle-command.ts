@@ -50,35 +50,48 @@ export function handleCommand<State, Command, Event, Row>(
 
   return async (stream_id, command, context) => {
     const { actor_id, metadata, now, precondition } = context
-    if (context.command) {
-      const row = await store.answer(actor_id, context.command)
-      if (row !== null) return { row, replayed: true }
-    }
     const occurred_at = now.toISOString()
     let history: History<Event> = await store.load(stream_id)
     const loaded = history.events.reduce(decider.evolve, decider.initialState)
     let state = loaded
-    for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const { version, head_hash } = history
+
+    const decide = () => {
+      const { version } = history
       const erased = history.events.find((event) => event.erased)
       if (erased) throw gone(erased.actor_id === actor_id)
       const events = decider.decide(command, state, loaded)
       const before = history.events.reduce(view, null)
       // After the decider: RFC 9110 looks at preconditions only of what would succeed without.
       if (precondition?.(before) === false) throw new AppError('version_mismatch', { version })
-
       const placed = events.map((event, index) => {
         return { ...event, stream_id, version: version + index + 1, occurred_at }
       })
       const row = placed.reduce(view, before)
       if (row === null) throw new Error(`${stream_id} has no row after ${version} events`)
+      return { events, row }
+    }
+    /** Asked after loading: what was loaded may be what this very command did a moment ago. */
+    const answered = async (refusal: unknown): Promise<Handled<Row>> => {
+      const row = context.command ? await store.answer(actor_id, context.command) : null
+      if (row === null) throw refusal
+      return { row, replayed: true }
+    }
+
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      let decided: ReturnType<typeof decide>
+      try {
+        decided = decide()
+      } catch (refusal) {
+        return await answered(refusal)
+      }
+      const { events, row } = decided
       if (events.length === 0 && !context.command) return { row, replayed: false }
 
-      const expected = { version, head_hash }
+      const { version, head_hash } = history
       const origin = { stream_id, stream_type, schema_version, actor_id, metadata, occurred_at }
       const result = await store.append({
         ...origin,
-        expected,
+        expected: { version, head_hash },
         events,
         row,
         command: context.command,

@@ -98,6 +98,69 @@ describe('Handling a command', () => {
     expect(await version()).to.equal(3)
   })
 
+  describe('sent again while the first request is under way', () => {
+    const remove = { type: 'DeleteTask', actor_id: 1 } as const
+    type Precondition = CommandContext<TaskView>['precondition']
+    const atVersion1: Precondition = (row) => row?.version === 1
+    const requests: Record<string, [typeof remove | ReturnType<typeof rename>, Precondition]> = {
+      'a change of one version': [rename('Two'), atVersion1],
+      'a deletion': [remove, undefined],
+      'a deletion of one version': [remove, atVersion1],
+    }
+
+    // The first request commits right before one call of the second one to the store, whichever.
+    for (const [what, [command, precondition]] of Object.entries(requests)) {
+      for (const at of [1, 2, 3]) {
+        it(`is answered as the first: ${what}, committed before call ${at}`, async () => {
+          await handle(create)
+          const plain = store
+          const facts = { ...context, command: key('k', 'the same request'), precondition }
+          const run = () => handleCommand(aggregate, plain)(stream, command, facts)
+          let first: Awaited<ReturnType<typeof run>> | undefined
+          let calls = 0
+          const preceded =
+            <Args extends unknown[], T>(call: (...args: Args) => Promise<T>) =>
+            async (...args: Args) => {
+              if (++calls === at) first = await run()
+              return call(...args)
+            }
+          const { load, answer, append } = plain
+          const interrupted = {
+            load: preceded(load),
+            answer: preceded(answer),
+            append: preceded(append),
+          }
+          store = { ...plain, ...interrupted }
+          const second = await handle(command, facts)
+          first ??= await run()
+          expect(second.row).to.deep.equal(first.row)
+          expect([first.replayed, second.replayed]).to.have.members([true, false])
+          expect((await plain.load(stream)).version).to.equal(2)
+        })
+      }
+    }
+
+    it('is answered as the first, when that one commits after a conflict with another', async () => {
+      await handle(create)
+      const plain = store
+      const command = key('k', 'the same request')
+      let conflicts = 0
+      store = {
+        ...plain,
+        append: async (appended) => {
+          if (conflicts++ > 0) return plain.append(appended)
+          await handleCommand(aggregate, plain)(stream, rename('Theirs'), context)
+          const result = await plain.append(appended)
+          const facts = { ...context, command }
+          await handleCommand(aggregate, plain)(stream, remove, facts)
+          if (result.outcome !== 'conflict') throw new Error(result.outcome)
+          return { ...result, missed: await plain.load(stream, appended.expected.version) }
+        },
+      }
+      expect(await handle(remove, { command })).to.have.property('replayed', true)
+    })
+  })
+
   it('that changes nothing is still done once under its key', async () => {
     const command = key('k', 'complete')
     const complete = { type: 'ChangeTask', actor_id: 1, changes: { status: 'completed' } } as const
