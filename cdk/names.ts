@@ -1,5 +1,5 @@
 // The names that docs/implementation-guide.md uses in the console too. They are fixed, so an
-// account holds one environment a region; app.ts refuses a second one.
+// account holds one environment a region; config/parse.ts refuses a second one.
 
 export const CLUSTER = 'task-management-cluster'
 export const NAMESPACE = 'task-management.local'
@@ -7,7 +7,6 @@ export const LOAD_BALANCER = 'task-mgmt-alb'
 export const DATABASE = 'taskmanagement'
 export const DATABASE_INSTANCE = 'task-mgmt-db'
 export const DATABASE_ADMIN = 'dbadmin'
-export const DASHBOARD = 'task-management-dashboard'
 export const METRICS = 'TaskManagement'
 export const KEY_ALIAS = 'alias/task-mgmt'
 export const ALARM_TOPIC = 'task-mgmt-alarms'
@@ -24,9 +23,18 @@ export const SERVICE_PORT = 3000
 export const DATABASE_PORT = 5432
 
 export const securityGroup = (party: string): string => `task-mgmt-${party}-sg`
-export const executionRole = (family: string): string => `task-mgmt-${family}-execution`
 export const containerLogs = (family: string): string => `/ecs/${family}`
 export const eventLogs = (subject: string): string => `/aws/events/task-management/${subject}`
+
+/** Of the guide's region. Elsewhere a name that an account has only once carries its region. */
+const HOME = 'us-east-1'
+const onceAnAccount = (name: string, region: string): string =>
+  region === HOME ? name : `${name}-${region}`
+
+export const dashboardName = (region: string): string =>
+  onceAnAccount('task-management-dashboard', region)
+export const executionRole = (family: string, region: string): string =>
+  onceAnAccount(`task-mgmt-${family}-execution`, region)
 
 /** What a task needs of AWS where no NAT gateway leads out: images, secrets, logs and ECS itself. */
 export const ENDPOINT_NAMES = [

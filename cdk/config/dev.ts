@@ -30,7 +30,7 @@ export const dev: EnvironmentInput = {
     worker: { launchType: 'fargate', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
   },
   database: {
-    instanceType: 't3.micro',
+    instanceType: 't3.small',
     multiAz: false,
     storageGiB: 20,
     maxStorageGiB: 100,

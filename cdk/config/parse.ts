@@ -78,7 +78,9 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       : '',
 
   ({ nodes }) =>
-    nodes !== undefined && nodes.max < nodes.min ? 'nodes.max must not be less than nodes.min' : '',
+    nodes !== undefined && nodes.max <= nodes.min
+      ? 'nodes.max must be more than nodes.min: an update starts a new machine before an old one goes'
+      : '',
 
   ({ database }) =>
     database.maxStorageGiB < database.storageGiB
@@ -97,7 +99,39 @@ const RULES: readonly ((environment: Environment) => string)[] = [
           'twice over while a deployment rolls'
       : ''
   },
+
+  ({ database }) => {
+    const room = roomForConnections(database.instanceType)
+    if (room === undefined) {
+      return 'database.instanceType must be of a class t, m or r, whose memory is known, such as t3.micro'
+    }
+    return database.maxConnections > room
+      ? `database.maxConnections must be at most ${room} on ${database.instanceType}: each connection ` +
+          'takes memory'
+      : ''
+  },
 ]
+
+// GiB of the size `large`; those above and below are multiples of it.
+const LARGE: Readonly<Record<string, number>> = { t: 8, m: 8, r: 16 }
+const SHARE_OF_LARGE: Readonly<Record<string, number>> = {
+  micro: 1 / 8,
+  small: 1 / 4,
+  medium: 1 / 2,
+  large: 1,
+  xlarge: 2,
+}
+const BYTES_A_CONNECTION = 9_531_392
+
+/** What RDS itself would allow: LEAST({DBInstanceClassMemory/9531392}, 5000). */
+function roomForConnections(instanceType: string): number | undefined {
+  const [, family = '', times, size = ''] =
+    instanceType.match(/^([tmr])\d\w*\.(\d*)([a-z]+)$/) ?? []
+  const [large, share] = [LARGE[family], SHARE_OF_LARGE[size]]
+  if (large === undefined || share === undefined) return undefined
+  const bytes = large * share * Number(times || 1) * 2 ** 30
+  return Math.min(5_000, Math.floor(bytes / BYTES_A_CONNECTION))
+}
 
 // Migrations, monitoring and an operator.
 const RESERVED_CONNECTIONS = 10

@@ -27,8 +27,8 @@ export const prod: EnvironmentInput = {
     migration: '1.0.0',
   },
   services: {
-    'auth-service': { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 10 },
-    'task-service': { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 10 },
+    'auth-service': { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 8 },
+    'task-service': { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 8 },
     worker: { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 4 },
   },
   database: {
@@ -36,6 +36,6 @@ export const prod: EnvironmentInput = {
     multiAz: true,
     storageGiB: 50,
     maxStorageGiB: 500,
-    maxConnections: 530,
+    maxConnections: 450,
   },
 }

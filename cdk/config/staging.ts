@@ -33,7 +33,7 @@ export const staging: EnvironmentInput = {
   },
   nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 22 },
   database: {
-    instanceType: 't3.micro',
+    instanceType: 't3.small',
     multiAz: true,
     storageGiB: 20,
     maxStorageGiB: 100,

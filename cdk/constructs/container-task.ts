@@ -68,7 +68,7 @@ export class ContainerTask extends Construct {
         operatingSystemFamily: OperatingSystemFamily.LINUX,
       },
       executionRole: new Role(this, 'ExecutionRole', {
-        roleName: executionRole(name),
+        roleName: executionRole(name, Stack.of(this).region),
         assumedBy: this.#ecsTasks(),
       }),
       taskRole: new Role(this, 'TaskRole', { assumedBy: this.#ecsTasks() }),

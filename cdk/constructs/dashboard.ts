@@ -1,4 +1,4 @@
-import { Duration } from 'aws-cdk-lib'
+import { Duration, Stack } from 'aws-cdk-lib'
 import {
   Dashboard,
   GraphWidget,
@@ -13,7 +13,7 @@ import {
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import type { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES, SERVICE_NAMES, type ServiceName } from '../catalogue.ts'
-import { DASHBOARD } from '../names.ts'
+import { dashboardName } from '../names.ts'
 import { ecsMetric, insight, serviceMetrics } from './service-metrics.ts'
 import { databaseMetric } from './system-alarms.ts'
 import { workerMetrics } from './worker-metrics.ts'
@@ -22,7 +22,7 @@ import { workerMetrics } from './worker-metrics.ts'
 export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalancer): Dashboard {
   const { metrics } = loadBalancer
   return new Dashboard(scope, 'Dashboard', {
-    dashboardName: DASHBOARD,
+    dashboardName: dashboardName(Stack.of(scope).region),
     defaultInterval: Duration.hours(3),
     widgets: [
       [

@@ -91,11 +91,11 @@ describe('Alarms', () => {
 
   it('ring when more than 80 % of the database connections are taken', () => {
     const { Parameters } = only(synthesis.templates.data, 'AWS::RDS::DBParameterGroup')
-    expect(Parameters.max_connections).to.equal('530')
+    expect(Parameters.max_connections).to.equal('450')
     expect(alarms['task-mgmt-db-connections']).to.include({
       MetricName: 'DatabaseConnections',
       ComparisonOperator: 'GreaterThanThreshold',
-      Threshold: 0.8 * 530,
+      Threshold: 0.8 * 450,
     })
   })
 

@@ -2,8 +2,9 @@ import { expect } from 'chai'
 import { dev } from '../../cdk/config/dev.ts'
 import { ConfigError, parseEnvironment, parseEnvironments } from '../../cdk/config/parse.ts'
 import { prod } from '../../cdk/config/prod.ts'
+import type { Environment } from '../../cdk/config/schema.ts'
 import { staging } from '../../cdk/config/staging.ts'
-import { synthesise } from './support/synthesis.ts'
+import { STACKS, synthesise } from './support/synthesis.ts'
 
 const without = (field: keyof typeof prod) => {
   const { [field]: _, ...rest } = prod
@@ -14,6 +15,7 @@ const services = (change: object) => ({
   ...prod,
   services: { ...prod.services, 'auth-service': { ...auth, ...change } },
 })
+const database = (change: object) => ({ ...prod, database: { ...prod.database, ...change } })
 const images = (tag: string) => ({ ...prod, images: { ...prod.images, 'auth-service': tag } })
 const vpc = (change: object) => ({ ...prod, vpc: { ...prod.vpc, ...change } })
 const subnetsIn = (...zones: string[]) =>
@@ -143,9 +145,33 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'more connections than the database takes',
     services({ poolMax: 11 }),
-    'prod: database.maxConnections must be at least 542: all services at their most tasks, ' +
+    'prod: database.maxConnections must be at least 502: all services at their most tasks, ' +
       'twice over while a deployment rolls.',
   ],
+  [
+    'more connections than the memory of its class has room for',
+    database({ instanceType: 't3.micro', maxConnections: 445 }),
+    'prod: database.maxConnections must be at most 112 on t3.micro: each connection takes memory.',
+  ],
+  [
+    'one connection more than its class has room for',
+    database({ maxConnections: 451 }),
+    'prod: database.maxConnections must be at most 450 on t4g.medium: each connection takes memory.',
+  ],
+  [
+    'a class whose memory nobody knows',
+    database({ instanceType: 'x2g.large' }),
+    'prod: database.instanceType must be of a class t, m or r, whose memory is known, such as t3.micro.',
+  ],
+  ...[20, 19].map(
+    (max) =>
+      [
+        `at most ${max} machines and at least 20`,
+        { ...prod, nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 20, max } },
+        'prod: nodes.max must be more than nodes.min: ' +
+          'an update starts a new machine before an old one goes.',
+      ] as const,
+  ),
   [
     'storage that shrinks',
     { ...prod, database: { ...prod.database, maxStorageGiB: 20 } },
@@ -157,6 +183,18 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     'prod: database.multiAz must be true: only dev may do without a standby.',
   ],
 ]
+
+/** Of what is not in a region. */
+const namesOnceAnAccount = (environment: Environment): readonly string[] =>
+  STACKS.flatMap((stack) =>
+    Object.values(synthesise(environment).templates[stack].Resources).flatMap(
+      ({ Type, Properties }) =>
+        (/^AWS::(IAM|CloudFront|Route53|S3)::|^AWS::CloudWatch::Dashboard$/.test(Type)
+          ? [Properties.RoleName, Properties.DashboardName, Properties.BucketName]
+          : []
+        ).filter((name) => typeof name === 'string'),
+    ),
+  )
 
 describe('An environment', () => {
   WRONG.forEach(([what, input, sentence]) => {
@@ -183,6 +221,39 @@ describe('An environment', () => {
       'staging: account must be another than that of prod in us-east-1.',
     )
     expect(parseEnvironments([dev, staging, prod])).to.have.length(3)
+  })
+
+  it('has as many connections as its class has room for, and no more', () => {
+    const room = {
+      'm6g.large': 901,
+      'r6g.large': 1_802,
+      't3.2xlarge': 3_604,
+      'm7g.12xlarge': 5_000,
+    }
+    for (const [instanceType, maxConnections] of Object.entries(room)) {
+      const right = parseEnvironment(database({ instanceType, maxConnections }))
+      expect(right.database.maxConnections).to.equal(maxConnections)
+      const wrong = database({ instanceType, maxConnections: maxConnections + 1 })
+      expect(() => parseEnvironment(wrong)).to.throw(ConfigError, 'database.maxConnections must be')
+    }
+  })
+
+  it('shares an account with one in another region, and no name that the account has once', () => {
+    const { certificateArn, ...rest } = prod
+    const elsewhere = parseEnvironment({
+      ...rest,
+      region: 'eu-west-1',
+      ...(certificateArn && { certificateArn: certificateArn.replace('us-east-1', 'eu-west-1') }),
+      vpc: JSON.parse(JSON.stringify(prod.vpc).replaceAll('us-east-1', 'eu-west-1')),
+      name: 'staging',
+    })
+    const [here, there] = [parseEnvironment(prod), elsewhere].map(namesOnceAnAccount)
+    expect(here).to.include.members(['task-management-dashboard', 'task-mgmt-worker-execution'])
+    expect(there).to.include.members([
+      'task-management-dashboard-eu-west-1',
+      'task-mgmt-worker-execution-eu-west-1',
+    ])
+    expect(here?.filter((name) => there?.includes(name))).to.deep.equal([])
   })
 
   it('needs nothing from the account when its VPC is given by attributes', () => {
