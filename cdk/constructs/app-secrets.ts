@@ -29,6 +29,8 @@ export class AppSecrets extends Construct {
     ) as Record<ServiceName, Secret>
   }
 
+  // An option below that changes makes Secrets Manager generate a new value in the old one's place, which
+  // nobody would notice before the keys are missing. A test pins them; the stack policy refuses the update.
   #value(id: string, secretName: string): Secret {
     return this.#secret(id, secretName, {
       secretStringTemplate: '{}',
