@@ -37,18 +37,15 @@ export class SealsChanged extends Error {}
 const LIMIT = 10_000
 const MARK_BYTES = 46
 
+// Both in one snapshot: seals that are taken away between two are not there in either.
 const LAST_SEAL = {
   name: 'last_seal',
   text: `
     select number, position, events, encode(events_digest, 'hex') as events_digest,
       encode(heads_digest, 'hex') as heads_digest, sealed_at, encode(previous, 'hex') as previous,
-      encode(hash, 'hex') as hash, key_id, signature
+      encode(hash, 'hex') as hash, key_id, signature,
+      exists (select from seals where number = $1 and hash = decode($2, 'hex')) as known_is_there
     from seals order by number desc limit 1`,
-}
-
-const FIND = {
-  name: 'find_seal',
-  text: `select from seals where number = $1 and hash = decode($2, 'hex')`,
 }
 
 const READ = {
@@ -58,13 +55,14 @@ const READ = {
     where position > $1 and position <= $2 order by position limit ${LIMIT}`,
 }
 
-// Whoever else has sealed the same meanwhile was first.
+// Whoever else has sealed the same meanwhile was first. Behind a seal that is gone nothing is added.
 const ADD = {
   name: 'add_seal',
   text: `
     insert into seals (number, position, events, events_digest, events_marks, heads, heads_digest,
         sealed_at, previous, hash, key_id, signature)
-      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+      select $1::bigint, $2, $3, $4, $5, $6, $7, $8, $9::bytea, $10, $11, $12
+      where $9 is null or exists (select from seals where number = $1::bigint - 1 and hash = $9)
       on conflict do nothing returning number`,
 }
 
@@ -79,6 +77,7 @@ const UNSEALED = {
 
 type KnownSeal = { readonly number: number; readonly hash: string }
 type LastSeal = SealFacts & KnownSeal & { readonly signature: Buffer }
+type FoundSeal = LastSeal & { readonly known_is_there: boolean }
 
 type EventToSeal = {
   readonly position: number
@@ -96,10 +95,10 @@ export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
   let known: KnownSeal | undefined
 
   const lastSeal = async (query: Query) => {
-    if (known !== undefined && (await query(FIND, [known.number, known.hash])).length === 0) {
+    const [last] = await query<FoundSeal>(LAST_SEAL, [known?.number, known?.hash])
+    if (known !== undefined && last?.known_is_there !== true) {
       throw new SealsChanged(`seal ${known.number} is not there any more as it was: ${known.hash}`)
     }
-    const [last] = await query<LastSeal>(LAST_SEAL, [])
     if (last === undefined) return
     if (last.key_id === signer.key_id && !isSignedBy(signer, last)) {
       throw new SealsChanged(`seal ${last.number} is not signed by the key ${last.key_id}`)

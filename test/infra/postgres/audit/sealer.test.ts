@@ -9,6 +9,7 @@ import {
   unsealedSeconds,
 } from '../../../../src/infra/postgres/audit/sealer.ts'
 import { singleConnection } from '../../../../src/infra/postgres/connection/database.ts'
+import type { Query } from '../../../../src/infra/postgres/projections/projection.ts'
 import { openLog, queryOf, type SealedLog, sealKey, signer } from '../../../support/sealed-log.ts'
 
 describe('Sealing', () => {
@@ -147,6 +148,24 @@ describe('Sealing', () => {
     expect(await refused()).to.match(/^seal 2 is not there any more/)
     await tamper(`insert into seals select * from aside where number = 2`)
     expect(await log.sealer.seal()).to.include({ number: 3, events: 1 })
+  })
+
+  it('refuses to seal when its seals are taken away at any moment of a round', async () => {
+    for (const moment of [1, 2, 3, 4]) {
+      const { seal } = postgresSealer(signer, () => new Date())
+      await write([moment])
+      await seal(queryOf(log.root))
+      await write([moment])
+      let asked = 0
+      const query: Query = async (statement, values) => {
+        asked += 1
+        if (asked === moment) await tamper('delete from seals')
+        return queryOf(log.root)(statement, values)
+      }
+      await seal(query).catch((error: unknown) => expect(error).to.be.instanceOf(SealsChanged))
+      expect(await seals(), `moment ${moment}`).to.deep.equal([])
+      await refused({ seal: () => seal(queryOf(log.root)) })
+    }
   })
 
   it('refuses to seal beside it, even after a seal of its own key', async () => {
