@@ -1,7 +1,5 @@
-// How long audit queries take: `npm run bench:audit [-- rows]`. Fills audit_events of a PostgreSQL of its
-// own, asks each kind of question through the adapter, in both orders, from the end and from cursors
-// somewhere in the middle, and fails above 20 ms for 99 of 100. Ten million rows need 8 GB of disk.
 import type { AuditQuery, AuditTrail } from '../src/app/ports/audit.ts'
+import { wholeNumbers } from '../src/command-line.ts'
 import { INDEX_ORDER_SETTINGS } from '../src/infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from '../src/infra/postgres/audit/audit-trail.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
@@ -9,7 +7,13 @@ import { BEGAN, BIG_USERS, EVENTS_A_TASK, fill, MS_APART } from './audit-rows.ts
 import { percentile } from './percentile.ts'
 import { scratchDatabase } from './scratch-database.ts'
 
-const ROWS = Number(process.argv[2] ?? 10_000_000)
+const USAGE = `Usage: npm run bench:audit [-- rows]
+
+How long audit queries take. Fills audit_events of a PostgreSQL of its own (10,000,000 rows need 8 GB of
+disk), asks each kind of question through the adapter, in both orders, from the end and from cursors
+somewhere in the middle. Fails above 20 ms for 99 of 100.`
+
+const [ROWS = 10_000_000] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const ASKED = 200
 const LIMIT_MS = 20
 const LIMITS = [50, 200]

@@ -1,6 +1,3 @@
-// How fast the audit projection catches up with a log, next to Emmett's PostgreSQL consumer on the same
-// machine in the same run: `npm run bench:catch-up [-- events [rounds]]`. Both begin at the first of the
-// same events, and write a row an event into tables with the same indexes.
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,14 +9,20 @@ import {
   postgreSQLRawBatchSQLProjection,
 } from '@event-driven-io/emmett-postgresql'
 import pg from 'pg'
+import { wholeNumbers } from '../src/command-line.ts'
 import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
 import { auditProjection } from '../src/infra/postgres/audit/audit-projection.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
 import { migrations } from '../src/infra/postgres/connection/migrations.ts'
 import { projector } from '../src/infra/postgres/projections/projector.ts'
 
-const EVENTS = Number(process.argv[2] ?? 200_000)
-const ROUNDS = Number(process.argv[3] ?? 3)
+const USAGE = `Usage: npm run bench:catch-up [-- events [rounds]]
+
+How fast the audit projection catches up with a log, next to Emmett's PostgreSQL consumer on the same
+machine in the same run: 200,000 events, 3 rounds. Both begin at the first of the same events, and write
+a row an event into tables with the same indexes.`
+
+const [EVENTS = 200_000, ROUNDS = 3] = wholeNumbers({ usage: USAGE, takes: [0, 2] })
 const BATCH = 2_000
 // Emmett's consumer scans the whole log for each batch: with more it would only be slower.
 const EMMETT_EVENTS = Math.min(EVENTS, 50_000)

@@ -1,7 +1,3 @@
-// How much memory an export takes, and how fast it goes: `npm run bench:export [-- events]`. Fills a
-// PostgreSQL of its own with events, audit rows, keys and seals, runs task-service as a process, copies
-// everything as NDJSON and as CSV, and reads the service's memory from /proc meanwhile. Fails when it
-// grows by more than 50 MB.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -11,12 +7,19 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Caller } from '../src/app/ports/authorization.ts'
+import { wholeNumbers } from '../src/command-line.ts'
 import { freePorts } from '../src/infra/local/free-ports.ts'
 import { MEMORY_FLAGS } from '../src/infra/local/service-process.ts'
 import { encryptedTitles, fill } from './audit-rows.ts'
 import { scratchDatabase } from './scratch-database.ts'
 
-const EVENTS = Number(process.argv[2] ?? 1_000_000)
+const USAGE = `Usage: npm run bench:export [-- events]
+
+How much memory an export takes, and how fast it goes. Fills a PostgreSQL of its own with 1,000,000
+events, audit rows, keys and seals, runs task-service as a process, copies everything as NDJSON and as
+CSV, and reads the service's memory from /proc meanwhile. Fails when it grows by more than 50 MB.`
+
+const [EVENTS = 1_000_000] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const LIMIT_MB = 50
 const SAMPLE_MS = 50
 const TEXT_KEY = randomUUID()

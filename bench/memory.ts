@@ -1,6 +1,3 @@
-// How much memory each service keeps: `node bin/node.cjs [options] bench/memory.ts [requests]`. Starts
-// both as processes of their own on an embedded PostgreSQL, sends them mixed requests, and reads /proc.
-// Node's options go on to the services: with none, V8 takes what the machine has before it collects.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -11,12 +8,20 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { wholeNumbers } from '../src/command-line.ts'
 import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
 import { freePorts } from '../src/infra/local/free-ports.ts'
 import { MEMORY_FLAGS } from '../src/infra/local/service-process.ts'
 import { migrations } from '../src/infra/postgres/connection/migrations.ts'
 
-const REQUESTS = Number(process.argv[2] ?? 10_000)
+const USAGE = `Usage: npm run bench:memory [-- requests]
+
+How much memory each service keeps. Starts both as processes of their own on an embedded PostgreSQL,
+sends them 10,000 mixed requests, and reads /proc. Node's own options go on to the services
+(node bin/node.cjs [options] bench/memory.ts): with none, V8 takes what the machine has before it
+collects. Fails above 150 MB.`
+
+const [REQUESTS = 10_000] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const CONCURRENCY = 32
 const USERS = 20
 const LIMIT_MB = 150

@@ -1,7 +1,3 @@
-// What a rebuild costs the writes that go on meanwhile: `npm run bench:rebuild [-- events [projection
-// [writes a second]]]`. Fills a log on an embedded PostgreSQL that writes to disk, its texts encrypted,
-// writes to it at a steady rate, and runs `npm run projections -- rebuild`. Fails when a write fails, or
-// when more of them than before and after take longer than twice the median: some do without a rebuild.
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -12,6 +8,7 @@ import { createInterface } from 'node:readline/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
+import { commandLine, wholeNumbers } from '../src/command-line.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../src/domain/task/view.ts'
 import { encryptedEventStore } from '../src/infra/encryption/encrypted-texts.ts'
@@ -25,9 +22,20 @@ import { rebuild } from '../src/infra/postgres/projections/rebuild/rebuild.ts'
 import type { Rebuildable } from '../src/infra/postgres/projections/rebuild/rebuild-run.ts'
 import { encryptedTitles, fill } from './audit-rows.ts'
 
-const EVENTS = Number(process.argv[2] ?? 1_000_000)
-const PROJECTION = (process.argv[3] ?? 'tasks') as Rebuildable
-const PER_SECOND = Number(process.argv[4] ?? 50)
+const USAGE = `Usage: npm run bench:rebuild [-- events [writes a second]] [--audit]
+
+What a rebuild costs the writes that go on meanwhile. Fills a log of 1,000,000 events on an embedded
+PostgreSQL that writes to disk, its texts encrypted, writes to it 50 times a second, and runs
+npm run projections -- rebuild. Fails when a write fails, or when more of them than before and after take
+longer than twice the median: some do without a rebuild. Rebuilds tasks, or with --audit the audit's view.`
+
+const LINE = {
+  usage: USAGE,
+  options: { audit: { type: 'boolean', default: false } },
+  takes: [0, 2],
+} as const
+const [EVENTS = 1_000_000, PER_SECOND = 50] = wholeNumbers(LINE)
+const PROJECTION: Rebuildable = commandLine(LINE).values.audit ? 'audit' : 'tasks'
 const QUIET_MS = 20_000
 const TEXT_KEY = randomUUID()
 

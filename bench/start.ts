@@ -1,14 +1,18 @@
-// How long `npm start` takes until it is ready, cold (an empty data directory) and warm, as medians:
-// `npm run bench:start [-- rounds]`. Fails above 15 s cold or 5 s warm.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { wholeNumbers } from '../src/command-line.ts'
 import { freePorts } from '../src/infra/local/free-ports.ts'
 
-const ROUNDS = Number(process.argv[2] ?? 5)
+const USAGE = `Usage: npm run bench:start [-- rounds]
+
+How long npm start takes until it is ready, cold (an empty data directory) and warm, as medians of 5
+rounds. Fails above 15 s cold or 5 s warm.`
+
+const [ROUNDS = 5] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const LIMITS = { cold: 15, warm: 5 }
 
 async function secondsToReady(DATA_DIR: string): Promise<number> {

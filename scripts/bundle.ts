@@ -1,11 +1,16 @@
-// `node scripts/bundle.ts <directory>`: writes the files of each image, as they stand under its root.
-// The Dockerfile runs this. TARGETARCH says for which processor; without it, for this one.
+// The Dockerfile runs this.
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type Plugin } from 'esbuild'
 import packageJson from '../package.json' with { type: 'json' }
+import { commandLine } from '../src/command-line.ts'
 import { rdsCaBundle } from './rds-ca.ts'
+
+const USAGE = `Usage: node scripts/bundle.ts [directory]
+
+Writes the files of each image, as they stand under its root, into the directory (dist). TARGETARCH says
+for which processor; without it, for this one.`
 
 type Contents = {
   /** Of src; each becomes `app/<name>.js`. */
@@ -137,6 +142,6 @@ export async function writeImages(
 }
 
 if (import.meta.main) {
-  const [directory = 'dist'] = process.argv.slice(2)
+  const [directory = 'dist'] = commandLine({ usage: USAGE, takes: [0, 1] }).args
   await writeImages(directory, process.env.TARGETARCH)
 }

@@ -1,11 +1,8 @@
-// `npm run images [-- --tag v1.2.3] [--repository <prefix>] [--platform linux/arm64] [--base <image>]`:
-// builds every image of the Dockerfile with Docker or buildah and says how large each is. For a registry
-// the base is named by its digest.
 import { type SpawnSyncOptions, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import packageJson from '../package.json' with { type: 'json' }
+import { command, UsageError } from '../src/command-line.ts'
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 const VERSION = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$/
@@ -49,13 +46,17 @@ export const findEngine = (): Engine | null => {
 export function versionOf(tag: string): string {
   const version = tag.replace(/^v(?=\d)/, '')
   if (VERSION.test(version)) return version
-  throw new Error(`"${tag}" is no semantic version: use one such as v1.2.3, which never moves.`)
+  throw new UsageError(
+    `"${tag}" is no semantic version: use one such as v1.2.3, which never moves.`,
+  )
 }
 
 /** A tag can be moved: what is meant for a registry names the bytes that somebody has looked at. */
 export function checkBase(base: string, repository: string | undefined): void {
   if (repository === undefined || /@sha256:[0-9a-f]{64}$/.test(base)) return
-  throw new Error(`For ${repository} name the base by its digest: --base ${base}@sha256:...`)
+  throw new UsageError(
+    `For ${repository} name the base by its digest: --base ${base}@sha256:<digest>.`,
+  )
 }
 
 /** What the Dockerfile calls its last stages: one an image. */
@@ -105,18 +106,27 @@ const revision = (): string => {
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 
-function buildImages(args: readonly string[]): void {
-  const dockerfile = readFileSync(`${REPOSITORY}/Dockerfile`, 'utf8')
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      tag: { type: 'string', default: packageJson.version },
-      repository: { type: 'string' },
-      // Fargate's own, and not that of the machine that builds.
-      platform: { type: 'string', default: 'linux/amd64' },
-      base: { type: 'string', default: baseOf(dockerfile) },
-    },
-  })
+const USAGE = `Usage: npm run images [-- --tag v1.2.3] [--repository <prefix>] [--platform linux/arm64] [--base <image>]
+
+Builds every image of the Dockerfile with Docker or buildah, and says how large each is. For a registry
+the base is named by its digest: --base <image>@sha256:...`
+
+const OPTIONS = {
+  tag: { type: 'string', default: packageJson.version },
+  repository: { type: 'string' },
+  // Fargate's own, and not that of the machine that builds.
+  platform: { type: 'string', default: 'linux/amd64' },
+  base: { type: 'string' },
+} as const
+
+type Wanted = {
+  readonly tag: string
+  readonly platform: string
+  readonly repository?: string
+  readonly base: string
+}
+
+function buildImages(dockerfile: string, values: Wanted): readonly string[] {
   const version = versionOf(values.tag)
   checkBase(values.base, values.repository)
   const engine = findEngine()
@@ -125,22 +135,18 @@ function buildImages(args: readonly string[]): void {
   }
   const given = [`BASE=${values.base}`, `VERSION=${version}`, `REVISION=${revision()}`]
   const arguments_ = given.flatMap((argument) => ['--build-arg', argument])
-  for (const name of imageNames(dockerfile)) {
+  return imageNames(dockerfile).map((name) => {
     const image = `${values.repository ?? 'tasktrail'}/${name}:${version}`
     const place = ['--platform', values.platform, '--target', name, '--tag', image, '.']
     run([...engine.build, ...arguments_, ...place])
     const base = engine.size(values.base)
-    console.log(
-      `${image}: ${megabytes(engine.size(image) - base)} over its ${megabytes(base)} base`,
-    )
-  }
+    return `${image}: ${megabytes(engine.size(image) - base)} over its ${megabytes(base)} base`
+  })
 }
 
 if (import.meta.main) {
-  try {
-    buildImages(process.argv.slice(2))
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error)
-    process.exitCode = 1
-  }
+  await command({ usage: USAGE, options: OPTIONS }, ({ values }) => {
+    const dockerfile = readFileSync(`${REPOSITORY}/Dockerfile`, 'utf8')
+    return buildImages(dockerfile, { base: baseOf(dockerfile), ...values })
+  })
 }

@@ -1,12 +1,17 @@
-// `npm run -s audit:public-key > public.pem`: what others check seals and exports with.
+import { command } from './command-line.ts'
 import { keptSecret } from './find-database.ts'
 import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
 
-const secret = await keptSecret(process.env, 'SEAL_KEY')
-if (secret === undefined) {
-  console.error('No SEAL_KEY: set it, or set DATA_DIR to where "npm start" keeps its data.')
-  process.exitCode = 1
-} else if (secret.length < 32) {
-  console.error('SEAL_KEY must be at least 32 characters long.')
-  process.exitCode = 1
-} else process.stdout.write(secretSealSigner(secret).publicKey)
+const USAGE = `Usage: npm run -s audit:public-key > public.pem
+
+Prints the public key that seals and exports are checked with. Takes SEAL_KEY from the environment, or
+else from DATA_DIR.`
+
+await command({ usage: USAGE }, async () => {
+  const secret = await keptSecret(process.env, 'SEAL_KEY')
+  if (secret === undefined) {
+    throw new Error('No SEAL_KEY: set it, or set DATA_DIR to where "npm start" keeps its data.')
+  }
+  if (secret.length < 32) throw new Error('SEAL_KEY must be at least 32 characters long.')
+  return [secretSealSigner(secret).publicKey.trimEnd()]
+})

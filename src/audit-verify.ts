@@ -1,5 +1,3 @@
-// `npm run audit:verify`, with `-- --key public.pem [--key older.pem]`, and `--seal <number>:<hash>` for
-// each seal that somebody noted elsewhere.
 import {
   conclude,
   describe,
@@ -8,6 +6,7 @@ import {
   type SealKey,
   Unreadable,
 } from '../verify-audit.mjs'
+import { commandLine } from './command-line.ts'
 import { findDatabase, keptSecret } from './find-database.ts'
 import { verifyLog } from './infra/postgres/audit/audit-verification.ts'
 import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
@@ -16,11 +15,21 @@ import { singleConnection } from './infra/postgres/connection/database.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
 
 const ROLE = 'tasktrail_auditor'
-const USAGE = 'Usage: npm run audit:verify -- [--key <public.pem>] [--seal <number>:<hash>]'
+const USAGE = `Usage: npm run audit:verify [-- --key <public.pem>]... [--seal <number>:<hash>]...
+
+Checks every event and every seal in the database. Without a key it takes SEAL_KEY from the environment,
+or else from DATA_DIR; name one key more for each that signed before. Each seal that was noted elsewhere,
+as an earlier report printed it, must be in the database.
+
+Ends with 0 when nothing is broken, 1 when something is, 2 when it cannot check.`
+
+const OPTIONS = {
+  key: { type: 'string', multiple: true },
+  seal: { type: 'string', multiple: true },
+} as const
 
 async function run(args: readonly string[]): Promise<readonly string[]> {
-  const { keys: named, kept, others } = await readKeys(args)
-  if (others.length > 0) throw new Unreadable(USAGE)
+  const { keys: named, kept } = await readKeys(args)
   const keys = named.length > 0 ? named : [await ownKey()]
   const config = await findDatabase(process.env)
   await requireReachable(config)
@@ -69,4 +78,5 @@ async function connect({ connection }: DatabaseConfig) {
   })
 }
 
+commandLine({ usage: USAGE, options: OPTIONS })
 process.exitCode = await conclude(() => run(process.argv.slice(2)))

@@ -12,6 +12,7 @@ import type {
   Users,
 } from './app/ports/accounts.ts'
 import type { Clock, Log } from './app/ports/process.ts'
+import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
@@ -28,7 +29,7 @@ import { postgresSecurityEvents } from './infra/postgres/accounts/security-event
 import { postgresSessions } from './infra/postgres/accounts/sessions.ts'
 import { postgresUsers } from './infra/postgres/accounts/users.ts'
 import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
-import { configured, type Running, run } from './process.ts'
+import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
 const BASE = '/auth'
@@ -142,6 +143,7 @@ export function authService(config: AuthServiceConfig, log: Log, clock: Clock): 
 }
 
 if (import.meta.main) {
+  commandLine({ usage: serviceUsage('start:auth', 'auth-service') })
   const config = configured(authServiceConfig)
   await run('auth-service', config, (log) => authService(config, log, () => new Date()))
 }

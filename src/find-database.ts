@@ -1,10 +1,15 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { AppError } from './app/errors.ts'
 import { databaseConfig, type Env, namesDatabase } from './config.ts'
 import {
+  EMBEDDED_DATABASE,
   embeddedEnv,
   postgresDirectory,
   readSecrets,
   type Secrets,
 } from './infra/local/data-dir.ts'
+import { startEmbeddedPostgres } from './infra/local/embedded-postgres.ts'
 import { livePostmaster } from './infra/local/postmaster.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 
@@ -23,6 +28,38 @@ export async function findDatabase(env: Env): Promise<DatabaseConfig> {
   return databaseConfig({ ...embeddedEnv(server.port, password), DB_POOL_MAX: env.DB_POOL_MAX })
 }
 
+/**
+ * Works with the environment's database, or else with the embedded one in DATA_DIR: where its server
+ * does not run, it runs for as long as that takes.
+ */
+export async function withDatabase<T>(
+  env: Env,
+  work: (config: DatabaseConfig) => Promise<T>,
+): Promise<T> {
+  const dataDir = postgresDirectory(env)
+  const password = (await readSecrets(env))?.DB_PASSWORD
+  const rests =
+    !namesDatabase(env) &&
+    password !== undefined &&
+    existsSync(join(dataDir, 'PG_VERSION')) &&
+    (await livePostmaster(dataDir)) === null
+  if (!rests) return work(await findDatabase(env))
+  const server = await startEmbeddedPostgres({ dataDir, password, database: EMBEDDED_DATABASE })
+  return work(databaseConfig(embeddedEnv(server.port, password))).finally(server.stop)
+}
+
 /** A secret of the environment, or else one that is kept under DATA_DIR already; makes none. */
 export const keptSecret = async (env: Env, name: keyof Secrets): Promise<string | undefined> =>
   env[name] || (await readSecrets(env))?.[name]
+
+/** What went wrong, in one sentence; what the database itself says stands under an adapter's code. */
+export function databaseFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { message, cause } = error
+  if ((error as { code?: unknown }).code === '42P01') {
+    return 'The database holds no tables of Tasktrail yet: run "npm run migrate".'
+  }
+  return error instanceof AppError && cause instanceof Error
+    ? `The database failed: ${cause.message}.`
+    : message
+}

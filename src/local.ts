@@ -1,6 +1,6 @@
-// `npm start`: the whole of Tasktrail on this machine, watched until Ctrl-C.
 import { isIPv6 } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { commandLine } from './command-line.ts'
 import {
   authServiceConfig,
   ConfigError,
@@ -24,6 +24,14 @@ import { whenLauncherDies } from './infra/local/launchers.ts'
 import { startService } from './infra/local/service-process.ts'
 import { migrations } from './infra/postgres/connection/migrations.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
+
+const USAGE = `Usage: npm start
+
+Runs the whole of Tasktrail on this machine until Ctrl-C: PostgreSQL, both services, the worker and a
+gateway. DATA_DIR says where data and secrets are kept (.data), HOST and PORT where the gateway listens
+(127.0.0.1, 8080). Every other setting is an environment variable too.`
+
+commandLine({ usage: USAGE })
 
 /** The environment, without the variables that are set to nothing. */
 const env: Env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ''))

@@ -1,7 +1,8 @@
-// `npm run migrate`, `migrate:status`, `migrate:rollback`, `migrate:make -- <name>`.
 import { relative } from 'node:path'
+import { command, type Given, UsageError } from './command-line.ts'
 import { logins } from './config.ts'
-import { findDatabase } from './find-database.ts'
+import { withDatabase } from './find-database.ts'
+import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import { setLogins } from './infra/postgres/connection/logins.ts'
 import {
   type Migrations,
@@ -10,7 +11,20 @@ import {
 } from './infra/postgres/connection/migrations.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
 
-const COMMANDS: Readonly<Record<string, (schema: Migrations) => Promise<readonly string[]>>> = {
+const USAGE = `Usage: npm run migrate                runs the migrations that have not run
+       npm run migrate:status         which have run, which have not
+       npm run migrate:rollback       takes back the last one, while nothing else is connected
+       npm run migrate:rollback -- --destroy-the-log
+                                      also one that drops events, users or keys
+       npm run migrate:make -- <name> writes an empty one
+
+The database is that of the environment, or else the one that npm start keeps in DATA_DIR.`
+
+const OPTIONS = { 'destroy-the-log': { type: 'boolean', default: false } } as const
+
+type Command = (schema: Migrations, destroyTheLog: boolean) => Promise<readonly string[]>
+
+const COMMANDS: Readonly<Record<string, Command>> = {
   latest: async ({ latest, newer }) => {
     const names = await latest()
     const later = await newer()
@@ -21,11 +35,9 @@ const COMMANDS: Readonly<Record<string, (schema: Migrations) => Promise<readonly
     }
     return names.length === 0 ? ['Nothing to migrate.'] : names.map((name) => `Migrated ${name}`)
   },
-  rollback: async ({ rollback }) => {
-    const names = await rollback()
-    return names.length === 0
-      ? ['Nothing to roll back.']
-      : names.map((name) => `Rolled back ${name}`)
+  rollback: async ({ rollback }, destroyTheLog) => {
+    const name = await rollback(destroyTheLog)
+    return [name === null ? 'Nothing to roll back.' : `Rolled back ${name}`]
   },
   status: async ({ status }) => {
     const { completed, pending } = await status()
@@ -36,31 +48,43 @@ const COMMANDS: Readonly<Record<string, (schema: Migrations) => Promise<readonly
   },
 }
 
-async function make(name: string | undefined): Promise<readonly string[]> {
-  if (name === undefined || !/^[a-z0-9][a-z0-9_]*$/.test(name)) {
-    throw new Error('Name the migration in lower_case_words: npm run migrate:make -- add_labels')
+function make(names: readonly string[]): Promise<string> {
+  const [name = ''] = names
+  if (names.length > 1 || !/^[a-z0-9][a-z0-9_]*$/.test(name)) {
+    throw new UsageError(
+      'Name the migration in lower_case_words: npm run migrate:make -- add_labels.',
+    )
   }
-  return [`Created ${relative(process.cwd(), await makeMigration(name))}`]
+  return makeMigration(name)
 }
 
-async function run([command = 'latest', name]: readonly string[]): Promise<readonly string[]> {
-  if (command === 'make') return make(name)
-  const work = COMMANDS[command]
-  if (work === undefined) {
-    throw new Error(`There is no "${command}": use latest, status, rollback or make.`)
-  }
-  const config = await findDatabase(process.env)
+async function migrate(
+  config: DatabaseConfig,
+  name: string,
+  work: Command,
+  destroyTheLog: boolean,
+): Promise<readonly string[]> {
   await requireReachable(config)
-  const wanted = command === 'latest' ? logins(process.env) : []
+  const wanted = name === 'latest' ? logins(process.env) : []
   const schema = migrations(config)
-  const lines = await work(schema).finally(schema.close)
+  const lines = await work(schema, destroyTheLog).finally(schema.close)
   await setLogins(config, wanted)
   return [...lines, ...wanted.map(({ user, role }) => `${user} may log in, as ${role}`)]
 }
 
-try {
-  for (const line of await run(process.argv.slice(2))) console.log(line)
-} catch (error) {
-  console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
+async function run({ args, values }: Given<typeof OPTIONS>): Promise<readonly string[]> {
+  const [name = 'latest', ...more] = args
+  const destroyTheLog = values['destroy-the-log']
+  if (destroyTheLog && name !== 'rollback') {
+    throw new UsageError(`${name} does not take --destroy-the-log.`)
+  }
+  if (name === 'make') return [`Created ${relative(process.cwd(), await make(more))}`]
+  const work = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (work === undefined) {
+    throw new UsageError(`There is no "${name}": use latest, status, rollback or make.`)
+  }
+  if (more[0] !== undefined) throw new UsageError(`Unexpected argument '${more[0]}'.`)
+  return withDatabase(process.env, (config) => migrate(config, name, work, destroyTheLog))
 }
+
+await command({ usage: USAGE, options: OPTIONS, takes: [0, 2] }, run)

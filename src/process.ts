@@ -26,6 +26,11 @@ export const logger = (name: string, level: string) =>
     formatters: { level: (label) => ({ level: label }) },
   })
 
+export const serviceUsage = (script: string, name: string): string =>
+  `Usage: npm run ${script}
+
+Runs ${name} until SIGTERM or SIGINT. Its settings are environment variables; what is missing it names.`
+
 /** Says what is wrong in one sentence and ends the process, when the environment makes no sense. */
 export function configured<Config>(parse: (env: Env) => Config): Config {
   try {

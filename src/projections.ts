@@ -1,7 +1,6 @@
-// `npm run projections -- status | park <name> [stream] | resume <name> [stream] | rebuild <name>`.
 import { setPriority } from 'node:os'
-import { AppError } from './app/errors.ts'
-import { findDatabase, keptSecret } from './find-database.ts'
+import { command, UsageError } from './command-line.ts'
+import { databaseFailure, findDatabase, keptSecret } from './find-database.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from './infra/encryption/user-keys.ts'
 import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
@@ -24,34 +23,38 @@ import {
 /** Those that the worker keeps behind the log. */
 const PROJECTIONS: readonly Projection[] = [auditProjection()]
 
+const USAGE = `Usage: npm run projections [-- status]            how far each is behind the log, what is parked
+       npm run projections -- rebuild <name>         builds it anew while writes go on
+       npm run projections -- park <name> [stream]   stops it, or one stream in it
+       npm run projections -- resume <name> [stream] lets it go on
+
+rebuild takes ${REBUILDABLE.join(' or ')}; park and resume take audit.`
+
 type Command = {
-  /** What follows its name. */
-  readonly usage: string
+  /** How many arguments follow its name. */
   readonly takes: readonly [least: number, most: number]
   /** The lines that it says. */
   readonly run: (config: DatabaseConfig, args: readonly string[]) => Promise<readonly string[]>
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
-  status: { usage: '', takes: [0, 0], run: status },
+  status: { takes: [0, 0], run: status },
   park: {
-    usage: '<name> [stream]',
     takes: [1, 2],
     run: async (config, [name, stream]) => [await park(config, named(name), stream)],
   },
   resume: {
-    usage: '<name> [stream]',
     takes: [1, 2],
     run: async (config, [name, stream]) => [await resume(config, named(name), stream)],
   },
-  rebuild: { usage: '<name>', takes: [1, 1], run: rebuildAgain },
+  rebuild: { takes: [1, 1], run: rebuildAgain },
 }
 
 function named(name: string | undefined): Projection {
   const found = PROJECTIONS.find((projection) => projection.name === name)
   if (found !== undefined) return found
   const names = PROJECTIONS.map(({ name }) => name).join(', ')
-  throw new Error(`There is no projection "${name}": use ${names}.`)
+  throw new UsageError(`There is no projection "${name}": use ${names}.`)
 }
 
 /** A connection that is lost fails the statement, and that is reported. */
@@ -95,7 +98,7 @@ async function rebuildAgain(
 ): Promise<readonly string[]> {
   const name = REBUILDABLE.find((name) => name === wanted)
   if (name === undefined) {
-    throw new Error(`There is no projection "${wanted}": use ${REBUILDABLE.join(', ')}.`)
+    throw new UsageError(`There is no projection "${wanted}": use ${REBUILDABLE.join(', ')}.`)
   }
   const secret = await keptSecret(process.env, 'TEXT_KEY')
   if (secret === undefined && name === 'tasks') {
@@ -155,37 +158,18 @@ function rebuiltLines(name: Rebuildable, rebuilt: Rebuilt): readonly string[] {
 }
 
 async function run([name = 'status', ...args]: readonly string[]): Promise<readonly string[]> {
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (command === undefined) {
-    const names = Object.keys(COMMANDS).join(', ')
-    throw new Error(`There is no "${name}": use ${names}.`)
+  const wanted = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (wanted === undefined) {
+    throw new UsageError(`There is no "${name}": use ${Object.keys(COMMANDS).join(', ')}.`)
   }
-  const [least, most] = command.takes
-  if (args.length < least || args.length > most) {
-    throw new Error(`Use it so: npm run projections -- ${name} ${command.usage}`.trimEnd())
-  }
+  const [least, most] = wanted.takes
+  if (args.length < least) throw new UsageError(`${name} takes the name of a projection.`)
+  if (args.length > most) throw new UsageError(`Unexpected argument '${args[most]}'.`)
   const config = await findDatabase(process.env)
   await requireReachable(config)
-  return command.run(config, args)
-}
-
-/** One sentence; what the database itself says stands under an adapter's code. */
-function sentence(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const { cause, message } = error
-  if ((error as { code?: unknown }).code === '42P01') {
-    return 'The database holds no projections yet: run "npm run migrate".'
-  }
-  return error instanceof AppError && cause instanceof Error
-    ? `The database failed: ${cause.message}.`
-    : message
+  return wanted.run(config, args)
 }
 
 // Who reads our lines may go before us: that stops no rebuild.
 process.stdout.on('error', () => {})
-try {
-  for (const text of await run(process.argv.slice(2))) console.log(text)
-} catch (error) {
-  console.error(sentence(error))
-  process.exitCode = 1
-}
+await command({ usage: USAGE, takes: [0, 3] }, ({ args }) => run(args), databaseFailure)

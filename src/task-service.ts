@@ -10,6 +10,7 @@ import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
 import { taskChanges } from './app/task-changes.ts'
 import { timeTravel } from './app/time-travel.ts'
+import { commandLine } from './command-line.ts'
 import { type TaskServiceConfig, taskServiceConfig } from './config.ts'
 import { TASK_EVENT_SCHEMA_VERSION, type TaskEvent } from './domain/task/events.ts'
 import { type TaskCommand, task } from './domain/task/task.ts'
@@ -44,7 +45,7 @@ import {
 import { postgresAppendNotifier } from './infra/postgres/event-store/append-notifier.ts'
 import { postgresEventStore } from './infra/postgres/event-store/event-store.ts'
 import { postgresTaskList } from './infra/postgres/tasks/task-list.ts'
-import { configured, type Running, run } from './process.ts'
+import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
 const BASE = '/tasks'
@@ -251,6 +252,7 @@ export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): 
 }
 
 if (import.meta.main) {
+  commandLine({ usage: serviceUsage('start:task', 'task-service') })
   const config = configured(taskServiceConfig)
   await run('task-service', config, (log) => taskService(config, log, () => new Date()))
 }

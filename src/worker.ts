@@ -1,6 +1,7 @@
 import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
 import type { Clock, Log } from './app/ports/process.ts'
+import { commandLine } from './command-line.ts'
 import { type WorkerConfig, workerConfig } from './config.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { workerRoutes } from './http/worker.ts'
@@ -19,7 +20,7 @@ import { driftCheck } from './infra/postgres/projections/drift/drift-check.ts'
 import { projectionStatus } from './infra/postgres/projections/projection-status.ts'
 import { projector } from './infra/postgres/projections/projector.ts'
 import { type WorkerMetrics, workerMetrics } from './infra/postgres/projections/worker-metrics.ts'
-import { configured, type Running, run } from './process.ts'
+import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
 const ROLE = 'tasktrail_worker'
@@ -247,6 +248,7 @@ export function worker(config: WorkerConfig, log: Log, clock: Clock): Running {
 }
 
 if (import.meta.main) {
+  commandLine({ usage: serviceUsage('start:worker', 'the worker') })
   const config = configured(workerConfig)
   await run('worker', config, (log) => worker(config, log, () => new Date()))
 }

@@ -151,7 +151,6 @@ describe('npm run audit:verify', () => {
       await execute(empty.url, 'drop table seals')
       for (const [result, expected] of [
         [await verify([], { DATA_DIR: directory }), /^No key/],
-        [await verify(['x']), /^Usage/],
         [await verify(['--key', join(directory, 'none')]), /cannot be read/],
         [await verify([], { SEAL_KEY, DATABASE_URL: 'postgres://127.0.0.1:1/x' }), /./],
         [await verify([], { SEAL_KEY, DATABASE_URL: empty.url }), /npm run migrate/],
@@ -163,6 +162,13 @@ describe('npm run audit:verify', () => {
     } finally {
       await empty.drop()
     }
+  })
+
+  it('ends with 2 when it is called as its usage does not say', async () => {
+    const { code, out, err } = await verify(['x'])
+    expect({ code, out }).to.deep.equal({ code: 2, out: [] })
+    expect(err.slice(0, 2)).to.deep.equal(["Unexpected argument 'x'.", ''])
+    expect(err[2]).to.match(/^Usage: npm run audit:verify /)
   })
 
   it('ends with 2 also when the connection is lost meanwhile', async () => {

@@ -67,20 +67,24 @@ describe('npm run grant-role', () => {
     ])
   })
 
-  const USAGE = 'Name one user and one role: npm run grant-role -- ada auditor'
-  for (const [args, sentence] of [
-    [[], USAGE],
-    [['bob'], USAGE],
-    [['bob', 'auditor', 'admin'], USAGE],
-    [['bob', 'root'], 'There is no role "root": use user, auditor, admin.'],
-    [['bob', 'Admin'], 'There is no role "Admin": use user, auditor, admin.'],
-    [['bob', 'constructor'], 'There is no role "constructor": use user, auditor, admin.'],
-    [['nobody', 'admin'], 'There is no user "nobody".'],
-    [["x' or true --", 'admin'], 'There is no user "x\' or true --".'],
-    [['%', 'admin'], 'There is no user "%".'],
+  for (const [args, code, sentence] of [
+    [[], 2, 'An argument is missing.'],
+    [['bob'], 2, 'An argument is missing.'],
+    [['bob', 'auditor', 'admin'], 2, "Unexpected argument 'admin'."],
+    [['bob', 'root'], 2, 'There is no role "root": use user, auditor, admin.'],
+    [['bob', 'Admin'], 2, 'There is no role "Admin": use user, auditor, admin.'],
+    [['bob', 'constructor'], 2, 'There is no role "constructor": use user, auditor, admin.'],
+    [['nobody', 'admin'], 1, 'There is no user "nobody".'],
+    [["x' or true --", 'admin'], 1, 'There is no user "x\' or true --".'],
+    [['%', 'admin'], 1, 'There is no user "%".'],
   ] as const) {
     it(`refuses "${args.join(' ')}" in one sentence`, async () => {
-      expect(await grant(args)).to.deep.equal({ ended: 'code 1', out: [], err: [sentence] })
+      const { ended, out, err } = await grant(args)
+      expect({ ended, out }).to.deep.equal({ ended: `code ${code}`, out: [] })
+      expect(err[0]).to.equal(sentence)
+      expect(err[2]).to.equal(
+        code === 2 ? 'Usage: npm run grant-role -- <username> <role>' : undefined,
+      )
     })
   }
 

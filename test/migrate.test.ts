@@ -6,7 +6,8 @@ import pg from 'pg'
 import { keepSecrets, postgresDirectory } from '../src/infra/local/data-dir.ts'
 import { startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
 import { freePorts } from '../src/infra/local/free-ports.ts'
-import { makeMigration } from '../src/infra/postgres/connection/migrations.ts'
+import { livePostmaster } from '../src/infra/local/postmaster.ts'
+import { makeMigration, migrations } from '../src/infra/postgres/connection/migrations.ts'
 import { type TestDatabase, testDatabase } from './support/postgres.ts'
 import { startProcess } from './support/processes.ts'
 
@@ -33,18 +34,28 @@ describe('npm run migrate', () => {
     await client.connect()
     return client.query(sql).finally(() => client.end())
   }
+  /** Nothing is lost on the way to the migration of that name, which stays. */
+  const backTo = async (name: string) => {
+    const schema = migrations(database.config)
+    while ((await schema.status()).completed.at(-1) !== name) await schema.rollback(false)
+    await schema.close()
+  }
+  const backToNothing = async () => {
+    const schema = migrations(database.config)
+    while ((await schema.rollback(true)) !== null);
+    await schema.close()
+  }
   /** By another version, which has a migration of this name. */
   const ranBefore = (name: string) =>
     query(`insert into knex_migrations (name, batch) values ('${name}', 2)`)
 
-  it('brings the schema up, tells how far it is, and takes the last run back', async () => {
+  it('brings the schema up, and tells how far it is', async () => {
     expect(await migrate(['latest'])).to.deep.equal({
       ended: 'code 0',
       out: ['Nothing to migrate.'],
       err: [],
     })
-    const down = await migrate(['rollback'])
-    expect(down.out).to.deep.equal(all.map((name) => `Rolled back ${name}`).reverse())
+    await backToNothing()
     const { out } = await migrate(['status'])
     expect(out).to.deep.equal(all.map((name) => `pending  ${name}`))
     const { rowCount } = await query("select from pg_tables where tablename in ('users', 'events')")
@@ -58,6 +69,87 @@ describe('npm run migrate', () => {
     })
     expect((await migrate(['status'])).out).to.deep.equal(all.map((name) => `done     ${name}`))
     await query('select from users, events')
+  })
+
+  it('takes back one migration a call', async () => {
+    for (const last of [-1, -2]) {
+      expect(await migrate(['rollback'])).to.deep.equal({
+        ended: 'code 0',
+        out: [`Rolled back ${all.at(last)}`],
+        err: [],
+      })
+    }
+    const { out } = await migrate(['status'])
+    const pending = all.slice(-2).map((name) => `pending  ${name}`)
+    expect(out.filter((line) => line.startsWith('pending'))).to.deep.equal(pending)
+  })
+
+  describe('with data in the tables', () => {
+    /** What is in them, and the last migration that would drop some of it. */
+    const KEPT: readonly (readonly [table: string, row: string, migration: RegExp])[] = [
+      [
+        'users',
+        "(username, email, password_hash, created_at, updated_at) values ('a', 'b', 'c', now(), now())",
+        /\d_users/,
+      ],
+      ['user_keys', '(user_id, destroyed_at) values (1, now())', /\d_events/],
+      ['events, streams', '', /\d_events/],
+      [
+        'seals',
+        `values (1, 1, 1, '', '', '[]', '', now(), null, 'hash', 'key', 'signature')`,
+        /\d_seals/,
+      ],
+      ['security_events', "(type, details, occurred_at) values ('x', '{}', now())", /\d_users/],
+    ]
+    const EVENT = `select append_events('task-1', 'task', 0, null, 1, array[gen_random_uuid()],
+      array['TaskDeleted'], array['{}'::jsonb], array['\\x00'::bytea], 1, '{}', now(), null, null, null)`
+
+    for (const [tables, row, migration] of KEPT) {
+      it(`destroys ${tables} only when it is told to`, async () => {
+        await query(row === '' ? EVENT : `insert into ${tables} ${row}`)
+        const count = () => query(`select from ${tables}`).then(({ rowCount }) => rowCount)
+        const before = await count()
+        const name = all.findLast((name) => migration.test(name))
+        await backTo(name ?? '')
+        const expected = {
+          ended: 'code 1',
+          out: [],
+          err: [
+            `Taking back ${name} would destroy ${tables}, for ever: make a backup, and name the ` +
+              'destruction with --destroy-the-log if you mean it.',
+          ],
+        }
+        expect(await migrate(['rollback'])).to.deep.equal(expected)
+        expect(await count()).to.equal(before)
+        const { ended, out } = await migrate(['rollback', '--destroy-the-log'])
+        expect({ ended, out }).to.deep.equal({ ended: 'code 0', out: [`Rolled back ${name}`] })
+        expect((await migrate(['latest'])).ended).to.equal('code 0')
+        expect(await count()).to.equal(0)
+      })
+    }
+  })
+
+  it('takes nothing back while services are connected, and says which', async () => {
+    const open = async (application_name: string) => {
+      const client = new pg.Client({ ...database.config.connection, application_name })
+      await client.connect()
+      return client
+    }
+    const [auth, task] = [await open('tasktrail_auth'), await open('tasktrail_task')]
+    for (const args of [[], ['--destroy-the-log']]) {
+      expect(await migrate(['rollback', ...args])).to.deep.equal({
+        ended: 'code 1',
+        out: [],
+        err: [
+          'Connected to this database: tasktrail_auth (1), tasktrail_task (1). Stop the services ' +
+            'and whatever else uses it: no migration is taken back under them.',
+        ],
+      })
+    }
+    expect((await migrate(['status'])).out).to.include(`done     ${all.at(-1)}`)
+    await auth.end()
+    await task.end()
+    expect((await migrate(['rollback'])).ended).to.equal('code 0')
   })
 
   it("makes the services' logins, each with its role alone, and gives them new passwords", async () => {
@@ -155,7 +247,7 @@ describe('npm run migrate', () => {
   })
 
   it('is done once by many at the same time', async () => {
-    await migrate(['rollback'])
+    await backToNothing()
     const runs = await Promise.all([1, 2, 3].map(() => migrate(['latest'])))
     expect(runs.map(({ ended }) => ended)).to.deep.equal(['code 0', 'code 0', 'code 0'])
     const lines = runs.flatMap(({ out }) => out)
@@ -164,12 +256,12 @@ describe('npm run migrate', () => {
   })
 
   it('goes on after a run that was killed and left its mark', async () => {
-    await migrate(['rollback'])
+    await backToNothing()
     await query('update knex_migrations_lock set is_locked = 1')
     expect((await migrate(['latest'])).ended).to.equal('code 0')
   })
 
-  it('finds the server that npm start runs, through DATA_DIR', async () => {
+  it('finds the server that npm start runs, through DATA_DIR, or runs it itself', async () => {
     const place = await mkdtemp(join(tmpdir(), 'tasktrail-migrate-'))
     const env = { DATA_DIR: place }
     const dataDir = postgresDirectory(env)
@@ -183,12 +275,19 @@ describe('npm run migrate', () => {
     })
     expect((await migrate(['latest'], env)).out).to.have.lengthOf(all.length)
     await server.stop()
-    expect(await migrate(['status'], env)).to.deep.equal({
+    expect(await migrate(['rollback'], env)).to.deep.equal({
+      ended: 'code 0',
+      out: [`Rolled back ${all.at(-1)}`],
+      err: [],
+    })
+    expect(await livePostmaster(dataDir)).to.equal(null)
+    const empty = { DATA_DIR: join(place, 'empty') }
+    expect(await migrate(['status'], empty)).to.deep.equal({
       ended: 'code 1',
       out: [],
       err: [
-        `No database: no server runs on ${dataDir}. Run "npm start" in another terminal, or set ` +
-          'DATABASE_URL, or DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD.',
+        `No database: no server runs on ${postgresDirectory(empty)}. Run "npm start" in another ` +
+          'terminal, or set DATABASE_URL, or DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD.',
       ],
     })
     await rm(place, { recursive: true })
@@ -213,15 +312,24 @@ describe('npm run migrate', () => {
         { DB_HOST: 'localhost' },
         'The environment is not complete: DB_NAME is missing; DB_USER is missing; DB_PASSWORD is missing.',
       ],
-      [['latets'], {}, 'There is no "latets": use latest, status, rollback or make.'],
-      [['make'], {}, 'Name the migration in lower_case_words: npm run migrate:make -- add_labels'],
-      [
-        ['make', '../x'],
-        {},
-        'Name the migration in lower_case_words: npm run migrate:make -- add_labels',
-      ],
     ] as [string[], Record<string, string>, string][]) {
       expect(await migrate(args, env)).to.deep.equal({ ended: 'code 1', out: [], err: [sentence] })
+    }
+  })
+
+  it('refuses what its usage does not say', async () => {
+    const name = 'Name the migration in lower_case_words: npm run migrate:make -- add_labels.'
+    for (const [args, sentence] of [
+      [['latets'], 'There is no "latets": use latest, status, rollback or make.'],
+      [['constructor'], 'There is no "constructor": use latest, status, rollback or make.'],
+      [['latest', 'more'], "Unexpected argument 'more'."],
+      [['latest', '--destroy-the-log'], 'latest does not take --destroy-the-log.'],
+      [['make'], name],
+      [['make', '../x'], name],
+    ] as const) {
+      const { ended, out, err } = await migrate([...args])
+      expect({ ended, out, sentence: err[0] }).to.deep.equal({ ended: 'code 2', out: [], sentence })
+      expect(err[2]).to.match(/^Usage: npm run migrate /)
     }
   })
 

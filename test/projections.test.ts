@@ -164,13 +164,16 @@ describe('npm run projections', () => {
   })
 
   it('refuses in one sentence what it cannot do', async () => {
-    expect(await refuses('sing')).to.have.lengthOf(1)
-    expect(await refuses('park', 'nope')).to.deep.equal([
-      'There is no projection "nope": use audit.',
-    ])
-    expect(await refuses('park')).to.deep.equal([
-      'Use it so: npm run projections -- park <name> [stream]',
-    ])
+    for (const [args, sentence] of [
+      [['sing'], 'There is no "sing": use status, park, resume, rebuild.'],
+      [['park', 'nope'], 'There is no projection "nope": use audit.'],
+      [['park'], 'park takes the name of a projection.'],
+      [['status', 'audit'], "Unexpected argument 'audit'."],
+    ] as const) {
+      const { ended, out, err } = await run([...args])
+      expect({ ended, out, sentence: err[0] }).to.deep.equal({ ended: 'code 2', out: [], sentence })
+      expect(err[2]).to.match(/^Usage: npm run projections /)
+    }
     expect(await refuses('park', 'audit', 'task-9')).to.deep.equal(['There is no stream "task-9".'])
     expect(await refuses('resume', 'audit', 'task-9')).to.deep.equal([
       'audit has no parked stream "task-9".',

@@ -96,20 +96,16 @@ describe('npm run projections -- rebuild', () => {
     expect(await world.rows()).to.deep.equal(await world.folded())
   })
 
-  const USAGE = 'Use it so: npm run projections -- rebuild <name>'
-  for (const [args, env, sentence] of [
-    [[], {}, USAGE],
-    [['tasks', 'audit'], {}, USAGE],
-    [['users'], {}, 'There is no projection "users": use tasks, audit.'],
-    [
-      ['tasks'],
-      { TEXT_KEY: '' },
-      'No TEXT_KEY: set it, or set DATA_DIR to where "npm start" keeps its data.',
-    ],
+  for (const [args, code, sentence] of [
+    [[], 2, 'rebuild takes the name of a projection.'],
+    [['tasks', 'audit'], 2, "Unexpected argument 'audit'."],
+    [['users'], 2, 'There is no projection "users": use tasks, audit.'],
+    [['tasks'], 1, 'No TEXT_KEY: set it, or set DATA_DIR to where "npm start" keeps its data.'],
   ] as const) {
-    it(`refuses "${args.join(' ')}"${'TEXT_KEY' in env ? ' without a key' : ''}`, async () => {
-      const run = start(args, env)
-      expect(await finished(run)).to.deep.equal({ ended: 'code 1', err: [sentence] })
+    it(`refuses "${args.join(' ')}"${code === 1 ? ' without a key' : ''}`, async () => {
+      const { ended, err } = await finished(start(args, code === 1 ? { TEXT_KEY: '' } : {}))
+      expect([ended, err[0]]).to.deep.equal([`code ${code}`, sentence])
+      expect(err.length > 1).to.equal(code === 2)
     })
   }
 

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import knex from 'knex'
+import knex, { type Knex } from 'knex'
 import pg from 'pg'
 import type { DatabaseConfig } from './database.ts'
 
@@ -12,8 +13,11 @@ export type Migrations = {
    * nothing to do: a migration leaves the version before able to work.
    */
   readonly newer: () => Promise<readonly string[]>
-  /** Takes back what the last `latest` ran; the names of what it took back. */
-  readonly rollback: () => Promise<readonly string[]>
+  /**
+   * Takes back the last migration, while nobody else is connected; its name, or null when there is
+   * none. One with which events, users or keys would go only if `destroyTheLog`.
+   */
+  readonly rollback: (destroyTheLog: boolean) => Promise<string | null>
   readonly status: () => Promise<{
     readonly completed: readonly string[]
     readonly pending: readonly string[]
@@ -42,13 +46,34 @@ const LIMITS = {
   idle_in_transaction_session_timeout: 600_000,
 }
 
+/** What nothing can bring back once it is dropped; all else follows from the log. */
+export const IRREPLACEABLE = [
+  'events',
+  'streams',
+  'users',
+  'user_keys',
+  'seals',
+  'security_events',
+  'audit_accesses',
+] as const
+
+// Only processes of the server itself have no user; that of RDS is its own.
+const OTHERS = `
+  select coalesce(nullif(application_name, ''), usename) as name, count(*)::int as sessions
+  from pg_stat_activity
+  where datname = current_database() and usename <> 'rdsadmin' and pid not in (pg_backend_pid(), ?)
+  group by 1 order by 1`
+
+/** Sessions end a moment after their clients. */
+const LEAVING_MS = 3_000
+
 /** The schema's history. Any method fails with the database's own error. */
 export function migrations(config: DatabaseConfig): Migrations {
-  const connection = { ...config.connection, ...LIMITS }
+  const connection = { application_name: 'tasktrail_migration', ...config.connection, ...LIMITS }
   const db = knex({ client: 'pg', connection, pool: { min: 0, max: 2 }, migrations: options })
 
   /** One migration run at a time in this database; the others wait for it and find it done. */
-  const alone = async <T>(run: () => Promise<T>): Promise<T> => {
+  const alone = async <T>(run: (pid: number) => Promise<T>): Promise<T> => {
     const client = new pg.Client(connection)
     // The connection ends with the database; the run itself then fails and says so.
     client.on('error', () => {})
@@ -56,10 +81,12 @@ export function migrations(config: DatabaseConfig): Migrations {
     try {
       // As long as it takes: another run has the limits above.
       await client.query("set lock_timeout = 0; set statement_timeout = '30min'")
-      await client.query('select pg_advisory_lock(7455, 2)')
+      const { rows } = await client.query(
+        'select pg_advisory_lock(7455, 2), pg_backend_pid() as pid',
+      )
       // Nobody else runs, so knex's own mark can only be left over from a run that was killed.
       await db.migrate.forceFreeMigrationsLock()
-      return await run()
+      return await run(rows[0].pid)
     } finally {
       await client.end()
     }
@@ -76,14 +103,27 @@ export function migrations(config: DatabaseConfig): Migrations {
   return {
     latest: () => alone(async () => ((await isBehind()) ? [] : (await db.migrate.latest())[1])),
     newer,
-    rollback: () =>
-      alone(async () => {
+    rollback: (destroyTheLog) =>
+      alone(async (own) => {
         if (await isBehind()) {
           throw new Error(
             'A newer version has migrated this schema: only that one can take it back.',
           )
         }
-        return (await db.migrate.rollback())[1]
+        await requireNobodyElse(db, own)
+        return db.transaction(async (trx) => {
+          const before = await filledTables(trx)
+          const [, [name = null]] = await trx.migrate.down()
+          const after = await filledTables(trx)
+          const lost = before.filter((table) => !after.includes(table))
+          if (lost.length > 0 && !destroyTheLog) {
+            throw new Error(
+              `Taking back ${name} would destroy ${lost.join(', ')}, for ever: make a backup, and ` +
+                'name the destruction with --destroy-the-log if you mean it.',
+            )
+          }
+          return name
+        })
       }),
     status: async () => {
       const [completed, pending] = await db.migrate.list((await isBehind()) ? UNCHECKED : {})
@@ -93,6 +133,35 @@ export function migrations(config: DatabaseConfig): Migrations {
       }
     },
     close: () => db.destroy(),
+  }
+}
+
+/** The tables of `IRREPLACEABLE` that are there with something in them. */
+async function filledTables(db: Knex): Promise<readonly string[]> {
+  const filled: string[] = []
+  for (const table of IRREPLACEABLE) {
+    if ((await db.schema.hasTable(table)) && (await db(table).first(db.raw('1'))))
+      filled.push(table)
+  }
+  return filled
+}
+
+type Session = { readonly name: string; readonly sessions: number }
+
+/** Fails while others are connected than this session and the one with the number `own`. */
+async function requireNobodyElse(db: Knex, own: number): Promise<void> {
+  const patience = Date.now() + LEAVING_MS
+  for (;;) {
+    const { rows: others } = await db.raw<{ rows: readonly Session[] }>(OTHERS, [own])
+    if (others.length === 0) return
+    if (Date.now() > patience) {
+      const who = others.map(({ name, sessions }) => `${name} (${sessions})`).join(', ')
+      throw new Error(
+        `Connected to this database: ${who}. Stop the services and whatever else uses it: no ` +
+          'migration is taken back under them.',
+      )
+    }
+    await sleep(100)
   }
 }
 
