@@ -35,14 +35,14 @@ export function accounts(on: AccountsDependencies) {
   const { users, sessions, securityEvents, attempts, hasher, tokens, newSessionId, lifetime, log } =
     on
 
-  /** Errors: `too_many_attempts`, `hashing_busy`, `invalid_credentials`. */
+  /** Errors: `too_many_attempts`, `hashing_busy`; null: there is no such user, or the password is wrong. */
   async function prove(
     username: string,
     find: () => Promise<Credentials | null>,
     password: string,
     failure: 'login_failed' | 'password_change_failed' | 'erasure_failed',
     requestContext: RequestContext,
-  ): Promise<Credentials> {
+  ): Promise<Credentials | null> {
     const address = limitingKey(requestContext.ip ?? '')
     // Looked up first: a try is counted only when its outcome can become known.
     const credentials = await find()
@@ -55,7 +55,7 @@ export function accounts(on: AccountsDependencies) {
     if (credentials === null || !proven) {
       const user_id = credentials?.user.id ?? null
       await securityEvents.add(failure, { user_id, username }, requestContext)
-      throw new AppError('invalid_credentials')
+      return null
     }
     await noted('forget the tries before a login', attempts.clear(username, address))
     return credentials
@@ -64,6 +64,22 @@ export function accounts(on: AccountsDependencies) {
   /** Housekeeping: when it fails that is noted, and what it belongs to goes on. */
   const noted = (what: string, work: Promise<void>): Promise<void> =>
     work.catch((error) => log.warn({ err: error }, `cannot ${what}`))
+
+  /**
+   * That a caller knows their current password; a wrong one leaves the session as it is.
+   * Errors: `too_many_attempts`, `hashing_busy`, `wrong_password`.
+   */
+  async function confirm(
+    { user_id, username }: Caller,
+    password: string,
+    failure: 'password_change_failed' | 'erasure_failed',
+    requestContext: RequestContext,
+  ): Promise<Credentials> {
+    const find = () => users.find(user_id)
+    const credentials = await prove(username, find, password, failure, requestContext)
+    if (credentials === null) throw new AppError('wrong_password')
+    return credentials
+  }
 
   /** At today's cost, if that can be done now: who has proven the password is let in either way. */
   async function rehash(credentials: Credentials, password: string): Promise<void> {
@@ -90,6 +106,7 @@ export function accounts(on: AccountsDependencies) {
     async login(username: string, password: string, requestContext: RequestContext) {
       const find = () => users.findByUsername(username)
       const credentials = await prove(username, find, password, 'login_failed', requestContext)
+      if (credentials === null) throw new AppError('invalid_credentials')
       if (hasher.isOutdated(credentials.password_hash)) await rehash(credentials, password)
       const { id: user_id, username: name, email, role } = credentials.user
       const sid = newSessionId()
@@ -131,35 +148,30 @@ export function accounts(on: AccountsDependencies) {
       await sessions.end(caller.user_id, caller.session_id, 'logged_out', requestContext)
     },
 
-    /** Ends every session. Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
+    /**
+     * Ends every session. Errors: `wrong_password`, `too_many_attempts`, `hashing_busy`, and
+     * `session_ended` when the password has been changed meanwhile.
+     */
     async changePassword(
       caller: Caller,
       { current, next }: { current: string; next: string },
       requestContext: RequestContext,
     ): Promise<void> {
-      const find = () => users.find(caller.user_id)
       const failure = 'password_change_failed'
-      const credentials = await prove(caller.username, find, current, failure, requestContext)
+      const credentials = await confirm(caller, current, failure, requestContext)
       const changed = await users.changePassword(
         credentials,
         await hasher.hash(next),
         requestContext,
       )
-      if (!changed) throw new AppError('invalid_credentials')
+      if (!changed) throw new AppError('session_ended')
     },
 
-    /** For good. Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
+    /** For good. Errors: those of `changePassword`. */
     async erase(caller: Caller, password: string, requestContext: RequestContext): Promise<void> {
-      const find = () => users.find(caller.user_id)
-      const credentials = await prove(
-        caller.username,
-        find,
-        password,
-        'erasure_failed',
-        requestContext,
-      )
+      const credentials = await confirm(caller, password, 'erasure_failed', requestContext)
       const erased = await users.erase(credentials, caller.session_id, requestContext)
-      if (!erased) throw new AppError('invalid_credentials')
+      if (!erased) throw new AppError('session_ended')
     },
 
     sessions: (caller: Caller, now: Date): Promise<readonly Session[]> =>

@@ -6,6 +6,7 @@ export type AppErrorCode =
   | 'username_taken'
   | 'email_taken'
   | 'invalid_credentials'
+  | 'wrong_password'
   | 'token_missing'
   | 'token_invalid'
   | 'token_expired'

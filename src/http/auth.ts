@@ -78,7 +78,7 @@ const erase = {
   access: 'token',
   body: schema.erasure,
   answers: { 204: { description: 'Erased' } },
-  errors: ['invalid_credentials', 'too_many_attempts', 'hashing_busy'],
+  errors: ['wrong_password', 'too_many_attempts', 'hashing_busy'],
 } as const satisfies Endpoint
 
 const changePassword = {
@@ -88,7 +88,7 @@ const changePassword = {
   access: 'token',
   body: schema.passwordChange,
   answers: { 204: { description: 'Changed; every session of the user is over' } },
-  errors: ['invalid_credentials', 'too_many_attempts', 'hashing_busy'],
+  errors: ['wrong_password', 'too_many_attempts', 'hashing_busy'],
 } as const satisfies Endpoint
 
 const listSessions = {

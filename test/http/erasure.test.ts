@@ -127,7 +127,9 @@ describe('The erasure of an account', () => {
   it('is refused, recorded and counted with a wrong password', async () => {
     const ann = await system.newUser()
     for (let tries = 0; tries < 5; tries++) {
-      expect(codeOf(await erase(ann, 'a wrong one'))).to.deep.equal([401, 'invalid_credentials'])
+      const refused = await erase(ann, 'a wrong one')
+      expect(codeOf(refused)).to.deep.equal([403, 'wrong_password'])
+      expect(refused.headers.get('www-authenticate')).to.equal(null)
     }
     const locked = await erase(ann)
     expect(codeOf(locked)).to.deep.equal([429, 'too_many_attempts'])

@@ -184,7 +184,7 @@ describe('Tries to log in', () => {
     const change = () => system.call('PUT', '/auth/password', { token: ann.token, body })
     const outcomes: string[] = []
     for (let n = 0; n < 6; n++) outcomes.push(outcome(await change()))
-    expect(outcomes).to.deep.equal([...Array(5).fill(FAILED), LOCKED])
+    expect(outcomes).to.deep.equal([...Array(5).fill('403 wrong_password'), LOCKED])
     expect(outcome(await login(ann.username, ann.password))).to.equal(LOCKED)
     expect((await system.call('GET', '/auth/me', { token: ann.token })).status).to.equal(200)
   })
