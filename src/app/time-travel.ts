@@ -129,12 +129,12 @@ const cursorBy =
   (row: TaskView): TaskCursor => ({ value: row[sort], id: row.id })
 
 function matches({ status, priority, due_date }: TaskView, query: TaskQuery): boolean {
-  const { due_before, due_after, has_due_date } = query
+  const { due_from, due_before, has_due_date } = query
   return (
     (query.status === undefined || query.status.includes(status)) &&
     (query.priority === undefined || query.priority.includes(priority)) &&
+    (due_from === undefined || (due_date !== null && due_date >= due_from)) &&
     (due_before === undefined || (due_date !== null && due_date < due_before)) &&
-    (due_after === undefined || (due_date !== null && due_date > due_after)) &&
     (has_due_date === undefined || (due_date !== null) === has_due_date)
   )
 }

@@ -54,8 +54,8 @@ export const listQuery = {
   }),
   status: listOf(TASK_STATUSES).optional().meta({ description: 'Comma-separated' }),
   priority: listOf(TASK_PRIORITIES).optional().meta({ description: 'Comma-separated' }),
-  due_before: time.optional(),
-  due_after: time.optional(),
+  due_from: time.optional().meta({ description: 'Due at this time or later' }),
+  due_before: time.optional().meta({ description: 'Due before this time' }),
   has_due_date: z
     .enum(['true', 'false'])
     .transform((value) => value === 'true')

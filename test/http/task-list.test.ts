@@ -10,8 +10,8 @@ type Shown = Omit<TaskView, 'deleted_at'>
 type Query = {
   readonly status?: readonly string[]
   readonly priority?: readonly string[]
+  readonly due_from?: string
   readonly due_before?: string
-  readonly due_after?: string
   readonly has_due_date?: boolean
   readonly q?: string
   readonly sort?: string
@@ -36,8 +36,8 @@ const SORTS = ['created_at', 'updated_at', 'due_date', 'priority'] as const
 const filters = fc.record({
   status: fc.subarray([...TASK_STATUSES], { minLength: 1 }),
   priority: fc.subarray([...TASK_PRIORITIES], { minLength: 1 }),
+  due_from: times,
   due_before: times,
-  due_after: times,
   has_due_date: fc.boolean(),
   q: fc.string({ unit: fc.constantFrom(...'aAb%_\\éÉ'), minLength: 1, maxLength: 2 }),
 })
@@ -45,7 +45,7 @@ const filters = fc.record({
 const query: fc.Arbitrary<Query> = fc
   .tuple(
     filters,
-    fc.subarray(['status', 'priority', 'due_before', 'due_after', 'has_due_date', 'q'], {
+    fc.subarray(['status', 'priority', 'due_from', 'due_before', 'has_due_date', 'q'], {
       maxLength: 2,
     }),
     fc.option(fc.constantFrom(...SORTS.flatMap((sort) => [sort, `-${sort}`]))),
@@ -68,7 +68,7 @@ function expected(tasks: readonly TaskView[], wanted: Query): TaskView[] {
     .filter(({ status }) => wanted.status?.includes(status) ?? true)
     .filter(({ priority }) => wanted.priority?.includes(priority) ?? true)
     .filter(({ due_date }) => !wanted.due_before || (due_date && due_date < wanted.due_before))
-    .filter(({ due_date }) => !wanted.due_after || (due_date && due_date > wanted.due_after))
+    .filter(({ due_date }) => !wanted.due_from || (due_date && due_date >= wanted.due_from))
     .filter(({ due_date }) => (due_date !== null) === (wanted.has_due_date ?? due_date !== null))
     .filter((task) => `${task.title}\n${task.description ?? ''}`.toLowerCase().includes(q))
     .toSorted((one, two) => {
@@ -210,17 +210,18 @@ describe('The list of tasks', () => {
     expect((await list({ q: 'x'.repeat(200) })).status).to.equal(200)
   })
 
-  it('compares due dates as moments, without the bound itself', async () => {
+  it('compares due dates as moments: from the first one on, and before the second', async () => {
     await given([1, 2, 3].map((n) => ({ title: `day ${n}`, due_date: day(n) })))
     const noon = '2026-01-02T13:00:00+01:00'
     expect(await titles({ due_before: noon })).to.deep.equal(['day 1'])
-    expect(await titles({ due_after: noon })).to.deep.equal(['day 3'])
-    expect(await titles({ due_after: day(1), due_before: day(3) })).to.deep.equal(['day 2'])
+    expect(await titles({ due_from: noon })).to.have.members(['day 2', 'day 3'])
+    const between = { due_from: day(1), due_before: day(3) }
+    expect(await titles(between)).to.have.members(['day 1', 'day 2'])
   })
 
   it('is never of anybody else', async () => {
     await given([])
-    expect((await list({ due_after: day(1) })).body.tasks).to.deep.equal([])
+    expect((await list({ due_from: day(1) })).body.tasks).to.deep.equal([])
   })
 
   it('refuses what it does not understand, by name', async () => {
@@ -234,7 +235,7 @@ describe('The list of tasks', () => {
       ['status=pending,', 'status', /list of: pending, in_progress, completed$/],
       ['priority=low,urgent,high', 'priority', /list of: low, medium, high$/],
       ['due_before=tomorrow', 'due_before', /^Due before must be an ISO 8601 time/],
-      ['due_after=2026-01-01', 'due_after', /^Due after must be an ISO 8601 time/],
+      ['due_from=2026-01-01', 'due_from', /^Due from must be an ISO 8601 time/],
       ['has_due_date=yes', 'has_due_date', 'Has due date must be one of: true, false'],
       ['q=', 'q', 'Q is required'],
       ['q=%00', 'q', /NUL/],

@@ -152,6 +152,28 @@ describe('The past of tasks', () => {
     expect(before.body.tasks).to.deep.equal([])
   })
 
+  it('has what is due at the border of two windows in one of them, as the present has', async () => {
+    const user = await system.newUser()
+    const day = (n: number) => `2026-01-0${n}T00:00:00.000Z`
+    const ids: number[] = []
+    for (const n of [1, 2, 3]) ids.push(await newTask({ due_date: day(n) }, user))
+    const [{ recorded_at }] = (await call('GET', `/tasks/${ids[2]}/history`, undefined, user)).body
+      .events
+    for (const moment of ['', `&${at(recorded_at)}`]) {
+      const found: number[] = []
+      for (const window of [
+        [1, 2],
+        [2, 4],
+      ] as const) {
+        const [from, before] = window.map(day)
+        const query = `due_from=${from}&due_before=${before}${moment}`
+        const { tasks } = (await call('GET', `/tasks?${query}`, undefined, user)).body
+        found.push(...tasks.map(({ id }: { id: number }) => id))
+      }
+      expect(found, moment).to.have.members(ids)
+    }
+  })
+
   it('of the present moment is the present, whatever was done and is asked', async () => {
     const user = await system.newUser()
     const field = {
@@ -168,7 +190,8 @@ describe('The past of tasks', () => {
         priority: fc.constantFrom('high', 'low,medium'),
         q: fc.constantFrom('a', 'ALPHA', 'ünï'),
         has_due_date: fc.constantFrom('true', 'false'),
-        due_before: fc.constant('2026-06-01T00:00:00Z'),
+        due_from: fc.constant('2026-01-01T00:00:00Z'),
+        due_before: fc.constant('2027-01-01T00:00:00Z'),
         limit: fc.constantFrom('1', '3', '200'),
       },
       { requiredKeys: [] },

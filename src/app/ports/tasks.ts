@@ -7,9 +7,9 @@ export type TaskQuery = {
   readonly user_id: number
   readonly status?: readonly TaskStatus[] | undefined
   readonly priority?: readonly TaskPriority[] | undefined
-  /** Exclusive bounds, ISO 8601. */
+  /** ISO 8601; `due_from` is inclusive, `due_before` exclusive. */
+  readonly due_from?: string | undefined
   readonly due_before?: string | undefined
-  readonly due_after?: string | undefined
   readonly has_due_date?: boolean | undefined
   /** Contained in title or description, letter case ignored. */
   readonly q?: string | undefined

@@ -46,8 +46,8 @@ function listStatement(sort: TaskSort, descending: boolean) {
           where user_id = $1 and deleted_at is null
             and ($2::text[] is null or status = any ($2))
             and ($3::task_priority[] is null or priority = any ($3))
-            and ($4::timestamptz is null or due_date < $4)
-            and ($5::timestamptz is null or due_date > $5)
+            and ($4::timestamptz is null or due_date >= $4)
+            and ($5::timestamptz is null or due_date < $5)
             and ($6::boolean is null or (due_date is not null) = $6)
             and ($7::text is null or title ilike $7 or description ilike $7)
             and ($8::bigint is null or (${key}, id) ${beyond} ($9::${type}, $8))
@@ -95,8 +95,8 @@ function parameters(query: TaskQuery): unknown[] {
     query.user_id,
     query.status ?? null,
     query.priority ?? null,
+    query.due_from ?? null,
     query.due_before ?? null,
-    query.due_after ?? null,
     query.has_due_date ?? null,
     query.q === undefined ? null : containing(query.q),
     after?.id ?? null,
