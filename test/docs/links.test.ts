@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { expect } from 'chai'
 import packageJson from '../../package.json' with { type: 'json' }
+import { STATUS } from '../../src/http/errors.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { killAll, type Started, startProcess } from '../support/processes.ts'
 import { anchors, fences, literals, prose, read, rows, section } from './markdown.ts'
@@ -90,10 +91,8 @@ function isJson(text: string): boolean {
   }
 }
 
-describe("The README's table of variables", () => {
-  const named = rows(section(read('README.md'), '## Configuration')).flatMap(([names = '']) =>
-    literals(names),
-  )
+describe('The table of variables', () => {
+  const named = rows(read('docs/configuration.md')).flatMap(([names = '']) => literals(names))
   const known = variablesInSource()
 
   it('names each variable once', () => {
@@ -109,6 +108,16 @@ describe("The README's table of variables", () => {
   })
 })
 
+describe("The API guide's table of errors", () => {
+  it('has every code with its status, and no other', () => {
+    const listed = rows(section(read('docs/api.md'), '## Errors')).map(([status, code]) => [
+      code?.replaceAll('`', ''),
+      Number(status),
+    ])
+    expect(Object.fromEntries(listed)).to.deep.equal(STATUS)
+  })
+})
+
 /** Keys and quoted names in src/config.ts, and what other files take out of an environment. */
 function variablesInSource(): readonly string[] {
   const keys = [
@@ -119,6 +128,12 @@ function variablesInSource(): readonly string[] {
   ])
   return [...new Set([...keys, ...reads].map(([, key, quoted]) => key ?? quoted ?? ''))].sort()
 }
+
+const NEXT = '-- next --'
+
+/** An answer with one value in the place of each that differs from run to run. */
+const withoutChance = (json: string): unknown =>
+  JSON.parse(json, (key, value) => (/^(id|user_id)$|_at$/.test(key) ? key : value))
 
 describe("The README's session", () => {
   let directory: string
@@ -141,32 +156,30 @@ describe("The README's session", () => {
     await rm(directory, { recursive: true, force: true })
   })
 
-  it('works as printed, call by call', async () => {
-    const [session, proof] = fences(section(read('README.md'), '## A session'))
-    expect(session?.code).to.match(/^API=http:\/\/127\.0\.0\.1:8080$/m)
-    const script = session?.code.replace(/^API=.*$/m, `API=${api}`) ?? ''
+  it('works as printed, call by call, and answers what it says', async () => {
+    const blocks = fences(section(read('README.md'), '## A session'))
+    const proof = blocks.find(({ mark }) => mark === 'proof')
+    const session = blocks.filter((block) => block !== proof)
+    const calls = session.filter(({ language }) => language === 'sh').map(({ code }) => code)
+    expect(calls[0]).to.match(/^API=http:\/\/127\.0\.0\.1:8080$/m)
+    const script = calls.join(`\necho '${NEXT}'\n`).replace(/^API=.*$/m, `API=${api}`)
     // Each call also says its status, apart from its answer.
     const spy = `curl() { command curl -sS -w '%{stderr}%{http_code}\\n' "$@"; }`
     const run = startProcess('bash', ['-euc', `${spy}\n${script}`], { cwd: directory })
     expect(await run.ended).to.equal('code 0')
-    expect(run.err).to.deep.equal([
-      '201',
-      '200',
-      '201',
-      '200',
-      '200',
-      '204',
-      '200',
-      '200',
-      '200',
-      '200',
-      '200',
-    ])
-    const answers = run.out.join('\n')
-    expect(answers).to.match(/HTTP\/1\.1 201 Created/)
-    expect(answers).to.match(/"title":"Write the first program".*"status":"pending"/)
-    expect(answers).to.match(/"status":"completed".*"version":2/)
-    expect(answers).to.match(/"status":"pending".*"version":5/)
+    const statuses = [201, 200, 201, 200, 200, 204, 200, 200, 200, 200, 200, 200]
+    expect(run.err).to.deep.equal(statuses.map(String))
+
+    const answers = run.out.join('\n').split(NEXT)
+    const printed = session.flatMap(({ language, code }, at) =>
+      language === 'json' ? [{ call: calls.indexOf(session[at - 1]?.code ?? ''), code }] : [],
+    )
+    expect(printed).to.have.lengthOf(3)
+    for (const { call, code } of printed) {
+      expect(withoutChance(answers[call] ?? '')).to.deep.equal(withoutChance(code))
+    }
+    expect(answers.at(-2)).to.match(/"status":"pending".*"version":5/)
+    expect(answers.at(-1)).to.match(/"type":"TaskCompleted".*"type":"TaskDeleted"/)
 
     // The reader stands in the checkout; here that would leave files in it.
     await symlink(resolve('verify-audit.mjs'), join(directory, 'verify-audit.mjs'))
