@@ -5,10 +5,16 @@ export const HTTP_SERVICE_NAMES = ['auth-service', 'task-service'] as const
 /** All that ECS keeps running. */
 export const SERVICE_NAMES = [...HTTP_SERVICE_NAMES, 'worker'] as const
 export const IMAGE_NAMES = [...SERVICE_NAMES, 'migration'] as const
+/** Every container that runs here; the rebuild's image is the worker's. */
+export const TASK_NAMES = [...IMAGE_NAMES, 'rebuild'] as const
+/** What runs in Lambda while the services are deployed. */
+export const HANDLER_NAMES = ['migration', 'desired-count'] as const
 
 export type HttpServiceName = (typeof HTTP_SERVICE_NAMES)[number]
 export type ServiceName = (typeof SERVICE_NAMES)[number]
 export type ImageName = (typeof IMAGE_NAMES)[number]
+export type TaskName = (typeof TASK_NAMES)[number]
+export type HandlerName = (typeof HANDLER_NAMES)[number]
 
 /** Of a service that scales: enough to lose one, no more than the database has connections for. */
 export const MIN_TASKS = 2

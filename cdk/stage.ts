@@ -17,18 +17,18 @@ export class Tasktrail extends Stage {
     const tags = { project: 'tasktrail', environment: name, 'managed-by': 'cdk' }
     for (const [key, value] of Object.entries(tags)) Tags.of(this).add(key, value)
 
-    const common = { environment, tags, terminationProtection: name === 'prod' }
+    const common = { environment, tags, terminationProtection: environment.deletionProtection }
     const network = new NetworkStack(this, 'network', common)
     const registry = new RegistryStack(this, 'registry', common)
     const data = new DataStack(this, 'data', { ...common, network })
     const platform = new PlatformStack(this, 'platform', { ...common, network, data })
+    const watching = new ObservabilityStack(this, 'observability', { ...common, data, platform })
     const services = new ServicesStack(this, 'services', { ...common, network, data, platform })
-    new ObservabilityStack(this, 'observability', { ...common, data, platform })
 
     // The references between them say only part of it.
     data.addStackDependency(network)
     platform.addStackDependency(data)
-    services.addStackDependency(platform)
+    services.addStackDependency(watching)
     services.addStackDependency(registry)
 
     acknowledge(this, environment)

@@ -36,4 +36,6 @@ export const dev: EnvironmentInput = {
     maxStorageGiB: 100,
     maxConnections: 200,
   },
+  // To be true once the first deployment has succeeded.
+  deletionProtection: false,
 }

@@ -126,6 +126,9 @@ export const environmentSchema = z.strictObject({
   services: z.record(z.enum(SERVICE_NAMES), service),
   database,
   nodes: nodes.optional(),
+  // Of the load balancer, the database and the stacks. What is protected cannot be taken back when a
+  // first deployment fails, so it begins with false: docs/deploy.md.
+  deletionProtection: z.boolean('must be true or false'),
   alarmEmails: z.array(z.email('must be an e-mail address')).default([]),
 })
 

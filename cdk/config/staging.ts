@@ -39,4 +39,6 @@ export const staging: EnvironmentInput = {
     maxStorageGiB: 100,
     maxConnections: 200,
   },
+  // To be true once the first deployment has succeeded.
+  deletionProtection: false,
 }

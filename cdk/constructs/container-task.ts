@@ -14,17 +14,16 @@ import {
 } from 'aws-cdk-lib/aws-ecs'
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
-import type { LogGroup } from 'aws-cdk-lib/aws-logs'
+import { type ILogGroup, LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
-import type { ImageName } from '../catalogue.ts'
+import type { ImageName, TaskName } from '../catalogue.ts'
 import type { ServiceConfig } from '../config/schema.ts'
 import { containerLogs, executionRole, SERVICE_PORT } from '../names.ts'
-import { logGroup } from './log-group.ts'
 import { injectSecrets, type SecretField } from './secret-access.ts'
 
 export type ContainerTaskProps = {
   /** Names the container, its logs and its execution role. */
-  readonly name: string
+  readonly name: TaskName
   /** Its repository, by name. */
   readonly image: ImageName
   /** A semantic version. */
@@ -51,12 +50,13 @@ export type ContainerTaskProps = {
  */
 export class ContainerTask extends Construct {
   readonly definition: TaskDefinition
-  readonly logs: LogGroup
+  /** Of an earlier stack: they outlive a first deployment that fails. */
+  readonly logs: ILogGroup
 
   constructor(scope: Construct, id: string, props: ContainerTaskProps) {
     super(scope, id)
-    const { name, size, key } = props
-    this.logs = logGroup(this, 'Logs', containerLogs(name), key)
+    const { name, size } = props
+    this.logs = LogGroup.fromLogGroupName(this, 'Logs', containerLogs(name))
     this.definition = new TaskDefinition(this, 'Definition', {
       family: `${name}-task`,
       compatibility: Compatibility.EC2_AND_FARGATE,

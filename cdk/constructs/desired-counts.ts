@@ -1,13 +1,12 @@
 import { CustomResource, Lazy, Stack, Token, TreeInspector } from 'aws-cdk-lib'
 import type { BaseService, CfnService } from 'aws-cdk-lib/aws-ecs'
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam'
-import type { IKey } from 'aws-cdk-lib/aws-kms'
+import { LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Provider } from 'aws-cdk-lib/custom-resources'
 import { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES, type HttpServiceName, MIN_TASKS } from '../catalogue.ts'
-import { CLUSTER } from '../names.ts'
+import { CLUSTER, handlerLogs } from '../names.ts'
 import { handler } from './handler.ts'
-import { logGroup } from './log-group.ts'
 
 /**
  * Reads how many tasks a service has, when a deployment comes to it. CloudFormation knows numbers only:
@@ -17,10 +16,10 @@ import { logGroup } from './log-group.ts'
 export class DesiredCounts extends Construct {
   readonly #provider: Provider
 
-  constructor(scope: Construct, id: string, key: IKey) {
+  constructor(scope: Construct, id: string) {
     super(scope, id)
     const { account, region } = Stack.of(this)
-    const logs = logGroup(this, 'Logs', '/aws/lambda/task-mgmt-desired-count', key)
+    const logs = LogGroup.fromLogGroupName(this, 'Logs', handlerLogs('desired-count'))
     this.#provider = new Provider(this, 'Provider', {
       onEventHandler: handler(this, 'onEvent', {
         file: 'read-desired-count',

@@ -24,6 +24,7 @@ export type FrontDoorProps = {
   readonly securityGroup: ISecurityGroup
   /** @default - HTTP is served; with a certificate it only redirects */
   readonly certificateArn?: string | undefined
+  readonly deletionProtection: boolean
 }
 
 /** The load balancer, its listeners, and the paths that it answers itself. */
@@ -34,7 +35,7 @@ export class FrontDoor extends Construct {
 
   constructor(scope: Construct, id: string, props: FrontDoorProps) {
     super(scope, id)
-    const { vpc, securityGroup, certificateArn } = props
+    const { vpc, securityGroup, certificateArn, deletionProtection } = props
     this.loadBalancer = new ApplicationLoadBalancer(this, 'LoadBalancer', {
       loadBalancerName: LOAD_BALANCER,
       vpc,
@@ -44,7 +45,7 @@ export class FrontDoor extends Construct {
       // Services keep connections for 75 s: it is never the service that closes one first.
       idleTimeout: Duration.seconds(60),
       dropInvalidHeaderFields: true,
-      deletionProtection: true,
+      deletionProtection,
     })
     this.loadBalancer.logAccessLogs(this.#accessLogs() as IBucket)
     this.listener = certificateArn === undefined ? this.#plain() : this.#encrypted(certificateArn)

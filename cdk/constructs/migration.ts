@@ -1,17 +1,15 @@
 import { CfnOutput, CustomResource, Duration, Stack } from 'aws-cdk-lib'
 import type { ISecurityGroup, IVpc } from 'aws-cdk-lib/aws-ec2'
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam'
-import type { IKey } from 'aws-cdk-lib/aws-kms'
 import type { IFunction } from 'aws-cdk-lib/aws-lambda'
-import type { LogGroup } from 'aws-cdk-lib/aws-logs'
+import { type ILogGroup, LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Provider } from 'aws-cdk-lib/custom-resources'
 import { Construct } from 'constructs'
 import type { MigrationProperties } from '../handlers/run-migration.ts'
-import { CLUSTER } from '../names.ts'
+import { CLUSTER, handlerLogs } from '../names.ts'
 import type { ContainerTask } from './container-task.ts'
 import { privateSubnets } from './existing-vpc.ts'
 import { handler } from './handler.ts'
-import { logGroup } from './log-group.ts'
 
 export type MigrationProps = {
   readonly task: ContainerTask
@@ -19,7 +17,6 @@ export type MigrationProps = {
   readonly securityGroup: ISecurityGroup
   /** Of the image. One that is lower than before does not run. */
   readonly version: string
-  readonly key: IKey
 }
 
 /** How long CloudFormation waits; the framework allows no more than an hour. */
@@ -32,12 +29,12 @@ const PATIENCE = Duration.minutes(55)
 export class Migration extends Construct {
   /** What waits for the migration depends on this. */
   readonly run: CustomResource
-  readonly #logs: LogGroup
+  readonly #logs: ILogGroup
 
   constructor(scope: Construct, id: string, props: MigrationProps) {
     super(scope, id)
     const { task } = props
-    this.#logs = logGroup(this, 'Logs', '/aws/lambda/task-mgmt-migration', props.key)
+    this.#logs = LogGroup.fromLogGroupName(this, 'Logs', handlerLogs('migration'))
     const provider = new Provider(this, 'Provider', {
       onEventHandler: this.#function('onEvent', this.#mayRun(task)),
       isCompleteHandler: this.#function('isComplete', this.#mayLook()),

@@ -82,7 +82,7 @@ export class DataStack extends Stack {
       credentials: Credentials.fromUsername(DATABASE_ADMIN, { encryptionKey: this.key }),
       manageMasterUserPassword: true,
       ...this.#place(network),
-      ...this.#storage(database),
+      ...this.#storage(environment),
       cloudwatchLogsExports: EXPORTED_LOGS,
       monitoringInterval: Duration.minutes(1),
     })
@@ -113,7 +113,8 @@ export class DataStack extends Stack {
     }
   }
 
-  #storage({ storageGiB, maxStorageGiB }: Environment['database']) {
+  #storage({ database, deletionProtection }: Environment) {
+    const { storageGiB, maxStorageGiB } = database
     return {
       storageType: StorageType.GP3,
       allocatedStorage: storageGiB,
@@ -125,7 +126,7 @@ export class DataStack extends Stack {
       preferredMaintenanceWindow: 'Sun:05:00-Sun:05:30',
       copyTagsToSnapshot: true,
       deleteAutomatedBackups: false,
-      deletionProtection: true,
+      deletionProtection,
       removalPolicy: RemovalPolicy.SNAPSHOT,
     }
   }

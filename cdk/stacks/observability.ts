@@ -1,11 +1,13 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
-import { Key } from 'aws-cdk-lib/aws-kms'
+import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
+import { HANDLER_NAMES, TASK_NAMES } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 import { dashboard } from '../constructs/dashboard.ts'
 import { EventLog, scalingAndDeployments, taskStops } from '../constructs/event-log.ts'
+import { logGroup } from '../constructs/log-group.ts'
 import { SystemAlarms } from '../constructs/system-alarms.ts'
-import { CLUSTER } from '../names.ts'
+import { CLUSTER, containerLogs, handlerLogs } from '../names.ts'
 import type { DataStack } from './data.ts'
 import type { PlatformStack } from './platform.ts'
 
@@ -15,7 +17,11 @@ export type ObservabilityProps = StackProps & {
   readonly platform: PlatformStack
 }
 
-/** What watches the whole. Each service's own alarms are beside it: its deployments need them. */
+/**
+ * What watches the whole, and every log of the services. It is there before they are: what a first
+ * deployment of theirs creates goes when it fails, and the logs would go with it. Each service's own
+ * alarms are beside it: its deployments need them.
+ */
 export class ObservabilityStack extends Stack {
   constructor(scope: Construct, id: string, props: ObservabilityProps) {
     super(scope, id, props)
@@ -24,6 +30,7 @@ export class ObservabilityStack extends Stack {
     const key = Key.fromKeyArn(this, 'Key', data.key.keyArn)
     const cluster = `arn:aws:ecs:${this.region}:${this.account}:cluster/${CLUSTER}`
 
+    this.#logs(key)
     const stops = new EventLog(this, 'TaskStops', {
       subject: 'task-stops',
       patterns: taskStops(cluster),
@@ -41,5 +48,10 @@ export class ObservabilityStack extends Stack {
       database: environment.database,
     })
     dashboard(this, loadBalancer)
+  }
+
+  #logs(key: IKey): void {
+    for (const name of TASK_NAMES) logGroup(this, `${name}-log`, containerLogs(name), key)
+    for (const name of HANDLER_NAMES) logGroup(this, `${name}-handler-log`, handlerLogs(name), key)
   }
 }

@@ -52,6 +52,7 @@ export class PlatformStack extends Stack {
       vpc,
       securityGroup: fixedGroup(this, network.loadBalancer),
       certificateArn: environment.certificateArn,
+      deletionProtection: environment.deletionProtection,
     })
     const key = Key.fromKeyArn(this, 'Key', data.key.keyArn)
     this.alarms = alarmTopic(this, key, environment.alarmEmails)

@@ -63,7 +63,7 @@ export class ServicesStack extends Stack {
       listenerArn: platform.frontDoor.listener.listenerArn,
       securityGroup: fixedGroup(this, network.loadBalancer),
     })
-    this.#counts = new DesiredCounts(this, 'DesiredCounts', this.#key)
+    this.#counts = new DesiredCounts(this, 'DesiredCounts')
     const migration = this.#migration()
     this.#rebuild()
     const services = [...HTTP_SERVICE_NAMES.map((name) => this.#service(name)), this.#worker()]
@@ -95,7 +95,6 @@ export class ServicesStack extends Stack {
       version,
       vpc: network.vpc,
       securityGroup: fixedGroup(this, network.migration),
-      key: this.#key,
     })
   }
 

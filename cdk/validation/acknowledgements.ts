@@ -1,6 +1,6 @@
 import { Validations } from 'aws-cdk-lib'
 import type { IConstruct } from 'constructs'
-import { IMAGE_NAMES } from '../catalogue.ts'
+import { TASK_NAMES } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 
 /** Findings that stay, where and why. A test fails when one of them matches no finding any more. */
@@ -20,6 +20,7 @@ const tower = (...rules: string[]) => rules.map((rule) => `cdk-validator-cfnguar
 
 const awsPolicy = (name: string) => `IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/${name}]`
 
+const unprotected = ({ deletionProtection }: Environment): boolean => !deletionProtection
 const inDev = ({ name }: Environment): boolean => name === 'dev'
 
 export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
@@ -36,11 +37,6 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
   },
   {
     at: 'observability',
-    rules: tower('cloudwatch_log_group_encrypted_check'),
-    because: 'They lie under our key; the rule knows only keys of the same template.',
-  },
-  {
-    at: 'services',
     rules: tower('cloudwatch_log_group_encrypted_check'),
     because: 'They lie under our key; the rule knows only keys of the same template.',
   },
@@ -91,6 +87,17 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because: 'In dev a restart may be noticed; a standby would double the price.',
   },
 
+  {
+    at: 'data/Database',
+    when: unprotected,
+    rules: [
+      ...solutions('RDS10'),
+      ...nist('RDSInstanceDeletionProtectionEnabled'),
+      ...tower('rds_instance_deletion_protection_enabled_check'),
+    ],
+    because: 'Until the first deployment has succeeded, which could not be taken back otherwise.',
+  },
+
   // --------------------------------------------------------------------------------- platform
   {
     at: 'platform/Cluster',
@@ -103,6 +110,15 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     rules: nist('ALBWAFEnabled'),
     because:
       'Services limit rates, sizes and failed logins themselves; a firewall would come on top.',
+  },
+  {
+    at: 'platform/FrontDoor/LoadBalancer',
+    when: unprotected,
+    rules: [
+      ...nist('ELBDeletionProtectionEnabled'),
+      ...tower('elbv2_deletion_protection_enabled_check'),
+    ],
+    because: 'Until the first deployment has succeeded, which could not be taken back otherwise.',
   },
   {
     at: 'platform/FrontDoor/Http',
@@ -171,10 +187,15 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     rules: solutions('ECS2'),
     because: 'Addresses and sizes only; a test sees to it that what is secret comes as a secret.',
   },
-  ...[...IMAGE_NAMES, 'rebuild'].map((name) => ({
+  ...TASK_NAMES.map((name) => ({
     at: `services/${name}/ExecutionRole`,
     rules: solutions('IAM5[Resource::*]'),
     because: 'The action ecr:GetAuthorizationToken knows no resource.',
+  })),
+  ...TASK_NAMES.map((name) => ({
+    at: `services/${name}/ExecutionRole`,
+    rules: solutions(`IAM5[Resource::arn:aws:logs:{region}:{account}:log-group:/ecs/${name}:*]`),
+    because: 'Every stream of the one log group of this container: a task makes its own.',
   })),
   ...['services/Migrate', 'services/DesiredCounts'].flatMap((at) => [
     {

@@ -35,8 +35,7 @@ describe('Logs', () => {
     const { services } = synthesis.templates
     const found = properties(services, 'AWS::ECS::TaskDefinition').map(
       ({ ContainerDefinitions: [{ Name, LogConfiguration }] }) => {
-        const group = follow(synthesis, 'services', LogConfiguration.Options['awslogs-group'])
-        return [Name, LogConfiguration.LogDriver, group?.resource.Properties.LogGroupName]
+        return [Name, LogConfiguration.LogDriver, LogConfiguration.Options['awslogs-group']]
       },
     )
     expect(found).to.have.deep.members([
@@ -78,7 +77,7 @@ describe('Metrics out of the access log', () => {
   before(() => {
     const { services } = synthesise(variation({})).templates
     filters = properties(services, 'AWS::Logs::MetricFilter').filter(
-      ({ LogGroupName }) => !/^worker/.test(LogGroupName.Ref),
+      ({ LogGroupName }) => LogGroupName !== '/ecs/worker',
     )
     const script = new URL('support/access-log-lines.ts', import.meta.url).pathname
     const output = execFileSync(process.execPath, [script], { encoding: 'utf8' })
@@ -131,10 +130,10 @@ describe('Metrics out of the access log', () => {
       expect(to.MetricNamespace).to.equal('TaskManagement')
       expect(to.Dimensions).to.deep.equal([{ Key: 'Service', Value: '$.service' }])
       expect(lines.map((line) => valueAt(line, '$.service'))).to.include('auth-service')
-      return `${LogGroupName.Ref.replace(/Logs.*/, '')} ${to.MetricName}`
+      return `${LogGroupName} ${to.MetricName}`
     })
     expect(found).to.deep.equal(
-      ['authservice', 'taskservice'].flatMap((name) =>
+      ['/ecs/auth-service', '/ecs/task-service'].flatMap((name) =>
         ['RequestCount', 'ErrorCount', 'ResponseTime'].map((metric) => `${name} ${metric}`),
       ),
     )
@@ -148,8 +147,8 @@ describe("Metrics out of the worker's log", function () {
 
   before(async () => {
     const { services } = synthesise(variation({})).templates
-    const found = properties(services, 'AWS::Logs::MetricFilter').filter(({ LogGroupName }) =>
-      /^worker/.test(LogGroupName.Ref),
+    const found = properties(services, 'AWS::Logs::MetricFilter').filter(
+      ({ LogGroupName }) => LogGroupName === '/ecs/worker',
     )
     filters = Object.fromEntries(
       found.map((filter) => [filter.MetricTransformations[0].MetricName, filter]),

@@ -23,7 +23,7 @@ describe('The order of deployment', () => {
         registry: [],
         data: ['network'],
         platform: ['data', 'network'],
-        services: ['data', 'network', 'platform', 'registry'],
+        services: ['data', 'network', 'observability', 'platform', 'registry'],
         observability: ['data', 'platform'],
       })
     }
@@ -86,7 +86,6 @@ describe('The order of deployment', () => {
       for (const [, { DependsOn }] of started) expect(DependsOn).to.include(run)
       const waits = migration?.DependsOn ?? []
       expect(waits.some((id) => /^migrationExecutionRoleDefaultPolicy/.test(id))).to.equal(true)
-      expect(waits.some((id) => /^migrationLogs/.test(id))).to.equal(true)
     }
   })
 

@@ -26,7 +26,11 @@ describe('The console guide and cdk/ agree on', () => {
     Object.fromEntries(all(type).map((props) => [props[key], props]))
 
   before(async () => {
-    templates = await templatesOf({ ...parseEnvironment(dev), account: ACCOUNT })
+    templates = await templatesOf({
+      ...parseEnvironment(dev),
+      account: ACCOUNT,
+      deletionProtection: true,
+    })
   })
 
   // ----------------------------------------------------------------------------------- foundation

@@ -2,9 +2,9 @@ import { parseEnvironment } from '../../../cdk/config/parse.ts'
 import { prod } from '../../../cdk/config/prod.ts'
 import type { Environment, EnvironmentInput } from '../../../cdk/config/schema.ts'
 
-/** The product's configuration with something else in it. */
+/** The product's configuration, as it is after the first deployment, with something else in it. */
 export const variation = (change: Partial<EnvironmentInput>): Environment =>
-  parseEnvironment({ ...prod, ...change })
+  parseEnvironment({ ...prod, deletionProtection: true, ...change })
 
 const onNodes: Partial<EnvironmentInput> = {
   services: {

@@ -73,7 +73,7 @@ export function whoMay(
     const names = statement.resources.map((resource) =>
       // A literal ARN is one of a fixed name.
       typeof resource === 'string'
-        ? resource.replace(/^arn:.*:repository\//, '')
+        ? resource.replace(/^arn:.*:(repository\/|log-group:)/, '').replace(/:\*$/, '')
         : nameOf(within(synthesis, statement.stack, resource)),
     )
     found[statement.role] = [...(found[statement.role] ?? []), ...names].sort()
