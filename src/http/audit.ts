@@ -25,7 +25,7 @@ const findEvents = {
     'stream with an event that the trail could not take in is parked: its events from there on are ' +
     'missing until it is resumed, and Audit-Incomplete says so.\n\n' +
     'With Accept: application/x-ndjson or text/csv the answer is an export of all events that the ' +
-    'conditions find, oldest first; limit, cursor and order=desc do not go with it. It is whole only ' +
+    'conditions find, oldest first; limit, cursor and order=desc are not for it. It is whole only ' +
     'with its last line, the trailer; after an hour it is cut off. A user has one export at ' +
     'a time at each instance. ' +
     'As CSV it has a row for each field that an event changed (one row for an event that changed ' +
@@ -102,7 +102,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
 
     const after = cursor === undefined ? undefined : schema.readAuditCursor(order, cursor)
     if (after === null) {
-      const faults = [{ field: 'cursor', message: 'Cursor must be one that this list gave' }]
+      const faults = [{ field: 'cursor', message: 'cursor must be one that this list gave' }]
       throw new HttpError('validation_failed', { faults })
     }
     const leave = await enter(caller.user_id)
@@ -135,16 +135,15 @@ function exportType(ctx: Context): ExportType | null {
 function faultsIn({ from, to, limit, cursor, order }: Query, isExport: boolean): readonly Fault[] {
   const faults: Fault[] = []
   if (from !== undefined && to !== undefined && from > to) {
-    faults.push({ field: 'from', message: 'From must not be later than to' })
+    faults.push({ field: 'from', message: 'from must not be later than to' })
   }
   if (!isExport) return faults
   for (const [field, given] of Object.entries({ limit, cursor })) {
     if (given === undefined) continue
-    const label = field === 'limit' ? 'Limit' : 'Cursor'
-    faults.push({ field, message: `${label} goes without an export, which holds all events` })
+    faults.push({ field, message: `${field} is not for an export, which holds all events` })
   }
   if (order === 'desc') {
-    faults.push({ field: 'order', message: 'Order must be asc for an export' })
+    faults.push({ field: 'order', message: 'order must be asc for an export' })
   }
   return faults
 }

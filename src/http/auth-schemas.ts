@@ -14,8 +14,8 @@ const COMMON = new Set(
 const username = z
   .string()
   .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must have 3 to 50 characters of A-Z a-z 0-9 _ . -')
-const password = text(1, MAX_PASSWORD)
-const newPassword = text(MIN_PASSWORD, MAX_PASSWORD).refine(
+const password = text(1, MAX_PASSWORD, { blank: true })
+const newPassword = text(MIN_PASSWORD, MAX_PASSWORD, { blank: true }).refine(
   (value) => !COMMON.has(value.normalize('NFKC').toLowerCase()),
   'must not be one of the most common passwords',
 )

@@ -5,6 +5,7 @@ import type { Caller } from '../app/ports/authorization.ts'
 import { readBody, refuseBody } from './body.ts'
 import { type ErrorCode, type Fault, HttpError } from './errors.ts'
 import { faultsOf, firstOf } from './fields.ts'
+import { readQuery, requireEncoded } from './request-target.ts'
 
 /** What a successful answer looks like. */
 export type Answer = {
@@ -93,31 +94,27 @@ function parser<P extends Shape, Q extends Shape, H extends Shape, B extends Sha
   const body = endpoint.body ?? (z.object({}) as unknown as z.ZodObject<B>)
 
   return (ctx: Context, sent: unknown): Input<P, Q, H, B> => {
+    requireEncoded(ctx.path)
     const faults: Fault[] = []
-    const part = <T extends z.ZodObject>(schema: T, value: unknown, noun: string): z.output<T> => {
+    const part = <T extends z.ZodObject>(
+      schema: T,
+      value: unknown,
+      noun: Parameters<typeof faultsOf>[2],
+    ): z.output<T> => {
       const result = schema.safeParse(value, { reportInput: true })
       if (result.success) return result.data
       faults.push(...faultsOf(result.error, Object.keys(schema.shape), noun))
       return {} as z.output<T>
     }
     const input = {
-      params: part(params, ctx.params, 'path'),
-      query: part(query, singleValues(new URLSearchParams(ctx.querystring), faults), 'parameter'),
+      params: part(params, ctx.params, 'parameter'),
+      query: part(query, readQuery(ctx.querystring, faults), 'parameter'),
       headers: part(headers, named(ctx, Object.keys(headers.shape)), 'header'),
       body: part(body, endpoint.body ? sent : {}, 'field'),
     }
     if (faults.length > 0) throw new HttpError('validation_failed', { faults: firstOf(faults) })
     return input
   }
-}
-
-function singleValues(search: URLSearchParams, faults: Fault[]): Record<string, string> {
-  const values = new Map<string, string>()
-  for (const [name, value] of search) {
-    if (values.has(name)) faults.push({ field: name, message: `${name} is given more than once` })
-    values.set(name, value)
-  }
-  return Object.fromEntries(values)
 }
 
 const named = (ctx: Context, names: readonly string[]): Record<string, unknown> =>

@@ -8,24 +8,65 @@ const codePoints = (text: string): number => {
   return count
 }
 
-/** Text that PostgreSQL can keep (no NUL) and UTF-8 can carry (no lone surrogate). */
-export const text = (min: number, max: number, { trim = false } = {}) =>
+/** Nothing that anybody sees, or only U+2800, which is a character without a dot. */
+const INVISIBLE = /^[\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cf}\u2800]*$/u
+const NOT_IN_A_LINE = /[\p{Cc}\u2028\u2029]/u
+const NOT_IN_LINES = /[^\P{Cc}\t\n\r]/u
+
+type TextRules = {
+  readonly trim?: boolean
+  /** May have tabs and line breaks. */
+  readonly lines?: boolean
+  /** May be nothing but blanks, as a password may. */
+  readonly blank?: boolean
+  /** What is said of one without any character. */
+  readonly empty?: string
+}
+
+/**
+ * Text as people write it, which UTF-8 can carry (no half of a surrogate pair) and PostgreSQL can keep
+ * (no NUL). One that must not be empty has something to see in it.
+ */
+export const text = (
+  min: number,
+  max: number,
+  { trim = false, lines = false, blank = min === 0, empty = 'must not be empty' }: TextRules = {},
+) =>
   (trim ? z.string().trim() : z.string())
-    .refine((value) => value.isWellFormed() && !value.includes('\0'), {
-      error: 'must not contain NUL or half of a surrogate pair',
+    .refine((value) => value.isWellFormed(), {
+      error: 'must not contain half of a surrogate pair',
       abort: true,
     })
-    .refine((value) => codePoints(value) >= min, {
-      error: min === 1 ? 'is required' : `must have at least ${min} characters`,
+    .refine((value) => !(lines ? NOT_IN_LINES : NOT_IN_A_LINE).test(value), {
+      error: lines
+        ? 'must not contain control characters other than tabs and line breaks'
+        : 'must not contain line breaks, tabs or other control characters',
+      abort: true,
     })
+    .refine((value) => min === 0 || value !== '', { error: empty, abort: true })
+    .refine((value) => blank || !INVISIBLE.test(value), {
+      error: 'must contain a visible character',
+      abort: true,
+    })
+    .refine((value) => codePoints(value) >= min, `must have at least ${min} characters`)
     .refine((value) => codePoints(value) <= max, `must have at most ${max} characters`)
     .meta({ minLength: min, maxLength: max })
 
 const TIME = 'must be an ISO 8601 time with Z or an offset, such as 2026-01-31T09:00:00Z'
+const TIME_SHAPE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/
+
+/** What is wrong with a text that is no time. */
+function timeFault(sent: unknown): string {
+  if (typeof sent !== 'string' || !TIME_SHAPE.test(sent)) return TIME
+  const day = sent.slice(0, 10)
+  return utc(`${day}T00:00:00Z`).startsWith(day)
+    ? 'must have a time from 00:00:00 to 23:59:59 and an offset up to 23:59'
+    : 'must be a day that the calendar has'
+}
 
 /** A time in any offset, from the year 1 to 9999; becomes UTC with milliseconds. */
 export const time = z.iso
-  .datetime({ offset: true, error: TIME, abort: true })
+  .datetime({ offset: true, error: ({ input }) => timeFault(input), abort: true })
   .refine((value) => /^(?!0000)\d{4}-/.test(utc(value)), {
     error: 'must lie in the years 1 to 9999',
   })
@@ -67,15 +108,22 @@ export function firstOf(faults: readonly Fault[]): readonly Fault[] {
   return [...faults.slice(0, MAX_FAULTS), { field: 'request', message: `${more} more` }]
 }
 
-/** What a failed parse says, one fault a field, in words for the client. */
-export function faultsOf(error: z.ZodError, allowed: readonly string[], noun: string): Fault[] {
+/**
+ * What a failed parse says, one fault a field, in words for the client. Parameters and headers are named
+ * as they are written.
+ */
+export function faultsOf(
+  error: z.ZodError,
+  allowed: readonly string[],
+  noun: 'field' | 'parameter' | 'header',
+): Fault[] {
   return error.issues.flatMap((issue) => {
     const field = issue.path.join('.') || 'body'
     if (issue.code === 'unrecognized_keys') {
       const message = `Unknown ${noun}; allowed: ${allowed.join(', ') || 'none'}`
       return issue.keys.map((key) => ({ field: key, message }))
     }
-    return [{ field, message: `${label(field)} ${rule(issue)}` }]
+    return [{ field, message: `${noun === 'field' ? label(field) : field} ${rule(issue)}` }]
   })
 }
 

@@ -11,6 +11,6 @@ export const requireKnownPosition =
   (last: () => Promise<number>): RequireKnownPosition =>
   async (field, position) => {
     if (position <= (await last())) return
-    const message = `${field} is beyond the end of the log; begin anew`
+    const message = `${field} is beyond the end of the log; start again without it`
     throw new HttpError('validation_failed', { faults: [{ field, message }] })
   }

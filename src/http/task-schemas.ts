@@ -5,8 +5,10 @@ import type { TaskView } from '../domain/task/view.ts'
 import { id, instant, listOf, text, time } from './fields.ts'
 import { preconditions } from './preconditions.ts'
 
-const title = text(1, 200, { trim: true })
-const description = text(0, 10_000).nullable()
+const title = text(1, 200, { trim: true, empty: 'is required' }).meta({
+  description: 'One line with something to see in it, blanks around it aside',
+})
+const description = text(0, 10_000, { lines: true }).nullable()
 const status = z.enum(TASK_STATUSES)
 const priority = z.enum(TASK_PRIORITIES)
 const due_date = time.nullable()
@@ -60,7 +62,9 @@ export const listQuery = {
     .enum(['true', 'false'])
     .transform((value) => value === 'true')
     .optional(),
-  q: text(1, 200).optional().meta({ description: 'Contained in title or description' }),
+  q: text(1, 200, { lines: true })
+    .optional()
+    .meta({ description: 'Contained in title or description' }),
   as_of: time.optional().meta({ description: 'The list as it was then' }),
   sort: z.enum(ORDERS).default('-created_at').meta({ description: '- for descending' }),
 }

@@ -146,7 +146,7 @@ export function taskRoutes(
     const { sort: order, cursor, limit = WHOLE_LIST, as_of, ...filters } = query
     const after = cursor === undefined ? undefined : schema.readCursor(order, cursor)
     if (after === null) {
-      const faults = [{ field: 'cursor', message: 'Cursor must be one that this list gave' }]
+      const faults = [{ field: 'cursor', message: 'cursor must be one that this list gave' }]
       throw new HttpError('validation_failed', { faults })
     }
     const descending = order.startsWith('-')
@@ -223,7 +223,7 @@ function momentOf({
   readonly as_of?: string | undefined
 }): Moment | undefined {
   if (version !== undefined && as_of !== undefined) {
-    const faults = [{ field: 'as_of', message: 'As of goes without version' }]
+    const faults = [{ field: 'as_of', message: 'as_of cannot be combined with version' }]
     throw new HttpError('validation_failed', { faults })
   }
   if (version !== undefined) return { version }

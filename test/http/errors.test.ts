@@ -248,6 +248,21 @@ describe('Every answer', () => {
     }
   })
 
+  it('to a path that is not UTF-8 is 400 where a call is, and names it', async () => {
+    const details = [{ field: 'path', message: 'path must be UTF-8, percent-encoded' }]
+    for (const path of [
+      '/tasks/caf%E9',
+      '/tasks/%zz',
+      '/tasks/%ff/history',
+      '/auth/sessions/%c3',
+    ]) {
+      const method = path.startsWith('/auth') ? 'DELETE' : 'GET'
+      const answer = await call(method, path)
+      expect(answer.status, path).to.equal(400)
+      expect(answer.body.details).to.deep.equal(details)
+    }
+  })
+
   it('to an Accept header too long for anybody is that to none, and costs nothing', async () => {
     const accept = `${PROBLEM}, ${'"'.repeat(7_699)}${','.repeat(7_700)}`
     const cpu = process.cpuUsage()

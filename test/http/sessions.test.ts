@@ -272,7 +272,7 @@ describe('Sessions', () => {
       it(`refuses ${id}, which is no UUID`, async () => {
         const { status, body } = await end(ann.token, id)
         expect(status).to.equal(400)
-        expect(body.details).to.deep.equal([{ field: 'id', message: 'Id must be a UUID' }])
+        expect(body.details).to.deep.equal([{ field: 'id', message: 'id must be a UUID' }])
       })
     }
   })

@@ -118,7 +118,7 @@ describe('The past of tasks', () => {
     }
     const both = await call('GET', `/tasks/${id}?version=1&${at('2026-01-01T00:00:00Z')}`)
     expect(both.body.details).to.deep.equal([
-      { field: 'as_of', message: 'As of goes without version' },
+      { field: 'as_of', message: 'as_of cannot be combined with version' },
     ])
     expect((await call('GET', '/tasks?as_of=now')).status).to.equal(400)
   })
