@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
+import { withNgrams } from '../src/infra/postgres/tasks/ngrams.ts'
 import { killAll, type Started, startProcess, until } from './support/processes.ts'
 import { busyWriters, type TaskWorld, TEXT_KEY, taskWorld } from './support/task-world.ts'
 
@@ -21,7 +22,7 @@ const FILL = `
     from generate_series(100001, 101000) task, generate_series(1, 4) version`
 const FILL_TASKS = `
   insert into tasks select task, 1, 'B', null, 'pending', 'medium', null, timestamptz '2026-01-01',
-      timestamptz '2026-01-01', 4, null
+      timestamptz '2026-01-01', 4, null, $1
     from generate_series(100001, 101000) task`
 
 describe('npm run projections -- rebuild', () => {
@@ -52,7 +53,8 @@ describe('npm run projections -- rebuild', () => {
   const finished = async (run: Started) => ({ ended: await run.ended, err: run.err })
   const fill = async () => {
     await world.sql.query(FILL)
-    await world.sql.query(FILL_TASKS)
+    const { ngrams } = withNgrams({ user_id: 1, title: 'B', description: null })
+    await world.sql.query(FILL_TASKS, [ngrams])
   }
   const remains = async () => {
     const { rows } = await world.sql.query(`

@@ -1,8 +1,12 @@
 import type { Knex } from 'knex'
 
 // The read table. An enum sorts in the order of its values: low before medium before high.
-// Each list order that the API offers has its index; a task without a due date comes last in both
-// directions.
+// Each list order that the API offers has its index, in which the tasks of each status and priority
+// stand together: a page reads those that are asked for and merges them. A task without a due date
+// comes last in both directions.
+// What a search finds a task by (docs/adr/0016-search.md) is long and does not compress. New entries of
+// its index wait in a list that each search reads and that the writer who fills it empties, so it is
+// kept short.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create type task_priority as enum ('low', 'medium', 'high');
@@ -20,15 +24,23 @@ export async function up(knex: Knex): Promise<void> {
       created_at timestamptz not null,
       updated_at timestamptz not null,
       version bigint not null,
-      deleted_at timestamptz
+      deleted_at timestamptz,
+      ngrams int[]
     );
-    create index tasks_by_created_at on tasks (user_id, created_at, id) where deleted_at is null;
-    create index tasks_by_updated_at on tasks (user_id, updated_at, id) where deleted_at is null;
-    create index tasks_by_priority on tasks (user_id, priority, id) where deleted_at is null;
+    alter table tasks alter column ngrams set storage external;
+    create index tasks_by_created_at on tasks
+      (user_id, status, priority, created_at, id) where deleted_at is null;
+    create index tasks_by_updated_at on tasks
+      (user_id, status, priority, updated_at, id) where deleted_at is null;
+    create index tasks_by_priority on tasks (user_id, status, priority, id)
+      where deleted_at is null;
     create index tasks_by_due_date on tasks
-      (user_id, coalesce(due_date, timestamptz 'infinity'), id) where deleted_at is null;
+      (user_id, status, priority, coalesce(due_date, timestamptz 'infinity'), id)
+      where deleted_at is null;
     create index tasks_by_due_date_descending on tasks
-      (user_id, coalesce(due_date, timestamptz '-infinity'), id) where deleted_at is null;
+      (user_id, status, priority, coalesce(due_date, timestamptz '-infinity'), id)
+      where deleted_at is null;
+    create index tasks_by_ngrams on tasks using gin (ngrams) with (gin_pending_list_limit = 512);
   `)
 }
 

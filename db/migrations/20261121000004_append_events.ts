@@ -118,7 +118,7 @@ export async function up(knex: Knex): Promise<void> {
             title = excluded.title, description = excluded.description, status = excluded.status,
             priority = excluded.priority, due_date = excluded.due_date,
             updated_at = excluded.updated_at, version = excluded.version,
-            deleted_at = excluded.deleted_at;
+            deleted_at = excluded.deleted_at, ngrams = excluded.ngrams;
       end if;
 
       if p_key is not null then
@@ -128,7 +128,7 @@ export async function up(knex: Knex): Promise<void> {
         insert into commands (actor_id, key, fingerprint, status, response, expires_at)
           values (p_actor_id, p_key, p_fingerprint,
             case when events_count = 0 then 'unchanged' else 'applied' end,
-            p_row, now() + interval '24 hours')
+            p_row - 'ngrams', now() + interval '24 hours')
           on conflict (actor_id, key) do update set
             fingerprint = excluded.fingerprint, status = excluded.status,
             response = excluded.response, expires_at = excluded.expires_at;

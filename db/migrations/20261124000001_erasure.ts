@@ -51,7 +51,9 @@ export async function up(knex: Knex): Promise<void> {
     alter table user_keys add column rows_removed_at timestamptz;
     create index user_keys_rows_left on user_keys (user_id)
       where destroyed_at is not null and rows_removed_at is null;
-    create index tasks_of_user on tasks (user_id);
+    -- Those that are not deleted every list's index leads to; one of a user's whole tasks would tempt the
+    -- planner to read them all for a page.
+    create index deleted_tasks_of_user on tasks (user_id) where deleted_at is not null;
 
     -- Removes up to 1,000 rows of each kind that hold texts of this user, if erased; how many there
     -- were. None is noted, for none comes any more: who appended before the key was destroyed has
@@ -72,7 +74,10 @@ export async function up(knex: Knex): Promise<void> {
         return 0;
       end if;
       delete from tasks where id in (
-        select id from tasks where user_id = p_user_id limit 1000);
+        (select id from tasks where user_id = p_user_id and deleted_at is null limit 1000)
+        union all
+        (select id from tasks where user_id = p_user_id and deleted_at is not null limit 1000)
+        limit 1000);
       get diagnostics removed_tasks = row_count;
       delete from commands where (actor_id, key) in (
         select actor_id, key from commands where actor_id = p_user_id limit 1000);
@@ -113,7 +118,7 @@ export async function down(knex: Knex): Promise<void> {
     drop function erase_user;
     drop function remove_erased_rows;
     drop function drop_rebuild_remains;
-    drop index tasks_of_user;
+    drop index deleted_tasks_of_user;
     alter table user_keys drop column rows_removed_at;
   `)
 }

@@ -1,9 +1,10 @@
 import type { TaskEvent } from '../domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
-import { chunks, fullTexts, PAGE_BYTES } from './full-texts.ts'
+import { chunks, fullTexts } from './full-texts.ts'
 import type { EventStore, Recorded } from './ports/event-store.ts'
-import type { TaskCursor, TaskQuery } from './ports/tasks.ts'
+import type { TaskCursor, TaskPage, TaskQuery } from './ports/tasks.ts'
+import { type Candidates, cursorBy, fillPage } from './task-pages.ts'
 
 /** A version of a task, or a time: the greatest position recorded by then. */
 export type Moment = { readonly version: number } | { readonly as_of: string }
@@ -12,7 +13,6 @@ export type Moment = { readonly version: number } | { readonly as_of: string }
 export type PastTask = { readonly owner_id: number; readonly task: TaskView | null }
 
 type Events = EventStore<TaskEvent, TaskView>
-type Page = { readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }
 
 const PAGE = 1_000
 const TEXTS_AT_ONCE = 100
@@ -36,9 +36,9 @@ export function timeTravel(store: Events) {
      * tasks are gone through, but without their texts; those are read for the page alone, or for `q`.
      * Stops when the client is `gone`: then the answer is for nobody.
      */
-    async listAt(query: TaskQuery, as_of: string, gone: AbortSignal): Promise<Page> {
+    async listAt(query: TaskQuery, as_of: string, gone: AbortSignal): Promise<TaskPage> {
       const summaries = await outlinesAt(store, query.user_id, as_of, gone)
-      return pageOf(store, inOrder(summaries, query), query, gone)
+      return fillPage(query, withTexts(store, inOrder(summaries, query), query, gone))
     },
   }
 }
@@ -92,41 +92,27 @@ function inOrder(rows: readonly TaskView[], query: TaskQuery): readonly TaskView
     .filter((row) => after === undefined || compare(cursor(row), after) > 0)
 }
 
-/** It ends where the read table's would. */
-async function pageOf(
+/** Only as many texts are read as the page takes. */
+async function* withTexts(
   store: Events,
   summaries: readonly TaskView[],
-  query: TaskQuery,
+  { q, limit }: TaskQuery,
   gone: AbortSignal,
-): Promise<Page> {
-  const tasks: TaskView[] = []
-  let bytes = 0
-  const isSearch = query.q !== undefined
-  const size = isSearch ? TEXTS_AT_ONCE : Math.min(query.limit + 1, TEXTS_AT_ONCE)
+): AsyncGenerator<Candidates> {
+  const size = q === undefined ? Math.min(limit + 1, TEXTS_AT_ONCE) : TEXTS_AT_ONCE
   for (const some of chunks(summaries, size)) {
-    if (gone.aborted) break
+    if (gone.aborted) return
     const places = some.flatMap(({ title, description }) => [title, description])
     const text = await fullTexts(store, places)
-    for (const summary of some) {
+    const tasks = some.map((summary) => {
       const title = text('title', summary.title)
       // The caller's own, whose key was destroyed since the token was looked at.
       if (title === null) throw new AppError('session_ended')
-      const description = text('description', summary.description)
-      if (!holds(query.q, title, description)) continue
-      const last = tasks.at(-1)
-      if (last && (tasks.length === query.limit || bytes >= PAGE_BYTES)) {
-        return { tasks, next: cursorBy(query)(last) }
-      }
-      tasks.push({ ...summary, title, description })
-      bytes += Buffer.byteLength(title) + Buffer.byteLength(description ?? '')
-    }
+      return { ...summary, title, description: text('description', summary.description) }
+    })
+    yield { tasks, more: some.at(-1) !== summaries.at(-1) }
   }
-  return { tasks, next: null }
 }
-
-const cursorBy =
-  ({ sort }: TaskQuery) =>
-  (row: TaskView): TaskCursor => ({ value: row[sort], id: row.id })
 
 function matches({ status, priority, due_date }: TaskView, query: TaskQuery): boolean {
   const { due_from, due_before, has_due_date } = query
@@ -138,9 +124,6 @@ function matches({ status, priority, due_date }: TaskView, query: TaskQuery): bo
     (has_due_date === undefined || (due_date !== null) === has_due_date)
   )
 }
-
-const holds = (q: string | undefined, ...texts: readonly (string | null)[]): boolean =>
-  q === undefined || texts.some((text) => text?.toLowerCase().includes(q.toLowerCase()))
 
 const RANKS: readonly (string | null)[] = ['low', 'medium', 'high']
 

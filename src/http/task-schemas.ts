@@ -64,7 +64,11 @@ export const listQuery = {
     .optional(),
   q: text(1, 200, { lines: true })
     .optional()
-    .meta({ description: 'Contained in title or description' }),
+    .meta({
+      description:
+        'Contained in title or description; letter case and compatibility forms make no difference, ' +
+        'accents do',
+    }),
   as_of: time.optional().meta({ description: 'The list as it was then' }),
   sort: z.enum(ORDERS).default('-created_at').meta({ description: '- for descending' }),
 }

@@ -45,7 +45,8 @@ describe('The pages of a task list', () => {
     return insertTasks(sql, rows)
   }
 
-  it('hold each task that stays as it is exactly once, whatever others do meanwhile', async () => {
+  it('hold each task that stays as it is exactly once, whatever others do meanwhile', async function () {
+    this.timeout(180_000)
     const due_date = fc.option(fc.constantFrom('2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z'))
     const fields = fc.record({
       title: fc.constant('A task'),

@@ -16,6 +16,7 @@ import { secretKeyWrap } from '../../src/infra/encryption/text-cipher.ts'
 import { postgresUserKeys, type UserKeys } from '../../src/infra/encryption/user-keys.ts'
 import { type Database, openDatabase } from '../../src/infra/postgres/connection/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store/event-store.ts'
+import { withNgrams } from '../../src/infra/postgres/tasks/ngrams.ts'
 import { metadata } from './appends.ts'
 import { silent } from './log.ts'
 import { type TestDatabase, testDatabase } from './postgres.ts'
@@ -101,7 +102,8 @@ export async function taskWorld(): Promise<TaskWorld> {
       const rows = streams.map((events) => events.reduce<TaskView | null>(viewTask, null))
       return rows
         .filter((row) => row !== null && row.title !== null)
-        .toSorted((a, b) => (a?.id ?? 0) - (b?.id ?? 0)) as readonly TaskView[]
+        .map((row) => withNgrams(row as TaskView))
+        .toSorted((a, b) => a.id - b.id)
     },
 
     auditRows: () =>

@@ -11,7 +11,7 @@ export type TaskQuery = {
   readonly due_from?: string | undefined
   readonly due_before?: string | undefined
   readonly has_due_date?: boolean | undefined
-  /** Contained in title or description, letter case ignored. */
+  /** Held by title or description, see `searchFor`. */
   readonly q?: string | undefined
   readonly sort: TaskSort
   readonly descending: boolean
@@ -23,6 +23,8 @@ export type TaskQuery = {
 /** A place in a sorted list: the sorted value (null: no due date) and the id. */
 export type TaskCursor = { readonly value: string | null; readonly id: number }
 
+export type TaskPage = { readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }
+
 /** The read table. Error of every method: `database_unavailable`. */
 export type TaskList = {
   /** A number that no task has had. */
@@ -30,7 +32,5 @@ export type TaskList = {
   /** Deleted tasks are not found. */
   readonly find: (id: number) => Promise<TaskView | null>
   /** Live tasks in order, and where the next page begins if there is one. */
-  readonly list: (
-    query: TaskQuery,
-  ) => Promise<{ readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }>
+  readonly list: (query: TaskQuery) => Promise<TaskPage>
 }

@@ -7,6 +7,7 @@ import type {
   Recorded,
 } from '../../../app/ports/event-store.ts'
 import { type Database, mayRepeat } from '../connection/database.ts'
+import { type TaskTexts, withNgrams } from '../tasks/ngrams.ts'
 import { bisect, OUT_OF_ORDER } from './by-time.ts'
 import { chain } from './event-chain.ts'
 import { safePosition } from './safe-position.ts'
@@ -91,7 +92,9 @@ const MAX_REPEATS = 3
 type Shape = { readonly type: string; readonly data: unknown }
 
 /** The event store on PostgreSQL; db/migrations/…_append_events.ts is its other half. */
-export function postgresEventStore<Event extends Shape, Row>(db: Database): EventStore<Event, Row> {
+export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
+  db: Database,
+): EventStore<Event, Row> {
   const load = async (stream_id: string, after = 0) => {
     const events = await db.query<Recorded<Event>>(LOAD, [stream_id, after])
     const last = events.at(-1)
@@ -165,7 +168,7 @@ type Outcome<Row> =
   | { outcome: 'appended' | 'conflict' | 'reused' | 'running' | 'erased'; response: null }
   | { outcome: 'replayed'; response: Row }
 
-function parameters<Event extends Shape>(append: Append<Event, unknown>): unknown[] {
+function parameters<Event extends Shape>(append: Append<Event, TaskTexts>): unknown[] {
   const events = chain(append)
   const { version, head_hash } = append.expected
   return [
@@ -181,7 +184,8 @@ function parameters<Event extends Shape>(append: Append<Event, unknown>): unknow
     append.actor_id,
     append.metadata,
     append.occurred_at,
-    append.row,
+    // Without events the row is only the command's answer.
+    events.length === 0 ? append.row : withNgrams(append.row),
     append.command?.key ?? null,
     append.command?.fingerprint ?? null,
   ]

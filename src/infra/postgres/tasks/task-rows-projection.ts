@@ -1,6 +1,7 @@
 import { isTaskStreamId, type TaskView, taskIdOf, taskStreamId } from '../../../domain/task/view.ts'
 import type { UserKeys } from '../../encryption/user-keys.ts'
 import { BadEvent, type LogEvent, type Query, type Write } from '../projections/projection.ts'
+import { withNgrams } from './ngrams.ts'
 import { foldRows, keyOwners, type StoredTaskEvent } from './task-rows.ts'
 
 const findRows = (table: string) => ({
@@ -19,7 +20,7 @@ const setRows = (table: string) => ({
         title = excluded.title, description = excluded.description, status = excluded.status,
         priority = excluded.priority, due_date = excluded.due_date,
         updated_at = excluded.updated_at, version = excluded.version,
-        deleted_at = excluded.deleted_at`,
+        deleted_at = excluded.deleted_at, ngrams = excluded.ngrams`,
 })
 
 /** An event as the log holds it, with the time that a row shows. */
@@ -37,7 +38,9 @@ export function taskRowsProjection(table: string, keys: UserKeys) {
     const before = new Map(rows.map((row) => [taskStreamId(row.id), row]))
     const known = await keys.find(keyOwners(events))
     const after = fold(before, events, known).filter((row) => row !== null)
-    return after.length === 0 ? [] : [{ statement: SET, values: [JSON.stringify(after)] }]
+    return after.length === 0
+      ? []
+      : [{ statement: SET, values: [JSON.stringify(after.map(withNgrams))] }]
   }
 }
 

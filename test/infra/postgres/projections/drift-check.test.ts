@@ -126,6 +126,11 @@ describe('The drift check', () => {
       of('tasks', 'different', ['user_id']),
     ],
     [
+      'a row that a search does not find any more',
+      `update tasks set ngrams = '{}' where id = 2`,
+      of('tasks', 'different', ['ngrams']),
+    ],
+    [
       'a wrong version',
       'update tasks set version = 1 where id = 2',
       of('tasks', 'different', ['version']),

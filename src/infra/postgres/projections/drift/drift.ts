@@ -5,6 +5,7 @@ import type { TaskEvent } from '../../../../domain/task/events.ts'
 import { type TaskView, taskStreamId } from '../../../../domain/task/view.ts'
 import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
+import { withNgrams } from '../../tasks/ngrams.ts'
 import { foldRows, keyOwners } from '../../tasks/task-rows.ts'
 
 /** Where a projection does not say what the log says. Holds names of fields, never their values. */
@@ -81,7 +82,7 @@ export async function driftOfTasks(
     // Erased since, or a log that is damaged from its first event on: not the read table's fault.
     if (folded === null || folded === undefined) return []
     if (task.row === null) return of('missing')
-    const fields = differing(folded, timed(task.row))
+    const fields = differing(withNgrams(folded), timed(task.row))
     return fields.length === 0 ? [] : of('different', fields)
   })
 }

@@ -54,7 +54,11 @@ const REMOVE_ERASED = {
 }
 const REMOVE_OF_USERS = {
   name: 'remove_of_users_in_rebuild',
-  text: 'delete from tasks_rebuild where user_id = any ($1)',
+  text: `
+    delete from tasks_rebuild where id in (
+      select id from tasks_rebuild where user_id = any ($1) and deleted_at is null
+      union all
+      select id from tasks_rebuild where user_id = any ($1) and deleted_at is not null)`,
 }
 
 /** Written in the transaction that writes the events: it ends where the log ends, at any moment. */

@@ -1,0 +1,44 @@
+import { searchFor } from '../domain/task/search.ts'
+import type { TaskView } from '../domain/task/view.ts'
+import { PAGE_BYTES } from './full-texts.ts'
+import type { TaskCursor, TaskPage, TaskQuery } from './ports/tasks.ts'
+
+/** Tasks in the order of a list; with `q` also some that do not hold it. */
+export type Candidates = { readonly tasks: readonly TaskView[]; readonly more: boolean }
+
+/**
+ * The page of a list, now or in the past: it ends with `limit` tasks, or once the texts that were read
+ * for it fill `PAGE_BYTES`; then a search goes on with the next page, even if this one has few tasks.
+ */
+export async function fillPage(
+  query: TaskQuery,
+  candidates: AsyncIterable<Candidates>,
+): Promise<TaskPage> {
+  const { q, limit } = query
+  const isFound = q === undefined ? () => true : searchFor(q)
+  const cursor = cursorBy(query)
+  const tasks: TaskView[] = []
+  let last: TaskView | undefined
+  let bytes = 0
+  for await (const { tasks: some, more } of candidates) {
+    for (const task of some) {
+      if (last && bytes >= PAGE_BYTES) return { tasks, next: cursor(last) }
+      if (isFound(task.title, task.description)) {
+        const end = tasks.at(-1)
+        if (end && tasks.length === limit) return { tasks, next: cursor(end) }
+        tasks.push(task)
+      }
+      bytes += bytesOf(task)
+      last = task
+    }
+    if (last && more && bytes >= PAGE_BYTES) return { tasks, next: cursor(last) }
+  }
+  return { tasks, next: null }
+}
+
+export const cursorBy =
+  ({ sort }: Pick<TaskQuery, 'sort'>) =>
+  (task: TaskView): TaskCursor => ({ value: task[sort], id: task.id })
+
+const bytesOf = ({ title, description }: TaskView): number =>
+  Buffer.byteLength(title) + Buffer.byteLength(description ?? '')

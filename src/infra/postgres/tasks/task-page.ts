@@ -1,0 +1,174 @@
+import { createHash } from 'node:crypto'
+import { PAGE_BYTES } from '../../../app/full-texts.ts'
+import type { TaskQuery, TaskSort } from '../../../app/ports/tasks.ts'
+import { TASK_PRIORITIES, TASK_STATUSES } from '../../../domain/task/events.ts'
+import type { Statement } from '../connection/database.ts'
+import { ngramsToFind } from './ngrams.ts'
+
+export const TASK_COLUMNS = `
+  id, user_id, title, description, status, priority, due_date, created_at, updated_at, version,
+  deleted_at`
+
+const DUE_OR_LAST = `coalesce(due_date, timestamptz 'infinity')`
+const DUE_OR_FIRST = `coalesce(due_date, timestamptz '-infinity')`
+
+// What each order sorts by, exactly as its index has it; tasks without a due date come last.
+const KEYS: Record<TaskSort, { ascending: string; descending: string; type: string }> = {
+  created_at: { ascending: 'created_at', descending: 'created_at', type: 'timestamptz' },
+  updated_at: { ascending: 'updated_at', descending: 'updated_at', type: 'timestamptz' },
+  priority: { ascending: 'priority', descending: 'priority', type: 'task_priority' },
+  due_date: { ascending: DUE_OR_LAST, descending: DUE_OR_FIRST, type: 'timestamptz' },
+}
+
+/** How many tasks are looked at before the index of what is asked for is. */
+const NEAR = 500
+
+/**
+ * Where a page is looked for. `order`: in the index of its order, which has all that is asked for.
+ * `near`: there too, but only among the next `NEAR` tasks: what many tasks fit is found at once.
+ * `conditions`: in the index of texts, or of due dates; all that fits is sorted, which is little when
+ * it was not found near.
+ */
+export type Way = 'order' | 'near' | 'conditions'
+
+/** The ways to try, one after the other, until one finds a page; the last one finds all there is. */
+export const waysTo = (query: TaskQuery): readonly Way[] =>
+  query.q === undefined && (query.sort === 'due_date' || !asksForDue(query))
+    ? ['order']
+    : ['near', 'conditions']
+
+const asksForDue = ({ due_from, due_before, has_due_date }: TaskQuery): boolean =>
+  [due_from, due_before, has_due_date].some((asked) => asked !== undefined)
+
+export type Prepared = { readonly statement: Statement; readonly values: readonly unknown[] }
+
+/**
+ * A page of rows. `found` in each is how many there are up to `limit`: those after `PAGE_BYTES` of
+ * texts are left out. Each combination has an SQL text of its own, without "is null or": so it begins
+ * where the page begins, also under a plan for all values.
+ */
+export function taskPage(query: TaskQuery, way: Way, limit: number): Prepared {
+  const values: unknown[] = []
+  const put = (value: unknown, type: string) => `$${values.push(value)}::${type}`
+  const { user_id, q, sort, descending } = query
+  const key = KEYS[sort][descending ? 'descending' : 'ascending']
+  const direction = descending ? 'desc' : 'asc'
+  const asked: Asked = {
+    key,
+    order: `key ${direction}, id ${direction}`,
+    isByDue: sort === 'due_date',
+    user: `user_id = ${put(user_id, 'bigint')}`,
+    statuses: put(query.status ?? TASK_STATUSES, 'text[]'),
+    priorities: put(query.priority ?? TASK_PRIORITIES, 'task_priority[]'),
+    after: afterCursor(query, key, put),
+    due: dueWithin(query, sort === 'due_date' ? key : DUE_OR_LAST, put),
+    texts: q === undefined ? [] : [`ngrams @> ${put(ngramsToFind(user_id, q), 'int[]')}`],
+    limit: put(limit, 'int'),
+  }
+  const text = inFull(WAYS[way](asked), asked)
+  const name = createHash('sha256').update(text).digest('base64url').slice(0, 16)
+  return { statement: { name: `tasks_${name}`, text }, values }
+}
+
+type Put = (value: unknown, type: string) => string
+
+function afterCursor({ sort, descending, after }: TaskQuery, key: string, put: Put): string[] {
+  if (after === undefined) return []
+  const value = put(after.value ?? noDueDate(descending), KEYS[sort].type)
+  return [`(${key}, id) ${descending ? '<' : '>'} (${value}, ${put(after.id, 'bigint')})`]
+}
+
+/** No due date is before it, see `time` in src/http/fields.ts; having none is, when it sorts first. */
+const EARLIEST = '0001-01-01T00:00:00Z'
+
+const noDueDate = (descending: boolean): string => (descending ? '-infinity' : 'infinity')
+
+/** On a key in which tasks without a due date are beyond all others. */
+function dueWithin(query: TaskQuery, key: string, put: Put): string[] {
+  if (!asksForDue(query)) return []
+  const { due_from, due_before, has_due_date } = query
+  const isBounded = due_from !== undefined || due_before !== undefined
+  return [
+    ...(has_due_date === false
+      ? [`${key} = timestamptz '${noDueDate(key === DUE_OR_FIRST)}'`]
+      : []),
+    ...(has_due_date === true || isBounded
+      ? [
+          `${key} >= ${put(due_from ?? EARLIEST, 'timestamptz')}`,
+          `${key} < ${put(due_before ?? 'infinity', 'timestamptz')}`,
+        ]
+      : []),
+  ]
+}
+
+/** Pieces of SQL: conditions, parameters, and what `key` is. */
+type Asked = {
+  readonly key: string
+  readonly order: string
+  readonly isByDue: boolean
+  readonly user: string
+  readonly statuses: string
+  readonly priorities: string
+  readonly after: readonly string[]
+  readonly due: readonly string[]
+  readonly texts: readonly string[]
+  readonly limit: string
+}
+
+const all = (...conditions: readonly string[]): string => conditions.join(' and ')
+
+// Each gives ids and keys, in order.
+const WAYS: Record<Way, (asked: Asked) => string> = {
+  order: (asked) => {
+    const { after, due, order, limit } = asked
+    return `${ranges(asked, [...after, ...due], limit)} order by ${order} limit ${limit}`
+  },
+
+  near: (asked) => {
+    const { after, due, isByDue, texts, order, limit } = asked
+    const next = ranges(asked, [...after, ...(isByDue ? due : [])], String(NEAR))
+    return `
+      select near.id, near.key from (${next} order by ${order} limit ${NEAR}) near
+        cross join lateral (
+          select from tasks where ${all('id = near.id', ...due, ...texts)} limit 1) fits
+      order by ${order} limit ${limit}`
+  },
+
+  conditions: (asked) => {
+    const { key, user, statuses, priorities, after, due, texts, order, limit } = asked
+    if (texts.length === 0) {
+      return `${ranges(asked, [...due, ...after])} order by ${order} limit ${limit}`
+    }
+    // Only this index leads to few of them, whatever the planner believes of one user's tasks.
+    const some = [`status = any (${statuses})`, `priority = any (${priorities})`]
+    return `
+      select id, ${key} as key from (select * from tasks where ${all(...texts)} offset 0) found
+      where ${all(user, 'deleted_at is null', ...some, ...due, ...after)}
+      order by ${order} limit ${limit}`
+  },
+}
+
+/** The tasks of each status and priority stand together in an index; of each the first, or all. */
+function ranges(asked: Asked, conditions: readonly string[], first?: string): string {
+  const { key, user, statuses, priorities, order } = asked
+  const own = [user, 'deleted_at is null', 'status = s.status', 'priority = p.priority']
+  return `
+    select range.id, range.key
+    from unnest(${statuses}) s (status) cross join unnest(${priorities}) p (priority)
+      cross join lateral (
+        select id, ${key} as key from tasks where ${all(...own, ...conditions)}
+        ${first === undefined ? '' : `order by ${order} limit ${first}`}) range`
+}
+
+/** The rows, of which each is looked up by its id: a plan for many would read all that there are. */
+const inFull = (page: string, { order }: Asked): string => `
+  select ${TASK_COLUMNS}, found from (
+    select *, count(*) over () as found, sum(bytes) over (order by place) - bytes as before from (
+      select task.*, octet_length(title) + coalesce(octet_length(description), 0) as bytes,
+        row_number() over (order by page.${order.replace(', ', ', page.')}) as place
+      from (${page}) page
+        cross join lateral (select ${TASK_COLUMNS} from tasks where id = page.id limit 1) task
+    ) placed
+  ) measured
+  where before < ${PAGE_BYTES}
+  order by place`
