@@ -1,26 +1,71 @@
 #!/usr/bin/env node
-// Checks an export of the audit trail (NDJSON), offline:
-//
-//   node verify-audit.mjs export.ndjson --key public.pem [--key older.pem] [--seal number:hash]
-//
-// It needs Node 20 or newer and nothing else, and trusts nothing but the public keys, and the seals that
-// were kept elsewhere. Each event's hash is computed anew, each chain followed, each text decrypted with
-// the key beside it and compared, and each seal held against its signature and against the events. The
-// trailer is not signed: what it says of the export is only held against the rest. `npm run audit:verify`
-// checks a database by the same functions.
-//
-// Exit code 0: nothing is broken, and the report says what is proven. 1: something is broken; the first
-// of it is named. 2: it cannot be checked. 3: nothing that is there is broken, but the export shows itself
-// that something is missing in it: events of parked streams, say, and nobody can tell whether that is so.
-import { createDecipheriv, createHash, createPublicKey, verify as isSignature } from 'node:crypto'
-import { createReadStream, realpathSync } from 'node:fs'
-import { open, readFile } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
+// Made by "npm run build:verifier" of src/verify-audit.ts and src/verifier: change it there.
+/**
+ * Checks an export of the audit trail (NDJSON), offline:
+ *
+ *   node verify-audit.mjs export.ndjson --key public.pem [--key older.pem] [--seal number:hash]
+ *
+ * It needs Node 20 or newer and nothing else, and trusts nothing but the public keys, and the seals that
+ * were kept elsewhere. Each event's hash is computed anew, each chain followed, each text decrypted with
+ * the key beside it and compared, and each seal held against its signature and against the events. The
+ * trailer is not signed: what it says of the export is only held against the rest. `npm run audit:verify`
+ * checks a database by the same functions.
+ */
 
-// ---------------------------------------------------------------------------------------- what fails
+// src/command-line.ts
+import { parseArgs } from 'node:util'
+
+/** The command was not called as its usage says. */
+var UsageError = class extends Error {}
+
+/**
+ * What this process was called with. Ends it with 0 when that is `--help`, and with 2 when it is
+ * nothing that the usage says, in one sentence. So it stands before anything that has an effect.
+ */
+function commandLine(line) {
+  const args2 = process.argv.slice(2)
+  if (args2.includes('--help') || args2.includes('-h')) {
+    console.log(line.usage)
+    process.exit(0)
+  }
+  try {
+    return parse(line, args2)
+  } catch (error) {
+    return refuse(line.usage, error)
+  }
+}
+function parse({ options, takes: [least, most] = [0, 0] }, words) {
+  const config = { args: [...words], options: options ?? {}, allowPositionals: true }
+  const { values: values2, positionals } = parseArgs(config)
+  const extra = positionals[most]
+  if (extra !== undefined) throw new UsageError(`Unexpected argument '${extra}'.`)
+  if (positionals.length < least) throw new UsageError('An argument is missing.')
+  return { values: values2, args: positionals }
+}
+function refuse(usage, error) {
+  const [what = ''] = error instanceof UsageError ? [error.message] : error.message.split(/\.\s|\n/)
+  console.error(`${what.replace(/\.$/, '')}.
+
+${usage}`)
+  process.exit(2)
+}
+
+/** As `commandLine`, for a command whose arguments are whole numbers above zero. */
+
+/**
+ * Runs a command and prints the lines that it returns. When it fails it says why in one sentence and
+ * ends with 1, or with 2 where it was called wrongly.
+ */
+
+// src/verifier/export-file.ts
+import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
+
+// src/verifier/failures.ts
 
 /** Something is not as it was: an event, or a seal, or the whole. */
-export class Broken extends Error {
+var Broken = class extends Error {
+  place
   constructor(place, why) {
     super(`${nameOf(place)} ${why}`)
     this.place = place
@@ -28,120 +73,630 @@ export class Broken extends Error {
 }
 
 /** It cannot be checked at all. */
-export class Unreadable extends Error {}
+var Unreadable = class extends Error {}
 
 /** What is there is not broken, but what is missing proves nothing. */
-export class Incomplete extends Error {}
-
+var Incomplete = class extends Error {}
 function nameOf({ stream_id, version, position, seal, table }) {
   if (table !== undefined) return `The table ${table}`
   if (stream_id === undefined) return seal === undefined ? 'The export' : `Seal ${seal}`
   const event = version === undefined ? stream_id : `${stream_id} version ${version}`
   return position === undefined || position === null ? event : `${event} (position ${position})`
 }
+var placeOf = ({ stream_id, version, position }) => ({
+  stream_id,
+  version,
+  position,
+})
 
-const placeOf = ({ stream_id, version, position }) => ({ stream_id, version, position })
+// src/verifier/seals.ts
+import { verify as isSignature } from 'node:crypto'
 
-// --------------------------------------------------------------------------------------- the formats
+// src/verifier/formats.ts
+import { createHash, createPublicKey } from 'node:crypto'
 
 /** Canonical JSON (RFC 8785). */
-export function canonical(value) {
+function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  const members = Object.keys(value)
-    .sort()
-    .map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`)
+  const members = Object.entries(value)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`)
   return `{${members.join(',')}}`
 }
-
-const HASH = /^[0-9a-f]{64}$/
-
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest()
-
-export function eventHash(event) {
+var HASH = /^[0-9a-f]{64}$/
+var sha256 = (bytes) => createHash('sha256').update(bytes).digest()
+function eventHash(event) {
   const { stream_id, version, event_id, type, schema_version, data } = event
   const { actor_id, metadata, occurred_at, prev_hash } = event
   const facts = { stream_id, version, event_id, type, schema_version, data }
   return createHash('sha256')
-    .update(prev_hash === null ? '' : prev_hash, 'hex')
+    .update(prev_hash ?? '', 'hex')
     .update(canonical({ ...facts, actor_id, metadata, occurred_at }))
     .digest('hex')
 }
-
-export const eventDigest = ({ position, recorded_at, hash }) =>
-  sha256(`${position}/${recorded_at}/${hash}`)
-
-const headDigest = (head) =>
+var eventDigest = ({ position, recorded_at, hash }) => sha256(`${position}/${recorded_at}/${hash}`)
+var headDigest = (head) =>
   typeof head === 'string' ? Buffer.from(head, 'hex') : sha256(head.join('/'))
-
 function sealHash(seal, heads_digest) {
   const { number, position, events, events_digest, sealed_at, previous, key_id } = seal
   const covered = { number, position, events, events_digest, heads_digest, sealed_at }
   return sha256(canonical({ ...covered, previous, key_id }))
 }
 
-/** A public key (PEM) and the name by which seals call it. */
-export function readKey(pem) {
-  let key
+/** Error: `Unreadable`. */
+function readKey(pem) {
+  const key = publicKey(pem)
+  if (key.asymmetricKeyType !== 'ed25519') throw new Unreadable('A key is not of Ed25519.')
+  const id = sha256(key.export({ format: 'der', type: 'spki' })).toString('hex')
+  return { key, id: id.slice(0, 16) }
+}
+function publicKey(pem) {
   try {
-    key = createPublicKey(pem)
+    return createPublicKey(pem)
   } catch {
     throw new Unreadable('A key is not a public key in PEM.')
   }
-  if (key.asymmetricKeyType !== 'ed25519') throw new Unreadable('A key is not of Ed25519.')
-  return {
-    key,
-    id: sha256(key.export({ format: 'der', type: 'spki' }))
-      .toString('hex')
-      .slice(0, 16),
+}
+
+// src/verifier/seals.ts
+var isShown = (head) => typeof head !== 'string'
+var isHead = (head) =>
+  Array.isArray(head) &&
+  head.length === 3 &&
+  typeof head[0] === 'string' &&
+  Number.isSafeInteger(head[1]) &&
+  typeof head[2] === 'string'
+var areHeads = (heads) => Array.isArray(heads) && heads.every(isHead)
+var isSeal = ({ heads, signature }) =>
+  Array.isArray(heads) &&
+  heads.every((head) => (isShown(head) ? isHead(head) : HASH.test(head))) &&
+  typeof signature === 'string' &&
+  /^([0-9a-f]{2})*$/.test(signature)
+
+/** A seal by itself and as the successor of the one before it. */
+function requireSeal(seal, before, keys, whole) {
+  const broken = (why) => new Broken({ seal: seal.number }, why)
+  if (!isSeal(seal)) throw broken('is changed: it does not have the form of a seal.')
+  const number = (before?.number ?? 0) + 1
+  if (whole ? seal.number !== number : !(seal.number >= number)) {
+    throw broken(`stands where seal ${number} belongs.`)
+  }
+  if (seal.number === number && seal.previous !== (before?.hash ?? null)) {
+    throw broken('is not chained to the seal before it.')
+  }
+  if (!(seal.position > (before?.position ?? 0))) throw broken('covers no position of its own.')
+  if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not have its streams in order.')
+  const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
+  if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
+    throw broken('is changed: its digest does not belong to its streams.')
+  }
+  const hash = sealHash(seal, heads_digest)
+  if (hash.toString('hex') !== seal.hash) {
+    throw broken('is changed: its hash does not belong to what it says.')
+  }
+  const known = keys.find(({ id }) => id === seal.key_id)
+  if (known === undefined) {
+    const ids = keys.map(({ id }) => id).join(', ')
+    throw broken(`is signed by the key ${seal.key_id}, which is none of those given (${ids}).`)
+  }
+  if (!isSignature(null, hash, known.key, Buffer.from(seal.signature, 'hex'))) {
+    throw broken(`is not signed by the key ${seal.key_id}, as it says.`)
+  }
+}
+function areInOrder(heads) {
+  const ids = heads.map(([stream_id]) => Buffer.from(stream_id))
+  return ids.every((id, index) => {
+    const before = ids[index - 1]
+    return before === undefined || id.compare(before) > 0
+  })
+}
+var MARK_BYTES = 46
+var changedMarks = ({ number }) =>
+  new Broken({ seal: number }, 'is changed: its marks are not those it was made with.')
+
+/** What stood where when the seal was made: its signed digest proves it, but for the streams. */
+function readMarks(seal, marks) {
+  const { events, events_digest, heads } = seal
+  if (marks.length !== events * MARK_BYTES) throw changedMarks(seal)
+  const expected = Array.from({ length: events }, (_, index) => {
+    const start = index * MARK_BYTES
+    const position = marks.readUIntBE(start, 6)
+    const recorded_at = new Date(marks.readUIntBE(start + 8, 6)).toISOString()
+    const hash = marks.toString('hex', start + 14, start + MARK_BYTES)
+    const stream_id = heads[marks.readUInt16BE(start + 6)]?.[0]
+    if (stream_id === undefined) throw changedMarks(seal)
+    return { position, stream_id, hash, digest: eventDigest({ position, recorded_at, hash }) }
+  })
+  const proof = sha256(Buffer.concat(expected.map(({ digest }) => digest))).toString('hex')
+  if (proof !== events_digest) throw changedMarks(seal)
+  return expected
+}
+
+// src/verifier/export-lines.ts
+function eventOf(line) {
+  const { position, version, type, occurred_at, recorded_at, hash, stored } = line
+  const shown = { position, version, type, occurred_at, recorded_at, hash }
+  return { ...stored, ...shown, actor_id: line.actor.user_id, line }
+}
+var isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
+var isEventLine = (line) =>
+  isObject(line) &&
+  Number.isSafeInteger(line.position) &&
+  Number.isSafeInteger(line.version) &&
+  ['type', 'occurred_at', 'recorded_at', 'hash'].every((name) => typeof line[name] === 'string') &&
+  isObject(line.actor) &&
+  isObject(line.changes) &&
+  Object.values(line.changes).every(isObject) &&
+  isObject(line.stored) &&
+  isObject(line.stored.data) &&
+  isObject(line.stored.metadata) &&
+  isObject(line.text_keys) &&
+  ['string', 'undefined'].includes(typeof (line.stored.prev_hash ?? undefined)) &&
+  typeof line.stored.stream_id === 'string'
+var isParked = (stream) =>
+  Array.isArray(stream) &&
+  stream.length === 2 &&
+  typeof stream[0] === 'string' &&
+  Number.isSafeInteger(stream[1])
+var isTrailerLine = (line) =>
+  isObject(line) &&
+  isObject(line.trailer) &&
+  isObject(line.trailer.query) &&
+  Array.isArray(line.trailer.parked) &&
+  line.trailer.parked.every(isParked) &&
+  areHeads(line.trailer.heads) &&
+  Array.isArray(line.trailer.seals) &&
+  line.trailer.seals.every((seal) => isObject(seal) && Array.isArray(seal.heads))
+
+/** What nothing covers would pass for checked. */
+function requireFields(value, known, broken) {
+  const strange = Object.keys(value).find((name) => !known.includes(name))
+  if (strange !== undefined) throw broken(`it has a field "${strange}" that no export writes`)
+}
+function parse2(text) {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 
-// ------------------------------------------------------------------------------------------ the walk
+/**
+ * A key twice, or a number that is rounded in reading: a program would read other facts than those
+ * that are hashed. What JSON.stringify wrote has neither.
+ */
+function requireSingleKeys(text, line, place) {
+  if (text === JSON.stringify(line)) return
+  const stack = []
+  let wasKey = ''
+  for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:]|[^\s"{}[\]:,]+/g)) {
+    if (token === '{' || token === '[') stack.push(new Set())
+    else if (token === '}' || token === ']') stack.pop()
+    else if (token === ':') {
+      const key = JSON.parse(wasKey)
+      if (stack.at(-1)?.has(key)) throw new Broken(place, `has "${key}" twice.`)
+      stack.at(-1)?.add(key)
+    } else if (/^[-\d]/.test(token) && JSON.stringify(JSON.parse(token)) !== token) {
+      throw new Broken(place, `has the number ${token}, which no export writes.`)
+    } else wasKey = token
+  }
+}
 
-const MARK_BYTES = 46
+// src/verifier/shown.ts
+import { createDecipheriv } from 'node:crypto'
+var TEXTS = ['title', 'description']
+var SHOWN = [
+  ...['position', 'task_id', 'version', 'type', 'actor', 'occurred_at', 'recorded_at'],
+  ...['request_id', 'changes', 'undoes', 'erased', 'hash', 'stored', 'text_keys'],
+]
+var STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', 'prev_hash']
+
+/**
+ * What a line shows is what the stored event says. How many fields there are of which nothing tells what
+ * was so before.
+ */
+function requireShown(line, state) {
+  const { version, position, changes, stored } = line
+  const place = { stream_id: stored.stream_id, version, position }
+  const broken = (why) => new Broken(place, `is changed: ${why}.`)
+  requireForm(line, broken)
+  const to = storedValues(line, broken)
+  const names = Object.keys(to)
+  if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
+    throw broken('its changes are not of the fields that it stores')
+  }
+  const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken)).length
+  const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
+  state.facts ??= {}
+  for (const [name, value] of Object.entries(facts)) state.facts[name] = brief(value)
+  return unproven
+}
+function requireForm(line, broken) {
+  const { stored, changes } = line
+  const { stream_id, data } = stored
+  const isOfStream =
+    line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
+  if (!isOfStream) throw broken('its task_id is not of its stream')
+  if (line.request_id !== stored.metadata.request_id) {
+    throw broken('its request_id is not the stored one')
+  }
+  if (canonical(line.undoes ?? null) !== canonical(data.undoes ?? null)) {
+    throw broken('its undoes are not the stored ones')
+  }
+  const encrypted = Object.keys(data).filter((name) => isEncrypted(data[name]))
+  requireFields(line, SHOWN, broken)
+  requireFields(line.actor, ['user_id'], broken)
+  requireFields(stored, STORED, broken)
+  requireFields(line.text_keys, encrypted, broken)
+  for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
+  if (line.erased !== undefined && line.erased !== true) {
+    throw broken('its erased is not what an export writes')
+  }
+}
+
+/** Whether what a change says was so before is known; that it is so now always is. */
+function isProven(name, { version, erased, changes }, to, { facts }, broken) {
+  const change = changes[name]
+  if (canonical(change?.to) !== canonical(to)) {
+    throw broken(`its changes.${name}.to is not what is stored`)
+  }
+  const from = version === 1 ? brief(null) : facts?.[name]
+  if (from === brief(change?.from)) return true
+  const mayBeErased = erased === true && change?.from === null && isText(name)
+  if (from !== undefined && !mayBeErased) {
+    throw broken(`its changes.${name}.from is not what was so before it`)
+  }
+  return false
+}
+var isText = (name) => TEXTS.some((text) => text === name)
+
+/** What changes should say: the stored values, with texts in the clear where their keys are there. */
+function storedValues({ type, stored, text_keys, erased }, broken) {
+  const { user_id, undoes, ...data } = stored.data
+  const to = Object.entries(data).map(([name, value]) => {
+    if (!isEncrypted(value)) return [name, value]
+    const key = text_keys[name]
+    if (key !== undefined && erased === true) {
+      throw broken(`it is said to be erased, but its ${name} can be read`)
+    }
+    if (key !== undefined) return [name, decrypt(value, key, stored.stream_id, name, broken)]
+    if (erased !== true) throw broken(`the key of its ${name} is missing, and it is not erased`)
+    return [name, null]
+  })
+  if (type === 'TaskDeleted') to.push(['deleted', true])
+  if (type === 'TaskRestored') to.push(['deleted', false])
+  return Object.fromEntries(to)
+}
+var isEncrypted = (value) => typeof value === 'object' && value !== null && 'cipher' in value
+var UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** base64url of salt (16 bytes), ciphertext and tag (16 bytes), AES-256-GCM, each key used once. */
+function decrypt({ cipher }, key, stream_id, name, broken) {
+  try {
+    const sealed = Buffer.from(cipher, 'base64url')
+    const options = { authTagLength: 16 }
+    const secret = Buffer.from(key, 'base64url')
+    const decipher = createDecipheriv('aes-256-gcm', secret, Buffer.alloc(12), options)
+    decipher.setAAD(Buffer.from(`${stream_id}/${name}`))
+    decipher.setAuthTag(sealed.subarray(-16))
+    const text = decipher.update(sealed.subarray(16, -16))
+    return UTF_8.decode(Buffer.concat([text, decipher.final()]))
+  } catch {
+    throw broken(`the key of its ${name} does not open the stored text`)
+  }
+}
+
+/** Enough of a value to know it again. */
+function brief(value) {
+  const text = canonical(value)
+  return text.length <= 32 ? text : sha256(text).toString('base64')
+}
+
+// src/verifier/filters.ts
+
+/** What can be asked for. Whose a task is not every event tells. */
+var FILTERS = {
+  user_id: ({ stored: { stream_id, data } }, id) =>
+    stream_id.startsWith('user-')
+      ? stream_id === `user-${id}`
+      : [data.user_id, ...TEXTS.map((name) => userOf(data[name]))].every(
+          (user) => user === undefined || user === id,
+        ),
+  task_id: ({ task_id }, id) => task_id === id,
+  actor_id: ({ actor }, id) => actor.user_id === id,
+  type: ({ type }, types) => Array.isArray(types) && types.includes(type),
+  from: ({ recorded_at }, time) => typeof time === 'string' && recorded_at >= time,
+  to: ({ recorded_at }, time) => typeof time === 'string' && recorded_at < time,
+  request_id: ({ request_id }, id) => request_id === id,
+}
+
+/** Those that leave out whole streams, or nothing. */
+var WHOLE_STREAMS = ['user_id', 'task_id']
+var inWords = ([name, value]) => `${name}=${JSON.stringify(value)}`
+var userOf = (text) =>
+  typeof text === 'object' && text !== null && 'user' in text ? text.user : undefined
+
+// src/verifier/wrong-file.ts
+var COMPRESSED = {
+  gzip: [31, 139],
+  zstd: [40, 181, 47, 253],
+  zip: [80, 75, 3, 4],
+  bzip2: [66, 90, 104],
+  xz: [253, 55, 122, 88, 90],
+}
+var ENCODED = {
+  'UTF-32': [
+    [255, 254, 0, 0],
+    [0, 0, 254, 255],
+  ],
+  'UTF-16': [
+    [255, 254],
+    [254, 255],
+    [123, 0],
+    [0, 123],
+  ],
+}
+var AGAIN = 'export it again with "Accept: application/x-ndjson"'
+
+/** Why a file that begins like this can be no export; undefined when it can be one. */
+function wrongFile(head) {
+  const begins = (bytes) => bytes.every((byte, index) => head[index] === byte)
+  for (const [name, bytes] of Object.entries(COMPRESSED)) {
+    if (begins(bytes)) return `is compressed with ${name}: unpack it first.`
+  }
+  for (const [name, marks] of Object.entries(ENCODED)) {
+    if (marks.some(begins)) {
+      return `is encoded in ${name}, as a ">" of Windows PowerShell writes: save the answer as it comes (curl --output), in UTF-8.`
+    }
+  }
+  return wrongText(
+    head
+      .toString()
+      .replace(/^\uFEFF/, '')
+      .trimStart(),
+  )
+}
+function wrongText(text) {
+  if (/^("?position"?)[,;\t]/.test(text)) {
+    return `is no NDJSON export. What was exported as CSV cannot be checked: ${AGAIN}.`
+  }
+  if (text.startsWith('<')) {
+    return `is a page of HTML or XML, not an export: something answered in the service's place.`
+  }
+  if (/^\{\s*"events"\s*:/.test(text)) return `is a page of JSON, not an export: ${AGAIN}.`
+  if (/^\{\s*"(error|title|status|code|message)"\s*:/.test(text) || isProblem(text)) {
+    return `is no export but an answer that refuses one${reasonIn(text)}.`
+  }
+  if (!text.startsWith('{')) return `is no NDJSON export: it does not begin with "{".`
+  return undefined
+}
+
+/** RFC 9457; an event has a type too, which is no address. */
+var isProblem = (text) => /^\{\s*"type"\s*:\s*"(about:|https?:|\/)/.test(text)
+function reasonIn(text) {
+  const answer = parse2(text)
+  if (!isObject(answer)) return ''
+  const reason = answer.message ?? answer.detail ?? answer.error ?? answer.title
+  return typeof reason === 'string' ? `: "${reason}"` : ''
+}
+
+// src/verifier/export-file.ts
+var NEWLINE = 10
+var CHUNK = 65536
+
+/** Enough to tell what a file is that is no export. */
+var HEAD = 4096
+var TRAILER = [
+  ...['count', 'position', 'exported_at', 'exported_by', 'query', 'parked', 'heads', 'seals'],
+]
+var SEAL = [
+  ...['number', 'position', 'events', 'events_digest', 'heads', 'sealed_at', 'previous', 'hash'],
+  ...['key_id', 'signature'],
+]
+var UTF_82 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Without the mark of its encoding, should it begin the file, and without what ends a line. */
+function textOf(bytes, what) {
+  try {
+    return UTF_82.decode(bytes)
+      .replace(/^\uFEFF/, '')
+      .trimEnd()
+  } catch {
+    throw new Unreadable(
+      `${what} is not UTF-8: the file was saved in another encoding, or it is damaged.`,
+    )
+  }
+}
+
+/** Lines that are not blank, by their number. Only a newline ends one: others may stand in a title. */
+async function* linesOf(file) {
+  let number = 0
+  let begun = []
+  const line = (end) => {
+    const bytes = begun.length === 0 ? end : Buffer.concat([...begun, end])
+    begun = []
+    number++
+    return [number, textOf(bytes, `Line ${number}`)]
+  }
+  for await (const chunk of createReadStream(file)) {
+    let start = 0
+    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
+      const [at2, text2] = line(chunk.subarray(start, end))
+      if (text2 !== '') yield [at2, text2]
+      start = end + 1
+    }
+    if (start < chunk.length) begun.push(chunk.subarray(start))
+  }
+  const [at, text] = line(Buffer.alloc(0))
+  if (text !== '') yield [at, text]
+}
+
+/** All lines but the last, which is the trailer: that has been read already, and may be long. */
+async function* readEvents(file) {
+  let before
+  for await (const line of linesOf(file)) {
+    if (before !== undefined) yield [readEvent(...before)]
+    before = line
+  }
+}
+function readEvent(number, text) {
+  const line = parse2(text)
+  if (isObject(line) && line.stored === null) {
+    const { task_id, version, position } = line
+    const stream_id = task_id === null ? 'A user' : `task-${task_id}`
+    const place = { stream_id, version: Number(version), position: Number(position) }
+    throw new Broken(place, 'is shown, but the log that was exported does not hold it.')
+  }
+  if (!isEventLine(line)) throw new Unreadable(`Line ${number} is no event of an NDJSON export.`)
+  const event = eventOf(line)
+  requireSingleKeys(text, line, placeOf(event))
+  return event
+}
+
+/** The trailer is the last line, and what it says is needed from the first on. Error: `Unreadable`. */
+async function readTrailer(file) {
+  const unreadable = (error) => {
+    if (error.code === undefined) throw error
+    throw new Unreadable(`${file} cannot be read (${error.code}).`)
+  }
+  const handle = await open(file).catch(unreadable)
+  try {
+    const end = await requireExport(file, handle)
+    const text = textOf(await lastLine(handle, end), 'Its last line')
+    const line = parse2(text)
+    if (!isTrailerLine(line)) {
+      throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
+    }
+    requireTrailer(text, line)
+    return line.trailer
+  } catch (error) {
+    return unreadable(error)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Refuses a file that is something else, as far as its beginning tells; where its last line ends. */
+async function requireExport(file, handle) {
+  const stat = await handle.stat()
+  if (!stat.isFile() && !stat.isDirectory()) {
+    throw new Unreadable(`${file} is no file: an export is read twice, so save it first.`)
+  }
+  const head = Buffer.alloc(HEAD)
+  const { bytesRead } = await handle.read(head, 0, HEAD, 0)
+  const end = await contentEnd(handle, stat.size)
+  if (end === 0) throw new Unreadable(`${file} is empty.`)
+  const wrong = wrongFile(head.subarray(0, bytesRead))
+  if (wrong !== undefined) throw new Unreadable(`${file} ${wrong}`)
+  return end
+}
+
+/** Where the last line ends that is not blank. */
+async function contentEnd(handle, size) {
+  for (let end = size; end > 0; end -= CHUNK) {
+    const start = Math.max(0, end - CHUNK)
+    const text = (await bytesOf(handle, start, end)).toString('latin1').trimEnd()
+    if (text !== '') return start + text.length
+  }
+  return 0
+}
+async function lastLine(handle, lineEnd) {
+  const chunks = []
+  for (let end = lineEnd; end > 0; end -= CHUNK) {
+    const chunk = await bytesOf(handle, Math.max(0, end - CHUNK), end)
+    const before = chunk.lastIndexOf(NEWLINE)
+    chunks.unshift(chunk.subarray(before + 1))
+    if (before !== -1) break
+  }
+  return Buffer.concat(chunks)
+}
+async function bytesOf(handle, start, end) {
+  const bytes = Buffer.alloc(end - start)
+  await handle.read(bytes, 0, bytes.length, start)
+  return bytes
+}
+
+/** What stands in it is printed, and decides what is asked of the rest. */
+function requireTrailer(text, line) {
+  const broken = (why) => new Broken({}, `has a changed trailer: ${why}.`)
+  requireSingleKeys(text, line, {})
+  requireFields(line, ['trailer'], broken)
+  requireFields(line.trailer, TRAILER, broken)
+  requireFields(line.trailer.query, Object.keys(FILTERS), broken)
+  for (const seal of line.trailer.seals) requireFields(seal, SEAL, broken)
+}
+
+// src/verifier/open-seal.ts
+import { createHash as createHash2 } from 'node:crypto'
+
+/** `after`: position of the last event before it. */
+function openSeal(seal, after) {
+  const shown = new Set(seal.heads.filter(isShown).map(([stream_id]) => stream_id))
+  const marks_read = seal.marks === undefined ? null : readMarks(seal, seal.marks)
+  return { ...seal, shown, found: 0, digest: createHash2('sha256'), after, marks_read }
+}
+function addToSeal(seal, event, mark) {
+  const digest = eventDigest(event)
+  if (mark !== undefined && !digest.equals(mark.digest)) {
+    const why = `is not what seal ${seal.number} covers: it was rewritten, hash and all.`
+    throw new Broken(placeOf(event), why)
+  }
+  if (!seal.shown.has(event.stream_id)) {
+    const why = `stands among what seal ${seal.number} covers, but its stream is not in that seal.`
+    throw new Broken(placeOf(event), why)
+  }
+  seal.digest.update(digest)
+  seal.found++
+}
+function requireCovered(seal, whole, someParked) {
+  const { number, found, events, position, after } = seal
+  const range = `from position ${after + 1} to ${position}`
+  if (found === 0 && !whole && !someParked) {
+    throw new Broken({ seal: number }, 'covers no event of the export.')
+  }
+  if (found > events || (whole && found < events)) {
+    const why = `covers ${events} events ${range}, but there are ${found}.`
+    throw new Broken({ seal: number }, why)
+  }
+  if (found === events && seal.digest.digest('hex') !== seal.events_digest) {
+    const why = `does not cover the events ${range} as they are: a position or a time is changed.`
+    throw new Broken({ seal: number }, why)
+  }
+}
+
+/** A stream that is there as far as the seal covers it ends there as the seal says. */
+function requireSealedHead(seal, state, [stream_id, version, hash]) {
+  const last = { stream_id, version: state.version, position: state.position }
+  if (state.version > version) {
+    throw new Broken(last, `was not there when seal ${seal.number} was made.`)
+  }
+  if (state.hash === hash) return
+  const first = state.proven + 1
+  const what = first === version ? 'it' : `one of versions ${first} to ${version}`
+  const why = `is not what seal ${seal.number} covers: ${what} was rewritten, hash and all.`
+  throw new Broken(last, why)
+}
+
+// src/verifier/trail.ts
 
 /**
  * Follows events in the order of their positions, and seals among them. Keeps a little for each stream
  * and nothing for each event.
- *
- * `complete`: each stream is there from its first event on, without gaps, but for those that are
- * `parked`, of which events may be missing from a version on. `whole`: so are all streams, and all
- * seals. `kept`: hashes of seals, by number, as somebody noted them. `inspect` is called with each event
- * that is what its hash says, and what is known of its stream so far.
  */
-export function follow(options) {
-  const {
-    keys,
-    complete,
-    whole,
-    parked = new Map(),
-    kept = new Map(),
-    inspect = () => {},
-  } = options
+function follow(options) {
+  const { keys, complete, whole, parked = new Map(), kept = new Map(), inspect } = options
   const streams = new Map()
   const unmet = new Map(kept)
-  const report = {
-    events: 0,
-    streams: 0,
-    sealed: 0,
-    gaps: 0,
-    seals: 0,
-    lastSeal: null,
-    signers: [],
-    position: 0,
-  }
+  const signers = []
+  let lastSeal = null
+  let [events, sealed, gaps, seals, at] = [0, 0, 0, 0, 0]
   let seal = null
-  let expected = null
-
   const begin = (next) => {
-    requireSeal(next, report.lastSeal, keys, whole)
+    requireSeal(next, lastSeal, keys, whole)
     requireAsKept(next)
-    const shown = new Set(next.heads.filter(isShown).map(([stream_id]) => stream_id))
-    seal = { ...next, shown, found: 0, digest: createHash('sha256'), after: report.position }
-    expected = next.marks === undefined ? null : readMarks(next)
+    seal = openSeal(next, at)
   }
-
   const requireAsKept = ({ number, hash }) => {
     const known = unmet.get(number)
     if (known !== undefined && known !== hash) {
@@ -149,29 +704,27 @@ export function follow(options) {
     }
     unmet.delete(number)
   }
-
   const add = (event) => {
     const { stream_id, version, position, prev_hash, hash } = event
-    if (!(position > report.position)) {
-      throw new Broken(placeOf(event), `stands after position ${report.position}.`)
-    }
-    const state = streams.get(stream_id) ?? { version: 0, hash: null, run: 0, proven: 0, facts: {} }
-    if (expected !== null) requireNoneBefore(event, expected[seal.found])
+    if (!(position > at)) throw new Broken(placeOf(event), `stands after position ${at}.`)
+    const state = streams.get(stream_id) ?? newState()
+    const mark = seal?.marks_read?.[seal.found]
+    if (seal?.marks_read) requireNoneBefore(seal, event, mark)
     const isLink = prev_hash === null || HASH.test(prev_hash)
     if (!isLink || eventHash(event) !== hash) {
       throw new Broken(placeOf(event), 'is changed: its hash does not belong to what it says.')
     }
-    if (expected !== null) requireExpected(event, expected[seal.found])
+    if (seal !== null && mark !== undefined) requireExpected(seal, event, mark)
     if (version !== state.version + 1) skip(event, state)
     else if (prev_hash !== state.hash) {
       throw new Broken(placeOf(event), `is not chained to version ${state.version}.`)
     }
-    inspect(event, state)
-    if (seal !== null) addToSeal(event)
+    inspect?.(event, state)
+    if (seal !== null) addToSeal(seal, event, mark)
     Object.assign(state, { version, hash, position, run: state.run + 1 })
     streams.set(stream_id, state)
-    report.events++
-    report.position = position
+    events++
+    at = position
   }
 
   /** A version that is not the next: a gap that a filter leaves, or else something is broken. */
@@ -180,106 +733,57 @@ export function follow(options) {
       throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
     }
     if (complete) requireParked(event.stream_id, state, `version ${event.version} follows`, parked)
-    report.gaps++
+    gaps++
     state.run = 0
     state.facts = null
   }
-
-  const requireNoneBefore = (event, mark) => {
-    if (mark !== undefined && mark.position < event.position) throw gone(mark)
+  const versionAfter = (stream_id) => (streams.get(stream_id)?.version ?? 0) + 1
+  const requireNoneBefore = (open2, event, mark) => {
+    if (mark !== undefined && mark.position < event.position) throw gone(open2, mark)
     if (mark?.position === event.position) return
-    const why = `was not there when seal ${seal.number} was made.`
-    throw new Broken(placeOf(event), why)
+    throw new Broken(placeOf(event), `was not there when seal ${open2.number} was made.`)
   }
-
-  const requireExpected = (event, { stream_id, hash }) => {
-    // Which stream's an event is, its mark alone does not prove.
-    if (event.hash === hash && event.stream_id !== stream_id) throw changedMarks(seal)
+  const requireExpected = (open2, event, { stream_id, hash }) => {
+    if (event.hash === hash && event.stream_id !== stream_id) throw changedMarks(open2)
     const version = versionAfter(stream_id)
     if (event.stream_id === stream_id && event.version === version) return
-    const why = `stands where ${stream_id} version ${version} was sealed.`
-    throw new Broken(placeOf(event), why)
+    throw new Broken(placeOf(event), `stands where ${stream_id} version ${version} was sealed.`)
   }
-
-  const versionAfter = (stream_id) => (streams.get(stream_id)?.version ?? 0) + 1
-
-  const gone = ({ stream_id, position }) => {
+  const gone = (open2, { stream_id, position }) => {
     const place = { stream_id, version: versionAfter(stream_id), position }
-    return new Broken(place, `is missing: seal ${seal.number} covers it.`)
+    return new Broken(place, `is missing: seal ${open2.number} covers it.`)
   }
-
-  const addToSeal = (event) => {
-    const digest = eventDigest(event)
-    if (expected !== null && !digest.equals(expected[seal.found].digest)) {
-      const why = `is not what seal ${seal.number} covers: it was rewritten, hash and all.`
-      throw new Broken(placeOf(event), why)
-    }
-    if (!seal.shown.has(event.stream_id)) {
-      const why = `stands among what seal ${seal.number} covers, but its stream is not in that seal.`
-      throw new Broken(placeOf(event), why)
-    }
-    seal.digest.update(digest)
-    seal.found++
-  }
-
   const end = () => {
-    const { number, found, events, position, after } = seal
-    const lost = expected?.[found]
-    if (lost !== undefined) throw gone(lost)
-    for (const head of seal.heads.filter(isShown)) requireHead(head)
-    const range = `from position ${after + 1} to ${position}`
-    // A part comes with the seals of its events; only a copy of everything has those of parked ones.
-    if (found === 0 && !whole && parked.size === 0) {
-      throw new Broken({ seal: number }, 'covers no event of the export.')
-    }
-    if (found > events || (whole && found < events)) {
-      const why = `covers ${events} events ${range}, but there are ${found}.`
-      throw new Broken({ seal: number }, why)
-    }
-    if (found === events && seal.digest.digest('hex') !== seal.events_digest) {
-      const why = `does not cover the events ${range} as they are: a position or a time is changed.`
-      throw new Broken({ seal: number }, why)
-    }
-    report.seals++
-    const { sealed_at, hash, key_id } = seal
-    report.lastSeal = { number, position, sealed_at, hash }
-    const signer = report.signers.at(-1)
+    if (seal === null) return
+    const lost = seal.marks_read?.[seal.found]
+    if (lost !== undefined) throw gone(seal, lost)
+    for (const head of seal.heads.filter(isShown)) requireHead(seal, head)
+    requireCovered(seal, whole, parked.size > 0)
+    seals++
+    const { number, position, sealed_at, hash, key_id } = seal
+    lastSeal = { number, position, sealed_at, hash }
+    const signer = signers.at(-1)
     if (signer?.key_id === key_id) signer.last = number
-    else report.signers.push({ key_id, first: number, last: number })
+    else signers.push({ key_id, first: number, last: number })
     seal = null
-    expected = null
   }
-
-  const requireHead = ([stream_id, version, hash]) => {
+  const requireHead = (open2, [stream_id, version, hash]) => {
     const state = streams.get(stream_id)
     if (state === undefined || state.version < version) {
-      const why = `seal ${seal.number} covers version ${version}`
+      const why = `seal ${open2.number} covers version ${version}`
       if (complete) requireParked(stream_id, state, why, parked)
       return
     }
-    const last = { stream_id, version: state.version, position: state.position }
-    if (state.version > version) {
-      throw new Broken(last, `was not there when seal ${seal.number} was made.`)
-    }
-    if (state.hash !== hash) {
-      const first = state.proven + 1
-      const what = first === version ? 'it' : `one of versions ${first} to ${version}`
-      const why = `is not what seal ${seal.number} covers: ${what} was rewritten, hash and all.`
-      throw new Broken(last, why)
-    }
-    report.sealed += state.run
+    requireSealedHead(open2, state, [stream_id, version, hash])
+    sealed += state.run
     state.run = 0
     state.proven = version
   }
-
   return {
     streams,
-    /** The next seal: the events up to its position follow, or those of them that are there. */
     begin,
     add,
-    /** All events up to the seal's position have been added. */
     end,
-    /** There are no more seals. */
     requireKept() {
       for (const number of unmet.keys()) {
         if (whole) throw new Broken({ seal: number }, 'is missing: it was kept.')
@@ -288,28 +792,39 @@ export function follow(options) {
         )
       }
     },
-    report: () => ({ ...report, streams: streams.size }),
+    report: () => {
+      const counts = { events, streams: streams.size, sealed, gaps, seals, position: at }
+      return { ...counts, lastSeal, signers: [...signers] }
+    },
   }
 }
-
-/** Version and position of the event that should follow what is known of a stream. */
-function missing(stream_id, state, why) {
-  return new Broken({ stream_id, version: (state?.version ?? 0) + 1 }, `is missing: ${why}.`)
-}
+var newState = () => ({
+  version: 0,
+  hash: null,
+  position: 0,
+  run: 0,
+  proven: 0,
+  facts: {},
+})
 
 /** What should follow may be missing only where its stream was parked. */
 function requireParked(stream_id, state, why, parked) {
   const next = (state?.version ?? 0) + 1
-  if (!(parked.get(stream_id) <= next)) throw missing(stream_id, state, why)
+  const from = parked.get(stream_id)
+  if (from !== undefined && from <= next) return
+  throw new Broken({ stream_id, version: next }, `is missing: ${why}.`)
 }
 
+// src/verifier/walk.ts
+
 /** Adds pages of events, each seal beginning and ending where it should. */
-export async function walk(trail, pages, seals) {
+async function walk(trail, pages, seals) {
   const rest = seals[Symbol.asyncIterator]()
   const next = async () => {
-    const { done, value } = await rest.next()
-    if (!done) trail.begin(value)
-    return done ? null : value
+    const result = await rest.next()
+    if (result.done) return null
+    trail.begin(result.value)
+    return result.value
   }
   let seal = await next()
   const endBefore = async (position) => {
@@ -328,119 +843,14 @@ export async function walk(trail, pages, seals) {
   trail.requireKept()
 }
 
-// --------------------------------------------------------------------------------------------- seals
-
-/** A head of a stream that is not in the export stands there as its digest. */
-const isShown = (head) => typeof head !== 'string'
-
-/** A seal by itself and as the successor of the one before it. */
-function requireSeal(seal, before, keys, whole) {
-  const broken = (why) => new Broken({ seal: seal.number }, why)
-  if (!isSeal(seal)) throw broken('is changed: it does not have the form of a seal.')
-  const number = (before?.number ?? 0) + 1
-  if (whole ? seal.number !== number : !(seal.number >= number)) {
-    throw broken(`stands where seal ${number} belongs.`)
-  }
-  if (seal.number === number && seal.previous !== (before?.hash ?? null)) {
-    throw broken('is not chained to the seal before it.')
-  }
-  if (!(seal.position > (before?.position ?? 0))) throw broken('covers no position of its own.')
-  const ids = seal.heads.filter(isShown).map(([stream_id]) => stream_id)
-  if (
-    ids.some((id, index) => index > 0 && Buffer.from(id).compare(Buffer.from(ids[index - 1])) <= 0)
-  ) {
-    throw broken('does not have its streams in order.')
-  }
-  const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
-  if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
-    throw broken('is changed: its digest does not belong to its streams.')
-  }
-  const hash = sealHash(seal, heads_digest)
-  if (hash.toString('hex') !== seal.hash) {
-    throw broken('is changed: its hash does not belong to what it says.')
-  }
-  const known = keys.find(({ id }) => id === seal.key_id)
-  if (known === undefined) {
-    const ids = keys.map(({ id }) => id).join(', ')
-    throw broken(`is signed by the key ${seal.key_id}, which is none of those given (${ids}).`)
-  }
-  if (!isSignature(null, hash, known.key, Buffer.from(seal.signature, 'hex'))) {
-    throw broken(`is not signed by the key ${seal.key_id}, as it says.`)
-  }
-}
-
-const changedMarks = ({ number }) =>
-  new Broken({ seal: number }, 'is changed: its marks are not those it was made with.')
-
-/** What stood where when the seal was made: its signed digest proves it, but for the streams. */
-function readMarks(seal) {
-  const { events, events_digest, heads, marks } = seal
-  if (marks.length !== events * MARK_BYTES) throw changedMarks(seal)
-  const expected = Array.from({ length: events }, (_, index) => {
-    const start = index * MARK_BYTES
-    const position = marks.readUIntBE(start, 6)
-    const recorded_at = new Date(marks.readUIntBE(start + 8, 6)).toISOString()
-    const hash = marks.toString('hex', start + 14, start + MARK_BYTES)
-    const stream_id = heads[marks.readUInt16BE(start + 6)]?.[0]
-    if (stream_id === undefined) throw changedMarks(seal)
-    return { position, stream_id, hash, digest: eventDigest({ position, recorded_at, hash }) }
-  })
-  const proof = sha256(Buffer.concat(expected.map(({ digest }) => digest))).toString('hex')
-  if (proof !== events_digest) throw changedMarks(seal)
-  return expected
-}
-
-// ---------------------------------------------------------------------------------------- the export
-
-const KNOWN_SCHEMA = 1
-const TEXTS = ['title', 'description']
-const SHOWN = [
-  ...[
-    'position',
-    'task_id',
-    'version',
-    'type',
-    'actor',
-    'occurred_at',
-    'recorded_at',
-    'request_id',
-  ],
-  ...['changes', 'undoes', 'erased', 'hash', 'stored', 'text_keys'],
-]
-const STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', 'prev_hash']
-const TRAILER = [
-  ...['count', 'position', 'exported_at', 'exported_by', 'query', 'parked', 'heads', 'seals'],
-]
-const SEAL = [
-  ...['number', 'position', 'events', 'events_digest', 'heads', 'sealed_at', 'previous', 'hash'],
-  ...['key_id', 'signature'],
-]
-
-/** What can be asked for, and whether a line is of it. Whose a task is not every event tells. */
-const FILTERS = {
-  user_id: ({ stored: { stream_id, data } }, id) =>
-    stream_id.startsWith('user-')
-      ? stream_id === `user-${id}`
-      : [data.user_id, ...TEXTS.map((name) => data[name]?.user)].every(
-          (user) => user === undefined || user === id,
-        ),
-  task_id: ({ task_id }, id) => task_id === id,
-  actor_id: ({ actor }, id) => actor.user_id === id,
-  type: ({ type }, types) => Array.isArray(types) && types.includes(type),
-  from: ({ recorded_at }, time) => recorded_at >= time,
-  to: ({ recorded_at }, time) => recorded_at < time,
-  request_id: ({ request_id }, id) => request_id === id,
-}
-/** Those that leave out whole streams, or nothing. */
-const WHOLE_STREAMS = ['user_id', 'task_id']
-
-const inWords = ([name, value]) => `${name}=${JSON.stringify(value)}`
+// src/verifier/export.ts
+var KNOWN_SCHEMA = 1
 
 /**
  * Checks an export; a report, or the error that says what is broken or cannot be checked. `kept`: hashes
  * of seals by number.
  */
-export async function verifyExport(file, keys, kept = new Map()) {
+async function verifyExport(file, keys, kept = new Map()) {
   const trailer = await readTrailer(file)
   const filters = Object.entries(trailer.query)
   const complete = filters.every(([name]) => WHOLE_STREAMS.includes(name))
@@ -448,8 +858,7 @@ export async function verifyExport(file, keys, kept = new Map()) {
   const parked = new Map(trailer.parked)
   const whole = filters.length === 0 && !hidesStreams && parked.size === 0
   const erasedUsers = new Set()
-  let erased = 0
-  let unproven = 0
+  let [erased, unproven] = [0, 0]
   const trail = follow({
     keys,
     complete,
@@ -467,37 +876,34 @@ export async function verifyExport(file, keys, kept = new Map()) {
   await walk(trail, readEvents(file), asyncOf(trailer.seals))
   requireHeads(trailer, trail.streams, complete, parked)
   const report = trail.report()
-  if (trailer.count !== report.events) {
-    const why = `holds ${report.events} events; its trailer counts ${trailer.count}.`
-    throw new Broken({}, why)
-  }
-  if (report.position > trailer.position) {
-    throw new Broken(
-      {},
-      `goes beyond position ${trailer.position}, where its trailer says it ends.`,
-    )
-  }
-  // A user's stream holds nothing but UserErased.
+  requireExtent(trailer, report)
   const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`)).length
   const { exported_at, exported_by } = trailer
   const said = { exported_at, exported_by, filters, parked: trailer.parked }
   return { ...report, whole, erased, doubtful, unproven, said }
+}
+function requireExtent({ count: count2, position }, report) {
+  if (count2 !== report.events) {
+    throw new Broken({}, `holds ${report.events} events; its trailer counts ${count2}.`)
+  }
+  if (report.position > position) {
+    throw new Broken({}, `goes beyond position ${position}, where its trailer says it ends.`)
+  }
 }
 
 /** Only once its hash is known to be right: a changed one is broken, not new. */
 function requireKnownForm({ version, stored: { stream_id, schema_version } }) {
   if (schema_version <= KNOWN_SCHEMA) return
   throw new Unreadable(
-    `${stream_id} version ${version} has a form (${schema_version}) that this program does not know: ` +
-      'take the verify-audit.mjs of the version that made the export.',
+    `${stream_id} version ${version} has a form (${schema_version}) that this program does not know: take the verify-audit.mjs of the version that made the export.`,
   )
 }
 
 /** Else a filter that was put into the trailer would excuse what is missing. */
 function requireAsked(line, filters) {
-  const other = filters.find(([name, value]) => !FILTERS[name](line, value))
+  const other = filters.find(([name, value]) => !FILTERS[name]?.(line, value))
   if (other === undefined) return
-  const place = { ...placeOf(line), stream_id: line.stored.stream_id }
+  const place = placeOf({ ...line, stream_id: line.stored.stream_id })
   throw new Broken(
     place,
     `is none of those that the trailer says were asked for (${inWords(other)}).`,
@@ -505,20 +911,20 @@ function requireAsked(line, filters) {
 }
 
 /** Users whose key is said to be gone. */
-const erasedUsersOf = ({ stored: { data }, text_keys }) =>
-  TEXTS.filter((name) => isEncrypted(data[name]) && text_keys[name] === undefined).map(
-    (name) => data[name].user,
-  )
-
-async function* asyncOf(values) {
-  yield* values
+var erasedUsersOf = ({ stored: { data }, text_keys }) =>
+  TEXTS.flatMap((name) => {
+    const text = data[name]
+    return isEncrypted(text) && text_keys[name] === undefined ? [text.user] : []
+  })
+async function* asyncOf(values2) {
+  yield* values2
 }
 
 /** An end that is cut off shows, also where no seal covers it yet; but the trailer is not signed. */
 function requireHeads({ heads }, streams, complete, parked) {
-  const heard = new Map(heads.map(([stream_id, version, hash]) => [stream_id, { version, hash }]))
+  const named = new Map(heads.map(([stream_id, version, hash]) => [stream_id, { version, hash }]))
   for (const [stream_id, state] of streams) {
-    const head = heard.get(stream_id)
+    const head = named.get(stream_id)
     const last = { stream_id, version: state.version, position: state.position }
     if (head === undefined || head.version < state.version) {
       throw new Broken(last, 'goes beyond the end of its stream in the trailer.')
@@ -536,353 +942,49 @@ function requireHeads({ heads }, streams, complete, parked) {
   }
 }
 
-/**
- * What a line shows is what the stored event says. How many fields there are of which nothing tells what
- * was so before.
- */
-function requireShown(line, state) {
-  const { stored, changes } = line
-  const { stream_id, data } = stored
-  const broken = (why) =>
-    new Broken({ stream_id, version: line.version, position: line.position }, `is changed: ${why}.`)
-  const isStream =
-    line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
-  if (!isStream) throw broken('its task_id is not of its stream')
-  if (line.request_id !== stored.metadata.request_id)
-    throw broken('its request_id is not the stored one')
-  if (canonical(line.undoes ?? null) !== canonical(data.undoes ?? null)) {
-    throw broken('its undoes are not the stored ones')
-  }
-  const encrypted = Object.keys(stored.data).filter((name) => isEncrypted(stored.data[name]))
-  requireFields(line, SHOWN, broken)
-  requireFields(line.actor, ['user_id'], broken)
-  requireFields(stored, STORED, broken)
-  requireFields(line.text_keys, encrypted, broken)
-  for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
-  if (line.erased !== undefined && line.erased !== true) {
-    throw broken('its erased is not what an export writes')
-  }
+// src/verifier/named-keys.ts
+import { readFile } from 'node:fs/promises'
 
-  const to = shouldShow(line, broken)
-  const names = Object.keys(to)
-  if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
-    throw broken('its changes are not of the fields that it stores')
-  }
-  let unproven = 0
-  for (const name of names) {
-    if (canonical(changes[name].to) !== canonical(to[name])) {
-      throw broken(`its changes.${name}.to is not what is stored`)
-    }
-    const from = line.version === 1 ? brief(null) : state.facts?.[name]
-    if (from === brief(changes[name].from)) continue
-    const mayBeErased = line.erased === true && changes[name].from === null && TEXTS.includes(name)
-    if (from !== undefined && !mayBeErased) {
-      throw broken(`its changes.${name}.from is not what was so before it`)
-    }
-    unproven++
-  }
-  const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
-  state.facts ??= {}
-  for (const [name, value] of Object.entries(facts)) state.facts[name] = brief(value)
-  return unproven
+/** How keys and seals are named on a command line, for parseArgs. */
+var KEY_OPTIONS = {
+  key: { type: 'string', multiple: true },
+  seal: { type: 'string', multiple: true },
 }
 
-/** What nothing covers would pass for checked. */
-function requireFields(value, known, broken) {
-  const strange = Object.keys(value).find((name) => !known.includes(name))
-  if (strange !== undefined) throw broken(`it has a field "${strange}" that no export writes`)
-}
-
-/** What changes should say: the stored values, with texts in the clear where their keys are there. */
-function shouldShow({ type, stored, text_keys = {}, erased }, broken) {
-  const { user_id, undoes, ...data } = stored.data
-  const to = Object.entries(data).map(([name, value]) => {
-    if (!isEncrypted(value)) return [name, value]
-    if (text_keys[name] !== undefined && erased === true)
-      throw broken(`it is said to be erased, but its ${name} can be read`)
-    if (text_keys[name] !== undefined)
-      return [name, decrypt(value, text_keys[name], stored, name, broken)]
-    if (erased !== true) throw broken(`the key of its ${name} is missing, and it is not erased`)
-    return [name, null]
-  })
-  if (type === 'TaskDeleted') to.push(['deleted', true])
-  if (type === 'TaskRestored') to.push(['deleted', false])
-  return Object.fromEntries(to)
-}
-
-const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-const isEncrypted = (value) => typeof value === 'object' && value !== null && 'cipher' in value
-
-/** base64url of salt (16 bytes), ciphertext and tag (16 bytes), AES-256-GCM, each key used once. */
-function decrypt({ cipher }, key, { stream_id }, name, broken) {
-  try {
-    const sealed = Buffer.from(cipher, 'base64url')
-    const iv = Buffer.alloc(12)
-    const decipher = createDecipheriv('aes-256-gcm', Buffer.from(key, 'base64url'), iv, {
-      authTagLength: 16,
-    })
-    decipher.setAAD(Buffer.from(`${stream_id}/${name}`))
-    decipher.setAuthTag(sealed.subarray(-16))
-    return UTF_8.decode(
-      Buffer.concat([decipher.update(sealed.subarray(16, -16)), decipher.final()]),
-    )
-  } catch {
-    throw broken(`the key of its ${name} does not open the stored text`)
-  }
-}
-
-/** Enough of a value to know it again. */
-function brief(value) {
-  const text = canonical(value)
-  return text.length <= 32 ? text : sha256(text).toString('base64')
-}
-
-// ------------------------------------------------------------------------------------ reading a file
-
-/** `node:readline` would break lines at U+2028 and U+2029 too, which may stand in a title. */
-async function* linesOf(file) {
-  let begun = []
-  for await (const chunk of createReadStream(file, 'utf8')) {
-    const [end, ...more] = chunk.split('\n')
-    begun.push(end)
-    for (const next of more) {
-      yield begun.join('').replace(/\r$/, '')
-      begun = [next]
-    }
-  }
-  yield begun.join('')
-}
-
-/** All lines but the last, which is the trailer: that has been read already, and may be long. */
-async function* readEvents(file) {
-  let number = 0
-  let before = ''
-  for await (const text of linesOf(file)) {
-    if (text === '') continue
-    if (before !== '') yield [readEvent(before, ++number)]
-    before = text
-  }
-}
-
-function readEvent(text, number) {
-  const line = parse(text)
-  if (isObject(line) && line.stored === null) {
-    const { task_id, version, position } = line
-    const stream_id = task_id === null ? 'A user' : `task-${task_id}`
-    const place = { stream_id, version, position }
-    throw new Broken(place, 'is shown, but the log that was exported does not hold it.')
-  }
-  if (!isEvent(line)) throw new Unreadable(`Line ${number} is no event of an NDJSON export.`)
-  const event = eventOf(line)
-  requireSingleKeys(text, line, placeOf(event))
-  return event
-}
-
-function eventOf(line) {
-  const { position, version, type, occurred_at, recorded_at, hash, stored } = line
-  const shown = { position, version, type, occurred_at, recorded_at, hash }
-  return { ...stored, ...shown, actor_id: line.actor.user_id, line }
-}
-
-const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
-
-const isEvent = (line) =>
-  isObject(line) &&
-  Number.isSafeInteger(line.position) &&
-  Number.isSafeInteger(line.version) &&
-  ['type', 'occurred_at', 'recorded_at', 'hash'].every((name) => typeof line[name] === 'string') &&
-  isObject(line.actor) &&
-  isObject(line.changes) &&
-  Object.values(line.changes).every(isObject) &&
-  isObject(line.stored) &&
-  isObject(line.stored.data) &&
-  isObject(line.stored.metadata) &&
-  isObject(line.text_keys) &&
-  ['string', 'undefined'].includes(typeof (line.stored.prev_hash ?? undefined)) &&
-  typeof line.stored.stream_id === 'string'
-
-const isHead = (head) =>
-  Array.isArray(head) &&
-  head.length === 3 &&
-  typeof head[0] === 'string' &&
-  Number.isSafeInteger(head[1]) &&
-  typeof head[2] === 'string'
-
-const isParked = (stream) =>
-  Array.isArray(stream) &&
-  stream.length === 2 &&
-  typeof stream[0] === 'string' &&
-  Number.isSafeInteger(stream[1])
-
-const isSeal = (seal) =>
-  Array.isArray(seal.heads) &&
-  seal.heads.every((head) => (isShown(head) ? isHead(head) : HASH.test(head))) &&
-  typeof seal.signature === 'string' &&
-  /^([0-9a-f]{2})*$/.test(seal.signature)
-
-const isTrailer = (line) =>
-  isObject(line) &&
-  isObject(line.trailer) &&
-  isObject(line.trailer.query) &&
-  Array.isArray(line.trailer.parked) &&
-  line.trailer.parked.every(isParked) &&
-  Array.isArray(line.trailer.heads) &&
-  line.trailer.heads.every(isHead) &&
-  Array.isArray(line.trailer.seals) &&
-  line.trailer.seals.every((seal) => isObject(seal) && Array.isArray(seal.heads))
-
-/** What stands in it is printed, and decides what is asked of the rest. */
-function requireTrailer(text, line) {
-  const broken = (why) => new Broken({}, `has a changed trailer: ${why}.`)
-  requireSingleKeys(text, line, {})
-  requireFields(line, ['trailer'], broken)
-  requireFields(line.trailer, TRAILER, broken)
-  requireFields(line.trailer.query, Object.keys(FILTERS), broken)
-  for (const seal of line.trailer.seals) requireFields(seal, SEAL, broken)
-}
-
-function parse(text) {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-/**
- * A key twice, or a number that is rounded in reading: a program would read other facts than those
- * that are hashed. What JSON.stringify wrote has neither.
- */
-function requireSingleKeys(text, line, place) {
-  if (text === JSON.stringify(line)) return
-  const stack = []
-  let wasKey
-  for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:]|[^\s"{}[\]:,]+/g)) {
-    if (token === '{' || token === '[') stack.push(new Set())
-    else if (token === '}' || token === ']') stack.pop()
-    else if (token === ':') {
-      const key = JSON.parse(wasKey)
-      if (stack.at(-1)?.has(key)) throw new Broken(place, `has "${key}" twice.`)
-      stack.at(-1)?.add(key)
-    } else if (/^[-\d]/.test(token) && JSON.stringify(JSON.parse(token)) !== token) {
-      throw new Broken(place, `has the number ${token}, which no export writes.`)
-    } else wasKey = token
-  }
-}
-
-const CHUNK = 65_536
-
-/** The trailer is the last line, and what it says is needed from the first on. */
-async function readTrailer(file) {
-  const unreadable = (error) => {
-    if (error.code === undefined) throw error
-    throw new Unreadable(`${file} cannot be read (${error.code}).`)
-  }
-  const handle = await open(file).catch(unreadable)
-  try {
-    const { size } = await handle.stat()
-    if (size === 0) throw new Unreadable(`${file} is empty.`)
-    const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, 0)
-    if (buffer.toString() !== '{') {
-      throw new Unreadable(
-        `${file} is no NDJSON export. What was exported as CSV cannot be checked: export it again ` +
-          'with "Accept: application/x-ndjson".',
-      )
-    }
-    const text = await lastLine(handle, size)
-    const line = parse(text)
-    if (!isTrailer(line)) {
-      throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
-    }
-    requireTrailer(text.trimEnd(), line)
-    return line.trailer
-  } catch (error) {
-    unreadable(error)
-  } finally {
-    await handle.close()
-  }
-}
-
-async function lastLine(handle, size) {
-  const chunks = []
-  for (let end = size; end > 0; end -= CHUNK) {
-    const start = Math.max(0, end - CHUNK)
-    const chunk = Buffer.alloc(end - start)
-    await handle.read(chunk, 0, chunk.length, start)
-    // The last byte of all ends the last line.
-    const before = chunk.lastIndexOf(10, end === size ? chunk.length - 2 : chunk.length - 1)
-    chunks.unshift(before === -1 ? chunk : chunk.subarray(before + 1))
-    if (before !== -1) break
-  }
-  return Buffer.concat(chunks).toString()
-}
-
-// -------------------------------------------------------------------------------- the command itself
-
-const USAGE =
-  'Usage: node verify-audit.mjs <export.ndjson> --key <public.pem> [--key <older.pem>] ' +
-  '[--seal <number>:<hash>]'
-
-/** The files named by `--key`, the seals by `--seal`, and what else stands on the command line. */
-export async function readKeys(args) {
+/** Error: `Unreadable`. */
+async function readKeys({ key = [], seal = [] }) {
   const keys = []
-  const kept = new Map()
-  const others = []
-  const rest = args[Symbol.iterator]()
-  for (const arg of rest) {
-    if (arg === '--key') keys.push(await readKeyFile(rest.next().value))
-    else if (arg === '--seal') kept.set(...readKept(rest.next().value))
-    else others.push(arg)
-  }
-  return { keys, kept, others }
+  for (const file of key) keys.push(await readKeyFile(file))
+  return { keys, kept: new Map(seal.map(readKept)) }
 }
-
 async function readKeyFile(file) {
-  if (file === undefined) throw new Unreadable('--key needs the file of a public key.')
   const pem = await readFile(file, 'utf8').catch((error) => {
     throw new Unreadable(`The key ${file} cannot be read (${error.code}).`)
   })
   return readKey(pem)
 }
-
-/** A seal as somebody noted it. */
-function readKept(text = '') {
+function readKept(text) {
   const [, number, hash] = /^([1-9]\d{0,14}):([0-9a-f]{64})$/.exec(text) ?? []
-  if (hash === undefined)
+  if (hash === undefined) {
     throw new Unreadable('--seal needs <number>:<hash>, the hash as 64 hex digits.')
+  }
   return [Number(number), hash]
 }
 
-/** Of a great many parked streams so many are named. */
-const PARKED_NAMED = 10
+// src/verifier/report.ts
 
-const count = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
+/** Of a great many parked streams so many are named. */
+var PARKED_NAMED = 10
+var count = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
 
 /** What is proven and what is not, in lines. */
-export function describe({ events, streams, seals, lastSeal, signers, sealed, gaps, position }) {
+function describe(report) {
+  const { events, streams, sealed, gaps, position } = report
   const lines = [
     `Nothing is broken: ${count(events, 'event')} of ${count(streams, 'stream')}, up to position ${position}.`,
-  ]
-  if (lastSeal === null) {
-    lines.push(
-      'No seal: the chains hold, but no signature proves them. Whoever could write could have written ' +
-        'all of it anew.',
-    )
-  } else {
-    const { number, sealed_at, hash } = lastSeal
-    const keys = signers.map(
-      ({ key_id, first, last }) => `${key_id} (${first === last ? first : `${first} to ${last}`})`,
-    )
-    lines.push(
-      `${count(seals, 'seal')}, the last one is number ${number} of ${sealed_at}, up to position ` +
-        `${lastSeal.position}, ${hash}.`,
-      `Signed by ${keys.join(', ')}.`,
-    )
-  }
-  lines.push(
+    ...describeSeals(report),
     `Sealed: ${count(sealed, 'event')}. Not proven by a seal: ${count(events - sealed, 'event')}.`,
-  )
+  ]
   if (gaps > 0) {
     lines.push(
       `The filter leaves ${count(gaps, 'gap')}: what stands before a gap is not chained to what follows.`,
@@ -890,15 +992,28 @@ export function describe({ events, streams, seals, lastSeal, signers, sealed, ga
   }
   return lines
 }
-
+function describeSeals({ seals, lastSeal, signers }) {
+  if (lastSeal === null) {
+    return [
+      'No seal: the chains hold, but no signature proves them. Whoever could write could have written all of it anew.',
+    ]
+  }
+  const { number, sealed_at, position, hash } = lastSeal
+  const keys = signers.map(
+    ({ key_id, first, last }) => `${key_id} (${first === last ? first : `${first} to ${last}`})`,
+  )
+  return [
+    `${count(seals, 'seal')}, the last one is number ${number} of ${sealed_at}, up to position ${position}, ${hash}.`,
+    `Signed by ${keys.join(', ')}.`,
+  ]
+}
 function describeExport(report) {
   const { said, erased, doubtful, unproven } = report
   const asked =
     said.filters.length === 0 ? '' : `, asked for ${said.filters.map(inWords).join(' ')}`
   const lines = [
     ...describe(report),
-    `It says of itself: exported at ${JSON.stringify(said.exported_at)} by user ` +
-      `${JSON.stringify(said.exported_by)}${asked}.`,
+    `It says of itself: exported at ${JSON.stringify(said.exported_at)} by user ${JSON.stringify(said.exported_by)}${asked}.`,
     extentOf(report),
   ]
   if (unproven > 0) {
@@ -911,19 +1026,14 @@ function describeExport(report) {
   }
   if (doubtful > 0) {
     lines.push(
-      `Of ${count(doubtful, 'account')} among them no UserErased is in the export: nothing proves the ` +
-        'erasure.',
+      `Of ${count(doubtful, 'account')} among them no UserErased is in the export: nothing proves the erasure.`,
     )
   }
   return lines
 }
-
 function extentOf({ whole, lastSeal }) {
   if (!whole) {
-    return (
-      'It is a part of the log. Nothing is said of other events, nor that a stream has none after ' +
-      'those that are here; positions and recorded_at are not proven.'
-    )
+    return 'It is a part of the log. Nothing is said of other events, nor that a stream has none after those that are here; positions and recorded_at are not proven.'
   }
   if (lastSeal === null) return 'It says that it is the whole log; nothing proves that.'
   const { number, position } = lastSeal
@@ -934,7 +1044,8 @@ function extentOf({ whole, lastSeal }) {
  * The trailer is not signed: whoever takes events away could say there that they were parked. And of the
  * whole log no stream is hidden.
  */
-function requireNoneMissing({ events, position, whole, said: { parked, filters } }) {
+function requireNoneMissing({ events, position, whole, said }) {
+  const { parked, filters } = said
   const sound = `${count(events, 'event')} up to position ${position} are not broken, but`
   if (parked.length > 0) {
     const some = parked
@@ -942,8 +1053,7 @@ function requireNoneMissing({ events, position, whole, said: { parked, filters }
       .map(([id, version]) => `${id} from version ${version} on`)
     const more = parked.length > some.length ? ` and more of ${count(parked.length, 'stream')}` : ''
     throw new Incomplete(
-      `${sound} others are not in the export: ${some.join(', ')}${more}. It says itself that they ` +
-        'were parked, and nothing tells whether that is so: export again when they are resumed.',
+      `${sound} others are not in the export: ${some.join(', ')}${more}. It says itself that they were parked, and nothing tells whether that is so: export again when they are resumed.`,
     )
   }
   if (filters.length === 0 && !whole) {
@@ -954,14 +1064,14 @@ function requireNoneMissing({ events, position, whole, said: { parked, filters }
 }
 
 /** Escapes what a terminal takes for orders, and what is not seen: much of it was written by others. */
-const printable = (text) =>
+var printable = (text) =>
   text.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
-    (sign) => `\\u{${sign.codePointAt(0).toString(16)}}`,
+    (sign) => `\\u{${sign.codePointAt(0)?.toString(16)}}`,
   )
 
 /** Runs a check and says what came of it; the exit code. */
-export async function conclude(check) {
+async function conclude(check) {
   try {
     for (const line of await check()) console.log(printable(line))
     return 0
@@ -971,7 +1081,6 @@ export async function conclude(check) {
     return code
   }
 }
-
 function verdictOf(error) {
   if (error instanceof Broken) return [1, `BROKEN: ${error.message}`]
   if (error instanceof Incomplete) return [3, `NOT PROVEN: ${error.message}`]
@@ -981,18 +1090,23 @@ function verdictOf(error) {
   return [2, error instanceof Error ? error.message : String(error)]
 }
 
-async function main(args) {
-  const { keys, kept, others } = await readKeys(args)
-  const [file] = others
-  if (others.length !== 1) throw new Unreadable(USAGE)
-  if (keys.length === 0) {
-    throw new Unreadable(`No key: nothing can be proven without one. ${USAGE}`)
-  }
-  const report = await verifyExport(file, keys, kept)
+// src/verify-audit.ts
+var USAGE = `Usage: node verify-audit.mjs <export.ndjson> --key <public.pem> [options]
+
+Checks an export of the audit trail, offline: every event, chain, text and seal.
+
+  --key <public.pem>        a public key that seals may be signed with; again for each older one
+  --seal <number>:<hash>    a seal that somebody noted elsewhere, which must be the one in the export
+  -h, --help                prints this
+
+Ends with 0 when nothing is broken (the report says what is proven), 1 when something is broken, 2 when
+it cannot be checked, and 3 when nothing that is there is broken but something is missing, such as events
+of parked streams.`
+var { values, args } = commandLine({ usage: USAGE, options: KEY_OPTIONS, takes: [1, 1] })
+process.exitCode = await conclude(async () => {
+  const { keys, kept } = await readKeys(values)
+  if (keys.length === 0) throw new Unreadable('No key: nothing can be proven without one (--key).')
+  const report = await verifyExport(args[0] ?? '', keys, kept)
   requireNoneMissing(report)
   return describeExport(report)
-}
-
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await conclude(() => main(process.argv.slice(2)))
-}
+})

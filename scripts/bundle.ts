@@ -2,7 +2,7 @@
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build, type Plugin } from 'esbuild'
+import { build } from 'esbuild'
 import packageJson from '../package.json' with { type: 'json' }
 import { commandLine } from '../src/command-line.ts'
 import { rdsCaBundle } from './rds-ca.ts'
@@ -62,7 +62,6 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
       'audit-public-key',
       'grant-role',
     ],
-    files: { 'verify-audit.mjs': 'verify-audit.mjs' },
   },
   migration: {
     entrypoints: ['migrate'],
@@ -82,15 +81,6 @@ const EXTERNAL = [
   ...['better-sqlite3', 'mariadb', 'mysql', 'mysql2', 'oracledb', 'sqlite3', 'tedious'],
 ]
 
-/** A program that others import: within a bundle it would take itself for what was started. */
-const verifyAudit: Plugin = {
-  name: 'verify-audit',
-  setup({ onResolve }) {
-    const apart = { path: '../verify-audit.mjs', external: true }
-    onResolve({ filter: /\/verify-audit\.mjs$/ }, () => apart)
-  },
-}
-
 /**
  * One file each, unminified: a stack trace still names functions. They start in half the time of src,
  * with 100 MB resident instead of 135; source maps would take both back.
@@ -105,7 +95,6 @@ async function bundle(entrypoints: readonly string[], app: string): Promise<void
     format: 'esm',
     target: 'node24',
     external: EXTERNAL,
-    plugins: [verifyAudit],
     banner: { js: REQUIRE },
     logLevel: 'warning',
   })

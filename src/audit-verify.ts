@@ -1,11 +1,3 @@
-import {
-  conclude,
-  describe,
-  readKey,
-  readKeys,
-  type SealKey,
-  Unreadable,
-} from '../verify-audit.mjs'
 import { commandLine } from './command-line.ts'
 import { findDatabase, keptSecret } from './find-database.ts'
 import { verifyLog } from './infra/postgres/audit/audit-verification.ts'
@@ -13,6 +5,10 @@ import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import { singleConnection } from './infra/postgres/connection/database.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
+import { Unreadable } from './verifier/failures.ts'
+import { readKey, type SealKey } from './verifier/formats.ts'
+import { KEY_OPTIONS, type NamedKeys, readKeys } from './verifier/named-keys.ts'
+import { conclude, describe } from './verifier/report.ts'
 
 const ROLE = 'tasktrail_auditor'
 const USAGE = `Usage: npm run audit:verify [-- --key <public.pem>]... [--seal <number>:<hash>]...
@@ -23,13 +19,8 @@ as an earlier report printed it, must be in the database.
 
 Ends with 0 when nothing is broken, 1 when something is, 2 when it cannot check.`
 
-const OPTIONS = {
-  key: { type: 'string', multiple: true },
-  seal: { type: 'string', multiple: true },
-} as const
-
-async function run(args: readonly string[]): Promise<readonly string[]> {
-  const { keys: named, kept } = await readKeys(args)
+async function run(given: NamedKeys): Promise<readonly string[]> {
+  const { keys: named, kept } = await readKeys(given)
   const keys = named.length > 0 ? named : [await ownKey()]
   const config = await findDatabase(process.env)
   await requireReachable(config)
@@ -78,5 +69,5 @@ async function connect({ connection }: DatabaseConfig) {
   })
 }
 
-commandLine({ usage: USAGE, options: OPTIONS })
-process.exitCode = await conclude(() => run(process.argv.slice(2)))
+const { values } = commandLine({ usage: USAGE, options: KEY_OPTIONS })
+process.exitCode = await conclude(() => run(values))

@@ -36,6 +36,8 @@ const FORBIDDEN: readonly (readonly [file: string, code: string, rule: string])[
   ['src/http/x.ts', use('pg'), 'noRestrictedImports'],
   ['src/http/x.ts', use('inversify'), 'noRestrictedImports'],
   ['src/infra/local/x.ts', 'console.log(process.env.PORT)\n', 'noProcessEnv'],
+  ['src/verifier/x.ts', use('../app/errors.ts'), 'noRestrictedImports'],
+  ['src/verifier/x.ts', use('canonicalize'), 'noRestrictedImports'],
   ['src/http/x.ts', 'process.exit(1)\n', 'plugin'],
   ['src/infra/postgres/tasks/x.ts', 'process.exit(1)\n', 'plugin'],
   ['src/x.ts', 'export enum Colour { Red }\n', 'noEnum'],
@@ -54,6 +56,9 @@ const ALLOWED: readonly (readonly [file: string, code: string])[] = [
   ['src/app/ports/x.ts', use('../errors.ts')],
   ['src/infra/postgres/projections/drift/x.ts', use('../projection.ts')],
   ['src/http/x.ts', use('../app/ports/audit.ts')],
+  ['src/infra/postgres/audit/x.ts', use('../../../verifier/trail.ts')],
+  ['src/verifier/x.ts', use('./formats.ts')],
+  ['src/verifier/x.ts', use('node:crypto')],
   ['src/x.ts', use('inversify')],
   ['src/x.ts', 'console.log(process.env.PORT)\nprocess.exit(1)\n'],
 ]

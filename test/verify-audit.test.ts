@@ -1,24 +1,21 @@
 import { createCipheriv, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import canonicalize from 'canonicalize'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
+import { verifierText } from '../scripts/build-verifier.ts'
 import type { StreamHead } from '../src/app/ports/audit.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
 import { digestOf, headDigest, sealHash } from '../src/infra/postgres/audit/seal-signer.ts'
 import { postgresSealer } from '../src/infra/postgres/audit/sealer.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
-import {
-  Broken,
-  canonical,
-  eventHash,
-  Incomplete,
-  readKey,
-  verifyExport,
-} from '../verify-audit.mjs'
+import { verifyExport } from '../src/verifier/export.ts'
+import { Broken, Incomplete } from '../src/verifier/failures.ts'
+import { canonical, eventHash, readKey } from '../src/verifier/formats.ts'
 import { created, renamed } from './support/appends.ts'
 import { type Export, exportOf, type Line, textOf, writeExport } from './support/exports.ts'
 import { silent } from './support/log.ts'
@@ -707,9 +704,59 @@ describe('verify-audit.mjs', () => {
       ])
     })
 
+    it('reads what editors and other systems make of an export without changing it', async () => {
+      const text = textOf(whole)
+      for (const [what, copy] of Object.entries({
+        'a blank last line': `${text}\n`,
+        'blank lines at the end and in between': text.replaceAll('\n', '\n\n \n'),
+        'a byte-order mark': `\uFEFF${text}`,
+        'carriage returns': text.replaceAll('\n', '\r\n'),
+        'carriage returns and a blank last line': `${text}\n`.replaceAll('\n', '\r\n'),
+        'no newline at the end': text.trimEnd(),
+        'many blank lines at the end': `${text}${'\n'.repeat(200_000)}`,
+      })) {
+        await writeFile(file, copy)
+        const { code, err } = await run([file, ...key()])
+        expect({ code, err }, what).to.deep.equal({ code: 0, err: [] })
+      }
+    })
+
+    it('tells how it is used, and refuses what it does not know', async () => {
+      await writeExport(file, whole)
+      for (const args of [['--help'], ['-h'], [file, ...key(), '--help']]) {
+        const { code, out, err } = await run(args)
+        expect({ code, err }).to.deep.equal({ code: 0, err: [] })
+        expect(out[0]).to.match(/^Usage: node verify-audit\.mjs <export\.ndjson> --key/)
+      }
+      for (const [args, expected] of [
+        [[], /^An argument is missing\.$/],
+        [[...key()], /^An argument is missing\.$/],
+        [[file, ...key(), '--verbose'], /^Unknown option '--verbose'\.$/],
+        [[file, '--key'], /^Option '--key <value>' argument missing\.$/],
+        [[file, file, ...key()], /^Unexpected argument '/],
+      ] as const) {
+        const { code, out, err } = await run(args)
+        expect({ code, out }).to.deep.equal({ code: 2, out: [] })
+        expect(err[0]).to.match(expected)
+        expect(err[2]).to.match(/^Usage: /)
+      }
+    })
+
+    it('does not take a pipe for an empty file', async () => {
+      await writeExport(file, whole)
+      const piped = `cat '${file}' | node verify-audit.mjs /dev/stdin ${key().join(' ')}`
+      const { ended, err } = startProcess('bash', ['-c', piped])
+      expect(await ended).to.equal('code 2')
+      expect(err[0]).to.match(/is no file: an export is read twice, so save it first\.$/)
+    })
+
+    it('is what its sources make: npm run build:verifier', async () => {
+      expect(await readFile('verify-audit.mjs', 'utf8')).to.equal(await verifierText())
+    })
+
     it('says in one sentence why it cannot check, and ends with 2', async () => {
       const text = textOf(whole)
-      const cases: readonly [string, RegExp][] = [
+      const cases: readonly [string | Buffer, RegExp][] = [
         ['', /is empty/],
         ['position,task_id\n1,1\n', /CSV/],
         [text.slice(0, -20), /cut off/],
@@ -717,6 +764,26 @@ describe('verify-audit.mjs', () => {
         [text.replace('{"position":3', '{"positon":3'), /Line 3 is no event/],
         ['{}\n', /cut off/],
         [text.replace('"text_keys":{', '"text_keys":null,"x":{'), /Line 1 is no event/],
+        ['\n\r\n  \n', /is empty/],
+        [`${text.slice(0, text.lastIndexOf('{"trailer"'))}\n\n`, /cut off/],
+        ['<!doctype html>\n<title>Log in</title>\n', /a page of HTML/],
+        ['{"events":[],"next_cursor":null}', /a page of JSON, not an export: export it again/],
+        [
+          '{"error":"Unauthorized","message":"Token has expired","code":"token_expired"}',
+          /an answer that refuses one: "Token has expired"\.$/,
+        ],
+        [
+          JSON.stringify({ type: 'about:blank', title: 'Forbidden', detail: 'Not yours' }, null, 2),
+          /an answer that refuses one: "Not yours"\.$/,
+        ],
+        ['[{"position":1}]', /no NDJSON export: it does not begin with/],
+        [gzipSync(text), /is compressed with gzip: unpack it first\.$/],
+        [zstdCompressSync(text), /is compressed with zstd: unpack it first\.$/],
+        [Buffer.from('PK\u0003\u0004rest'), /is compressed with zip/],
+        [Buffer.from(`\uFEFF${text}`, 'utf16le'), /is encoded in UTF-16/],
+        [Buffer.from(text, 'utf16le'), /is encoded in UTF-16/],
+        [Buffer.from(text, 'utf16le').swap16(), /is encoded in UTF-16/],
+        [Buffer.from(text, 'latin1'), /Line 1 is not UTF-8/],
         [text.replace('"ip"', `"x":${'['.repeat(1e5)}${']'.repeat(1e5)},"ip"`), /too deep/],
         [
           text.replace('"query":{', `"query":{"x":${'['.repeat(1e5)}${']'.repeat(1e5)}`),
@@ -726,7 +793,7 @@ describe('verify-audit.mjs', () => {
       for (const [content, expected] of cases) {
         await writeFile(file, content)
         const { code, err } = await run([file, ...key()])
-        expect({ code, lines: err.length }, content.slice(-40)).to.deep.equal({ code: 2, lines: 1 })
+        expect({ code, lines: err.length }, String(expected)).to.deep.equal({ code: 2, lines: 1 })
         expect(err[0]).to.match(expected)
       }
       await writeExport(file, whole)
@@ -735,11 +802,9 @@ describe('verify-audit.mjs', () => {
         [[join(directory, 'none'), ...key()], /cannot be read \(ENOENT\)/],
         [[directory, ...key()], /cannot be read \(EISDIR\)/],
         [[file], /No key/],
-        [[file, '--key'], /--key needs/],
         [[file, ...key(), '--seal', '2'], /--seal needs <number>:<hash>/],
         [[file, '--key', join(directory, 'none.pem')], /cannot be read \(ENOENT\)/],
         [[file, '--key', join(directory, 'no.pem')], /not a public key/],
-        [[...key()], /Usage/],
       ] as const) {
         const { code, err } = await run(args)
         expect(code).to.equal(2)

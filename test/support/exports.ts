@@ -11,7 +11,7 @@ import {
 } from '../../src/infra/encryption/encrypted-texts.ts'
 import { textKey } from '../../src/infra/encryption/text-cipher.ts'
 import { headDigest } from '../../src/infra/postgres/audit/seal-signer.ts'
-import type { Seal } from '../../verify-audit.mjs'
+import type { Seal } from '../../src/verifier/formats.ts'
 import type { SealedLog } from './sealed-log.ts'
 
 type Change = { from: unknown; to: unknown }

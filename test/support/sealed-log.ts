@@ -11,7 +11,7 @@ import { postgresSealer, type Sealed } from '../../src/infra/postgres/audit/seal
 import { openDatabase, singleConnection } from '../../src/infra/postgres/connection/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store/event-store.ts'
 import type { Query } from '../../src/infra/postgres/projections/projection.ts'
-import { readKey } from '../../verify-audit.mjs'
+import { readKey } from '../../src/verifier/formats.ts'
 import { append, created, NEW, renamed } from './appends.ts'
 import { silent } from './log.ts'
 import { type TestDatabase, testDatabase } from './postgres.ts'

@@ -1,14 +1,7 @@
-import {
-  Broken,
-  follow,
-  type KeptSeals,
-  type Report,
-  type Seal,
-  type SealKey,
-  type Trail,
-  type TrailEvent,
-  walk,
-} from '../../../../verify-audit.mjs'
+import { Broken } from '../../../verifier/failures.ts'
+import type { KeptSeals, Seal, SealKey, TrailEvent } from '../../../verifier/formats.ts'
+import { follow, type Report, type StreamState, type Trail } from '../../../verifier/trail.ts'
+import { walk } from '../../../verifier/walk.ts'
 import type { Query } from '../projections/projection.ts'
 
 const EVENTS_A_PAGE = 500
@@ -154,7 +147,7 @@ async function requireAllRead(query: Query, report: Report): Promise<void> {
 
 function requireStream(
   { stream_id, stream_type, version, head_hash }: StreamRow,
-  end: { readonly version: number; readonly hash: string } | undefined,
+  end: Pick<StreamState, 'version' | 'hash'> | undefined,
 ): void {
   const next = (end?.version ?? 0) + 1
   if (version >= next) {

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { verifyLog } from '../../../../src/infra/postgres/audit/audit-verification.ts'
-import { Broken } from '../../../../verify-audit.mjs'
+import { Broken } from '../../../../src/verifier/failures.ts'
 import { openLog, type SealedLog, sealKey } from '../../../support/sealed-log.ts'
 import {
   accuseAnother,

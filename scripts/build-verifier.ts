@@ -1,0 +1,66 @@
+// `npm run build:verifier`: makes verify-audit.mjs of src/verify-audit.ts, one file that people take along.
+import { spawnSync } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { build, type Plugin } from 'esbuild'
+
+const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
+const BIOME = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome')
+
+const ENTRY = 'src/verify-audit.ts'
+const MADE = `// Made by "npm run build:verifier" of ${ENTRY} and src/verifier: change it there.`
+
+/** What stands first in the entry, for whoever opens the file. */
+const HEADER = /^\/\*\*\n(?: \*.*\n)+/m
+/** A comment that is not about a type, which is gone when it has been built. */
+const COMMENT = /^( *)\/\*(\*(?:(?!\*\/)[^])*\*\/\n)(?! *(?:export )?type )/gm
+
+/** esbuild keeps no comments but those that look like a licence. */
+const keepComments: Plugin = {
+  name: 'keep-comments',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+      const code = await readFile(path, 'utf8')
+      const contents = code.replace(HEADER, (header) => (path.endsWith(ENTRY) ? '' : header))
+      return { contents: contents.replace(COMMENT, '$1/*!$2'), loader: 'ts' }
+    })
+  },
+}
+
+/** For any Node that an auditor may have, and to be read before it is trusted. */
+export async function verifierText(): Promise<string> {
+  const [header] = HEADER.exec(await readFile(`${REPOSITORY}${ENTRY}`, 'utf8')) ?? []
+  const { outputFiles } = await build({
+    absWorkingDir: REPOSITORY,
+    entryPoints: [ENTRY],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    charset: 'utf8',
+    legalComments: 'inline',
+    plugins: [keepComments],
+    banner: { js: `${MADE}\n${header}` },
+    logLevel: 'warning',
+  })
+  const [file] = outputFiles
+  if (file === undefined) throw new Error('esbuild made no file.')
+  const readable = file.text
+    .replace(/\n( *)\/\*!\*?/g, '\n\n$1/**')
+    .replaceAll('void 0', 'undefined')
+    .replaceAll('/* @__PURE__ */ ', '')
+  return formatted(readable)
+}
+
+/** As the sources are. */
+function formatted(code: string): string {
+  const args = [BIOME, 'format', '--stdin-file-path=scripts/verifier.mjs']
+  const options = { cwd: REPOSITORY, input: code, encoding: 'utf8' } as const
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, options)
+  if (status !== 0) throw new Error(`Biome cannot format what esbuild made: ${stderr}`)
+  return stdout
+}
+
+if (import.meta.main) await writeFile(`${REPOSITORY}verify-audit.mjs`, await verifierText())

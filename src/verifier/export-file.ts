@@ -1,0 +1,166 @@
+import { createReadStream } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import {
+  type ExportEvent,
+  eventOf,
+  isEventLine,
+  isObject,
+  isTrailerLine,
+  parse,
+  requireFields,
+  requireSingleKeys,
+  type Trailer,
+} from './export-lines.ts'
+import { Broken, placeOf, Unreadable } from './failures.ts'
+import { FILTERS } from './filters.ts'
+import { wrongFile } from './wrong-file.ts'
+
+const NEWLINE = 10
+const CHUNK = 65_536
+/** Enough to tell what a file is that is no export. */
+const HEAD = 4_096
+
+const TRAILER = [
+  ...['count', 'position', 'exported_at', 'exported_by', 'query', 'parked', 'heads', 'seals'],
+]
+const SEAL = [
+  ...['number', 'position', 'events', 'events_digest', 'heads', 'sealed_at', 'previous', 'hash'],
+  ...['key_id', 'signature'],
+]
+
+const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Without the mark of its encoding, should it begin the file, and without what ends a line. */
+function textOf(bytes: Buffer, what: string): string {
+  try {
+    return UTF_8.decode(bytes)
+      .replace(/^\uFEFF/, '')
+      .trimEnd()
+  } catch {
+    throw new Unreadable(
+      `${what} is not UTF-8: the file was saved in another encoding, or it is damaged.`,
+    )
+  }
+}
+
+/** Lines that are not blank, by their number. Only a newline ends one: others may stand in a title. */
+async function* linesOf(file: string): AsyncGenerator<readonly [number: number, text: string]> {
+  let number = 0
+  let begun: Buffer[] = []
+  const line = (end: Buffer): readonly [number, string] => {
+    const bytes = begun.length === 0 ? end : Buffer.concat([...begun, end])
+    begun = []
+    number++
+    return [number, textOf(bytes, `Line ${number}`)]
+  }
+  for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
+    let start = 0
+    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
+      const [at, text] = line(chunk.subarray(start, end))
+      if (text !== '') yield [at, text]
+      start = end + 1
+    }
+    if (start < chunk.length) begun.push(chunk.subarray(start))
+  }
+  const [at, text] = line(Buffer.alloc(0))
+  if (text !== '') yield [at, text]
+}
+
+/** All lines but the last, which is the trailer: that has been read already, and may be long. */
+export async function* readEvents(file: string): AsyncGenerator<readonly ExportEvent[]> {
+  let before: readonly [number: number, text: string] | undefined
+  for await (const line of linesOf(file)) {
+    if (before !== undefined) yield [readEvent(...before)]
+    before = line
+  }
+}
+
+function readEvent(number: number, text: string): ExportEvent {
+  const line = parse(text)
+  if (isObject(line) && line.stored === null) {
+    const { task_id, version, position } = line
+    const stream_id = task_id === null ? 'A user' : `task-${task_id}`
+    const place = { stream_id, version: Number(version), position: Number(position) }
+    throw new Broken(place, 'is shown, but the log that was exported does not hold it.')
+  }
+  if (!isEventLine(line)) throw new Unreadable(`Line ${number} is no event of an NDJSON export.`)
+  const event = eventOf(line)
+  requireSingleKeys(text, line, placeOf(event))
+  return event
+}
+
+/** The trailer is the last line, and what it says is needed from the first on. Error: `Unreadable`. */
+export async function readTrailer(file: string): Promise<Trailer> {
+  const unreadable = (error: NodeJS.ErrnoException) => {
+    if (error.code === undefined) throw error
+    throw new Unreadable(`${file} cannot be read (${error.code}).`)
+  }
+  const handle = await open(file).catch(unreadable)
+  try {
+    const end = await requireExport(file, handle)
+    const text = textOf(await lastLine(handle, end), 'Its last line')
+    const line = parse(text)
+    if (!isTrailerLine(line)) {
+      throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
+    }
+    requireTrailer(text, line)
+    return line.trailer
+  } catch (error) {
+    return unreadable(error as NodeJS.ErrnoException)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Refuses a file that is something else, as far as its beginning tells; where its last line ends. */
+async function requireExport(file: string, handle: FileHandle): Promise<number> {
+  const stat = await handle.stat()
+  // A directory is said to be one by what reads it.
+  if (!stat.isFile() && !stat.isDirectory()) {
+    throw new Unreadable(`${file} is no file: an export is read twice, so save it first.`)
+  }
+  const head = Buffer.alloc(HEAD)
+  const { bytesRead } = await handle.read(head, 0, HEAD, 0)
+  const end = await contentEnd(handle, stat.size)
+  if (end === 0) throw new Unreadable(`${file} is empty.`)
+  const wrong = wrongFile(head.subarray(0, bytesRead))
+  if (wrong !== undefined) throw new Unreadable(`${file} ${wrong}`)
+  return end
+}
+
+/** Where the last line ends that is not blank. */
+async function contentEnd(handle: FileHandle, size: number): Promise<number> {
+  for (let end = size; end > 0; end -= CHUNK) {
+    const start = Math.max(0, end - CHUNK)
+    const text = (await bytesOf(handle, start, end)).toString('latin1').trimEnd()
+    if (text !== '') return start + text.length
+  }
+  return 0
+}
+
+async function lastLine(handle: FileHandle, lineEnd: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for (let end = lineEnd; end > 0; end -= CHUNK) {
+    const chunk = await bytesOf(handle, Math.max(0, end - CHUNK), end)
+    const before = chunk.lastIndexOf(NEWLINE)
+    chunks.unshift(chunk.subarray(before + 1))
+    if (before !== -1) break
+  }
+  return Buffer.concat(chunks)
+}
+
+async function bytesOf(handle: FileHandle, start: number, end: number): Promise<Buffer> {
+  const bytes = Buffer.alloc(end - start)
+  await handle.read(bytes, 0, bytes.length, start)
+  return bytes
+}
+
+/** What stands in it is printed, and decides what is asked of the rest. */
+function requireTrailer(text: string, line: { readonly trailer: Trailer }): void {
+  const broken = (why: string) => new Broken({}, `has a changed trailer: ${why}.`)
+  requireSingleKeys(text, line, {})
+  requireFields(line, ['trailer'], broken)
+  requireFields(line.trailer, TRAILER, broken)
+  requireFields(line.trailer.query, Object.keys(FILTERS), broken)
+  for (const seal of line.trailer.seals) requireFields(seal, SEAL, broken)
+}

@@ -1,0 +1,133 @@
+import { readEvents, readTrailer } from './export-file.ts'
+import type { ExportEvent, ExportLine, Trailer } from './export-lines.ts'
+import { Broken, placeOf, Unreadable } from './failures.ts'
+import { FILTERS, inWords, WHOLE_STREAMS } from './filters.ts'
+import type { KeptSeals, SealKey } from './formats.ts'
+import { isShown } from './seals.ts'
+import { isEncrypted, requireShown, TEXTS } from './shown.ts'
+import { follow, type Report, requireParked, type Trail } from './trail.ts'
+import { walk } from './walk.ts'
+
+const KNOWN_SCHEMA = 1
+
+export type ExportReport = Report & {
+  readonly whole: boolean
+  readonly erased: number
+  /** Accounts that are said to be erased, without their UserErased. */
+  readonly doubtful: number
+  /** How many values in `from` nothing proves. */
+  readonly unproven: number
+  /** What the trailer says, which nothing proves. */
+  readonly said: Pick<Trailer, 'exported_at' | 'exported_by' | 'parked'> & {
+    readonly filters: readonly [name: string, value: unknown][]
+  }
+}
+
+/**
+ * Checks an export; a report, or the error that says what is broken or cannot be checked. `kept`: hashes
+ * of seals by number.
+ */
+export async function verifyExport(
+  file: string,
+  keys: readonly SealKey[],
+  kept: KeptSeals = new Map(),
+): Promise<ExportReport> {
+  const trailer = await readTrailer(file)
+  const filters = Object.entries(trailer.query)
+  const complete = filters.every(([name]) => WHOLE_STREAMS.includes(name))
+  const hidesStreams = !trailer.seals.every(({ heads }) => heads.every(isShown))
+  const parked = new Map(trailer.parked)
+  const whole = filters.length === 0 && !hidesStreams && parked.size === 0
+  const erasedUsers = new Set<unknown>()
+  let [erased, unproven] = [0, 0]
+  const trail = follow<ExportEvent>({
+    keys,
+    complete,
+    whole,
+    parked,
+    kept,
+    inspect({ line }, state) {
+      requireKnownForm(line)
+      requireAsked(line, filters)
+      unproven += requireShown(line, state)
+      if (line.erased) erased++
+      for (const user of erasedUsersOf(line)) erasedUsers.add(user)
+    },
+  })
+  await walk(trail, readEvents(file), asyncOf(trailer.seals))
+  requireHeads(trailer, trail.streams, complete, parked)
+  const report = trail.report()
+  requireExtent(trailer, report)
+  // A user's stream holds nothing but UserErased.
+  const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`)).length
+  const { exported_at, exported_by } = trailer
+  const said = { exported_at, exported_by, filters, parked: trailer.parked }
+  return { ...report, whole, erased, doubtful, unproven, said }
+}
+
+function requireExtent({ count, position }: Trailer, report: Report): void {
+  if (count !== report.events) {
+    throw new Broken({}, `holds ${report.events} events; its trailer counts ${count}.`)
+  }
+  if (report.position > position) {
+    throw new Broken({}, `goes beyond position ${position}, where its trailer says it ends.`)
+  }
+}
+
+/** Only once its hash is known to be right: a changed one is broken, not new. */
+function requireKnownForm({ version, stored: { stream_id, schema_version } }: ExportLine): void {
+  if (schema_version <= KNOWN_SCHEMA) return
+  throw new Unreadable(
+    `${stream_id} version ${version} has a form (${schema_version}) that this program does not know: ` +
+      'take the verify-audit.mjs of the version that made the export.',
+  )
+}
+
+/** Else a filter that was put into the trailer would excuse what is missing. */
+function requireAsked(line: ExportLine, filters: ExportReport['said']['filters']): void {
+  const other = filters.find(([name, value]) => !FILTERS[name]?.(line, value))
+  if (other === undefined) return
+  const place = placeOf({ ...line, stream_id: line.stored.stream_id })
+  throw new Broken(
+    place,
+    `is none of those that the trailer says were asked for (${inWords(other)}).`,
+  )
+}
+
+/** Users whose key is said to be gone. */
+const erasedUsersOf = ({ stored: { data }, text_keys }: ExportLine): readonly unknown[] =>
+  TEXTS.flatMap((name) => {
+    const text = data[name]
+    return isEncrypted(text) && text_keys[name] === undefined ? [text.user] : []
+  })
+
+async function* asyncOf<T>(values: readonly T[]): AsyncGenerator<T> {
+  yield* values
+}
+
+/** An end that is cut off shows, also where no seal covers it yet; but the trailer is not signed. */
+function requireHeads(
+  { heads }: Trailer,
+  streams: Trail['streams'],
+  complete: boolean,
+  parked: ReadonlyMap<string, number>,
+): void {
+  const named = new Map(heads.map(([stream_id, version, hash]) => [stream_id, { version, hash }]))
+  for (const [stream_id, state] of streams) {
+    const head = named.get(stream_id)
+    const last = { stream_id, version: state.version, position: state.position }
+    if (head === undefined || head.version < state.version) {
+      throw new Broken(last, 'goes beyond the end of its stream in the trailer.')
+    }
+    if (head.version > state.version && complete) {
+      const why = `the trailer ends its stream with version ${head.version}`
+      requireParked(stream_id, state, why, parked)
+    }
+    if (head.version === state.version && head.hash !== state.hash) {
+      throw new Broken(last, 'is not the end of its stream that the trailer names.')
+    }
+  }
+  for (const [absent] of heads.filter(([stream_id]) => !streams.has(stream_id))) {
+    requireParked(absent, undefined, 'the trailer names its stream', parked)
+  }
+}

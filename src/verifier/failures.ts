@@ -1,0 +1,43 @@
+/** Where something is broken; without any, the export as a whole. */
+export type Place = {
+  readonly stream_id?: string
+  readonly version?: number
+  /** Unknown for what is missing and was not sealed. */
+  readonly position?: number | undefined
+  /** The number of a seal that is broken itself. */
+  readonly seal?: number
+  /** In the database, of a table as a whole. */
+  readonly table?: string
+}
+
+/** Something is not as it was: an event, or a seal, or the whole. */
+export class Broken extends Error {
+  readonly place: Place
+  constructor(place: Place, why: string) {
+    super(`${nameOf(place)} ${why}`)
+    this.place = place
+  }
+}
+
+/** It cannot be checked at all. */
+export class Unreadable extends Error {}
+
+/** What is there is not broken, but what is missing proves nothing. */
+export class Incomplete extends Error {}
+
+function nameOf({ stream_id, version, position, seal, table }: Place): string {
+  if (table !== undefined) return `The table ${table}`
+  if (stream_id === undefined) return seal === undefined ? 'The export' : `Seal ${seal}`
+  const event = version === undefined ? stream_id : `${stream_id} version ${version}`
+  return position === undefined || position === null ? event : `${event} (position ${position})`
+}
+
+export const placeOf = ({
+  stream_id,
+  version,
+  position,
+}: Required<Pick<Place, 'stream_id' | 'version' | 'position'>>): Place => ({
+  stream_id,
+  version,
+  position,
+})

@@ -1,0 +1,138 @@
+import { createDecipheriv } from 'node:crypto'
+import { type ExportLine, requireFields } from './export-lines.ts'
+import { Broken } from './failures.ts'
+import { canonical, sha256 } from './formats.ts'
+import type { StreamState } from './trail.ts'
+
+export const TEXTS = ['title', 'description'] as const
+
+const SHOWN = [
+  ...['position', 'task_id', 'version', 'type', 'actor', 'occurred_at', 'recorded_at'],
+  ...['request_id', 'changes', 'undoes', 'erased', 'hash', 'stored', 'text_keys'],
+]
+const STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', 'prev_hash']
+
+type Fault = (why: string) => Broken
+
+/**
+ * What a line shows is what the stored event says. How many fields there are of which nothing tells what
+ * was so before.
+ */
+export function requireShown(line: ExportLine, state: StreamState): number {
+  const { version, position, changes, stored } = line
+  const place = { stream_id: stored.stream_id, version, position }
+  const broken: Fault = (why) => new Broken(place, `is changed: ${why}.`)
+  requireForm(line, broken)
+  const to = storedValues(line, broken)
+  const names = Object.keys(to)
+  if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
+    throw broken('its changes are not of the fields that it stores')
+  }
+  const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken)).length
+  const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
+  state.facts ??= {}
+  for (const [name, value] of Object.entries(facts)) state.facts[name] = brief(value)
+  return unproven
+}
+
+function requireForm(line: ExportLine, broken: Fault): void {
+  const { stored, changes } = line
+  const { stream_id, data } = stored
+  const isOfStream =
+    line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
+  if (!isOfStream) throw broken('its task_id is not of its stream')
+  if (line.request_id !== stored.metadata.request_id) {
+    throw broken('its request_id is not the stored one')
+  }
+  if (canonical(line.undoes ?? null) !== canonical(data.undoes ?? null)) {
+    throw broken('its undoes are not the stored ones')
+  }
+  const encrypted = Object.keys(data).filter((name) => isEncrypted(data[name]))
+  requireFields(line, SHOWN, broken)
+  requireFields(line.actor, ['user_id'], broken)
+  requireFields(stored, STORED, broken)
+  requireFields(line.text_keys, encrypted, broken)
+  for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
+  if (line.erased !== undefined && line.erased !== true) {
+    throw broken('its erased is not what an export writes')
+  }
+}
+
+/** Whether what a change says was so before is known; that it is so now always is. */
+function isProven(
+  name: string,
+  { version, erased, changes }: ExportLine,
+  to: unknown,
+  { facts }: StreamState,
+  broken: Fault,
+): boolean {
+  const change = changes[name]
+  if (canonical(change?.to) !== canonical(to)) {
+    throw broken(`its changes.${name}.to is not what is stored`)
+  }
+  const from = version === 1 ? brief(null) : facts?.[name]
+  if (from === brief(change?.from)) return true
+  const mayBeErased = erased === true && change?.from === null && isText(name)
+  if (from !== undefined && !mayBeErased) {
+    throw broken(`its changes.${name}.from is not what was so before it`)
+  }
+  return false
+}
+
+const isText = (name: string): boolean => TEXTS.some((text) => text === name)
+
+/** What changes should say: the stored values, with texts in the clear where their keys are there. */
+function storedValues(
+  { type, stored, text_keys, erased }: ExportLine,
+  broken: Fault,
+): Readonly<Record<string, unknown>> {
+  const { user_id, undoes, ...data } = stored.data
+  const to = Object.entries(data).map(([name, value]): [string, unknown] => {
+    if (!isEncrypted(value)) return [name, value]
+    const key = text_keys[name]
+    if (key !== undefined && erased === true) {
+      throw broken(`it is said to be erased, but its ${name} can be read`)
+    }
+    if (key !== undefined) return [name, decrypt(value, key, stored.stream_id, name, broken)]
+    if (erased !== true) throw broken(`the key of its ${name} is missing, and it is not erased`)
+    return [name, null]
+  })
+  if (type === 'TaskDeleted') to.push(['deleted', true])
+  if (type === 'TaskRestored') to.push(['deleted', false])
+  return Object.fromEntries(to)
+}
+
+type Encrypted = { readonly cipher: string; readonly user: unknown }
+
+export const isEncrypted = (value: unknown): value is Encrypted =>
+  typeof value === 'object' && value !== null && 'cipher' in value
+
+const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** base64url of salt (16 bytes), ciphertext and tag (16 bytes), AES-256-GCM, each key used once. */
+function decrypt(
+  { cipher }: Encrypted,
+  key: string,
+  stream_id: string,
+  name: string,
+  broken: Fault,
+): string {
+  try {
+    const sealed = Buffer.from(cipher, 'base64url')
+    const options = { authTagLength: 16 }
+    const secret = Buffer.from(key, 'base64url')
+    const decipher = createDecipheriv('aes-256-gcm', secret, Buffer.alloc(12), options)
+    decipher.setAAD(Buffer.from(`${stream_id}/${name}`))
+    decipher.setAuthTag(sealed.subarray(-16))
+    const text = decipher.update(sealed.subarray(16, -16))
+    return UTF_8.decode(Buffer.concat([text, decipher.final()]))
+  } catch {
+    throw broken(`the key of its ${name} does not open the stored text`)
+  }
+}
+
+/** Enough of a value to know it again. */
+function brief(value: unknown): string {
+  const text = canonical(value)
+  return text.length <= 32 ? text : sha256(text).toString('base64')
+}
