@@ -14,7 +14,7 @@ const MADE = `// Made by "npm run build:verifier" of ${ENTRY} and src/verifier: 
 /** What stands first in the entry, for whoever opens the file. */
 const HEADER = /^\/\*\*\n(?: \*.*\n)+/m
 /** A comment that is not about a type, which is gone when it has been built. */
-const COMMENT = /^( *)\/\*(\*(?:(?!\*\/)[^])*\*\/\n)(?! *(?:export )?type )/gm
+const COMMENT = /^( *)\/\*(\*(?:(?!\*\/)[\s\S])*\*\/\n)(?! *(?:export )?type )/gm
 
 /** esbuild keeps no comments but those that look like a licence. */
 const keepComments: Plugin = {
