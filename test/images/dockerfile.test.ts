@@ -70,9 +70,7 @@ describe('The Dockerfile', () => {
       .filter((line) => line !== '' && !line.startsWith('#'))
     expect(first).to.equal('*')
     for (const line of rest) {
-      expect(line).to.match(
-        /^!(package(-lock)?\.json|src|db|scripts\/[\w-]+\.ts)$/,
-      )
+      expect(line).to.match(/^!(package(-lock)?\.json|src|db|scripts\/[\w-]+\.ts)$/)
       expect(existsSync(line.slice(1)), line).to.equal(true)
     }
   })
