@@ -5,6 +5,7 @@ export const CLUSTER = 'task-management-cluster'
 export const NAMESPACE = 'task-management.local'
 export const LOAD_BALANCER = 'task-mgmt-alb'
 export const DATABASE = 'taskmanagement'
+/** Of the first database; one that was restored has a name of its own beginning like this. */
 export const DATABASE_INSTANCE = 'task-mgmt-db'
 export const DATABASE_ADMIN = 'dbadmin'
 export const METRICS = 'TaskManagement'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { IMAGE_NAMES, SERVICE_NAMES } from '../catalogue.ts'
-import { ENDPOINT_NAMES } from '../names.ts'
+import { DATABASE_INSTANCE, ENDPOINT_NAMES } from '../names.ts'
 import { isOneAZone } from './subnets.ts'
 
 const whole = (min: number, max: number) => {
@@ -95,13 +95,31 @@ const version = matching(
   'must be a semantic version such as 1.4.2',
 )
 
+/** It stays for as long as the instance lives: without it the next deployment would make an empty one. */
+const restoreFrom = z.strictObject({
+  snapshot: matching(
+    /^(arn:aws:rds:[a-z0-9-]+:\d{12}:snapshot:)?(rds:)?[a-zA-Z][a-zA-Z0-9-]*$/,
+    'must be the name or the ARN of a snapshot',
+  ),
+  // A name of its own: CloudFormation makes the new instance while the old one still has its.
+  instance: matching(
+    new RegExp(`^${DATABASE_INSTANCE}-[a-z0-9]{1,20}$`),
+    `must be a new name such as ${DATABASE_INSTANCE}-2`,
+  ),
+})
+
 const database = z.strictObject({
   instanceType,
   multiAz: z.boolean('must be true or false'),
   storageGiB: whole(20, 65_536),
   maxStorageGiB: whole(20, 65_536),
   maxConnections: whole(20, 5_000),
+  restoreFrom: restoreFrom.optional(),
 })
+
+/** The name of the instance in RDS. */
+export const instanceName = ({ restoreFrom }: Environment['database']): string =>
+  restoreFrom?.instance ?? DATABASE_INSTANCE
 
 /** Machines for the services whose launch type is ec2; several types, for one may be sold out. */
 const nodes = z.strictObject({

@@ -64,5 +64,5 @@ const LOG_GROUPS = [
   '/ecs/*',
   '/aws/events/task-management/*',
   '/aws/lambda/task-mgmt-*',
-  `/aws/rds/instance/${DATABASE_INSTANCE}/*`,
+  `/aws/rds/instance/${DATABASE_INSTANCE}*`,
 ]

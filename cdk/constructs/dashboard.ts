@@ -18,8 +18,14 @@ import { ecsMetric, insight, serviceMetrics } from './service-metrics.ts'
 import { databaseMetric } from './system-alarms.ts'
 import { workerMetrics } from './worker-metrics.ts'
 
+export type DashboardProps = {
+  readonly loadBalancer: IApplicationLoadBalancer
+  /** The name of its instance. */
+  readonly database: string
+}
+
 /** The six widgets of the guide first, in its order; then what one looks for next. */
-export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalancer): Dashboard {
+export function dashboard(scope: Construct, { loadBalancer, database }: DashboardProps): Dashboard {
   const { metrics } = loadBalancer
   return new Dashboard(scope, 'Dashboard', {
     dashboardName: dashboardName(Stack.of(scope).region),
@@ -43,7 +49,7 @@ export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalanc
         ),
       ],
       [
-        number('RDS Connections', [databaseMetric('DatabaseConnections', 'Maximum')]),
+        number('RDS Connections', [databaseMetric(database, 'DatabaseConnections', 'Maximum')]),
         // There is no RunningTasksCount in AWS/ECS, as the seeds' guide has it.
         number(
           'Running Tasks',
@@ -81,9 +87,9 @@ export function dashboard(scope: Construct, loadBalancer: IApplicationLoadBalanc
           metrics.httpCodeTarget(HttpCodeTarget.TARGET_5XX_COUNT),
         ]),
         graph('Database: CPU, %, and latency, s', [
-          databaseMetric('CPUUtilization'),
-          databaseMetric('ReadLatency'),
-          databaseMetric('WriteLatency'),
+          databaseMetric(database, 'CPUUtilization'),
+          databaseMetric(database, 'ReadLatency'),
+          databaseMetric(database, 'WriteLatency'),
         ]),
       ],
     ],

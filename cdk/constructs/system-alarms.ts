@@ -8,8 +8,8 @@ import {
 import { FilterPattern, type ILogGroup, MetricFilter } from 'aws-cdk-lib/aws-logs'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import { Construct } from 'constructs'
-import type { Environment } from '../config/schema.ts'
-import { DATABASE_INSTANCE, METRICS } from '../names.ts'
+import { type Environment, instanceName } from '../config/schema.ts'
+import { METRICS } from '../names.ts'
 import { alarm } from './alarm.ts'
 
 export type SystemAlarmsProps = {
@@ -22,11 +22,11 @@ export type SystemAlarmsProps = {
 const ABOVE = ComparisonOperator.GREATER_THAN_THRESHOLD
 const FREE_SHARE = 0.1
 
-export const databaseMetric = (metricName: string, statistic = 'Average') =>
+export const databaseMetric = (instance: string, metricName: string, statistic = 'Average') =>
   new Metric({
     namespace: 'AWS/RDS',
     metricName,
-    dimensionsMap: { DBInstanceIdentifier: DATABASE_INSTANCE },
+    dimensionsMap: { DBInstanceIdentifier: instance },
     statistic,
     period: Duration.minutes(5),
   })
@@ -74,7 +74,7 @@ export class SystemAlarms extends Construct {
       alarmName: 'task-mgmt-db-connections',
       says: `More than 80 % of the ${database.maxConnections} database connections are taken.`,
       runbook: 'database-connections',
-      metric: databaseMetric('DatabaseConnections', 'Maximum'),
+      metric: databaseMetric(instanceName(database), 'DatabaseConnections', 'Maximum'),
       comparisonOperator: ABOVE,
       threshold: 0.8 * database.maxConnections,
       evaluationPeriods: 1,
@@ -87,7 +87,7 @@ export class SystemAlarms extends Construct {
       alarmName: 'task-mgmt-db-storage',
       says: 'Less than a tenth of the database storage is free: it did not grow by itself.',
       runbook: 'database-storage',
-      metric: databaseMetric('FreeStorageSpace', 'Minimum'),
+      metric: databaseMetric(instanceName(database), 'FreeStorageSpace', 'Minimum'),
       comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
       threshold: FREE_SHARE * database.storageGiB * 2 ** 30,
       evaluationPeriods: 1,

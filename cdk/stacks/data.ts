@@ -1,11 +1,15 @@
-import { Duration, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib'
+import { CfnDeletionPolicy, Duration, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib'
 import { InstanceType } from 'aws-cdk-lib/aws-ec2'
 import type { Key } from 'aws-cdk-lib/aws-kms'
 import {
   CaCertificate,
+  type CfnDBInstance,
   Credentials,
   DatabaseInstance,
   DatabaseInstanceEngine,
+  DatabaseInstanceFromSnapshot,
+  type DatabaseInstanceFromSnapshotProps,
+  type DatabaseInstanceSourceProps,
   ParameterGroup,
   PostgresEngineVersion,
   StorageType,
@@ -13,7 +17,7 @@ import {
 } from 'aws-cdk-lib/aws-rds'
 import { StringParameter } from 'aws-cdk-lib/aws-ssm'
 import type { Construct } from 'constructs'
-import type { Environment } from '../config/schema.ts'
+import { type Environment, instanceName } from '../config/schema.ts'
 import { AppSecrets } from '../constructs/app-secrets.ts'
 import { customerKey } from '../constructs/customer-key.ts'
 import { privateSubnets } from '../constructs/existing-vpc.ts'
@@ -24,7 +28,6 @@ import {
   DATABASE_ADDRESS,
   DATABASE_ADMIN,
   DATABASE_ADMIN_SECRET,
-  DATABASE_INSTANCE,
   DATABASE_PORT,
 } from '../names.ts'
 import type { NetworkStack } from './network.ts'
@@ -45,27 +48,26 @@ export class DataStack extends Stack {
     super(scope, id, props)
     this.key = customerKey(this, 'Key')
     this.secrets = new AppSecrets(this, 'Secrets', this.key)
-    const instance = this.#database(props)
+    const { dbInstanceEndpointAddress, node } = this.#database(props)
     // Not a generated secret that we rotate: that adds a function with its own way in.
-    const { secret } = instance
-    if (secret === undefined) throw new Error('RDS manages no secret')
-    this.#publish('Address', DATABASE_ADDRESS, instance.dbInstanceEndpointAddress)
-    this.#publish('AdministratorSecret', DATABASE_ADMIN_SECRET, secret.secretArn)
+    const { attrMasterUserSecretSecretArn } = node.defaultChild as CfnDBInstance
+    this.#publish('Address', DATABASE_ADDRESS, dbInstanceEndpointAddress)
+    this.#publish('AdministratorSecret', DATABASE_ADMIN_SECRET, attrMasterUserSecretSecretArn)
   }
 
   #publish(id: string, parameterName: string, stringValue: string): void {
     new StringParameter(this, id, { parameterName, stringValue })
   }
 
-  #database({ environment, network }: DataProps): DatabaseInstance {
+  #database({ environment, network }: DataProps): DatabaseInstance | DatabaseInstanceFromSnapshot {
     const { database } = environment
+    const name = instanceName(database)
     const engine = DatabaseInstanceEngine.postgres({
       // The major only: minor versions come in the maintenance window.
       version: PostgresEngineVersion.of('15', '15'),
     })
-    const instance = new DatabaseInstance(this, 'Database', {
-      instanceIdentifier: DATABASE_INSTANCE,
-      databaseName: DATABASE,
+    const common = {
+      instanceIdentifier: name,
       engine,
       instanceType: new InstanceType(database.instanceType),
       multiAz: database.multiAz,
@@ -79,18 +81,45 @@ export class DataStack extends Stack {
           log_min_duration_statement: '1000',
         },
       }),
-      credentials: Credentials.fromUsername(DATABASE_ADMIN, { encryptionKey: this.key }),
-      manageMasterUserPassword: true,
       ...this.#place(network),
       ...this.#storage(environment),
       cloudwatchLogsExports: EXPORTED_LOGS,
       monitoringInterval: Duration.minutes(1),
-    })
-    // RDS would make them itself, and keep their lines for ever.
-    for (const name of EXPORTED_LOGS) {
-      const path = `/aws/rds/instance/${DATABASE_INSTANCE}/${name}`
-      instance.node.addDependency(logGroup(this, `${name}-log`, path, this.key))
     }
+    const instance =
+      database.restoreFrom === undefined
+        ? this.#empty(common)
+        : this.#restored({ ...common, snapshotIdentifier: database.restoreFrom.snapshot })
+    // One that a restored one replaces stays, protected, until somebody deletes it.
+    const { cfnOptions } = instance.node.defaultChild as CfnDBInstance
+    cfnOptions.updateReplacePolicy = CfnDeletionPolicy.RETAIN
+    // RDS would make them itself, and keep their lines for ever.
+    for (const log of EXPORTED_LOGS) {
+      const path = `/aws/rds/instance/${name}/${log}`
+      instance.node.addDependency(logGroup(this, `${log}-log`, path, this.key))
+    }
+    return instance
+  }
+
+  #empty(common: DatabaseInstanceSourceProps): DatabaseInstance {
+    return new DatabaseInstance(this, 'Database', {
+      ...common,
+      databaseName: DATABASE,
+      storageEncrypted: true,
+      storageEncryptionKey: this.key,
+      credentials: Credentials.fromUsername(DATABASE_ADMIN, { encryptionKey: this.key }),
+      manageMasterUserPassword: true,
+    })
+  }
+
+  /** Database, encryption and the administrator's name are those of the snapshot. */
+  #restored(props: DatabaseInstanceFromSnapshotProps): DatabaseInstanceFromSnapshot {
+    const instance = new DatabaseInstanceFromSnapshot(this, 'Database', props)
+    // The library has no property for it yet (aws-cdk issue 38175). CloudFormation sets it right after the
+    // restore, and RDS then makes a new secret with a new password.
+    const resource = instance.node.defaultChild as CfnDBInstance
+    resource.manageMasterUserPassword = true
+    resource.masterUserSecret = { kmsKeyId: this.key.keyArn }
     return instance
   }
 
@@ -119,8 +148,6 @@ export class DataStack extends Stack {
       storageType: StorageType.GP3,
       allocatedStorage: storageGiB,
       maxAllocatedStorage: maxStorageGiB,
-      storageEncrypted: true,
-      storageEncryptionKey: this.key,
       backupRetention: Duration.days(7),
       preferredBackupWindow: '04:00-04:30',
       preferredMaintenanceWindow: 'Sun:05:00-Sun:05:30',

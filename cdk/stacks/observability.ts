@@ -2,7 +2,7 @@ import { Stack, type StackProps } from 'aws-cdk-lib'
 import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
 import { HANDLER_NAMES, TASK_NAMES } from '../catalogue.ts'
-import type { Environment } from '../config/schema.ts'
+import { type Environment, instanceName } from '../config/schema.ts'
 import { dashboard } from '../constructs/dashboard.ts'
 import { EventLog, scalingAndDeployments, taskStops } from '../constructs/event-log.ts'
 import { logGroup } from '../constructs/log-group.ts'
@@ -47,7 +47,7 @@ export class ObservabilityStack extends Stack {
       taskStops: stops.logs,
       database: environment.database,
     })
-    dashboard(this, loadBalancer)
+    dashboard(this, { loadBalancer, database: instanceName(environment.database) })
   }
 
   #logs(key: IKey): void {

@@ -22,6 +22,7 @@ const awsPolicy = (name: string) => `IAM4[Policy::arn:<AWS::Partition>:iam::aws:
 
 const unprotected = ({ deletionProtection }: Environment): boolean => !deletionProtection
 const inDev = ({ name }: Environment): boolean => name === 'dev'
+const whereRestored = ({ database }: Environment): boolean => database.restoreFrom !== undefined
 
 export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
   // ------------------------------------------------------------------------------- everywhere
@@ -96,6 +97,16 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ...tower('rds_instance_deletion_protection_enabled_check'),
     ],
     because: 'Until the first deployment has succeeded, which could not be taken back otherwise.',
+  },
+  {
+    at: 'data/Database',
+    when: whereRestored,
+    rules: [
+      ...solutions('RDS2'),
+      ...nist('RDSStorageEncrypted'),
+      ...tower('rds_instance_storage_encrypted_check', 'rds_storage_encrypted_kms_key_check'),
+    ],
+    because: 'It is encrypted as its snapshot is, and CloudFormation takes no other word on that.',
   },
 
   // --------------------------------------------------------------------------------- platform

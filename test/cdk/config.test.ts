@@ -173,6 +173,11 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
       ] as const,
   ),
   [
+    'a restored database under the name of the one before',
+    database({ restoreFrom: { snapshot: 'before-the-loss', instance: 'task-mgmt-db' } }),
+    'prod: database.restoreFrom.instance must be a new name such as task-mgmt-db-2.',
+  ],
+  [
     'storage that shrinks',
     { ...prod, database: { ...prod.database, maxStorageGiB: 20 } },
     'prod: database.maxStorageGiB must not be less than database.storageGiB.',

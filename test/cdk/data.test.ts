@@ -1,9 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
+import { prod } from '../../cdk/config/prod.ts'
 import { SECRETS } from '../../cdk/names.ts'
 import { variation } from './support/environments.ts'
 import { follow } from './support/references.ts'
-import { ofType, only, properties, type Synthesis, synthesise } from './support/synthesis.ts'
+import {
+  ofType,
+  only,
+  properties,
+  STACKS,
+  type Synthesis,
+  synthesise,
+} from './support/synthesis.ts'
 
 describe('The data', () => {
   let synthesis: Synthesis
@@ -68,6 +76,73 @@ describe('The data', () => {
 
   it('stand twice in prod', () => {
     expect(database.MultiAZ).to.equal(true)
+  })
+})
+
+describe('A database that is restored from a snapshot', () => {
+  const restoreFrom = { snapshot: 'before-the-loss', instance: 'task-mgmt-db-2' }
+  const empty = synthesise(variation({}))
+  const restored = synthesise(variation({ database: { ...prod.database, restoreFrom } }))
+
+  it('is in all else as one that began empty, and its administrator gets a new secret of RDS', () => {
+    const { DBInstanceIdentifier, DBSnapshotIdentifier, ...rest } = only(
+      restored.templates.data,
+      'AWS::RDS::DBInstance',
+    )
+    expect({ DBInstanceIdentifier, DBSnapshotIdentifier }).to.deep.equal({
+      DBInstanceIdentifier: 'task-mgmt-db-2',
+      DBSnapshotIdentifier: 'before-the-loss',
+    })
+    // What the snapshot says; CloudFormation takes none of it beside one.
+    const { DBName, MasterUsername, StorageEncrypted, KmsKeyId, ...before } = only(
+      empty.templates.data,
+      'AWS::RDS::DBInstance',
+    )
+    expect({ ...rest, DBInstanceIdentifier: 'task-mgmt-db' }).to.deep.equal(before)
+    expect(rest).to.deep.include({
+      ManageMasterUserPassword: true,
+      MultiAZ: true,
+      DeletionProtection: true,
+      BackupRetentionPeriod: 7,
+      EnableCloudwatchLogsExports: ['postgresql', 'upgrade'],
+    })
+    expect(rest.DBParameterGroupName).to.not.equal(undefined)
+  })
+
+  it('takes the place of the one before, which stays', () => {
+    const [[before, { UpdateReplacePolicy } = {}] = []] = ofType(
+      empty.templates.data,
+      'AWS::RDS::DBInstance',
+    )
+    const [[after] = []] = ofType(restored.templates.data, 'AWS::RDS::DBInstance')
+    expect(after).to.equal(before)
+    expect(UpdateReplacePolicy).to.equal('Retain')
+  })
+
+  it('changes no export, so that CloudFormation lets it take that place', () => {
+    for (const stack of STACKS) {
+      const exportsOf = ({ templates }: Synthesis) => templates[stack].Outputs ?? {}
+      expect(JSON.stringify(exportsOf(restored))).to.equal(JSON.stringify(exportsOf(empty)))
+    }
+    expect(JSON.stringify(restored.templates.services)).to.equal(
+      JSON.stringify(empty.templates.services),
+    )
+  })
+
+  it('has its own logs, under our key, and is what alarms and dashboard look at', () => {
+    const { data, observability } = restored.templates
+    const names = properties(data, 'AWS::Logs::LogGroup').map(({ LogGroupName }) => LogGroupName)
+    expect(names).to.have.members([
+      '/aws/rds/instance/task-mgmt-db-2/postgresql',
+      '/aws/rds/instance/task-mgmt-db-2/upgrade',
+    ])
+    const { KeyPolicy } = only(data, 'AWS::KMS::Key')
+    expect(JSON.stringify(KeyPolicy)).to.include('/aws/rds/instance/task-mgmt-db*')
+    const watched = JSON.stringify(observability).match(
+      /DBInstanceIdentifier[^}\]]*task-mgmt-db[\w-]*/g,
+    )
+    expect(watched).to.have.length.above(2)
+    for (const one of watched ?? []) expect(one).to.match(/task-mgmt-db-2$/)
   })
 })
 

@@ -16,7 +16,14 @@ import { addValidations } from '../../cdk/validation/plugins.ts'
 import { VARIANTS } from './support/environments.ts'
 import { CONTEXT } from './support/synthesis.ts'
 
-const ENVIRONMENTS = { ...VARIANTS, dev: parseEnvironment(dev) }
+const { fargate, ec2 } = VARIANTS
+const restoreFrom = { snapshot: 'before-the-loss', instance: 'task-mgmt-db-2' }
+/** Each way to have it somewhere, also a database that was restored. */
+const ENVIRONMENTS = {
+  fargate,
+  ec2: { ...ec2, database: { ...ec2.database, restoreFrom } },
+  dev: parseEnvironment(dev),
+}
 const LIBRARY = 'CloudFormation Validate'
 /** Half a minute on an idle machine. On a busy one it takes as long as it takes. */
 const PATIENCE = 600_000

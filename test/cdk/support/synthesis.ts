@@ -19,6 +19,7 @@ export type Resource = {
   readonly Properties: any
   readonly DependsOn?: readonly string[]
   readonly DeletionPolicy?: string
+  readonly UpdateReplacePolicy?: string
 }
 
 export type Template = {
