@@ -6,10 +6,10 @@ import type { AuditExport, ExportAudit } from '../app/audit-export.ts'
 import type { AuditQuery, AuditTrail } from '../app/ports/audit.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
-import { accepted } from './accepted.ts'
 import { mayAudit, type RecordAccess } from './audit-access.ts'
 import { csv, type Format, ndjson } from './audit-formats.ts'
 import * as schema from './audit-schemas.ts'
+import { negotiate } from './content-types.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { type Fault, HttpError } from './errors.ts'
 import { type Enter, onePerUser } from './one-per-user.ts'
@@ -93,7 +93,6 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
   const enter = onePerUser(PAGE_WAIT_MS, new HttpError('too_many_requests', { retryAfter: 1 }))
 
   on(findEvents, async ({ query }, ctx, caller) => {
-    ctx.vary('Accept')
     const exporting = exportType(ctx)
     refuse(faultsIn(query, exporting !== null))
     const { order = 'desc', limit = PAGE_SIZE, cursor, ...conditions } = query
@@ -125,11 +124,12 @@ const EXPORTS = {
 } as const satisfies Record<string, { readonly extension: string; readonly format: Format }>
 
 type ExportType = keyof typeof EXPORTS
+const EXPORT_TYPES = Object.keys(EXPORTS) as ExportType[]
 
 /** Null: a page. */
 function exportType(ctx: Context): ExportType | null {
-  const wanted = accepted(ctx, 'application/json', ...Object.keys(EXPORTS))
-  return Object.keys(EXPORTS).includes(String(wanted)) ? (wanted as ExportType) : null
+  const wanted = negotiate(ctx, ['application/json', ...EXPORT_TYPES])
+  return wanted === 'application/json' ? null : wanted
 }
 
 function faultsIn({ from, to, limit, cursor, order }: Query, isExport: boolean): readonly Fault[] {

@@ -1,7 +1,11 @@
 import { createReadStream } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import type { Router } from '@koa/router'
+import type { Context } from 'koa'
+import { refuseBody } from './body.ts'
+import { negotiate } from './content-types.ts'
 
 const swaggerUi = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
 
@@ -47,25 +51,24 @@ const start = (base: string) => `SwaggerUIBundle({
 
 /** The OpenAPI document at `<base>/openapi.json` and a page to read and try it at `<base>/docs`. */
 export function docsRoutes(router: Router, base: string, title: string, document: object): void {
-  const text = JSON.stringify(document)
-  router.get(`${base}/openapi.json`, (ctx) => {
-    ctx.type = 'application/json'
-    ctx.body = text
-  })
-  router.get(`${base}/docs`, (ctx) => {
-    ctx.set('Content-Security-Policy', POLICY)
-    ctx.type = 'text/html'
-    ctx.body = page(title, base)
-  })
-  router.get(`${base}/docs/start.js`, (ctx) => {
-    ctx.type = 'text/javascript'
-    ctx.body = start(base)
-  })
-  for (const [name, type] of Object.entries(ASSETS)) {
-    router.get(`${base}/docs/${name}`, (ctx) => {
+  const give = (path: string, type: string, content: () => string | Readable, headers = {}) => {
+    router.get(path, async (ctx) => {
+      const context = ctx as unknown as Context
+      negotiate(context, [type])
+      await refuseBody(context)
+      ctx.set(headers)
       ctx.type = type
-      ctx.set('Cache-Control', 'public, max-age=86400')
-      ctx.body = createReadStream(join(swaggerUi, name))
+      ctx.body = content()
     })
+  }
+  const text = JSON.stringify(document)
+  give(`${base}/openapi.json`, 'application/json', () => text)
+  const policy = { 'Content-Security-Policy': POLICY }
+  give(`${base}/docs`, 'text/html', () => page(title, base), policy)
+  give(`${base}/docs/start.js`, 'text/javascript', () => start(base))
+  const cached = { 'Cache-Control': 'public, max-age=86400' }
+  for (const [name, type] of Object.entries(ASSETS)) {
+    const file = join(swaggerUi, name)
+    give(`${base}/docs/${name}`, type, () => createReadStream(file), cached)
   }
 }

@@ -3,6 +3,7 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Caller } from '../app/ports/authorization.ts'
 import { readBody, refuseBody } from './body.ts'
+import { negotiate } from './content-types.ts'
 import { type ErrorCode, type Fault, HttpError } from './errors.ts'
 import { faultsOf, firstOf } from './fields.ts'
 import { readQuery, requireEncoded } from './request-target.ts'
@@ -74,15 +75,26 @@ export function routes(router: Router, admit: Admit) {
     handler: (input: Input<P, Q, H, B>, ctx: Context, caller: Caller) => Promise<void>,
   ): void {
     const parse = parser(endpoint)
+    const types = typesOf(endpoint)
     router[endpoint.method](endpoint.path, async (ctx) => {
       const context = ctx as unknown as Context
       context.state.route = endpoint.path
       const caller = await admit(context, endpoint.access)
+      if (types.length > 0) negotiate(context, types)
       const body = await (endpoint.body ? readBody(context) : refuseBody(context))
       await handler(parse(context, body), context, caller as Caller)
     })
   }
   return on
+}
+
+/** What a call may answer with, errors aside; the first one is what it answers when nothing is asked. */
+export function typesOf({ answers }: { readonly answers: Endpoint['answers'] }): readonly string[] {
+  const types = Object.values(answers).flatMap(
+    ({ body, type = 'application/json', others = {} }) =>
+      body ? [type, ...Object.keys(others)] : [],
+  )
+  return [...new Set(types)]
 }
 
 function parser<P extends Shape, Q extends Shape, H extends Shape, B extends Shape>(

@@ -1,15 +1,13 @@
-import { STATUS_CODES } from 'node:http'
-import type { Context, Next } from 'koa'
-import { AppError, type AppErrorCode } from '../app/errors.ts'
-import type { Log } from '../app/ports/process.ts'
-import { DomainError, type DomainErrorCode } from '../domain/errors.ts'
-import { accepted } from './accepted.ts'
+import type { Context } from 'koa'
+import type { AppErrorCode } from '../app/errors.ts'
+import type { DomainErrorCode } from '../domain/errors.ts'
 import { MAX_BODY } from './json.ts'
 
 export type HttpErrorCode =
   | 'validation_failed'
   | 'malformed_body'
   | 'unexpected_body'
+  | 'not_acceptable'
   | 'body_too_large'
   | 'unsupported_media_type'
   | 'route_not_found'
@@ -59,6 +57,7 @@ export const STATUS = {
   session_not_found: 404,
   route_not_found: 404,
   method_not_allowed: 405,
+  not_acceptable: 406,
   task_exists: 409,
   undo_conflict: 409,
   write_conflict: 409,
@@ -81,7 +80,7 @@ export const STATUS = {
   overloaded: 503,
 } as const satisfies Record<ErrorCode, number>
 
-const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
+export const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   validation_failed: 'Validation failed',
   malformed_body: 'The body is not valid JSON',
   unexpected_body: 'This call takes no body',
@@ -98,6 +97,7 @@ const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   session_not_found: (ctx) => `Session with id ${ctx.params.id} not found`,
   route_not_found: (ctx) => `There is nothing at ${ctx.path}`,
   method_not_allowed: (ctx) => `${ctx.method} is not allowed here`,
+  not_acceptable: 'None of the types that Accept allows is available',
   task_exists: 'The task exists already',
   undo_conflict: 'What this would undo has been changed again since',
   write_conflict: 'Others changed the task at the same time; try again',
@@ -118,52 +118,4 @@ const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   texts_unavailable: 'The key of these texts is not available',
   auth_service_unavailable: 'Authentication service unavailable',
   overloaded: 'The service is overloaded; try again',
-}
-
-const PROBLEM = 'application/problem+json'
-
-/** Turns whatever was thrown below it into an answer. What nobody foresaw is logged and says nothing. */
-export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
-  try {
-    await next()
-  } catch (error) {
-    const code: ErrorCode = isKnown(error) ? error.code : 'internal_error'
-    const { request_id } = ctx.state
-    if (code === 'internal_error') log.error({ request_id, err: error }, 'unexpected error')
-    else if (STATUS[code] === 503)
-      log.warn({ request_id, code, err: causeOf(error) }, 'unavailable')
-    answer(ctx, code, error instanceof Error ? error : new Error(String(error)))
-  }
-}
-
-const isKnown = (error: unknown): error is DomainError | AppError | HttpError =>
-  error instanceof DomainError || error instanceof AppError || error instanceof HttpError
-
-const causeOf = (error: unknown): string | undefined =>
-  error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined
-
-function answer(ctx: Context, code: ErrorCode, error: Error): void {
-  const status = STATUS[code]
-  const template = MESSAGE[code]
-  const message = typeof template === 'string' ? template : template(ctx)
-  const faults = error instanceof HttpError ? error.faults : undefined
-  const version = error instanceof AppError ? error.version : undefined
-  const retryAfter =
-    error instanceof AppError || error instanceof HttpError ? error.retryAfter : undefined
-
-  if (status === 401) ctx.set('WWW-Authenticate', 'Bearer')
-  if (status === 503 || retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter ?? 1))
-  if (version !== undefined) ctx.set('ETag', `"${version}"`)
-  ctx.set('Cache-Control', 'no-store')
-  ctx.status = status
-  const { request_id } = ctx.state
-  const extra = { ...(version !== undefined && { version }), ...(faults && { details: faults }) }
-  if (accepted(ctx, 'application/json', PROBLEM) === PROBLEM) {
-    const problem = { type: 'about:blank', title: STATUS_CODES[status], status, detail: message }
-    ctx.body = { ...problem, instance: ctx.path, code, request_id, ...extra }
-    ctx.type = PROBLEM
-  } else {
-    ctx.body = { error: STATUS_CODES[status], message, code, request_id, ...extra }
-    ctx.type = 'application/json'
-  }
 }

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { z } from 'zod'
-import type { Answer, Endpoint } from './endpoint.ts'
+import { type Answer, type Endpoint, typesOf } from './endpoint.ts'
 import { type ErrorCode, STATUS } from './errors.ts'
 import { MAX_BODY } from './json.ts'
 
@@ -15,7 +15,7 @@ const error = z
       .array(z.strictObject({ field: z.string(), message: z.string() }))
       .optional()
       .meta({
-        description: 'Every field that breaks a rule, with 400; of more than fifty the first',
+        description: 'What breaks a rule, by field; of more than fifty the first',
       }),
   })
   .meta({ id: 'Error' })
@@ -169,6 +169,7 @@ function errorResponses(endpoint: Endpoint, schemaOf: SchemaOf): Json {
     ...ALWAYS,
     'validation_failed',
     ...BY_ACCESS[endpoint.access],
+    ...(typesOf(endpoint).length > 0 ? (['not_acceptable'] as const) : []),
     ...(endpoint.body ? WITH_BODY : (['unexpected_body'] as const)),
     ...(endpoint.errors ?? []),
   ])

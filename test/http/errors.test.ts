@@ -263,16 +263,108 @@ describe('Every answer', () => {
     }
   })
 
-  it('to an Accept header too long for anybody is that to none, and costs nothing', async () => {
+  it('to an Accept header too long for anybody is 400, and costs nothing', async () => {
     const accept = `${PROBLEM}, ${'"'.repeat(7_699)}${','.repeat(7_700)}`
     const cpu = process.cpuUsage()
     for (let n = 0; n < 5; n++) {
-      for (const path of ['/nowhere', '/audit/events']) {
+      for (const path of ['/nowhere', '/audit/events', '/auth/me']) {
         const answer = await call('GET', path, { headers: { accept } })
         expect(answer.headers.get('content-type')).to.match(/^application\/json/)
+        if (path === '/nowhere') continue
+        const message = 'Accept must have at most 1000 characters'
+        expect(answer.body.details).to.deep.equal([{ field: 'Accept', message }])
       }
     }
     expect(process.cpuUsage(cpu).user / 1_000).to.be.below(1_000)
+  })
+
+  describe('in a type', () => {
+    const asked = (path: string, accept: string, facts: object = {}) =>
+      call('GET', path, { headers: { accept }, ...facts })
+    const typeOf = ({ headers }: Answer) => headers.get('content-type')?.split(';')[0]
+
+    it('is what Accept likes best, with or without its charset', async () => {
+      for (const [accept, type] of [
+        ['', 'application/json'],
+        ['*/*', 'application/json'],
+        ['application/json; charset=utf-8', 'application/json'],
+        ['Application/JSON;charset="UTF-8"', 'application/json'],
+        ['text/html, application/*;q=0.2', 'application/json'],
+        ['application/x-ndjson; charset=utf-8', 'application/x-ndjson'],
+        ['application/x-ndjson;charset=utf8', 'application/x-ndjson'],
+        ['text/csv; charset=utf-8', 'text/csv'],
+        ['text/csv;charset=UTF8', 'text/csv'],
+        ['text/*', 'text/csv'],
+        ['application/json;q=0.5, text/csv;q=0.6', 'text/csv'],
+        ['text/csv;q=0, */*', 'application/json'],
+      ] as const) {
+        const answer = await asked('/audit/events', accept)
+        expect(answer.status, accept).to.equal(200)
+        expect(typeOf(answer), accept).to.equal(type)
+        expect(answer.headers.get('vary'), accept).to.include('Accept')
+      }
+    })
+
+    it('that nobody asked for is 406 in JSON, before anything is done', async () => {
+      const before = (await call('GET', '/tasks')).body.tasks.length
+      for (const [method, path, accept, offered] of [
+        ['GET', '/tasks', 'text/csv', 'application/json'],
+        ['GET', '/tasks', 'application/json; charset=latin1', 'application/json'],
+        ['GET', '/tasks', 'application/json;q=0', 'application/json'],
+        ['POST', '/tasks', 'text/html', 'application/json'],
+        ['GET', '/tasks/stream', 'application/json', 'text/event-stream'],
+        ['GET', '/auth/me', 'application/xml', 'application/json'],
+        [
+          'GET',
+          '/audit/events',
+          'application/xml',
+          'one of: application/json, application/x-ndjson, text/csv',
+        ],
+      ] as const) {
+        const body = method === 'POST' ? { title: 'Never' } : undefined
+        const answer = await call(method, path, { headers: { accept }, body })
+        expect(answer.status, `${path} ${accept}`).to.equal(406)
+        expect(typeOf(answer)).to.equal('application/json')
+        const message = `Accept must allow ${offered}`
+        expect(answer.body).to.deep.include({
+          code: 'not_acceptable',
+          details: [{ field: 'Accept', message }],
+        })
+      }
+      expect((await call('GET', '/tasks')).body.tasks).to.have.length(before)
+      const { body } = await call('POST', '/tasks', { body: { title: 'Brief' } })
+      const headers = { accept: 'text/html' }
+      expect((await call('DELETE', `/tasks/${body.task.id}`, { headers })).status).to.equal(204)
+    })
+
+    it('is a problem for errors wherever Accept names problems, and JSON for all else', async () => {
+      for (const accept of [
+        PROBLEM,
+        `${PROBLEM}; charset=utf-8`,
+        `application/json, ${PROBLEM}`,
+        `${PROBLEM}, */*;q=0.1`,
+      ]) {
+        expect(typeOf(await asked('/tasks/999999999', accept)), accept).to.equal(PROBLEM)
+        expect(typeOf(await asked('/tasks', accept)), accept).to.equal('application/json')
+      }
+      for (const accept of ['*/*', 'application/*', `${PROBLEM};q=0, */*`, 'text/html', '"']) {
+        const answer = await asked('/nowhere', accept)
+        expect(typeOf(answer), accept).to.equal('application/json')
+      }
+    })
+
+    it('is one for each document and page', async () => {
+      for (const [path, fits, none] of [
+        ['/docs', 'text/html; charset=utf-8', 'application/json'],
+        ['/openapi.json', 'application/json', 'text/yaml'],
+        ['/docs/swagger-ui.css', 'text/css,*/*;q=0.1', 'text/html'],
+      ] as const) {
+        const get = (accept: string) =>
+          fetch(`${system.urls.task}/tasks${path}`, { headers: { accept } })
+        expect((await get(fits)).status, path).to.equal(200)
+        expect((await get(none)).status, path).to.equal(406)
+      }
+    })
   })
 
   it('to thousands of faults names fifty, and how many there are besides', async () => {

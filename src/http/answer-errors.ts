@@ -1,0 +1,53 @@
+import { STATUS_CODES } from 'node:http'
+import type { Context, Next } from 'koa'
+import { AppError } from '../app/errors.ts'
+import type { Log } from '../app/ports/process.ts'
+import { DomainError } from '../domain/errors.ts'
+import { errorType, PROBLEM } from './content-types.ts'
+import { type ErrorCode, HttpError, MESSAGE, STATUS } from './errors.ts'
+
+/** Turns whatever was thrown below it into an answer. What nobody foresaw is logged and says nothing. */
+export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
+  try {
+    await next()
+  } catch (error) {
+    const code: ErrorCode = isKnown(error) ? error.code : 'internal_error'
+    const { request_id } = ctx.state
+    if (code === 'internal_error') log.error({ request_id, err: error }, 'unexpected error')
+    else if (STATUS[code] === 503)
+      log.warn({ request_id, code, err: causeOf(error) }, 'unavailable')
+    answer(ctx, code, error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+const isKnown = (error: unknown): error is DomainError | AppError | HttpError =>
+  error instanceof DomainError || error instanceof AppError || error instanceof HttpError
+
+const causeOf = (error: unknown): string | undefined =>
+  error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined
+
+function answer(ctx: Context, code: ErrorCode, error: Error): void {
+  const status = STATUS[code]
+  const template = MESSAGE[code]
+  const message = typeof template === 'string' ? template : template(ctx)
+  const faults = error instanceof HttpError ? error.faults : undefined
+  const version = error instanceof AppError ? error.version : undefined
+  const retryAfter =
+    error instanceof AppError || error instanceof HttpError ? error.retryAfter : undefined
+
+  if (status === 401) ctx.set('WWW-Authenticate', 'Bearer')
+  if (status === 503 || retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter ?? 1))
+  if (version !== undefined) ctx.set('ETag', `"${version}"`)
+  ctx.set('Cache-Control', 'no-store')
+  ctx.status = status
+  const { request_id } = ctx.state
+  const extra = { ...(version !== undefined && { version }), ...(faults && { details: faults }) }
+  if (errorType(ctx) === PROBLEM) {
+    const problem = { type: 'about:blank', title: STATUS_CODES[status], status, detail: message }
+    ctx.body = { ...problem, instance: ctx.path, code, request_id, ...extra }
+    ctx.type = PROBLEM
+  } else {
+    ctx.body = { error: STATUS_CODES[status], message, code, request_id, ...extra }
+    ctx.type = 'application/json'
+  }
+}

@@ -1,0 +1,49 @@
+import type { Context } from 'koa'
+import Negotiator from 'negotiator'
+import { HttpError } from './errors.ts'
+
+const JSON_TYPE = 'application/json'
+export const PROBLEM = 'application/problem+json'
+
+/** More than any client writes. The time to read an Accept grows with the square of its length. */
+const MAX_LENGTH = 1_000
+
+const acceptOf = (ctx: Context): string => ctx.get('Accept') || '*/*'
+
+const negotiator = (accept: string) => new Negotiator({ headers: { accept } })
+
+/**
+ * Which of `types` the client likes best, the first one if it does not say. All of them are in UTF-8,
+ * which may be named. Who asks for problems asks for JSON where there is none.
+ *
+ * Errors: `not_acceptable`, `validation_failed`.
+ */
+export function negotiate<T extends string>(ctx: Context, types: readonly T[]): T {
+  const accept = acceptOf(ctx)
+  if (accept.length > MAX_LENGTH) {
+    const message = `Accept must have at most ${MAX_LENGTH} characters`
+    throw new HttpError('validation_failed', { faults: [{ field: 'Accept', message }] })
+  }
+  ctx.vary('Accept')
+  const offers = types.flatMap((type) => [
+    ...namings(type).map((naming) => [naming, type] as const),
+    ...(type === JSON_TYPE ? namings(PROBLEM).map((naming) => [naming, type] as const) : []),
+  ])
+  const [best] = negotiator(accept).mediaTypes(offers.map(([naming]) => naming))
+  const found = offers.find(([naming]) => naming === best)
+  if (found === undefined) {
+    const message = `Accept must allow ${types.length > 1 ? 'one of: ' : ''}${types.join(', ')}`
+    throw new HttpError('not_acceptable', { faults: [{ field: 'Accept', message }] })
+  }
+  return found[1]
+}
+
+const namings = (type: string) => [`${type}; charset=utf-8`, `${type}; charset=utf8`]
+
+/** Errors are JSON for who accepts nothing that fits; problems for who names those, in whatever place. */
+export function errorType(ctx: Context): typeof JSON_TYPE | typeof PROBLEM {
+  ctx.vary('Accept')
+  const accept = acceptOf(ctx)
+  const named = accept.length > MAX_LENGTH ? [] : negotiator(accept).mediaTypes()
+  return named.some((type) => type.toLowerCase() === PROBLEM) ? PROBLEM : JSON_TYPE
+}
