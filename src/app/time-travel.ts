@@ -6,8 +6,8 @@ import type { EventStore, Recorded } from './ports/event-store.ts'
 import type { TaskCursor, TaskPage, TaskQuery } from './ports/tasks.ts'
 import { type Candidates, cursorBy, fillPage } from './task-pages.ts'
 
-/** A version of a task, or a time: the greatest position recorded by then. */
-export type Moment = { readonly version: number } | { readonly as_of: string }
+/** A version of a task, or a time: the greatest position recorded by then; or all that was recorded. */
+export type Moment = 'now' | { readonly version: number } | { readonly as_of: string }
 
 /** Whose a task is, and how it was. */
 export type PastTask = { readonly owner_id: number; readonly task: TaskView | null }
@@ -49,6 +49,7 @@ function until(
   events: readonly Recorded<TaskEvent>[],
   moment: Moment,
 ): readonly Recorded<TaskEvent>[] {
+  if (moment === 'now') return events
   if ('version' in moment) {
     return events.some(({ version }) => version === moment.version)
       ? events.slice(0, moment.version)

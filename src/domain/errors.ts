@@ -4,6 +4,8 @@ export type DomainErrorCode =
   | 'task_exists'
   | 'change_not_found'
   | 'undo_conflict'
+  | 'nothing_to_undo'
+  | 'nothing_to_redo'
 
 /** A command that the rules refuse. Knows its code and nothing of HTTP. */
 export class DomainError extends Error {

@@ -4,8 +4,9 @@ import type { Caller } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
 import { DomainError } from '../domain/errors.ts'
 
-/** Auditors see what everybody did. */
-export const mayAudit = ({ role }: Caller): boolean => role === 'auditor' || role === 'admin'
+/** Whose tasks and events a caller may see: their own alone; null, of auditors, everybody's. */
+export const visibleUser = ({ role, user_id }: Caller): number | null =>
+  role === 'auditor' || role === 'admin' ? null : user_id
 
 /** Notes that the caller looks; an answer goes out only after that. */
 export type RecordAccess = (ctx: Context, caller: Caller, query: object) => Promise<void>
@@ -17,15 +18,20 @@ export const lookAt =
     await accesses.add(caller, { kind, query, request_id, ip: ctx.ip || null, now: clock() })
   }
 
-/** Lets an owner see the past of their task, and an auditor too, who is noted. Error: `task_forbidden`. */
-export async function admitToPast(
+/**
+ * Lets a caller see a task, as it is or as it was, if it is theirs or they may audit; that an auditor
+ * looks at another's is noted. Errors: `task_forbidden`; `task_not_found` of an erased user's.
+ */
+export async function admitToTask(
   look: RecordAccess,
   ctx: Context,
   caller: Caller,
-  owner_id: number,
+  task: { readonly owner_id: number; readonly isErased: boolean },
   query: object,
 ): Promise<void> {
-  if (caller.user_id === owner_id) return
-  if (!mayAudit(caller)) throw new DomainError('task_forbidden')
+  if (caller.user_id === task.owner_id) return
+  if (visibleUser(caller) !== null) {
+    throw new DomainError(task.isErased ? 'task_not_found' : 'task_forbidden')
+  }
   await look(ctx, caller, query)
 }

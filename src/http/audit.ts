@@ -6,7 +6,7 @@ import type { AuditExport, ExportAudit } from '../app/audit-export.ts'
 import type { AuditQuery, AuditTrail } from '../app/ports/audit.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
-import { mayAudit, type RecordAccess } from './audit-access.ts'
+import { type RecordAccess, visibleUser } from './audit-access.ts'
 import { csv, type Format, ndjson } from './audit-formats.ts'
 import * as schema from './audit-schemas.ts'
 import { negotiate } from './content-types.ts'
@@ -96,7 +96,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
     const exporting = exportType(ctx)
     refuse(faultsIn(query, exporting !== null))
     const { order = 'desc', limit = PAGE_SIZE, cursor, ...conditions } = query
-    const wanted = { user_id: mayAudit(caller) ? null : caller.user_id, ...conditions }
+    const wanted = { user_id: visibleUser(caller), ...conditions }
     if (exporting !== null) return send(ctx, caller, exporting, wanted)
 
     const after = cursor === undefined ? undefined : schema.readAuditCursor(order, cursor)

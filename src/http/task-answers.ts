@@ -17,10 +17,13 @@ export const ETAG = { ETag: 'The version in quotes' }
 export const REPLAYED = {
   'Idempotent-Replayed': 'true when this is the stored answer of an earlier request',
 }
-const oneTask = z.strictObject({ task: schema.taskSchema })
-export const taskAnswer = (description: string, headers: Answer['headers']): Answer => ({
+export const taskAnswer = (
+  description: string,
+  headers: Answer['headers'],
+  more: z.ZodRawShape = {},
+): Answer => ({
   description,
-  body: oneTask,
+  body: z.strictObject({ task: schema.taskSchema, ...more }),
   headers: { ...ETAG, ...headers },
 })
 /** A task that is not there, or another's. */
@@ -61,10 +64,14 @@ export function commandContext(
   }
 }
 
-export function showTask(ctx: Context, { row, replayed }: Handled<TaskView>): void {
+export function showTask(
+  ctx: Context,
+  { row, replayed }: Handled<TaskView>,
+  more: object = {},
+): void {
   ctx.set('ETag', etagOf(row))
   ctx.set('Cache-Control', 'private, no-cache')
   if (replayed) ctx.set('Idempotent-Replayed', 'true')
   // A status that was set before stays.
-  ctx.body = { task: schema.taskOf(row) }
+  ctx.body = { task: schema.taskOf(row), ...more }
 }

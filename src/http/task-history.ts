@@ -4,11 +4,12 @@ import { historyOf } from '../app/history.ts'
 import type { EventStore } from '../app/ports/event-store.ts'
 import type { Clock } from '../app/ports/process.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
+import { undoSteps } from '../app/undo-steps.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { TaskEvent } from '../domain/task/events.ts'
 import type { TaskCommand } from '../domain/task/task.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
-import { admitToPast, type RecordAccess } from './audit-access.ts'
+import { admitToTask, type RecordAccess } from './audit-access.ts'
 import { auditEvent, auditEventOf } from './audit-schemas.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import type { RequireKnownPosition } from './known-position.ts'
@@ -37,13 +38,30 @@ const undo = {
   path: '/tasks/:id/undo',
   summary: 'Take a change back',
   description:
-    'Refused when one of the same fields has been changed again since, also at the same moment.',
+    'Without a version the latest change that is not taken back: each further call goes back one ' +
+    'more, at last to before the creation, which deletes the task. A change is taken back whole, or ' +
+    'not at all when one of its fields has been changed again since, also at the same moment. The ' +
+    'answer says which version was taken back, and which are next.',
   access: 'token',
   params: schema.taskId,
   headers: schema.changeHeaders,
   body: schema.undoing,
-  answers: { 200: taskAnswer('The task as it is now', REPLAYED) },
-  errors: [...CHANGING, 'undo_conflict', 'change_not_found'],
+  answers: { 200: taskAnswer('The task as it is now', REPLAYED, schema.undone) },
+  errors: [...CHANGING, 'undo_conflict', 'change_not_found', 'nothing_to_undo'],
+} as const satisfies Endpoint
+
+const redo = {
+  method: 'post',
+  path: '/tasks/:id/redo',
+  summary: 'Take the latest undo back',
+  description:
+    'As in an editor: as many times in a row as there were undos, until there is a new change.',
+  access: 'token',
+  params: schema.taskId,
+  headers: schema.changeHeaders,
+  body: schema.redoing,
+  answers: { 200: taskAnswer('The task as it is now', REPLAYED, schema.redone) },
+  errors: [...CHANGING, 'undo_conflict', 'nothing_to_redo'],
 } as const satisfies Endpoint
 
 const restore = {
@@ -90,6 +108,7 @@ const stream = {
 export const TASK_HISTORY_ENDPOINTS: readonly Endpoint[] = [
   history,
   undo,
+  redo,
   restore,
   changes,
   stream,
@@ -111,12 +130,15 @@ export function taskHistoryRoutes(
   dependencies: TaskHistoryRoutes,
 ): void {
   const { handle, events, look, clock } = dependencies
+  const steps = undoSteps(events)
 
   on(history, async ({ params }, ctx, caller) => {
     const found = historyOf((await events.load(taskStreamId(params.id))).events)
     const owner_id = found.at(0)?.user_id
     if (owner_id === undefined) throw new DomainError('task_not_found')
-    await admitToPast(look, ctx, caller, owner_id, { task_id: params.id, history: true })
+    const isErased = found.some(({ erased }) => erased)
+    const query = { task_id: params.id, history: true }
+    await admitToTask(look, ctx, caller, { owner_id, isErased }, query)
     ctx.body = { events: found.map(auditEventOf) }
   })
 
@@ -124,7 +146,17 @@ export function taskHistoryRoutes(
     const { version } = body
     const context = commandContext(ctx, caller, clock, headers, body)
     const command = { type: 'UndoTask', actor_id: caller.user_id, version } as const
-    showTask(ctx, await handle(taskStreamId(params.id), command, context))
+    const handled = await handle(taskStreamId(params.id), command, context)
+    const { redone, ...answer } = await steps(handled.row)
+    showTask(ctx, handled, answer)
+  })
+
+  on(redo, async ({ params, headers }, ctx, caller) => {
+    const context = commandContext(ctx, caller, clock, headers, null)
+    const command = { type: 'RedoTask', actor_id: caller.user_id } as const
+    const handled = await handle(taskStreamId(params.id), command, context)
+    const { undone, ...answer } = await steps(handled.row)
+    showTask(ctx, handled, answer)
   })
 
   on(restore, async ({ params, headers }, ctx, caller) => {

@@ -94,8 +94,29 @@ export const undoing = z
     id: 'Undo',
     description:
       'What was changed by the request that this version came from is put back; without a version, ' +
-      'what the last request changed',
+      'the latest change that is not taken back',
   })
+
+export const redoing = z.strictObject({}).meta({ id: 'Redo' })
+
+const nextSteps = {
+  next_undo: z.int().nullable().meta({
+    description: 'The version that the next undo takes back; null: nothing is left to undo',
+  }),
+  next_redo: z.int().nullable().meta({
+    description: 'The version, of an undo, that the next redo takes back; null: nothing to redo',
+  }),
+}
+
+export const undone = {
+  undone: z.int().meta({ description: 'The version that was taken back' }),
+  ...nextSteps,
+}
+
+export const redone = {
+  redone: z.int().meta({ description: 'The version that had been taken back, and counts again' }),
+  ...nextSteps,
+}
 
 export const restoring = z.strictObject({}).meta({
   id: 'Restoration',
@@ -145,7 +166,13 @@ export const taskSchema = z
   })
   .meta({ id: 'Task' })
 
-export const taskOf = ({ deleted_at, ...task }: TaskView): z.output<typeof taskSchema> => task
+/** In the order of the schema, also of a row that PostgreSQL kept as jsonb, in an order of its own. */
+export function taskOf(row: TaskView): z.output<typeof taskSchema> {
+  const { id, user_id, title, description, status, priority, due_date } = row
+  const { created_at, updated_at, version } = row
+  const fields = { id, user_id, title, description, status, priority, due_date }
+  return { ...fields, created_at, updated_at, version }
+}
 
 // A cursor names its order: in another one it would skip tasks without a word.
 const dated = z.tuple([

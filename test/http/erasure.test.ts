@@ -265,16 +265,21 @@ describe('The erasure of an account', () => {
     const attempts: [string, string, Call?][] = [
       ['GET', ''],
       ['GET', '?version=1'],
+      ['GET', '?as_of=2026-01-01T00:00:00Z'],
+      ['GET', '/history'],
       ['PUT', '', { body: { title: 'Mine' } }],
       ['PATCH', '', { body: {} }],
       ['DELETE', ''],
       ['POST', '/undo', { body: {} }],
+      ['POST', '/redo', { body: {} }],
       ['POST', '/restore'],
     ]
     for (const [method, path, more] of attempts) {
       const answer = await call(bob, method, `/tasks/${id}${path}`, more)
       expect(codeOf(answer), `${method} ${path}`).to.deep.equal([404, 'task_not_found'])
     }
+    const trail = await call(bob, 'GET', `/audit/events?task_id=${id}`)
+    expect(trail.body.events).to.deep.equal([])
     const { events } = (await call(auditor, 'GET', `/tasks/${id}/history`)).body
     expect(events).to.have.length(1)
     expect(events[0]).to.deep.include({ type: 'TaskCreated', erased: true })
@@ -283,6 +288,26 @@ describe('The erasure of an account', () => {
       description: { from: null, to: null },
       status: { from: null, to: 'pending' },
     })
+  })
+
+  it('hides a row of the read table that is not removed yet, also from auditors', async () => {
+    const [ann, bob, auditor] = [
+      await system.newUser(),
+      await system.newUser(),
+      await system.newUser(),
+    ]
+    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    const id = await newTask(ann, {})
+    const [row] = await rows('select to_jsonb(t) as task from tasks t where id = $1', [id])
+    await erase(ann)
+    await sql.query('insert into tasks select * from jsonb_populate_record(null::tasks, $1)', [
+      row.task,
+    ])
+    for (const user of [bob, auditor]) {
+      const answer = await call(user, 'GET', `/tasks/${id}`)
+      expect(codeOf(answer)).to.deep.equal([404, 'task_not_found'])
+    }
+    await sql.query('delete from tasks where id = $1', [id])
   })
 
   it('leaves nothing of a request that was validated before it and comes after it', async () => {

@@ -65,6 +65,41 @@ describe('An Idempotency-Key', () => {
     expect(await countTitled(title)).to.equal(1)
   })
 
+  it('makes every call answer byte for byte as the first time did, headers and all', async () => {
+    const raw = async (method: string, path: string, key: string, body?: object) => {
+      const headers = { authorization: `Bearer ${ann.token}`, 'idempotency-key': key }
+      const response = await fetch(system.urls.task + path, {
+        method,
+        headers: { ...headers, ...(body && { 'content-type': 'application/json' }) },
+        ...(body && { body: JSON.stringify(body) }),
+      })
+      const own = ['date', 'x-request-id', 'idempotent-replayed']
+      const shown = [...response.headers].filter(([name]) => !own.includes(name))
+      return { status: response.status, headers: shown, text: await response.text() }
+    }
+    const { id } = await create('Undone and redone')
+    const fields = { title: 'A title', description: 'words', due_date: '2026-01-31T09:00:00Z' }
+    const calls: readonly (readonly [method: string, path: string, body?: object])[] = [
+      ['POST', '/tasks', fields],
+      ['PUT', `/tasks/${id}`, { ...fields, priority: 'high' }],
+      ['PATCH', `/tasks/${id}`, { status: 'completed' }],
+      ['POST', `/tasks/${id}/undo`, {}],
+      ['POST', `/tasks/${id}/redo`, {}],
+      ['DELETE', `/tasks/${id}`],
+      ['POST', `/tasks/${id}/restore`, {}],
+    ]
+    const first = new Map<string, Awaited<ReturnType<typeof raw>>>()
+    const keys = calls.map(() => randomUUID())
+    for (const [index, [method, path, body]] of calls.entries()) {
+      first.set(`${method} ${path}`, await raw(method, path, keys[index] ?? '', body))
+    }
+    for (const [index, [method, path, body]] of calls.entries()) {
+      const again = await raw(method, path, keys[index] ?? '', body)
+      expect(again, `${method} ${path}`).to.deep.equal(first.get(`${method} ${path}`))
+      expect(again.status).to.be.oneOf([200, 201, 204])
+    }
+  })
+
   for (const method of ['PUT', 'PATCH']) {
     it(`makes a repeated ${method} answer as the first time did, though others came between`, async () => {
       const { id } = await create()

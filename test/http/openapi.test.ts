@@ -50,6 +50,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'delete /tasks/{id}': [204, 400, 401, 403, 404, 409, 412, 422],
   'get /tasks/{id}/history': [200, 400, 401, 403, 404],
   'post /tasks/{id}/undo': [200, 400, 401, 403, 404, 409, 412, 413, 415, 422],
+  'post /tasks/{id}/redo': [200, 400, 401, 403, 404, 409, 412, 413, 415, 422],
   'post /tasks/{id}/restore': [200, 400, 401, 403, 404, 409, 412, 413, 415, 422],
   'get /tasks/changes': [200, 400, 401],
   'get /tasks/stream': [200, 400, 401],

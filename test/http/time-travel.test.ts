@@ -71,7 +71,7 @@ describe('The past of tasks', () => {
   it('is the owner’s and the auditors’, whose look is on record', async () => {
     const id = await newTask()
     const stranger = await system.newUser()
-    for (const path of [`/tasks/${id}/history`, `/tasks/${id}?version=1`]) {
+    for (const path of [`/tasks/${id}`, `/tasks/${id}/history`, `/tasks/${id}?version=1`]) {
       expect((await call('GET', path, undefined, stranger)).status).to.equal(403)
       const before = await accesses()
       expect((await call('GET', path)).status).to.equal(200)
@@ -81,7 +81,9 @@ describe('The past of tasks', () => {
       expect(look).to.deep.include({ user_id: String(auditor.id), role: 'auditor', kind: 'looked' })
       expect(look).to.have.nested.property('query.task_id', id)
     }
-    expect((await call('GET', `/tasks/${id}`, undefined, auditor)).status).to.equal(403)
+    const list = await call('GET', '/tasks', undefined, auditor)
+    expect(list.body.tasks).to.deep.equal([])
+    expect((await call('DELETE', `/tasks/${id}`, undefined, auditor)).status).to.equal(403)
     const before = (await accesses()).length
     for (const moment of ['version=9', at('2001-01-01T00:00:00Z')]) {
       const path = `/tasks/${id}?${moment}`

@@ -17,14 +17,16 @@ describe('Undo and restore', () => {
   const newTask = async (fields: object = {}): Promise<number> =>
     (await call('POST', '/tasks', { title: 'One', ...fields })).body.task.id
 
-  it('put back all that the last request changed, and the same again put it forth', async () => {
+  it('put back all that the last request changed, and redo puts it forth again', async () => {
     const id = await newTask({ description: 'first' })
     await call('PUT', `/tasks/${id}`, { title: 'Two', status: 'completed', description: null })
     const undone = await call('POST', `/tasks/${id}/undo`)
     expect(undone.status).to.equal(200)
     expect(undone.headers.get('etag')).to.equal('"7"')
     expect(undone.body.task).to.include({ title: 'One', status: 'pending', description: 'first' })
-    const redone = await call('POST', `/tasks/${id}/undo`, {})
+    expect(undone.body).to.include({ undone: 4, next_undo: 1, next_redo: 7 })
+    const redone = await call('POST', `/tasks/${id}/redo`, {})
+    expect(redone.body).to.include({ redone: 4, next_undo: 10, next_redo: null })
     expect(redone.body.task).to.include({ title: 'Two', status: 'completed', description: null })
     const { events } = (await call('GET', `/tasks/${id}/history`)).body
     expect(events.map(({ undoes }: { undoes?: number[] }) => undoes)).to.deep.equal([
@@ -32,6 +34,37 @@ describe('Undo and restore', () => {
       ...Array(3).fill([2, 3, 4]),
       ...Array(3).fill([5, 6, 7]),
     ])
+  })
+
+  it('take a client back step by step, and forth again as far as it went', async () => {
+    const id = await newTask()
+    for (const title of ['Two', 'Three']) await call('PUT', `/tasks/${id}`, { title })
+    const steps: unknown[] = []
+    const step = async (verb: string, body?: object) => {
+      const { status, body: answer } = await call('POST', `/tasks/${id}/${verb}`, body)
+      const { task, code, undone, redone, next_undo, next_redo } = answer
+      steps.push(status === 200 ? [task.title, undone ?? redone, next_undo, next_redo] : code)
+    }
+    await step('undo')
+    await step('undo', { version: 2 })
+    await step('undo')
+    expect((await call('GET', `/tasks/${id}`)).status).to.equal(404)
+    await step('undo')
+    for (let n = 0; n < 4; n++) await step('redo')
+    expect(steps).to.deep.equal([
+      ['Two', 3, 2, 4],
+      ['One', 2, 1, 5],
+      ['One', 1, null, 6],
+      'nothing_to_undo',
+      ['One', 1, 7, 5],
+      ['Two', 2, 8, 4],
+      ['Three', 3, 9, null],
+      'nothing_to_redo',
+    ])
+    await step('undo')
+    await call('PUT', `/tasks/${id}`, { priority: 'high' })
+    await step('redo')
+    expect(steps.slice(-2)).to.deep.equal([['Two', 9, 8, 10], 'nothing_to_redo'])
   })
 
   it('leave alone what has been changed since, field by field', async () => {
@@ -66,6 +99,7 @@ describe('Undo and restore', () => {
     const id = await newTask()
     await call('DELETE', `/tasks/${id}`)
     expect((await call('POST', `/tasks/${id}/undo`)).status).to.equal(200)
+    await call('PUT', `/tasks/${id}`, { title: 'Two' })
     expect((await call('POST', `/tasks/${id}/undo`, { version: 1 })).status).to.equal(409)
     const fresh = await newTask()
     await call('POST', `/tasks/${fresh}/undo`)
@@ -75,7 +109,7 @@ describe('Undo and restore', () => {
   it('are for the owner, of tasks and changes that there are', async () => {
     const id = await newTask()
     const stranger = await system.newUser()
-    for (const verb of ['undo', 'restore']) {
+    for (const verb of ['undo', 'redo', 'restore']) {
       expect((await call('POST', `/tasks/${id}/${verb}`, {}, {}, stranger)).status).to.equal(403)
       expect((await call('POST', `/tasks/999999/${verb}`, {})).status).to.equal(404)
       expect((await call('POST', `/tasks/x/${verb}`, {})).status).to.equal(400)
@@ -85,7 +119,9 @@ describe('Undo and restore', () => {
     for (const body of [{ version: 0 }, { version: '1' }, { versions: 1 }, { version: null }]) {
       expect((await call('POST', `/tasks/${id}/undo`, body)).status).to.equal(400)
     }
-    expect((await call('POST', `/tasks/${id}/restore`, { version: 3 })).status).to.equal(400)
+    for (const verb of ['redo', 'restore']) {
+      expect((await call('POST', `/tasks/${id}/${verb}`, { version: 3 })).status).to.equal(400)
+    }
     for (const version of [-1, 1.5, 1e21]) {
       const { details } = (await call('POST', `/tasks/${id}/undo`, { version })).body
       expect(details[0].message).to.match(/^Version must be a (positive integer|whole number)$/)
@@ -103,6 +139,18 @@ describe('Undo and restore', () => {
     expect(again.headers.get('idempotent-replayed')).to.equal('true')
     expect(again.body).to.deep.equal(first.body)
     expect(first.body.task).to.include({ title: 'One', version: 3 })
+    const redoKey = { 'Idempotency-Key': `redo-${id}` }
+    const redone = await call('POST', `/tasks/${id}/redo`, {}, redoKey)
+    expect(redone.body.task).to.include({ title: 'Two', version: 4 })
+    await call('PUT', `/tasks/${id}`, { title: 'Three' })
+    for (const [verb, header, answer] of [
+      ['undo', key, first],
+      ['redo', redoKey, redone],
+    ] as const) {
+      const replayed = await call('POST', `/tasks/${id}/${verb}`, {}, header)
+      expect(replayed.headers.get('idempotent-replayed')).to.equal('true')
+      expect(replayed.body).to.deep.equal(answer.body)
+    }
   })
 
   it('take back what one command did, also when others came under its request id', async () => {
@@ -158,6 +206,17 @@ describe('Undo and restore', () => {
       expect(answers.map(({ status }) => status).toSorted()).to.deep.equal([200, 409])
       const { task } = (await call('GET', `/tasks/${id}`)).body
       expect(task).to.include({ title: 'One', version: 3 })
+    })
+
+    it('redo once as well', async () => {
+      const id = await newTask()
+      await call('PUT', `/tasks/${id}`, { title: 'Two' })
+      await call('PUT', `/tasks/${id}`, { title: 'Three' })
+      for (let n = 0; n < 2; n++) await call('POST', `/tasks/${id}/undo`, {})
+      const redo = () => call('POST', `/tasks/${id}/redo`, {})
+      const answers = await together(id, redo, redo)
+      expect(answers.map(({ status }) => status).toSorted()).to.deep.equal([200, 409])
+      expect((await call('GET', `/tasks/${id}`)).body.task).to.include({ title: 'Two' })
     })
 
     it('do not take back what their client never saw', async () => {

@@ -34,7 +34,7 @@ export const arbitraryCommand: fc.Arbitrary<TaskCommand> = fc
     fc.integer({ min: 1, max: 3 }),
     arbitraryFields,
     arbitraryChanges,
-    fc.nat(13),
+    fc.nat(14),
     fc.option(fc.integer({ min: 1, max: 9 }), { nil: undefined }),
   )
   .map(([actor_id, fields, changes, kind, version]): TaskCommand => {
@@ -42,5 +42,6 @@ export const arbitraryCommand: fc.Arbitrary<TaskCommand> = fc
     if (kind < 9) return { type: 'ChangeTask', actor_id, changes }
     if (kind < 10) return { type: 'DeleteTask', actor_id }
     if (kind < 11) return { type: 'RestoreTask', actor_id }
-    return { type: 'UndoTask', actor_id, version }
+    if (kind < 14) return { type: 'UndoTask', actor_id, version }
+    return { type: 'RedoTask', actor_id }
   })

@@ -1,7 +1,8 @@
 import type { Decider } from '../decider.ts'
 import { DomainError } from '../errors.ts'
-import { type Changes, type FieldValues, NO_FIELD_VALUES, trackChanges } from './changes.ts'
-import type { TaskEvent, TaskFields, TaskStatus } from './events.ts'
+import { type FieldValues, NO_FIELD_VALUES, trackChanges } from './changes.ts'
+import type { TaskEvent, TaskFields, TaskStatus, Undoing } from './events.ts'
+import { type NextSteps, type Step, undoHistory } from './undo.ts'
 
 /** A deleted task keeps its fields, so that it can come back as it was. */
 export type TaskState =
@@ -16,14 +17,6 @@ export type TaskState =
 /** Tells which events were decided together, for one command. */
 export type Causation = { readonly metadata: { readonly causation_id: string } }
 
-/** One event as undo needs to know it; a list that runs from the newest to the oldest. */
-type Step = {
-  readonly version: number
-  readonly causation_id: string | undefined
-  readonly changes: Changes
-  readonly before: Step | null
-}
-
 export type TaskCommand =
   | { readonly type: 'CreateTask'; readonly actor_id: number; readonly fields: TaskFields }
   | {
@@ -34,10 +27,12 @@ export type TaskCommand =
   | { readonly type: 'DeleteTask'; readonly actor_id: number }
   | { readonly type: 'RestoreTask'; readonly actor_id: number }
   /**
-   * Takes back what was decided together with the event of this version; without one, the last that
-   * the command loaded: not what others have done since.
+   * Takes back what was decided together with the event of this version; without one, the latest
+   * change that is not taken back, as the command loaded it: not what others have done since.
    */
   | { readonly type: 'UndoTask'; readonly actor_id: number; readonly version: number | undefined }
+  /** Takes back the latest undo that no change has followed, as the command loaded it. */
+  | { readonly type: 'RedoTask'; readonly actor_id: number }
 
 const DELETED: TaskEvent = { type: 'TaskDeleted', data: {} }
 const RESTORED: TaskEvent = { type: 'TaskRestored', data: {} }
@@ -58,7 +53,12 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Causation> = {
         return ownStream(command.actor_id, state).existence === 'live' ? [] : [RESTORED]
       case 'UndoTask':
         return undo(
-          command.version ?? ownStream(command.actor_id, loaded).last.version,
+          command.version ?? undoHistory(ownStream(command.actor_id, loaded).last).next_undo,
+          ownStream(command.actor_id, state),
+        )
+      case 'RedoTask':
+        return redo(
+          undoHistory(ownStream(command.actor_id, loaded).last).next_redo,
           ownStream(command.actor_id, state),
         )
     }
@@ -69,11 +69,12 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Causation> = {
     const { user_id, deleted, ...fields } = values
     const before = state.existence === 'absent' ? null : state.last
     const version = (before?.version ?? 0) + 1
+    const { undoes } = event.data as Undoing
     return {
       existence: deleted === true ? 'deleted' : 'live',
       user_id,
       fields: fields as TaskFields,
-      last: { version, causation_id: event.metadata?.causation_id, changes, before },
+      last: { version, causation_id: event.metadata?.causation_id, undoes, changes, before },
     }
   },
 }
@@ -126,54 +127,35 @@ function moved(status: TaskStatus): TaskEvent {
   }
 }
 
-/**
- * The events that put back what one command changed. What has been changed again since stays as it
- * is: then nothing is undone. To undo the creation is to delete the task.
- */
-function undo(version: number, state: Existing): readonly TaskEvent[] {
-  const target = find(version, state.last)
-  const changes: Changes = {}
-  const undoes: number[] = []
-  const others = new Set<string>()
-  for (let step: Step | null = state.last; step !== null; step = step.before) {
-    const names = Object.keys(step.changes)
-    if (isTogether(step, target)) {
-      if (names.some((name) => others.has(name))) throw new DomainError('undo_conflict')
-      undoes.unshift(step.version)
-      Object.assign(changes, step.changes)
-    } else {
-      for (const name of names) others.add(name)
-    }
-  }
-  const events = undoes[0] === 1 ? uncreate(others) : putBack(changes, state)
-  return events.map((event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent)
+/** The events that put back what one command changed, or nothing if any of it was changed again. */
+function undo(version: number | null, state: Existing): readonly TaskEvent[] {
+  if (version === null) throw new DomainError('nothing_to_undo')
+  const { undoes, values } = undoHistory(state.last).take(version)
+  return put(values, state).map(
+    (event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent,
+  )
 }
 
-function uncreate(others: ReadonlySet<string>): readonly TaskEvent[] {
-  if (others.size > 0) throw new DomainError('undo_conflict')
-  return [DELETED]
+function redo(version: number | null, state: Existing): readonly TaskEvent[] {
+  if (version === null) throw new DomainError('nothing_to_redo')
+  return undo(version, state)
 }
 
-function putBack({ deleted, ...fields }: Changes, state: Existing): readonly TaskEvent[] {
+/** What undo and redo would take back in this state. */
+export function nextSteps(state: TaskState): NextSteps {
+  if (state.existence === 'absent') return { next_undo: null, next_redo: null }
+  const { next_undo, next_redo } = undoHistory(state.last)
+  return { next_undo, next_redo }
+}
+
+function put({ deleted, ...fields }: Partial<FieldValues>, state: Existing): readonly TaskEvent[] {
   const isDeleted = state.existence === 'deleted'
-  const wasDeleted = deleted === undefined ? isDeleted : deleted.from === true
-  const before = Object.entries(fields).map(([name, { from }]) => [name, from])
+  const becomesDeleted = deleted === undefined ? isDeleted : deleted === true
   // A deleted task is not there to be changed: it has to come back first.
-  if (isDeleted && wasDeleted && before.length > 0) throw new DomainError('undo_conflict')
+  if (isDeleted && becomesDeleted) throw new DomainError('undo_conflict')
   return [
-    ...(isDeleted && !wasDeleted ? [RESTORED] : []),
-    ...change(Object.fromEntries(before), state.fields),
-    ...(wasDeleted && !isDeleted ? [DELETED] : []),
+    ...(isDeleted ? [RESTORED] : []),
+    ...change(fields as Partial<TaskFields>, state.fields),
+    ...(becomesDeleted ? [DELETED] : []),
   ]
 }
-
-function find(version: number, last: Step): Step {
-  for (let step: Step | null = last; step !== null; step = step.before) {
-    if (step.version === version) return step
-  }
-  throw new DomainError('change_not_found')
-}
-
-const isTogether = ({ causation_id, ...step }: Step, target: Step): boolean =>
-  step.version === target.version ||
-  (causation_id !== undefined && causation_id === target.causation_id)

@@ -4,6 +4,7 @@ import { DomainError } from '../../../src/domain/errors.ts'
 import type { TaskEvent, TaskFields } from '../../../src/domain/task/events.ts'
 import {
   type Causation,
+  nextSteps,
   type TaskCommand,
   type TaskState,
   task,
@@ -27,6 +28,7 @@ const change = (changes: Partial<TaskFields>, actor_id = OWNER) =>
   ({ type: 'ChangeTask', actor_id, changes }) as const
 const restored: TaskEvent = { type: 'TaskRestored', data: {} }
 const renamed: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two' } }
+const unrenamed: TaskEvent = { type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } }
 const prioritized: TaskEvent = { type: 'TaskReprioritized', data: { priority: 'high' } }
 /** The events as decided for one command. */
 const by = (command: string, ...events: readonly TaskEvent[]): readonly (TaskEvent & Causation)[] =>
@@ -34,6 +36,7 @@ const by = (command: string, ...events: readonly TaskEvent[]): readonly (TaskEve
 const restore = (actor_id = OWNER) => ({ type: 'RestoreTask', actor_id }) as const
 const undo = (version?: number, actor_id = OWNER) =>
   ({ type: 'UndoTask', actor_id, version }) as const
+const redo = (actor_id = OWNER) => ({ type: 'RedoTask', actor_id }) as const
 const remove = (actor_id = OWNER) => ({ type: 'DeleteTask', actor_id }) as const
 const create = { type: 'CreateTask', actor_id: OWNER, fields } as const
 
@@ -178,17 +181,41 @@ describe('Undoing a change of a task', () => {
     tasks(created, deleted, restored).when(undo(1)).refuses('undo_conflict')
   })
 
-  it('is undone like any other change', () => {
-    const undone: TaskEvent = {
-      type: 'TaskRenamed',
-      data: { title: fields.title, undoes: [2] },
-    }
-    tasks(created, renamed, undone)
-      .when(undo())
+  it('is undone like any other change, when its version is named', () => {
+    tasks(created, renamed, unrenamed)
+      .when(undo(3))
       .yields({ type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } })
     tasks(created, { type: 'TaskDeleted', data: { undoes: [1] } })
-      .when(undo())
+      .when(undo(2))
       .yields({ type: 'TaskRestored', data: { undoes: [2] } })
+  })
+
+  it('without a version goes back one more step each time, to the creation and no further', () => {
+    const begun = [created, renamed, completed]
+    const reopened: TaskEvent = { type: 'TaskReopened', data: { status: 'pending', undoes: [3] } }
+    const back: TaskEvent = { type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } }
+    const uncreated: TaskEvent = { type: 'TaskDeleted', data: { undoes: [1] } }
+    tasks(...begun)
+      .when(undo())
+      .yields(reopened)
+    tasks(...begun, reopened)
+      .when(undo())
+      .yields(back)
+    tasks(...begun, reopened, back)
+      .when(undo())
+      .yields(uncreated)
+    tasks(...begun, reopened, back, uncreated)
+      .when(undo())
+      .refuses('nothing_to_undo')
+  })
+
+  it('may name a change under one that was itself taken back', () => {
+    const third: TaskEvent = { type: 'TaskRenamed', data: { title: 'Three' } }
+    const second: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } }
+    tasks(created, renamed, third, second)
+      .when(undo(2))
+      .yields({ type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } })
+    tasks(created, renamed, third, second).when(undo(3)).refuses('undo_conflict')
   })
 
   it('takes back together what one request changed, whichever of its changes is named', () => {
@@ -264,6 +291,51 @@ describe('Undoing a change of a task', () => {
   })
 })
 
+describe('Redoing what was undone', () => {
+  it('takes back the latest undo, one after another', () => {
+    const untitled = { type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } } as const
+    const reopened = { type: 'TaskReopened', data: { status: 'pending', undoes: [3] } } as const
+    const log = [created, renamed, completed, reopened, untitled]
+    const again: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two', undoes: [5] } }
+    const done: TaskEvent = { type: 'TaskCompleted', data: { status: 'completed', undoes: [4] } }
+    tasks(...log)
+      .when(redo())
+      .yields(again)
+    tasks(...log, again)
+      .when(redo())
+      .yields(done)
+    tasks(...log, again, done)
+      .when(redo())
+      .refuses('nothing_to_redo')
+    tasks(...log, again, done)
+      .when(undo())
+      .yields({ type: 'TaskReopened', data: { status: 'pending', undoes: [7] } })
+  })
+
+  it('brings back a task whose creation was undone', () => {
+    tasks(created, { type: 'TaskDeleted', data: { undoes: [1] } })
+      .when(redo())
+      .yields({ type: 'TaskRestored', data: { undoes: [2] } })
+  })
+
+  it('is over with a new change', () => {
+    tasks(created, renamed).when(redo()).refuses('nothing_to_redo')
+    tasks(created, renamed, unrenamed, completed).when(redo()).refuses('nothing_to_redo')
+  })
+
+  it('takes back the undo that it loaded, or nothing if another was first', () => {
+    const loaded = [created, renamed, unrenamed].reduce(task.evolve, task.initialState)
+    const again: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } }
+    expect(task.decide(redo(), loaded)).to.deep.equal([again])
+    expect(() => task.decide(redo(), task.evolve(loaded, again), loaded)).to.throw('undo_conflict')
+  })
+
+  it('is for the owner, and for a task that once was', () => {
+    tasks(created, renamed, unrenamed).when(redo(STRANGER)).refuses('task_forbidden')
+    tasks().when(redo()).refuses('task_not_found')
+  })
+})
+
 /** The state and the events after a run of commands; refused commands change nothing. */
 function play(commands: readonly TaskCommand[], begin: TaskState = task.initialState) {
   const events: TaskEvent[] = []
@@ -280,6 +352,10 @@ function play(commands: readonly TaskCommand[], begin: TaskState = task.initialS
   return { events, state }
 }
 let requests = 100
+
+const last = (states: readonly TaskState[]): TaskState => states.at(-1) ?? task.initialState
+const versionOf = (state: TaskState) =>
+  state.existence === 'absent' ? undefined : state.last.version
 
 /** What is so of a task, however it came to be so. */
 const now = (state: TaskState) =>
@@ -329,18 +405,54 @@ describe('The rules of a task', () => {
     )
   })
 
-  it('let whatever was just done be undone, and that be undone again', () => {
+  it('let whatever was just done be undone, and that be undone again, by version', () => {
     fc.assert(
       fc.property(fc.array(arbitraryCommand), arbitraryCommand, (commands, last) => {
         const { state: before } = play([create, ...commands])
         const { state: after, events } = play([{ ...last, actor_id: OWNER } as TaskCommand], before)
         fc.pre(events.length > 0)
-        const { state: undone } = play([undo()], after)
+        const { state: undone } = play([undo(versionOf(after))], after)
         expect(now(undone)).to.deep.equal(now(before))
-        const { state: redone } = play([undo()], undone)
+        const { state: redone } = play([undo(versionOf(undone))], undone)
         expect(now(redone)).to.deep.equal(now(after))
       }),
       { numRuns: 300 },
+    )
+  })
+
+  it('let the latest change be undone and redone, step by step there and back', () => {
+    fc.assert(
+      fc.property(fc.array(arbitraryCommand), fc.nat(20), (commands, wanted) => {
+        const own = commands.map((command) => ({ ...command, actor_id: OWNER }) as TaskCommand)
+        const { state: begin } = play([create, ...own])
+        const states = [begin]
+        while (states.length <= wanted && nextSteps(last(states)).next_undo !== null) {
+          const { state, events } = play([undo()], last(states))
+          expect(events).to.not.have.length(0)
+          states.push(state)
+        }
+        for (let at = states.length - 2, state = last(states); at >= 0; at--) {
+          const { state: redone, events } = play([redo()], state)
+          expect(events).to.not.have.length(0)
+          expect(now(redone)).to.deep.equal(now(states[at] as TaskState))
+          state = redone
+        }
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('let every change be undone, back to before the creation', () => {
+    fc.assert(
+      fc.property(fc.array(arbitraryCommand), (commands) => {
+        let { state } = play([create, ...commands])
+        for (let steps = 0; nextSteps(state).next_undo !== null; steps++) {
+          expect(steps).to.be.at.most(commands.length)
+          state = play([undo()], state).state
+        }
+        expect(state.existence).to.equal('deleted')
+        expect(now(state)).to.deep.include(fields)
+      }),
     )
   })
 

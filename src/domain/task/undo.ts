@@ -1,0 +1,138 @@
+import { DomainError } from '../errors.ts'
+import type { Changed, Changes, FieldValues } from './changes.ts'
+
+/** One event as undo needs to know it; a list that runs from the newest to the oldest. */
+export type Step = {
+  readonly version: number
+  readonly causation_id: string | undefined
+  readonly undoes: readonly number[] | undefined
+  readonly changes: Changes
+  readonly before: Step | null
+}
+
+/** What undo and redo without a version take back, by version; null: nothing is left. */
+export type NextSteps = { readonly next_undo: number | null; readonly next_redo: number | null }
+
+/** What one command did. An undo or redo puts values back (or forth) that another change has set. */
+type Change = {
+  readonly versions: number[]
+  readonly undoes: readonly number[] | undefined
+  readonly causation_id: string | undefined
+  readonly changes: Changes
+  /** The change of values that this one does, takes back, or does again: itself if it is no undo. */
+  origin: Change
+  /** Whether the origin's values are in force after it. */
+  isForth: boolean
+  /** What had set each field before the origin did. */
+  readonly replaced: Map<string, Change | undefined>
+}
+
+export type UndoHistory = NextSteps & {
+  /** Versions that the command of this version consists of, and the values that take it back. */
+  readonly take: (version: number) => {
+    readonly undoes: readonly number[]
+    readonly values: Partial<FieldValues>
+  }
+}
+
+/**
+ * Every field knows which change has set it. A change can be taken back while all that it set is still
+ * its own; taking it back gives the fields to those that had set them before, so that these can be
+ * taken back next. A new change leaves nothing to redo.
+ */
+export function undoHistory(last: Step): UndoHistory {
+  const changes = changesUpTo(last)
+  const byVersion = new Map<number, Change>()
+  const setBy = new Map<string, Change | undefined>()
+  const done: Change[] = []
+  const undone: Change[] = []
+
+  for (const change of changes) {
+    const target = change.undoes?.[0] === undefined ? undefined : byVersion.get(change.undoes[0])
+    if (target === undefined) {
+      for (const name of Object.keys(change.changes)) {
+        change.replaced.set(name, setBy.get(name))
+        setBy.set(name, change)
+      }
+      undone.length = 0
+    } else {
+      change.origin = target.origin
+      change.isForth = !target.isForth
+      for (const [name, replaced] of change.origin.replaced) {
+        setBy.set(name, change.isForth ? change.origin : replaced)
+      }
+      remove(change.isForth ? undone : done, change.origin)
+    }
+    const stack = change.isForth ? done : undone
+    stack.push(change)
+    for (const version of change.versions) byVersion.set(version, change)
+  }
+
+  return {
+    next_undo: lastVersion(done.at(-1)),
+    next_redo: lastVersion(undone.at(-1)),
+    take(version) {
+      const change = byVersion.get(version)
+      if (change === undefined) throw new DomainError('change_not_found')
+      const { origin, isForth, versions } = change
+      for (const [name, replaced] of origin.replaced) {
+        if (setBy.get(name) !== (isForth ? origin : replaced))
+          throw new DomainError('undo_conflict')
+      }
+      return { undoes: versions, values: valuesOf(origin, isForth ? 'from' : 'to') }
+    },
+  }
+}
+
+/** Oldest first; events of one command that follow each other are one change. */
+function changesUpTo(last: Step): readonly Change[] {
+  const steps: Step[] = []
+  for (let step: Step | null = last; step !== null; step = step.before) steps.push(step)
+  const all: Change[] = []
+  for (const { version, causation_id, undoes, changes } of steps.reverse()) {
+    const change = all.at(-1)
+    const isSame = causation_id !== undefined && causation_id === change?.causation_id
+    if (change && isSame && change.undoes?.[0] === undoes?.[0]) {
+      change.versions.push(version)
+      for (const [name, { from, to }] of Object.entries(changes)) {
+        const first = change.changes[name as Changed] ?? { from }
+        change.changes[name as Changed] = { from: first.from, to }
+      }
+    } else {
+      all.push(newChange(version, causation_id, undoes, changes))
+    }
+  }
+  return all
+}
+
+function newChange(
+  version: number,
+  causation_id: string | undefined,
+  undoes: readonly number[] | undefined,
+  changes: Changes,
+): Change {
+  // To take back the creation is to delete the task.
+  const created = version === 1 && { deleted: { from: true, to: false } }
+  const change: Omit<Change, 'origin'> = {
+    versions: [version],
+    undoes,
+    causation_id,
+    changes: { ...changes, ...created },
+    isForth: true,
+    replaced: new Map(),
+  }
+  return Object.assign(change, { origin: change as Change })
+}
+
+/** Of the creation only that the task is there: a deleted task keeps its fields. */
+function valuesOf({ versions, changes }: Change, which: 'from' | 'to'): Partial<FieldValues> {
+  const set = versions[0] === 1 ? { deleted: changes.deleted } : changes
+  return Object.fromEntries(Object.entries(set).map(([name, change]) => [name, change?.[which]]))
+}
+
+function remove(stack: Change[], origin: Change): void {
+  const index = stack.findLastIndex((change) => change.origin === origin)
+  if (index !== -1) stack.splice(index, 1)
+}
+
+const lastVersion = (change: Change | undefined): number | null => change?.versions.at(-1) ?? null
