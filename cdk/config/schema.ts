@@ -1,3 +1,4 @@
+import valid from 'semver/functions/valid.js'
 import { z } from 'zod'
 import { IMAGE_NAMES, SERVICE_NAMES } from '../catalogue.ts'
 import { DATABASE_INSTANCE, ENDPOINT_NAMES } from '../names.ts'
@@ -90,10 +91,10 @@ const service = z.strictObject({
 })
 
 // `latest` would not say what runs, nor what to go back to.
-const version = matching(
-  /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$/,
-  'must be a semantic version such as 1.4.2',
-)
+const version = z
+  .string('must be a semantic version such as 1.4.2')
+  // Exactly as it stands: neither v1.4.2, nor with a build, which no tag can carry.
+  .refine((text) => valid(text) === text, 'must be a semantic version such as 1.4.2')
 
 /** It stays for as long as the instance lives: without it the next deployment would make an empty one. */
 const restoreFrom = z.strictObject({

@@ -1,4 +1,5 @@
 import type { TasksAnswer } from '@aws-sdk/client-ecs'
+import lt from 'semver/functions/lt.js'
 
 /** The two calls of ECS that a migration takes. */
 export type Ecs = {
@@ -85,19 +86,7 @@ export async function isComplete(
  */
 function goesBack({ RequestType, ResourceProperties, OldResourceProperties }: MigrationEvent) {
   if (RequestType !== 'Update' || OldResourceProperties === undefined) return false
-  return isLower(ResourceProperties.version, OldResourceProperties.version)
-}
-
-function isLower(version: string, than: string): boolean {
-  const [core = '', pre] = version.split(/-(.*)/s)
-  const [otherCore = '', otherPre] = than.split(/-(.*)/s)
-  const numbers = core.split('.').map(Number)
-  const others = otherCore.split('.').map(Number)
-  const at = numbers.findIndex((number, index) => number !== others[index])
-  if (at !== -1) return (numbers[at] ?? 0) < (others[at] ?? 0)
-  if (pre === undefined || otherPre === undefined)
-    return pre !== undefined && otherPre === undefined
-  return pre.localeCompare(otherPre, 'en', { numeric: true }) < 0
+  return lt(ResourceProperties.version, OldResourceProperties.version)
 }
 
 const reasons = (failures: readonly { readonly reason?: string }[]): string =>

@@ -32,6 +32,11 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   ['no account', without('account'), 'prod: account is missing.'],
   ['no database', without('database'), 'prod: database is missing.'],
   [
+    'a pre-release that SemVer does not order',
+    images('1.0.0-01'),
+    'prod: images.auth-service must be a semantic version such as 1.4.2.',
+  ],
+  [
     'the tag latest',
     images('latest'),
     'prod: images.auth-service must be a semantic version such as 1.4.2.',

@@ -102,6 +102,9 @@ describe('Starting a migration', () => {
       ['1.0.0', '2.0.0'],
       ['1.1.0-rc.1', '1.1.0'],
       ['1.1.0-rc.2', '1.1.0-rc.10'],
+      // As SemVer orders them: by ASCII, and numbers before words.
+      ['1.1.0-RC.1', '1.1.0-beta.1'],
+      ['1.1.0-rc.1', '1.1.0-rc.1.1'],
     ] as const) {
       const fake = ecs({ tasks: [{ taskArn: ARN }] })
       expect((await start(update(version, before), fake)).Data.taskArn).to.equal('')
