@@ -267,8 +267,11 @@ describe('The limit of exports', () => {
       const calls = Array.from({ length: 40 }, () =>
         system.call('GET', '/audit/events', { token, headers: { Accept: 'text/csv' } }),
       )
-      const refused = (await Promise.all(calls)).find(({ status }) => status === 429)
-      expect(refused?.body.code).to.equal('too_many_requests')
+      // On a slow machine some are refused because another export of the user is under way.
+      const refused = (await Promise.all(calls)).find(
+        ({ body }) => body.code === 'too_many_requests',
+      )
+      expect(refused?.status).to.equal(429)
       expect(refused?.headers.get('ratelimit-policy')).to.equal('"costly";q=10;w=1')
     } finally {
       await system.stop()
