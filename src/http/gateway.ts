@@ -46,6 +46,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
 
   const server = createServer((req, res) => {
+    takeOriginForm(req)
     const { url = '' } = req
     if (!url.startsWith('/')) return answer(req, res, 'malformed_request')
     const target = route(url.replace(/\?.*/s, ''))
@@ -74,6 +75,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     close: () => new Promise((resolve) => server.close(() => resolve())),
     destroy: () => server.closeAllConnections(),
   }
+}
+
+const ABSOLUTE_FORM = /^https?:\/\/([A-Za-z0-9.:[\]-]+)(?=[/?]|$)/i
+
+/** A whole URL in the request line, as proxies get it, names the host and then the path (RFC 9112, 3.2.2). */
+function takeOriginForm(req: IncomingMessage): void {
+  const [start, host] = ABSOLUTE_FORM.exec(req.url ?? '') ?? []
+  if (start === undefined) return
+  req.headers.host = host
+  req.url = req.url?.slice(start.length).replace(/^(?!\/)/, '/')
 }
 
 /** What the load balancer adds. It appends to X-Forwarded-For, whatever the client wrote there. */

@@ -182,17 +182,50 @@ describe('The gateway', () => {
       })
     }
 
-    it('letting nobody in by a whole URL in the request line', async () => {
-      const line = 'POST http://127.0.0.1/auth/validate HTTP/1.1'
-      expect(await raw(`${line}\r\nHost: x\r\nConnection: close\r\n\r\n`)).to.match(
-        /^HTTP\/1\.1 400 /,
-      )
-    })
+    for (const target of [
+      'http://127.0.0.1/auth/validate',
+      'HTTPS://x/auth/validate?x=1',
+      'http://x/../auth/validate',
+      'http://x//auth/validate',
+      'http://x?/auth/validate',
+      'http:///auth/validate',
+      'http://x:y@z/auth/validate',
+      'http://x\\auth/validate',
+      'http://x#/auth/validate',
+      'ftp://x/auth/validate',
+      'http:/auth/validate',
+      'auth/validate',
+      '*',
+    ]) {
+      it(`letting nobody in by the target ${target}`, async () => {
+        const answer = await raw(`POST ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+        expect(answer).to.match(/^HTTP\/1\.1 (400|403|404) /)
+        expect(answer).not.to.include('validated')
+      })
+    }
 
     it('of which the service would let in who got so far', async () => {
       const answer = await fetch(`http://127.0.0.1:${portOf(servers[0])}/auth/validate`)
       expect(await answer.text()).to.equal('validated')
     })
+  })
+
+  it('takes a whole URL in the request line, whose host counts, for its path', async () => {
+    task = echo
+    for (const [target, url] of [
+      ['http://tasks.example:80/tasks/1?a=b/c', '/tasks/1?a=b/c'],
+      ['HTTP://tasks.example/tasks', '/tasks'],
+      ['http://[::1]:8080/tasks?', '/tasks?'],
+    ]) {
+      const answer = await raw(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+      expect(answer).to.match(/^HTTP\/1\.1 200 /)
+      expect(answer).to.include(`"url":"${url}"`)
+      expect(answer).to.include(`"host":"${target?.split('/')[2]}"`)
+    }
+    for (const target of ['http://x', 'http://x?health', 'http://x/health']) {
+      const answer = await raw(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+      expect(answer, target).to.match(target.endsWith('/health') ? / 200 / : / 404 /)
+    }
   })
 
   describe('passes on', () => {
