@@ -13,6 +13,8 @@ export type HandlerProps = {
   readonly handler: string
   readonly logs: ILogGroup
   readonly statements: readonly PolicyStatement[]
+  /** @default - 30 seconds */
+  readonly timeout?: Duration
 }
 
 /** A function of Lambda, bundled from cdk/handlers. The AWS SDK is in Lambda already. */
@@ -21,7 +23,7 @@ export function handler(scope: Construct, id: string, props: HandlerProps): Node
     entry: join(import.meta.dirname, `../handlers/${props.file}.ts`),
     handler: props.handler,
     runtime: Runtime.NODEJS_24_X,
-    timeout: Duration.seconds(30),
+    timeout: props.timeout ?? Duration.seconds(30),
     memorySize: 256,
     logGroup: props.logs,
     initialPolicy: [...props.statements],

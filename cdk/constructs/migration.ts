@@ -36,7 +36,7 @@ export class Migration extends Construct {
     const { task } = props
     this.#logs = LogGroup.fromLogGroupName(this, 'Logs', handlerLogs('migration'))
     const provider = new Provider(this, 'Provider', {
-      onEventHandler: this.#function('onEvent', this.#mayRun(task)),
+      onEventHandler: this.#function('onEvent', [...this.#mayRun(task), ...this.#mayLook()]),
       isCompleteHandler: this.#function('isComplete', this.#mayLook()),
       queryInterval: Duration.seconds(10),
       totalTimeout: PATIENCE,
@@ -64,7 +64,9 @@ export class Migration extends Construct {
 
   #function(name: string, statements: readonly PolicyStatement[]): IFunction {
     const logs = this.#logs
-    return handler(this, name, { file: 'migration', handler: name, logs, statements })
+    // Starting may take a while, when there is no room for a task at first.
+    const timeout = Duration.minutes(15)
+    return handler(this, name, { file: 'migration', handler: name, logs, statements, timeout })
   }
 
   #mayRun({ definition }: ContainerTask): readonly PolicyStatement[] {

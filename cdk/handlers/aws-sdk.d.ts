@@ -19,6 +19,7 @@ declare module '@aws-sdk/client-ecs' {
     readonly tasks?: readonly {
       readonly taskArn?: string
       readonly lastStatus?: string
+      readonly stopCode?: string
       readonly stoppedReason?: string
       readonly containers?: readonly {
         readonly name?: string

@@ -1,10 +1,12 @@
 import type { TasksAnswer } from '@aws-sdk/client-ecs'
 import lt from 'semver/functions/lt.js'
 
-/** The two calls of ECS that a migration takes. */
+/** The two calls of ECS that a migration takes, and how to wait between them. */
 export type Ecs = {
   readonly runTask: (input: object) => Promise<TasksAnswer>
   readonly describeTasks: (input: object) => Promise<TasksAnswer>
+  /** Milliseconds. */
+  readonly pause: (ms: number) => Promise<void>
 }
 
 /** What the stack says of the task; CloudFormation sends it with every event. */
@@ -30,12 +32,34 @@ export type Started = {
   readonly Data: { readonly taskArn: string }
 }
 
-/** Starts the task and does not wait: it may take longer than a function lives. */
+/** Room for a task comes and goes; ten minutes in all, which is less than a function may live. */
+const TRIES = 20
+const PAUSE = 30_000
+/** ECS is full, or its machines do not answer at the moment. */
+const NO_ROOM = /^(RESOURCE:|AGENT|EMPTY CAPACITY PROVIDER|Capacity is unavailable)/
+
+/**
+ * Starts the task, and tries again while there is no room for it. Does not wait for its end: it may take
+ * longer than a function lives.
+ */
 export async function start(event: MigrationEvent, ecs: Ecs): Promise<Started> {
   // One id for ever: a new one would make CloudFormation delete the old "resource" afterwards.
   const started = (taskArn: string) => ({ PhysicalResourceId: 'migration', Data: { taskArn } })
   if (event.RequestType === 'Delete' || goesBack(event)) return started('')
 
+  for (let attempt = 1; ; attempt++) {
+    const { taskArn, why } = await tryToStart(event, attempt, ecs)
+    if (taskArn !== undefined) return started(taskArn)
+    if (attempt === TRIES || !NO_ROOM.test(why)) {
+      throw new Error(`The migration did not start: ${why}`)
+    }
+    await ecs.pause(PAUSE)
+  }
+}
+
+type Attempt = { readonly taskArn?: string; readonly why: string }
+
+async function tryToStart(event: MigrationEvent, attempt: number, ecs: Ecs): Promise<Attempt> {
   const { cluster, taskDefinition, subnets, securityGroup } = event.ResourceProperties
   const { tasks = [], failures = [] } = await ecs.runTask({
     cluster,
@@ -44,14 +68,29 @@ export async function start(event: MigrationEvent, ecs: Ecs): Promise<Started> {
     count: 1,
     startedBy: 'cloudformation',
     // Lambda may call us again for the same event; ECS then answers with the same task.
-    clientToken: event.RequestId,
+    clientToken: `${event.RequestId}-${attempt}`,
     networkConfiguration: {
       awsvpcConfiguration: { subnets, securityGroups: [securityGroup], assignPublicIp: 'DISABLED' },
     },
   })
   const taskArn = tasks[0]?.taskArn
-  if (taskArn === undefined) throw new Error(`The migration did not start: ${reasons(failures)}`)
-  return started(taskArn)
+  if (taskArn === undefined) return { why: reasons(failures) }
+  const why = await whyNotPlaced(cluster, taskArn, ecs)
+  return why === '' ? { taskArn, why } : { why }
+}
+
+/** Fargate takes a task on before it knows whether there is room. '' when the task has a place. */
+async function whyNotPlaced(cluster: string, taskArn: string, ecs: Ecs): Promise<string> {
+  for (let look = 1; look <= 12; look++) {
+    const { tasks = [] } = await ecs.describeTasks({ cluster, tasks: [taskArn] })
+    const { lastStatus = 'PROVISIONING', stopCode, stoppedReason = '' } = tasks[0] ?? {}
+    if (lastStatus === 'STOPPED') {
+      return stopCode === 'TaskFailedToStart' && NO_ROOM.test(stoppedReason) ? stoppedReason : ''
+    }
+    if (lastStatus !== 'PROVISIONING') return ''
+    await ecs.pause(5_000)
+  }
+  return ''
 }
 
 /** Whether the task has ended well. Throws when it ended otherwise, which fails the deployment. */

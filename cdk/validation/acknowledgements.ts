@@ -234,7 +234,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because: 'Every revision of one task, in one cluster; a deployment makes a new one.',
   },
   {
-    at: 'services/Migrate/isComplete',
+    at: 'services/Migrate',
     rules: solutions(
       'IAM5[Resource::arn:aws:ecs:{region}:{account}:task/task-management-cluster/*]',
     ),

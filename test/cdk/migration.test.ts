@@ -26,14 +26,28 @@ const event = (change: Partial<MigrationEvent> = {}): MigrationEvent => ({
   ...change,
 })
 
-/** ECS as it answers; the calls are kept. The only thing here that is not the real one. */
-function ecs(answer: Awaited<ReturnType<Ecs['runTask']>>) {
+type TasksAnswer = Awaited<ReturnType<Ecs['runTask']>>
+
+/**
+ * ECS as it answers: each call of `runTask` takes the next answer, the last one stays. The calls are
+ * kept. The only thing here that is not the real one.
+ */
+function ecs(answer: TasksAnswer, ...later: readonly TasksAnswer[]) {
   const calls: Record<string, unknown>[] = []
-  const call = async (input: object) => {
+  const answers = [answer, ...later]
+  const runTask = async (input: object) => {
+    const given = answers[Math.min(calls.length, answers.length - 1)] ?? {}
     calls.push(input as Record<string, unknown>)
-    return answer
+    return given
   }
-  return { calls, runTask: call, describeTasks: call } satisfies Ecs & { calls: object }
+  const asked: object[] = []
+  const describeTasks = async (input: object) => {
+    asked.push(input)
+    return answers[Math.max(0, Math.min(calls.length, answers.length) - 1)] ?? {}
+  }
+  const pauses: number[] = []
+  const pause = async (ms: number) => void pauses.push(ms)
+  return { calls, asked, pauses, runTask, describeTasks, pause } satisfies Ecs & object
 }
 
 const update = (version: string, before: string): MigrationEvent =>
@@ -76,16 +90,67 @@ describe('Starting a migration', () => {
     await start(event(), fake)
     await start(event(), fake)
     const [first, second] = fake.calls.map(({ clientToken }) => clientToken)
-    expect(first).to.equal(event().RequestId)
+    expect(first).to.match(new RegExp(`^${event().RequestId}`))
     expect(second).to.equal(first)
   })
 
-  it('fails the deployment when ECS starts nothing, and says why', async () => {
+  it('fails the deployment at once when ECS starts nothing for good, and says why', async () => {
+    const fake = ecs({ tasks: [], failures: [{ reason: 'MISSING' }] })
+    expect(await failure(start(event(), fake))).to.equal('The migration did not start: MISSING')
+    expect(fake.calls).to.have.length(1)
+    expect(await failure(start(event(), ecs({})))).to.match(/did not start: no reason given/)
+  })
+
+  for (const reason of [
+    'RESOURCE:MEMORY',
+    'RESOURCE:ENI',
+    'AGENT',
+    'EMPTY CAPACITY PROVIDER',
+    'Capacity is unavailable at this time. Please try again later or in a different availability zone',
+  ]) {
+    it(`tries again when there is no room at the moment: ${reason.slice(0, 25)}`, async () => {
+      const full = { tasks: [], failures: [{ reason }] }
+      const fake = ecs(full, full, { tasks: [{ taskArn: ARN, lastStatus: 'PENDING' }] })
+      expect((await start(event(), fake)).Data.taskArn).to.equal(ARN)
+      expect(fake.calls).to.have.length(3)
+      expect(fake.pauses).to.have.length(2)
+      // Each try is one of its own to ECS, and the same one when Lambda repeats the event.
+      const tokens = fake.calls.map(({ clientToken }) => String(clientToken))
+      expect(new Set(tokens).size).to.equal(3)
+      for (const token of tokens) expect(token).to.have.length.at.most(64)
+    })
+  }
+
+  it('tries again when a task was taken on and there was no room for it after all', async () => {
+    const lost = {
+      taskArn: 'arn:lost',
+      lastStatus: 'STOPPED',
+      stopCode: 'TaskFailedToStart',
+      stoppedReason: 'Capacity is unavailable at this time. Please try again later',
+    }
+    const fake = ecs({ tasks: [lost] }, { tasks: [{ taskArn: ARN, lastStatus: 'PENDING' }] })
+    expect((await start(event(), fake)).Data.taskArn).to.equal(ARN)
+  })
+
+  it('leaves any other end of a task to the one that waits, which says why', async () => {
+    const lost = {
+      taskArn: ARN,
+      lastStatus: 'STOPPED',
+      stopCode: 'TaskFailedToStart',
+      stoppedReason: 'CannotPullContainerError: no such tag',
+    }
+    const fake = ecs({ tasks: [lost] })
+    expect((await start(event(), fake)).Data.taskArn).to.equal(ARN)
+    expect(fake.calls).to.have.length(1)
+  })
+
+  it('gives up after ten minutes, with the last reason', async () => {
     const fake = ecs({ tasks: [], failures: [{ reason: 'RESOURCE:ENI' }] })
     expect(await failure(start(event(), fake))).to.equal(
       'The migration did not start: RESOURCE:ENI',
     )
-    expect(await failure(start(event(), ecs({})))).to.match(/did not start: no reason given/)
+    const minutes = fake.pauses.reduce((sum, ms) => sum + ms, 0) / 60_000
+    expect(minutes).to.be.within(9, 10)
   })
 
   it('does nothing when the stack is deleted', async () => {
@@ -170,7 +235,7 @@ describe('Waiting for a migration', () => {
   it('ends with exit code 0, having asked for this task', async () => {
     const fake = ended(0)
     expect(await isComplete(waiting, fake)).to.deep.equal({ IsComplete: true })
-    expect(fake.calls).to.deep.equal([{ cluster: PROPERTIES.cluster, tasks: [ARN] }])
+    expect(fake.asked).to.deep.equal([{ cluster: PROPERTIES.cluster, tasks: [ARN] }])
   })
 
   it('fails the deployment with any other exit code, and says where to read why', async () => {
@@ -189,6 +254,6 @@ describe('Waiting for a migration', () => {
     const fake = ecs({})
     const nothing = { ...event(), Data: { taskArn: '' } }
     expect(await isComplete(nothing, fake)).to.deep.equal({ IsComplete: true })
-    expect(fake.calls).to.deep.equal([])
+    expect(fake.asked).to.deep.equal([])
   })
 })

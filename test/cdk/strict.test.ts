@@ -151,7 +151,7 @@ describe('The strict synthesis', () => {
       { IsComplete: true },
       { PhysicalResourceId: 'undefined-desired-count', Data: { desiredCount: 3 } },
     ])
-    expect(sent).to.have.members(Object.keys(answers))
+    expect([...new Set(sent)]).to.have.members(Object.keys(answers))
   })
 })
 
