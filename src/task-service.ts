@@ -4,7 +4,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import type { AuditAccesses, AuditTrail } from './app/ports/audit.ts'
-import type { SessionCheck, TokenValidator } from './app/ports/authorization.ts'
+import type { AuthServiceHealth, SessionCheck, TokenValidator } from './app/ports/authorization.ts'
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
@@ -20,7 +20,7 @@ import { lookAt } from './http/audit-access.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
-import { healthEndpoints, healthRoutes } from './http/health.ts'
+import { healthEndpoints, healthRoutes, wholeHealth, wholeHealthRoute } from './http/health.ts'
 import { requireKnownPosition } from './http/known-position.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
@@ -55,6 +55,8 @@ const AUDIT_DATABASE = { poolMax: 3, settings: INDEX_ORDER_SETTINGS }
 /** Calls of one user that take long. */
 const COSTLY_PER_SECOND = 10
 
+type AuthService = TokenValidator & SessionCheck & AuthServiceHealth
+
 const Token = {
   config: token<TaskServiceConfig>('config'),
   log: token<Log>('log'),
@@ -64,7 +66,7 @@ const Token = {
   userKeys: token<UserKeys>('userKeys'),
   events: token<EventStore<TaskEvent, TaskView>>('events'),
   tasks: token<TaskList>('tasks'),
-  authService: token<TokenValidator & SessionCheck & { close: () => void }>('authService'),
+  authService: token<AuthService & { close: () => void }>('authService'),
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
   listener: token<Listener>('listener'),
@@ -166,7 +168,7 @@ function httpService(
   log: Log,
   clock: Clock,
   db: Database,
-  tokens: TokenValidator & SessionCheck,
+  authService: AuthService,
   handle: HandleCommand<TaskCommand, TaskView>,
   tasks: TaskList,
   events: EventStore<TaskEvent, TaskView>,
@@ -178,12 +180,14 @@ function httpService(
   const refusals = refusalLimit('refused', config.RATE_LIMIT_PER_SECOND, 1)
   const router = strictRouter()
   const { INTERNAL_API_KEY: internalApiKey } = config
-  const on = routes(router, admission({ tokens, internalApiKey, limit, refusals }))
+  const on = routes(router, admission({ tokens: authService, internalApiKey, limit, refusals }))
   // Before the tasks: /tasks/health and /tasks/docs are no task ids.
   healthRoutes(on, { base: BASE, name: 'task', ping: db.ping })
+  wholeHealthRoute(on, authService.answers)
   const title = 'Tasktrail task-service'
   const endpoints = [
     ...healthEndpoints(BASE, 'task'),
+    wholeHealth,
     ...TASK_HISTORY_ENDPOINTS,
     ...TASK_ENDPOINTS,
     ...AUDIT_ENDPOINTS,
@@ -198,8 +202,8 @@ function httpService(
   const stream = streamTaskEvents({
     changes,
     notifier,
-    tokens,
-    sessions: tokens,
+    tokens: authService,
+    sessions: authService,
     log,
     end,
     requireKnownPosition: given,
@@ -222,7 +226,7 @@ function httpService(
     log,
     newId: uuidv7,
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
-    spared: [`${BASE}/health`, '/ready'],
+    spared: [`${BASE}/health`, wholeHealth.path, '/ready'],
   })
   return {
     ...rest,

@@ -155,7 +155,10 @@ describe('npm start', function () {
   it('applies the path rules', async () => {
     const runner = await start()
     const token = await login()
-    expect((await call('/health')).body).to.deep.equal({ status: 'healthy' })
+    expect((await call('/health')).body).to.deep.equal({
+      status: 'healthy',
+      services: ['auth', 'task'],
+    })
     for (const path of ['/worker', '/worker/health', '/worker/metrics', '/worker/']) {
       expect((await call(path)).status).to.equal(404)
     }

@@ -24,7 +24,6 @@ const ANSWERS: Readonly<Record<OwnAnswer, ListenerAction>> = {
     message: 'Only services of Tasktrail may call this',
     code: 'internal_only',
   }),
-  healthy: json(200, { status: 'healthy' }),
   'not-found': json(404, {
     error: 'Not Found',
     message: 'There is nothing at this path',

@@ -55,8 +55,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         return answer(req, res, 'internal_only')
       case 'not-found':
         return answer(req, res, 'route_not_found')
-      case 'healthy':
-        return send(res, 200, { status: 'healthy' })
       case 'auth-service':
       case 'task-service': {
         for (const name of STRIPPED) delete req.headers[name]

@@ -29,10 +29,39 @@ const ready = {
   errors: ['database_unavailable'],
 } as const satisfies Endpoint
 
+/** What the entrance answers at `/health`. No load balancer takes a task out for it. */
+export const wholeHealth = {
+  method: 'get',
+  path: '/health',
+  summary: 'Whether both services answer',
+  access: 'open',
+  answers: {
+    200: {
+      description: 'They do',
+      body: z.strictObject({
+        status: z.literal('healthy'),
+        services: z.tuple([z.literal('auth'), z.literal('task')]),
+      }),
+    },
+  },
+  errors: ['auth_service_unavailable'],
+} as const satisfies Endpoint
+
 export const healthEndpoints = (base: string, name: string): readonly Endpoint[] => [
   healthy(base, name),
   ready,
 ]
+
+/** `answers` asks auth-service and throws when it is away. */
+export function wholeHealthRoute(
+  on: ReturnType<typeof routes>,
+  answers: (request_id: string) => Promise<void>,
+): void {
+  on(wholeHealth, async (_input, ctx) => {
+    await answers(ctx.state.request_id)
+    ctx.body = { status: 'healthy', services: ['auth', 'task'] }
+  })
+}
 
 /** `ping` asks the database and throws when it is away. */
 export function healthRoutes(

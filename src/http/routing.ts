@@ -1,5 +1,5 @@
 /** Who answers a path that comes from outside. */
-export type Target = 'auth-service' | 'task-service' | 'refused' | 'healthy' | 'not-found'
+export type Target = 'auth-service' | 'task-service' | 'refused' | 'not-found'
 
 /**
  * The path rules of the entrance, first match first, for the local gateway and the load balancer.
@@ -12,7 +12,8 @@ export const PATH_RULES: readonly {
   { patterns: ['/auth/validate*'], target: 'refused' },
   { patterns: ['/auth', '/auth/*'], target: 'auth-service' },
   { patterns: ['/tasks', '/tasks/*', '/audit', '/audit/*'], target: 'task-service' },
-  { patterns: ['/health'], target: 'healthy' },
+  // It answers for both: it asks auth-service.
+  { patterns: ['/health'], target: 'task-service' },
 ]
 
 const matches = (pattern: string, path: string): boolean =>

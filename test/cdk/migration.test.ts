@@ -47,7 +47,7 @@ function ecs(answer: TasksAnswer, ...later: readonly TasksAnswer[]) {
   }
   const pauses: number[] = []
   const pause = async (ms: number) => void pauses.push(ms)
-  return { calls, asked, pauses, runTask, describeTasks, pause } satisfies Ecs & object
+  return { calls, asked, pauses, runTask, describeTasks, pause }
 }
 
 const update = (version: string, before: string): MigrationEvent =>

@@ -246,7 +246,7 @@ describe('The console guide and cdk/ agree on', () => {
         ({ DefaultActions }) => DefaultActions,
       ),
     ].flatMap(({ FixedResponseConfig }) => FixedResponseConfig?.MessageBody ?? [])
-    expect(answers).to.have.lengthOf(3)
+    expect(answers).to.have.lengthOf(2)
     expect(bodies).to.include.members(answers)
   })
 

@@ -188,7 +188,6 @@ describe('The implementation guide', () => {
     ])
     const actions = {
       refused: 'fixed response 403',
-      healthy: 'fixed response 200',
       'auth-service': 'forward to `auth-service-tg`',
       'task-service': 'forward to `task-service-tg`',
       'not-found': '',

@@ -158,6 +158,10 @@ describe('The whole system, through its gateway', () => {
       status: 'healthy',
       service: 'task',
     })
+    expect((await call('GET', '/health')).body).to.deep.equal({
+      status: 'healthy',
+      services: ['auth', 'task'],
+    })
     expect((await call('GET', '/elsewhere')).status).to.equal(404)
   })
 

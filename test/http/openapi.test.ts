@@ -56,6 +56,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'get /tasks/stream': [200, 400, 401],
   'get /audit/events': [200, 400, 401],
   'get /tasks/health': [200, 400],
+  'get /health': [200, 400],
 }
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true })
@@ -153,6 +154,7 @@ describe('The OpenAPI documents', () => {
       'post /auth/login',
       'get /auth/health',
       'get /tasks/health',
+      'get /health',
       'get /ready',
     ])
   })

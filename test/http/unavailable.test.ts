@@ -171,6 +171,8 @@ describe('Without auth-service', () => {
     expect(body.message).to.equal('Authentication service unavailable')
     expect(Number(headers.get('retry-after'))).to.be.at.least(1)
     expect((await system.call('GET', '/tasks/health')).status).to.equal(200)
+    const whole = await system.call('GET', '/health')
+    expect([whole.status, whole.body.code]).to.deep.equal([503, 'auth_service_unavailable'])
     await system.stop()
   })
 })

@@ -2,7 +2,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
-import { healthEndpoints } from '../../src/http/health.ts'
+import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
 import { openApi } from '../../src/http/openapi.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
@@ -16,6 +16,7 @@ const DOCUMENTS = [
   openApi('auth', '1', [...healthEndpoints('/auth', 'auth'), ...AUTH_ENDPOINTS]),
   openApi('task', '1', [
     ...healthEndpoints('/tasks', 'task'),
+    wholeHealth,
     ...TASK_HISTORY_ENDPOINTS,
     ...TASK_ENDPOINTS,
     ...AUDIT_ENDPOINTS,

@@ -20,6 +20,11 @@ export type TokenValidator = {
   readonly validate: (token: string, request_id: string) => Promise<Caller>
 }
 
+/** Whether auth-service answers. Error: `auth_service_unavailable`. */
+export type AuthServiceHealth = {
+  readonly answers: (request_id: string) => Promise<void>
+}
+
 /** Asks of many sessions at once. Error: `auth_service_unavailable`. */
 export type SessionCheck = {
   /** Those that are over by now, or never were; of a thousand at most. */

@@ -49,6 +49,11 @@ export function endedOf(status: number, body: string): Ended {
   return { outcome: 'ended', session_ids: sensible(endedAnswer, body).ended }
 }
 
+/** Throws for whatever is no answer of a working auth-service. */
+export function isHealthy(status: number): void {
+  if (status !== 200) throw new Error(`status ${status}`)
+}
+
 function refused(status: number): Refused {
   if (status >= 400 && status < 500 && status !== 429) return { outcome: 'refused', status }
   throw new Error(`status ${status}`)

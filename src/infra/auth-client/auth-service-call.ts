@@ -6,6 +6,8 @@ import got from 'got'
 
 /** A question to auth-service, and how its answer is read. `read` throws when it makes no sense. */
 export type Question<Answer> = {
+  /** @default 'POST' */
+  readonly method?: 'GET' | 'POST'
   readonly path: string
   readonly request_id: string
   readonly token?: string
@@ -57,7 +59,6 @@ export function authServiceCall({
   const agent = keepAliveAgent(url.protocol, socketLife, maxSockets)
   const base = url.href.replace(/\/*$/, '/')
   const client = got.extend({
-    method: 'POST',
     agent: agent instanceof HttpsAgent ? { https: agent } : { http: agent },
     // The name, not the address: it is also what a certificate is checked against.
     headers: { host: url.host, 'x-internal-api-key': apiKey, 'user-agent': 'tasktrail' },
@@ -70,7 +71,7 @@ export function authServiceCall({
 
   const ask = async <Answer>(
     address: string,
-    { path, request_id, token, json, read }: Question<Answer>,
+    { method = 'POST', path, request_id, token, json, read }: Question<Answer>,
     control: AbortController,
   ): Promise<Answer> => {
     const target = new URL(path, base)
@@ -81,7 +82,7 @@ export function authServiceCall({
     }
     const { signal } = control
     try {
-      const options = { headers, signal, ...(json !== undefined && { json }) }
+      const options = { method, headers, signal, ...(json !== undefined && { json }) }
       const response = await client(target, options).on('downloadProgress', (progress) => {
         if (progress.transferred > MAX_ANSWER) control.abort(new Error('an answer over 64 KiB'))
       })

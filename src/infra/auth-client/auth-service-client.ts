@@ -1,9 +1,14 @@
 import { BrokenCircuitError } from 'cockatiel'
 import { AppError } from '../../app/errors.ts'
-import type { Caller, SessionCheck, TokenValidator } from '../../app/ports/authorization.ts'
+import type {
+  AuthServiceHealth,
+  Caller,
+  SessionCheck,
+  TokenValidator,
+} from '../../app/ports/authorization.ts'
 import type { Log } from '../../app/ports/process.ts'
 import { addressCooldowns } from './address-cooldowns.ts'
-import { endedOf, validationOf } from './auth-service-answers.ts'
+import { endedOf, isHealthy, validationOf } from './auth-service-answers.ts'
 import { authServiceCall, type Question } from './auth-service-call.ts'
 import { guardedCalls } from './guarded-calls.ts'
 import type { Discovery } from './service-discovery.ts'
@@ -72,7 +77,7 @@ export function authServiceClient({
   /** Milliseconds. */
   readonly now?: () => number
   readonly settings?: Partial<typeof SETTINGS>
-}): TokenValidator & SessionCheck & { readonly close: () => void } {
+}): TokenValidator & SessionCheck & AuthServiceHealth & { readonly close: () => void } {
   const limits = { ...SETTINGS, ...settings }
   const base = new URL(url)
   const { ask, close } = authServiceCall({ url: base, apiKey, ...limits })
@@ -127,7 +132,13 @@ export function authServiceClient({
     throw refused(request_id, answer.status)
   })
 
+  const health = shareNextCall<string, void>((path, request_id) =>
+    answerTo({ method: 'GET', path, request_id, read: isHealthy }, now() + limits.total),
+  )
+
   return {
+    answers: (request_id) => health('auth/health', request_id),
+
     validate: async (token, request_id) => {
       if (token === '') throw new AppError('token_missing')
       if (token.length > MAX_TOKEN || !TOKEN.test(token)) throw new AppError('token_invalid')

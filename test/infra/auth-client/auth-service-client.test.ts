@@ -206,6 +206,40 @@ describe('The auth-service client', () => {
     }
   })
 
+  describe('asking whether it answers', () => {
+    it('asks an instance for its health', async () => {
+      let seen: string | undefined
+      auth.behave((request, response) => {
+        seen = `${request.method} ${request.url}`
+        status(200, { status: 'healthy' })(request, response)
+      })
+      await clientOf([A]).answers('r')
+      expect(seen).to.equal('GET /auth/health')
+    })
+
+    it('fails when no instance does', async () => {
+      auth.behave(status(503))
+      const error = await failure(clientOf([A, B]).answers('r'))
+      expect(error.code).to.equal('auth_service_unavailable')
+    })
+
+    it('calls once for however many ask at the same time, and once more for who came later', async () => {
+      const waiting: (() => void)[] = []
+      auth.behave((request, response) => {
+        waiting.push(() => status(200, { status: 'healthy' })(request, response))
+      })
+      const client = clientOf([A], { settings: PATIENT })
+      const first = client.answers('r')
+      await until(() => waiting.length === 1)
+      const others = Array.from({ length: 50 }, () => client.answers('r'))
+      waiting[0]?.()
+      await until(() => waiting.length === 2)
+      waiting[1]?.()
+      await Promise.all([first, ...others])
+      expect(auth.total()).to.equal(2)
+    })
+  })
+
   describe('with a broken auth-service', () => {
     const faults: Record<string, Parameters<typeof auth.behave>[0]> = {
       hangs: () => undefined,
