@@ -78,6 +78,8 @@ const worker = z.object({
   ...textKeys,
   SEAL_KEY: secret(32),
   SEAL_INTERVAL_SECONDS: whole(1, 86_400, 60),
+  // The database keeps them for 30 days, whatever is set here.
+  ACCESS_RETENTION_DAYS: whole(30, 36_500, 365),
 })
 
 /** An empty variable counts as one that is not set: container definitions often carry those. */

@@ -9,6 +9,7 @@ import { rewrappingUserKeys } from './infra/encryption/rewrap-user-keys.ts'
 import { type KeyWrap, secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from './infra/encryption/user-keys.ts'
 import { type ErasedRows, erasedRows } from './infra/postgres/accounts/erased-rows.ts'
+import { expiredAccesses } from './infra/postgres/audit/audit-accesses.ts'
 import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
 import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
 import { postgresSealer, SealsChanged, unsealedSeconds } from './infra/postgres/audit/sealer.ts'
@@ -40,6 +41,7 @@ const Token = {
   listener: token<Listener>('listener'),
   metrics: token<WorkerMetrics>('metrics'),
   erased: token<ErasedRows>('erased'),
+  accesses: token<Background>('accesses'),
   audit: token<Leadership>('audit'),
   seals: token<Background>('seals'),
   drift: token<Background>('drift'),
@@ -72,6 +74,12 @@ const adapters = new ContainerModule(({ bind }) => {
 const background = new ContainerModule(({ bind }) => {
   bind(Token.erased)
     .toResolvedValue((db, log) => erasedRows(db, log), [Token.db, Token.log])
+    .inSingletonScope()
+  bind(Token.accesses)
+    .toResolvedValue(
+      (db, { ACCESS_RETENTION_DAYS }, log) => expiredAccesses(db, ACCESS_RETENTION_DAYS, log),
+      [Token.db, Token.config, Token.log],
+    )
     .inSingletonScope()
   bind(Token.audit)
     .toResolvedValue(audit, [
@@ -107,6 +115,7 @@ const BACKGROUND = [
   Token.rewrap,
   Token.audit,
   Token.erased,
+  Token.accesses,
   Token.listener,
 ]
 

@@ -72,6 +72,7 @@ describe('The configuration', () => {
       LOG_LEVEL: 'info',
       DRAIN_SECONDS: 5,
       SEAL_INTERVAL_SECONDS: 60,
+      ACCESS_RETENTION_DAYS: 365,
       database: authServiceConfig(AUTH).database,
     })
     expect(config.TEXT_KEY_PREVIOUS).to.equal(undefined)

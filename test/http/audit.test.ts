@@ -162,15 +162,27 @@ describe('The audit trail', () => {
     expect(rows[0].accessed_at.getTime()).to.be.within(began.getTime(), Date.now())
   })
 
+  it("keeps no record of users' looks at what is their own", async () => {
+    const count = async () => (await sql.query('select from audit_accesses')).rowCount
+    const before = await count()
+    const user = await system.newUser()
+    for (const query of ['', `?actor_id=${user.id}`, `?actor_id=${auditor.id}`]) {
+      expect((await ask(query, user)).status).to.equal(200)
+    }
+    expect(await count()).to.equal(before)
+    await ask(`?actor_id=${auditor.id}`, auditor)
+    expect(await count()).to.equal((before ?? 0) + 1)
+  })
+
   it('shows nothing when the look cannot be noted', async () => {
     await sql.query('revoke insert on audit_accesses from tasktrail_task')
-    const { status, body } = await ask('')
+    const { status, body } = await ask('', auditor)
     await sql.query('grant insert on audit_accesses to tasktrail_task')
     expect(status).to.be.at.least(500)
     expect(body).to.not.have.property('events')
     // As when the database is away for this one statement.
     await sql.query('begin; lock table audit_accesses in exclusive mode')
-    const waited = await ask('')
+    const waited = await ask('', auditor)
     await sql.query('rollback')
     expect([waited.status, waited.body.code]).to.deep.equal([503, 'database_unavailable'])
     expect(waited.headers.get('retry-after')).to.match(/^\d+$/)

@@ -77,6 +77,7 @@ const FUNCTIONS = {
     'drop_rebuild_remains',
     'last_position',
     'remove_erased_rows',
+    'remove_expired_accesses',
     'safe_position',
   ],
   tasktrail_auditor: ['safe_position'],

@@ -8,7 +8,7 @@ import type {
 import type { UserKeys } from '../../encryption/user-keys.ts'
 import type { Database } from '../connection/database.ts'
 import { bisect, OUT_OF_ORDER } from '../event-store/by-time.ts'
-import { auditQuery } from './audit-query.ts'
+import { auditQuery, withinBytes } from './audit-query.ts'
 import { type AuditRow, readAuditRows, readStoredEvents, type StoredRow } from './audit-rows.ts'
 import { headDigest } from './seal-signer.ts'
 
@@ -100,7 +100,9 @@ const SEALS = {
 
 const BATCH = 1_000
 const BATCH_BYTES = 500_000
+const PAGE_BYTES = 1_048_576
 
+type Measured<Row> = Row & { readonly found: number; readonly before: number }
 type SealRow = Omit<ExportedSeal, 'heads'> & { readonly heads: readonly StreamHead[] }
 type Bounds = {
   readonly position: number
@@ -121,7 +123,7 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
     const end = Math.min(below ?? Number.POSITIVE_INFINITY, position + 1)
     for (let after = above; ; ) {
       const range = { above: after, below: end, descending: false, limit: BATCH }
-      const { statement, values } = auditQuery(query, range, withinBytes)
+      const { statement, values } = auditQuery(query, range, withinBytes(BATCH_BYTES, 'asc'))
       const rows = await db.query<AuditRow>(statement, values)
       const last = rows.at(-1)
       if (last === undefined) return
@@ -139,10 +141,15 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
       const range = descending
         ? { above: bounds.above, below: Math.min(below, after ?? below) }
         : { above: Math.max(bounds.above, after ?? 0), below }
-      const { statement, values } = auditQuery(query, { ...range, descending, limit: limit + 1 })
-      const rows = await db.query<AuditRow>(statement, values)
-      const shown = rows.slice(0, limit)
-      const next = rows.length > limit ? (shown.at(-1)?.position ?? null) : null
+      const { statement, values } = auditQuery(
+        query,
+        { ...range, descending, limit: limit + 1 },
+        withinBytes(PAGE_BYTES, descending ? 'desc' : 'asc'),
+      )
+      const rows = await db.query<Measured<AuditRow>>(statement, values)
+      const shown = rows.slice(0, limit).map(({ found, before, ...row }) => row)
+      const isLast = (rows[0]?.found ?? 0) <= shown.length
+      const next = isLast ? null : (shown.at(-1)?.position ?? null)
       return { events: await readAuditRows(shown, keys), next, position, parked }
     },
 
@@ -177,11 +184,3 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
     },
   }
 }
-
-/** Cut off where the changes become too many bytes to hold at once. */
-const withinBytes = (page: string): string => `
-  select * from (
-    select *, sum(pg_column_size(changes)) over (order by position rows unbounded preceding)
-      - pg_column_size(changes) as before
-    from (${page}) page
-  ) measured where before < ${BATCH_BYTES} order by position`

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
@@ -81,6 +82,33 @@ describe('The audit trail on PostgreSQL', () => {
       await between(page)
     }
   }
+
+  it('ends a page once its texts fill 1 MiB, and loses nothing', async () => {
+    const at = { recorded_at: '2026-01-01T00:00:00.000Z', request_id: 'r' }
+    const facts = { user_id: 1, actor_id: 1, type: 'TaskDescribed', ...at } as const
+    await holding(
+      Array.from({ length: 200 }, (_, n) => ({ position: n + 1, task_id: 1, ...facts })),
+    )
+    const text = { user: 1, cipher: randomBytes(30_000).toString('base64') }
+    await sql.query('update audit_events set changes = $1', [
+      JSON.stringify({ description: { from: text, to: text } }),
+    ])
+    const all = Array.from({ length: 200 }, (_, n) => n + 1)
+    for (const query of [{ user_id: null }, { user_id: 1 }, { user_id: null, task_id: 1 }]) {
+      for (const descending of [true, false]) {
+        const seen: number[] = []
+        for (let after: number | undefined; ; ) {
+          const { events, next } = await trail.find(query, { descending, limit: 200, after })
+          expect(events.length).to.be.within(1, 20)
+          seen.push(...positions(events))
+          if (next === null) break
+          expect(next).to.equal(seen.at(-1))
+          after = next
+        }
+        expect(seen).to.deep.equal(descending ? all.toReversed() : all)
+      }
+    }
+  })
 
   it('finds page by page exactly what the conditions mean, in either order', async () => {
     const laws = fc.asyncProperty(

@@ -194,6 +194,10 @@ describe('Tampering as a service', () => {
     log = await openLog()
     await log.write(1)
     await log.sealer.seal()
+    await log.root.query(
+      `insert into audit_accesses (kind, user_id, role, request_id, query, accessed_at)
+         values ('looked', 1, 'auditor', 'r', '{}', now())`,
+    )
   })
   after(() => log.stop())
 

@@ -1,0 +1,46 @@
+import type { Knex } from 'knex'
+
+// Who looked at what is of use for a time only, and the record of it grows with every look. What is old
+// enough may go, whoever removes it; younger than that it cannot be removed by anyone, as before.
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    drop trigger audit_accesses_are_append_only on audit_accesses;
+    create trigger audit_accesses_are_append_only
+      before update or truncate on audit_accesses
+      for each statement execute function refuse_change();
+    alter table audit_accesses enable always trigger audit_accesses_are_append_only;
+    create trigger audit_accesses_are_kept
+      before delete on audit_accesses
+      for each row when (old.recorded_at > now() - interval '30 days')
+      execute function refuse_change();
+    alter table audit_accesses enable always trigger audit_accesses_are_kept;
+
+    -- Removes some of those that are older than so many days, the oldest first; how many there were.
+    create function remove_expired_accesses(p_days int, p_limit int) returns bigint
+    language plpgsql volatile security definer set search_path = public, pg_temp as $$
+    declare
+      removed bigint;
+    begin
+      delete from audit_accesses where id in (
+          select id from audit_accesses order by id limit p_limit for update skip locked)
+        and recorded_at < now() - make_interval(days => greatest(p_days, 30));
+      get diagnostics removed = row_count;
+      return removed;
+    end
+    $$;
+    revoke execute on function remove_expired_accesses from public;
+    grant execute on function remove_expired_accesses to tasktrail_worker;
+  `)
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`
+    drop function remove_expired_accesses;
+    drop trigger audit_accesses_are_kept on audit_accesses;
+    drop trigger audit_accesses_are_append_only on audit_accesses;
+    create trigger audit_accesses_are_append_only
+      before update or delete or truncate on audit_accesses
+      for each statement execute function refuse_change();
+    alter table audit_accesses enable always trigger audit_accesses_are_append_only;
+  `)
+}
