@@ -22,7 +22,9 @@ const PASSWORDS: Record<string, string> = {
   [WORKER.databaseUser]: 'of the worker',
 }
 
-describe('An administrator who is no superuser, as RDS gives one', () => {
+describe('An administrator who is no superuser, as RDS gives one', function () {
+  // Some fifteen processes; on a busy machine they take as long as they take.
+  this.timeout(600_000)
   let server: RdsPostgres
   const pids: number[] = []
 
