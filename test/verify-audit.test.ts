@@ -555,7 +555,7 @@ describe('verify-audit.mjs', () => {
       const { seal } = postgresSealer(signer, () => new Date())
 
       for (const { token } of [ann, bob, ann]) {
-        const body = { title: 'Überall\u2028✓ <&>', description: 'One\n"two"', priority: 'low' }
+        const body = { title: 'Überall ✓ <&>', description: 'One\n\u2028"two"', priority: 'low' }
         const { id } = (await call('POST', '/tasks', { token, body })).body.task
         await call('PUT', `/tasks/${id}`, { token, body: { title: 'Two', status: 'completed' } })
         await seal(worker.query)

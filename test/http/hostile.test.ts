@@ -217,7 +217,8 @@ describe(`The services, under ${REQUESTS} hostile requests (seed ${SEED}),`, fun
     }
     expect(tasks).to.have.length(views.size)
     for (const task of tasks) {
-      const row = JSON.parse(JSON.stringify(task))
+      // The index of the search is of the table alone.
+      const { ngrams, ...row } = JSON.parse(JSON.stringify(task))
       const numbers = {
         id: Number(row.id),
         user_id: Number(row.user_id),
