@@ -74,6 +74,7 @@ export const SERVICES: Readonly<
       JWT_SECRET_PREVIOUS: 'previous-signing-key',
       PASSWORD_PEPPER: 'password-pepper',
       INTERNAL_API_KEY: 'internal-api-key',
+      INTERNAL_API_KEY_PREVIOUS: 'previous-internal-api-key',
     },
     environment: { JWT_EXPIRATION: '3600' },
     calls: {},

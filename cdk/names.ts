@@ -55,6 +55,7 @@ export const SECRETS = {
   'signing-key': 'task-mgmt-jwt-secret',
   'previous-signing-key': 'task-mgmt-jwt-secret-previous',
   'internal-api-key': 'task-mgmt-internal-api-key',
+  'previous-internal-api-key': 'task-mgmt-internal-api-key-previous',
   'password-pepper': 'task-mgmt-password-pepper',
   'text-key': 'task-mgmt-text-key',
   'previous-text-key': 'task-mgmt-text-key-previous',

@@ -114,8 +114,9 @@ function httpService(
   const loginLimit = rateLimit('login', config.LOGIN_LIMIT_PER_MINUTE, 60)
   const registerLimit = rateLimit('register', config.LOGIN_LIMIT_PER_MINUTE, 60)
   const router = strictRouter()
-  const { INTERNAL_API_KEY: internalApiKey } = config
-  const on = routes(router, admission({ tokens, internalApiKey, limit, refusals }))
+  const { INTERNAL_API_KEY: current, INTERNAL_API_KEY_PREVIOUS: previous } = config
+  const internalApiKeys = previous === undefined ? [current] : [current, previous]
+  const on = routes(router, admission({ tokens, internalApiKeys, limit, refusals }))
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
   authRoutes(on, { accounts, clock, loginLimit, registerLimit })
   const title = 'Tasktrail auth-service'

@@ -63,6 +63,7 @@ const authService = service.extend({
   JWT_SECRET: secret(32),
   JWT_SECRET_PREVIOUS: secret(32).optional(),
   JWT_EXPIRATION: whole(1, 86_400, 3600),
+  INTERNAL_API_KEY_PREVIOUS: headerSecret(16).optional(),
   PASSWORD_PEPPER: secret(16),
   BCRYPT_COST: whole(10, 20, 12),
   LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),

@@ -179,8 +179,8 @@ function httpService(
   const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
   const refusals = refusalLimit('refused', config.RATE_LIMIT_PER_SECOND, 1)
   const router = strictRouter()
-  const { INTERNAL_API_KEY: internalApiKey } = config
-  const on = routes(router, admission({ tokens: authService, internalApiKey, limit, refusals }))
+  const internalApiKeys = [config.INTERNAL_API_KEY]
+  const on = routes(router, admission({ tokens: authService, internalApiKeys, limit, refusals }))
   // Before the tasks: /tasks/health and /tasks/docs are no task ids.
   healthRoutes(on, { base: BASE, name: 'task', ping: db.ping })
   wholeHealthRoute(on, authService.answers)

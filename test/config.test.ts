@@ -56,12 +56,15 @@ describe('The configuration', () => {
       },
     })
     expect(authServiceConfig(AUTH).JWT_SECRET_PREVIOUS).to.equal(undefined)
+    expect(authServiceConfig(AUTH).INTERNAL_API_KEY_PREVIOUS).to.equal(undefined)
   })
 
   it('of task-service needs no secret of auth-service', () => {
     const config = taskServiceConfig(TASK)
     expect(config.AUTH_SERVICE_URL).to.equal('http://auth.tasktrail.local:3000')
     expect(config).not.to.have.any.keys('JWT_SECRET', 'PASSWORD_PEPPER')
+    const all = { ...TASK, INTERNAL_API_KEY_PREVIOUS: 'k'.repeat(16) }
+    expect(taskServiceConfig(all)).not.to.have.any.keys('INTERNAL_API_KEY_PREVIOUS')
   })
 
   it('of the worker has a default for all but secrets and database', () => {
@@ -156,6 +159,7 @@ describe('The configuration', () => {
     ['JWT_SECRET_PREVIOUS', 32],
     ['PASSWORD_PEPPER', 16],
     ['INTERNAL_API_KEY', 16],
+    ['INTERNAL_API_KEY_PREVIOUS', 16],
   ] as const) {
     it(`takes ${name} of ${length} characters and more`, () => {
       const said = (value: string) => refusal(authServiceConfig, { ...AUTH, [name]: value })

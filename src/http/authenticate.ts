@@ -15,7 +15,8 @@ export function bearerToken(ctx: Context): string {
 
 export type Admission = {
   readonly tokens: TokenValidator
-  readonly internalApiKey: string
+  /** What services of Tasktrail present: the current key, and the one before while it is rotated. */
+  readonly internalApiKeys: readonly string[]
   readonly limit: RateLimit
   readonly refusals: RefusalLimit
 }
@@ -25,8 +26,8 @@ export type Admission = {
  * refused for want of a valid token apart from the public ones. An address with too many of them is
  * refused before the token is looked at: made-up tokens cost calls that everyone else needs.
  */
-export function admission({ tokens, internalApiKey, limit, refusals }: Admission): Admit {
-  const isInternal = equals(internalApiKey)
+export function admission({ tokens, internalApiKeys, limit, refusals }: Admission): Admit {
+  const isInternal = isOneOf(internalApiKeys)
 
   async function validate(ctx: Context): Promise<Caller> {
     await refusals.check(ctx, byAddress(ctx))
@@ -60,9 +61,12 @@ export function admission({ tokens, internalApiKey, limit, refusals }: Admission
   }
 }
 
-/** Compares in constant time; hashes, because the lengths differ. */
-function equals(expected: string): (given: string) => boolean {
+/** Compares with all of them, in constant time; hashes, because the lengths differ. */
+function isOneOf(expected: readonly string[]): (given: string) => boolean {
   const digest = (value: string) => createHash('sha256').update(value).digest()
-  const wanted = digest(expected)
-  return (given) => timingSafeEqual(digest(given), wanted)
+  const wanted = expected.map(digest)
+  return (given) => {
+    const hash = digest(given)
+    return wanted.filter((one) => timingSafeEqual(hash, one)).length > 0
+  }
 }

@@ -7,6 +7,7 @@ import { only, properties, STACKS, type Synthesis, synthesise } from './support/
 const OWN_SECRETS = {
   'task-mgmt-auth-service-execution': [
     'task-mgmt-internal-api-key',
+    'task-mgmt-internal-api-key-previous',
     'task-mgmt-jwt-secret',
     'task-mgmt-jwt-secret-previous',
     'task-mgmt-password-pepper',

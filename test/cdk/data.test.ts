@@ -187,6 +187,7 @@ describe('The secrets', () => {
       'task-mgmt-jwt-secret': value,
       'task-mgmt-jwt-secret-previous': value,
       'task-mgmt-internal-api-key': value,
+      'task-mgmt-internal-api-key-previous': value,
       'task-mgmt-password-pepper': value,
       'task-mgmt-text-key': value,
       'task-mgmt-text-key-previous': value,

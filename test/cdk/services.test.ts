@@ -163,6 +163,7 @@ describe('The services', () => {
         JWT_SECRET_PREVIOUS: 'task-mgmt-jwt-secret-previous:secret::',
         PASSWORD_PEPPER: 'task-mgmt-password-pepper:secret::',
         INTERNAL_API_KEY: 'task-mgmt-internal-api-key:secret::',
+        INTERNAL_API_KEY_PREVIOUS: 'task-mgmt-internal-api-key-previous:secret::',
       },
       'task-service': {
         DB_USER: 'task-mgmt-rds-credentials/task-service:username::',
@@ -218,7 +219,7 @@ describe('The services', () => {
         DB_PORT: '5432',
         DB_SSLMODE: 'verify-full',
         NODE_EXTRA_CA_CERTS: '/app/rds-ca.pem',
-        DB_POOL_MAX: name === 'worker' ? '4' : '10',
+        DB_POOL_MAX: name === 'worker' ? '4' : '8',
       })
     }
   })

@@ -528,6 +528,46 @@ describe('Accounts over HTTP', () => {
     })
   })
 
+  describe('The internal key', () => {
+    it('is rotated without refusing a call, in the order of the runbook', async () => {
+      const [first, second] = [system.env.INTERNAL_API_KEY ?? '', randomUUID()]
+      const takes = async (instance: System, key: string) => {
+        const headers = { 'x-internal-api-key': key }
+        const call = instance.call('POST', '/auth/validate', { token: ann.token, headers })
+        return (await call).status === 200
+      }
+      const taken = (instance: System) =>
+        Promise.all([first, second, randomUUID()].map((key) => takes(instance, key)))
+      expect(await taken(system)).to.deep.equal([true, false, false])
+      const known = { INTERNAL_API_KEY: first, INTERNAL_API_KEY_PREVIOUS: second }
+      await beside(known, async (instance) => {
+        expect(await taken(instance)).to.deep.equal([true, true, false])
+      })
+      const exchanged = { INTERNAL_API_KEY: second, INTERNAL_API_KEY_PREVIOUS: first }
+      await beside(exchanged, async (instance) => {
+        expect(await taken(instance)).to.deep.equal([true, true, false])
+        // With it task-service of the same environment presents the new one.
+        const { token } = ann
+        expect((await instance.call('GET', '/tasks', { token })).status).to.equal(200)
+      })
+      const done = { INTERNAL_API_KEY: second, INTERNAL_API_KEY_PREVIOUS: randomUUID() }
+      await beside(done, async (instance) => {
+        expect(await taken(instance)).to.deep.equal([false, true, false])
+      })
+    })
+
+    it('of before is no key when there is none', async () => {
+      for (const key of ['', 'undefined']) {
+        const headers = { 'x-internal-api-key': key }
+        const { status } = await system.call('POST', '/auth/validate', {
+          token: ann.token,
+          headers,
+        })
+        expect(status).to.equal(403)
+      }
+    })
+  })
+
   describe('Health', () => {
     it('is told to anyone', async () => {
       const { status, body } = await system.call('GET', '/auth/health')
