@@ -11,13 +11,17 @@ export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
   try {
     await next()
   } catch (error) {
-    const code: ErrorCode = isKnown(error) ? error.code : 'internal_error'
-    const { request_id } = ctx.state
-    if (code === 'internal_error') log.error({ request_id, err: error }, 'unexpected error')
-    else if (STATUS[code] === 503)
-      log.warn({ request_id, code, err: causeOf(error) }, 'unavailable')
+    const code = logFailure(log, ctx.state.request_id, error)
     answer(ctx, code, error instanceof Error ? error : new Error(String(error)))
   }
+}
+
+/** The code of what was thrown. Logs it when it is a fault of ours, or of what we depend on. */
+export function logFailure(log: Log, request_id: string, error: unknown): ErrorCode {
+  const code: ErrorCode = isKnown(error) ? error.code : 'internal_error'
+  if (code === 'internal_error') log.error({ request_id, err: error }, 'unexpected error')
+  else if (STATUS[code] === 503) log.warn({ request_id, code, err: causeOf(error) }, 'unavailable')
+  return code
 }
 
 const isKnown = (error: unknown): error is DomainError | AppError | HttpError =>

@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import type { Context } from 'koa'
-import { AppError } from '../app/errors.ts'
 import type { AuditEvent } from '../app/ports/audit.ts'
 import type { Caller, SessionCheck, TokenValidator } from '../app/ports/authorization.ts'
 import type { AppendNotifier } from '../app/ports/event-store.ts'
 import type { Log } from '../app/ports/process.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
+import { logFailure } from './answer-errors.ts'
 import { auditEventOf } from './audit-schemas.ts'
 import { bearerToken } from './authenticate.ts'
 import { HttpError } from './errors.ts'
@@ -98,7 +98,10 @@ export function streamTaskEvents(dependencies: TaskStreamDependencies) {
   }
 }
 
-type Feeding = Pick<TaskStreamDependencies, 'changes' | 'notifier' | 'tokens' | 'stopping'> & {
+type Feeding = Pick<
+  TaskStreamDependencies,
+  'changes' | 'notifier' | 'tokens' | 'stopping' | 'log'
+> & {
   readonly watchSession: WatchSession
   readonly drainMs: number
 }
@@ -109,7 +112,7 @@ async function feed(
   from: number,
   { token, request_id, caller }: Subscriber,
   gone: AbortSignal,
-  { changes, notifier, tokens, watchSession, stopping, drainMs }: Feeding,
+  { changes, notifier, tokens, watchSession, stopping, drainMs, log }: Feeding,
 ): Promise<void> {
   const over = AbortSignal.any([gone, stopping])
   const write = async (text: string) => {
@@ -135,8 +138,9 @@ async function feed(
         await write(': still here\n\n')
     }
   } catch (error) {
-    if (over.aborted) return
-    const code = error instanceof AppError ? error.code : 'internal_error'
+    // A client that takes nothing any more is no failure, and would not take the end either.
+    if (over.aborted || (error instanceof Error && error.name === 'AbortError')) return
+    const code = logFailure(log, request_id, error)
     out.write(`event: end\ndata: ${JSON.stringify({ code })}\n\n`)
   } finally {
     for (const unsubscribe of leave) unsubscribe()

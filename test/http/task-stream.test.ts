@@ -6,6 +6,7 @@ import pg from 'pg'
 import { AppError } from '../../src/app/errors.ts'
 import type { AuditEvent } from '../../src/app/ports/audit.ts'
 import type { Caller } from '../../src/app/ports/authorization.ts'
+import { DomainError } from '../../src/domain/errors.ts'
 import { type Service, service, strictRouter } from '../../src/http/server.ts'
 import { streamTaskEvents } from '../../src/http/task-stream.ts'
 import { silent } from '../support/log.ts'
@@ -406,6 +407,55 @@ describe('Streams on which nothing happens', () => {
     await rounds(2)
     expect(all.filter(({ ended }) => ended())).to.have.length(1)
     await Promise.all(all.map(({ close }) => close()))
+  })
+})
+
+describe('A stream that fails', () => {
+  const failing = async (error: Error, check: (text: string, lines: readonly string[]) => void) => {
+    const lines: string[] = []
+    const note = (level: string) => (facts: object, message: string) =>
+      void lines.push(`${level} ${message} ${JSON.stringify(facts)}`)
+    const log = { info: note('info'), warn: note('warn'), error: note('error') }
+    const router = strictRouter()
+    const stream = streamTaskEvents({
+      changes: () => Promise.reject(error),
+      notifier: { subscribe: () => () => {} },
+      tokens: { validate: async () => CALLER },
+      sessions: { ended: async () => [] },
+      log,
+      end: async () => 0,
+      requireKnownPosition: async () => {},
+      stopping: new AbortController().signal,
+    })
+    router.get('/tasks/stream', (ctx) => stream(ctx as unknown as Context, CALLER, undefined))
+    const options = { log: silent, newId: () => 'the-request', maxEventLoopDelay: 0, spared: [] }
+    const server = service(router, options)
+    const { port } = await server.listen(0, '127.0.0.1')
+    const headers = { authorization: 'Bearer x' }
+    const answer = await fetch(`http://127.0.0.1:${port}/tasks/stream`, { headers })
+    const text = await answer.text()
+    await server.close(1_000)
+    check(text, lines)
+  }
+
+  it('ends with the code of its failure, and the log says on which request and why', async () => {
+    const cause = new Error('the wire is cut')
+    await failing(new AppError('database_unavailable', { cause }), (text, lines) => {
+      expect(text).to.include('event: end\ndata: {"code":"database_unavailable"}')
+      expect(lines).to.have.length(1)
+      expect(lines[0]).to.match(/^warn unavailable .*the-request.*the wire is cut/)
+    })
+    await failing(new DomainError('task_not_found'), (text) => {
+      expect(text).to.include('{"code":"task_not_found"}')
+    })
+  })
+
+  it('of what nobody foresaw says nothing of it, and the log does', async () => {
+    await failing(new RangeError('secret'), (text, lines) => {
+      expect(text).to.include('{"code":"internal_error"}').and.not.include('secret')
+      expect(lines).to.have.length(1)
+      expect(lines[0]).to.match(/^error unexpected error .*the-request/)
+    })
   })
 })
 

@@ -134,13 +134,43 @@ export function openDatabase(database: DatabaseOptions): Database {
 // time limit (57), standby (25006).
 const UNAVAILABLE = /^(08|28|3D|53|55000|55P03|57|25006)/
 
-/** Errors without an SQLSTATE come from the connection: refused, reset, timed out, not found. */
+// Without an SQLSTATE: what Node says of a connection or a name that is not to be had…
+const UNREACHABLE: readonly unknown[] = [
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'ETIMEDOUT',
+  'EPIPE',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]
+
+// …and what pg and pg-pool say of one that ended or was waited for too long, which have no code.
+const LOST: readonly string[] = [
+  'Connection terminated',
+  'Connection terminated unexpectedly',
+  'Connection terminated due to connection timeout',
+  'Query read timeout',
+  'timeout expired',
+  'timeout exceeded when trying to connect',
+  'Client was closed and is not queryable',
+  'Client has encountered a connection error and is not queryable',
+  'There was an error establishing an SSL connection',
+]
+
+/** Whether the database is away, which heals. Any other error would stay: it is a fault of ours. */
+function isAway(error: unknown): boolean {
+  if (error instanceof pg.DatabaseError) return UNAVAILABLE.test(error.code ?? '')
+  if (!(error instanceof Error)) return false
+  return ('code' in error && UNREACHABLE.includes(error.code)) || LOST.includes(error.message)
+}
+
 function translate(error: unknown): unknown {
-  const away =
-    error instanceof pg.DatabaseError
-      ? UNAVAILABLE.test(error.code ?? '')
-      : error instanceof Error && !(error instanceof TypeError)
-  return away ? new AppError('database_unavailable', { retryAfter: 1, cause: error }) : error
+  return isAway(error)
+    ? new AppError('database_unavailable', { retryAfter: 1, cause: error })
+    : error
 }
 
 /** Whether the error is a violation of this very constraint. */
