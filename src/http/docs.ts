@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs'
+import { createReadStream, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -69,6 +69,7 @@ export function docsRoutes(router: Router, base: string, title: string, document
   const cached = { 'Cache-Control': 'public, max-age=86400' }
   for (const [name, type] of Object.entries(ASSETS)) {
     const file = join(swaggerUi, name)
-    give(`${base}/docs/${name}`, type, () => createReadStream(file), cached)
+    const headers = { ...cached, 'Content-Length': String(statSync(file).size) }
+    give(`${base}/docs/${name}`, type, () => createReadStream(file), headers)
   }
 }
