@@ -21,7 +21,7 @@ import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
 import { healthEndpoints, healthRoutes, wholeHealth, wholeHealthRoute } from './http/health.ts'
-import { requireKnownPosition } from './http/known-position.ts'
+import { requireKnownPosition, requirePast } from './http/known-position.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
@@ -218,7 +218,8 @@ function httpService(
     look,
     clock,
   })
-  taskRoutes(on, { handle, tasks, past: timeTravel(events), look, clock })
+  const past = timeTravel(events)
+  taskRoutes(on, { handle, tasks, past, look, requirePast: requirePast(events.now), clock })
   const copy = lookAt(accesses, clock, 'exported')
   const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)
   auditRoutes(on, { trail, exportAudit: exportAudit(trail), look, copy, limit: costly, clock })

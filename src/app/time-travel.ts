@@ -9,8 +9,9 @@ import { type Candidates, cursorBy, fillPage } from './task-pages.ts'
 /** A version of a task, or a time: the greatest position recorded by then; or all that was recorded. */
 export type Moment = 'now' | { readonly version: number } | { readonly as_of: string }
 
-/** Whose a task is, and how it was. */
-export type PastTask = { readonly owner_id: number; readonly task: TaskView | null }
+/** Whose a task is, and how it was, or why it was not there. */
+export type PastTask = { readonly owner_id: number; readonly task: TaskView | Absence }
+type Absence = 'task_not_found' | 'version_not_found' | 'task_not_there_then'
 
 type Events = EventStore<TaskEvent, TaskView>
 
@@ -23,12 +24,13 @@ const TEXTS_AT_ONCE = 100
  */
 export function timeTravel(store: Events) {
   return {
-    /** The task as it was; in it null when there was none then, or it was deleted. */
+    /** Null: there never was one, or it is erased. */
     async taskAt(id: number, moment: Moment): Promise<PastTask | null> {
       const { events } = await store.load(taskStreamId(id))
       const now = events.reduce(viewTask, null)
       if (now === null || events.some(({ erased }) => erased)) return null
-      return { owner_id: now.user_id, task: shown(until(events, moment).reduce(viewTask, null)) }
+      const task = shown(until(events, moment).reduce(viewTask, null))
+      return { owner_id: now.user_id, task: task ?? absence(moment, events.length) }
     },
 
     /**
@@ -56,6 +58,14 @@ function until(
       : []
   }
   return events.slice(0, events.findLastIndex((event) => event.recorded_at <= moment.as_of) + 1)
+}
+
+/** A stream has as many versions as events. */
+function absence(moment: Moment, versions: number): Absence {
+  if (moment === 'now') return 'task_not_found'
+  return 'version' in moment && moment.version > versions
+    ? 'version_not_found'
+    : 'task_not_there_then'
 }
 
 const shown = (row: TaskView | null): TaskView | null => (row?.deleted_at === null ? row : null)

@@ -3,17 +3,24 @@ export type DomainErrorCode =
   | 'task_forbidden'
   | 'task_exists'
   | 'change_not_found'
+  | 'version_not_found'
+  | 'task_not_there_then'
   | 'undo_conflict'
   | 'nothing_to_undo'
   | 'nothing_to_redo'
 
+export type Conflict = { readonly field: string; readonly version: number }
+
 /** A command that the rules refuse. Knows its code and nothing of HTTP. */
 export class DomainError extends Error {
   readonly code: DomainErrorCode
+  /** Fields that stand in the way, each with the version that changed it last. */
+  readonly conflicts: readonly Conflict[] | undefined
 
-  constructor(code: DomainErrorCode) {
+  constructor(code: DomainErrorCode, conflicts?: readonly Conflict[]) {
     super(code)
     this.name = 'DomainError'
     this.code = code
+    this.conflicts = conflicts
   }
 }

@@ -4,7 +4,7 @@ import { AppError } from '../app/errors.ts'
 import type { Log } from '../app/ports/process.ts'
 import { DomainError } from '../domain/errors.ts'
 import { errorType, PROBLEM } from './content-types.ts'
-import { type ErrorCode, HttpError, MESSAGE, STATUS } from './errors.ts'
+import { type ErrorCode, type Fault, HttpError, MESSAGE, STATUS } from './errors.ts'
 
 /** Turns whatever was thrown below it into an answer. What nobody foresaw is logged and says nothing. */
 export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
@@ -30,11 +30,19 @@ const isKnown = (error: unknown): error is DomainError | AppError | HttpError =>
 const causeOf = (error: unknown): string | undefined =>
   error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined
 
+function faultsOf(error: Error): readonly Fault[] | undefined {
+  if (error instanceof HttpError) return error.faults
+  if (!(error instanceof DomainError)) return undefined
+  return error.conflicts?.map(({ field, version }) => {
+    return { field, message: `${field} was changed again by version ${version}` }
+  })
+}
+
 function answer(ctx: Context, code: ErrorCode, error: Error): void {
   const status = STATUS[code]
   const template = MESSAGE[code]
   const message = typeof template === 'string' ? template : template(ctx)
-  const faults = error instanceof HttpError ? error.faults : undefined
+  const faults = faultsOf(error)
   const version = error instanceof AppError ? error.version : undefined
   const retryAfter =
     error instanceof AppError || error instanceof HttpError ? error.retryAfter : undefined

@@ -54,6 +54,8 @@ export const STATUS = {
   internal_key_required: 403,
   task_not_found: 404,
   change_not_found: 404,
+  version_not_found: 404,
+  task_not_there_then: 404,
   session_not_found: 404,
   route_not_found: 404,
   method_not_allowed: 405,
@@ -95,6 +97,9 @@ export const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   task_forbidden: 'You do not have permission to access this resource',
   internal_key_required: 'Only services of Tasktrail may call this',
   task_not_found: (ctx) => `Task with id ${ctx.params.id} not found`,
+  version_not_found: (ctx) => `Task with id ${ctx.params.id} has no version ${ctx.query.version}`,
+  task_not_there_then: (ctx) =>
+    `Task with id ${ctx.params.id} was not created yet, or was deleted, then`,
   change_not_found: (ctx) => `Task with id ${ctx.params.id} has no such change`,
   session_not_found: (ctx) => `Session with id ${ctx.params.id} not found`,
   route_not_found: (ctx) => `There is nothing at ${ctx.path}`,

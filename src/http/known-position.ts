@@ -14,3 +14,15 @@ export const requireKnownPosition =
     const message = `${field} is beyond the end of the log; start again without it`
     throw new HttpError('validation_failed', { faults: [{ field, message }] })
   }
+
+/** Error: `validation_failed`, of a time that is still to come. */
+export type RequirePast = (as_of: string) => Promise<void>
+
+/** By the log's own clock: any time that an answer shows is past, whatever this service's clock says. */
+export const requirePast =
+  (now: () => Promise<string>): RequirePast =>
+  async (as_of) => {
+    if (as_of <= (await now())) return
+    const faults = [{ field: 'as_of', message: 'as_of must not be in the future' }]
+    throw new HttpError('validation_failed', { faults })
+  }

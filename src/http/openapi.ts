@@ -15,7 +15,8 @@ const error = z
       .array(z.strictObject({ field: z.string(), message: z.string() }))
       .optional()
       .meta({
-        description: 'What breaks a rule, by field; of more than fifty the first',
+        description:
+          'What breaks a rule or stands in the way, by field; of more than fifty the first',
       }),
   })
   .meta({ id: 'Error' })

@@ -13,6 +13,7 @@ import { type TaskView, taskStreamId } from '../domain/task/view.ts'
 import { admitToTask, type RecordAccess } from './audit-access.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { HttpError } from './errors.ts'
+import type { RequirePast } from './known-position.ts'
 import { onePerUser } from './one-per-user.ts'
 import { firstFalse, preconditions } from './preconditions.ts'
 import {
@@ -71,7 +72,7 @@ const getTask = {
     200: taskAnswer('The task', {}),
     304: { description: 'Still the version of If-None-Match', headers: ETAG },
   },
-  errors: [...OWN, 'version_mismatch'],
+  errors: [...OWN, 'version_not_found', 'task_not_there_then', 'version_mismatch'],
 } as const satisfies Endpoint
 
 const changing = {
@@ -113,6 +114,7 @@ export type TaskRoutes = {
   readonly past: TimeTravel
   /** Notes an auditor's look at the past of another's task. */
   readonly look: RecordAccess
+  readonly requirePast: RequirePast
   readonly clock: Clock
 }
 
@@ -123,7 +125,7 @@ const LONG_LIST_WAIT_MS = 2_000
 
 export function taskRoutes(
   on: ReturnType<typeof routes>,
-  { handle, tasks, past, look, clock }: TaskRoutes,
+  { handle, tasks, past, look, requirePast, clock }: TaskRoutes,
 ): void {
   // A long list takes some forty megabytes while it is made: a few at once would end the process. So
   // does one of the past, and it takes longer: those who look back wait for each other alone.
@@ -163,6 +165,7 @@ export function taskRoutes(
       ctx.type = 'application/json'
     }
     if (as_of !== undefined) {
+      await requirePast(as_of)
       const gone = whenGone(ctx)
       const leave = await enterPast(user_id)
       // The past is folded from all of the user's events, however short the page.
@@ -178,12 +181,14 @@ export function taskRoutes(
 
   /** From the log: it knows of an erasure before the read table does. */
   const lookBack = async (ctx: Context, caller: Caller, id: number, moment: Moment) => {
+    if (moment !== 'now' && 'as_of' in moment) await requirePast(moment.as_of)
     const found = await past.taskAt(id, moment)
     if (found === null) return null
     const { owner_id, task } = found
     // Also when there was no task then: that would say something of another's task too.
     const query = { task_id: id, ...(moment !== 'now' && moment) }
     await admitToTask(look, ctx, caller, { owner_id, isErased: false }, query)
+    if (typeof task === 'string') throw new DomainError(task)
     return task
   }
 

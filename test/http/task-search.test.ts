@@ -46,7 +46,7 @@ describe('A search', () => {
     expect(status, `${q}: ${JSON.stringify(body)}`).to.equal(200)
     return body.tasks.map(({ id }: { id: number }) => id)
   }
-  const THEN = { as_of: '2100-01-01T00:00:00Z' }
+  const then = () => ({ as_of: new Date().toISOString() })
 
   it('takes letters for the same that are written in another way, now and in the past', async () => {
     const pairs = SAME.flatMap(([one, other]) => [
@@ -59,7 +59,7 @@ describe('A search', () => {
         await create({ title: 'Other', description: `The\n${text}` }),
       ]
       expect(await found(q), `${q} in ${text}`).to.include.members(ids)
-      expect(await found(q, THEN), `${q} in ${text}, then`).to.include.members(ids)
+      expect(await found(q, then()), `${q} in ${text}, then`).to.include.members(ids)
     }
   })
 
@@ -67,7 +67,7 @@ describe('A search', () => {
     for (const [q, text] of DIFFERENT) {
       await create({ title: text, description: 'two' })
       expect(await found(q), `${q} in ${text}`).to.deep.equal([])
-      expect(await found(q, THEN), `${q} in ${text}, then`).to.deep.equal([])
+      expect(await found(q, then()), `${q} in ${text}, then`).to.deep.equal([])
     }
   })
 

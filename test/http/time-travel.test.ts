@@ -108,8 +108,21 @@ describe('The past of tasks', () => {
         expect(headers.get('etag')).to.equal(`"${version}"`)
       }
     }
-    for (const query of ['version=4', 'version=5', at('2020-01-01T00:00:00Z')]) {
-      expect((await call('GET', `/tasks/${id}?${query}`)).status, query).to.equal(404)
+    const then = `Task with id ${id} was not created yet, or was deleted, then`
+    const deletion = String((await events(id)).at(-1)?.recorded_at)
+    for (const [query, code, message] of [
+      ['version=4', 'task_not_there_then', then],
+      ['version=5', 'version_not_found', `Task with id ${id} has no version 5`],
+      [at('2020-01-01T00:00:00Z'), 'task_not_there_then', then],
+      [at(deletion), 'task_not_there_then', then],
+    ] as const) {
+      const { status, body } = await call('GET', `/tasks/${id}?${query}`)
+      expect(status, query).to.equal(404)
+      expect(body, query).to.include({ code, message })
+    }
+    for (const query of ['version=1', at('2020-01-01T00:00:00Z')]) {
+      const { body } = await call('GET', `/tasks/999999?${query}`)
+      expect(body.code, query).to.equal('task_not_found')
     }
   })
 
@@ -123,6 +136,18 @@ describe('The past of tasks', () => {
       { field: 'as_of', message: 'as_of cannot be combined with version' },
     ])
     expect((await call('GET', '/tasks?as_of=now')).status).to.equal(400)
+    const soon = at(new Date(Date.now() + 60_000).toISOString())
+    for (const path of [
+      `/tasks/${id}?${soon}`,
+      `/tasks?${soon}`,
+      '/tasks?as_of=9999-01-01T00:00:00Z',
+    ]) {
+      const { status, body } = await call('GET', path)
+      expect(status, path).to.equal(400)
+      expect(body.details).to.deep.equal([
+        { field: 'as_of', message: 'as_of must not be in the future' },
+      ])
+    }
   })
 
   it('has the whole list as it was, with its filters, orders and pages', async () => {
@@ -206,7 +231,7 @@ describe('The past of tasks', () => {
         const present = await call('GET', `/tasks?${query}`, undefined, user)
         const past = await call(
           'GET',
-          `/tasks?${query}&${at('2100-01-01T00:00:00Z')}`,
+          `/tasks?${query}&${at(new Date().toISOString())}`,
           undefined,
           user,
         )
@@ -234,8 +259,12 @@ describe('The past of tasks', () => {
         for (const [index, { version, recorded_at }] of events.entries()) {
           const row = events.slice(0, index + 1).reduce(viewTask, null)
           const fold = row?.deleted_at === null ? row : null
-          expect((await past.taskAt(1, { version }))?.task).to.deep.equal(fold)
-          expect((await past.taskAt(1, { as_of: recorded_at }))?.task).to.deep.equal(fold)
+          expect((await past.taskAt(1, { version }))?.task).to.deep.equal(
+            fold ?? 'task_not_there_then',
+          )
+          expect((await past.taskAt(1, { as_of: recorded_at }))?.task).to.deep.equal(
+            fold ?? 'task_not_there_then',
+          )
           const query = { user_id: 1, sort: 'created_at', descending: true, limit: 10 } as const
           const { tasks } = await past.listAt(query, recorded_at, new AbortController().signal)
           expect(tasks).to.deep.equal(fold ? [fold] : [])

@@ -75,6 +75,9 @@ describe('Undo and restore', () => {
     const refused = await call('POST', `/tasks/${id}/undo`, { version: 2 })
     expect(refused.status).to.equal(409)
     expect(refused.body.code).to.equal('undo_conflict')
+    expect(refused.body.details).to.deep.equal([
+      { field: 'title', message: 'title was changed again by version 4' },
+    ])
     const undone = await call('POST', `/tasks/${id}/undo`, { version: 3 })
     expect(undone.body.task).to.include({ title: 'Three', priority: 'medium', version: 5 })
   })

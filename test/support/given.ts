@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Decider } from '../../src/domain/decider.ts'
-import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
+import { type Conflict, DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
 
 /** `given(task)(...events).when(command).then(...events)`, or `.refuses(code)`. */
 export const given =
@@ -13,8 +13,10 @@ export const given =
         decider.decide(command, history.reduce(decider.evolve, decider.initialState))
       return {
         yields: (...events: readonly Event[]) => expect(decide()).to.deep.equal(events),
-        refuses(code: DomainErrorCode) {
-          expect(decide).to.throw(DomainError).with.property('code', code)
+        refuses(code: DomainErrorCode, ...conflicts: readonly Conflict[]) {
+          const refused = expect(decide).to.throw(DomainError)
+          refused.with.property('code', code)
+          if (conflicts.length > 0) refused.with.deep.property('conflicts', conflicts)
         },
       }
     },

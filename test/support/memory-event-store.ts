@@ -38,6 +38,7 @@ export function memoryEventStore<Event extends Shape, Row>(
         .map(summary),
     end: async () => log.length,
     last: async () => log.length,
+    now: async () => clock().toISOString(),
     summariesOf: async (stream_ids, until) =>
       log.slice(0, until).filter(isOf(stream_ids)).map(summary),
     readAt: async (positions) => log.filter(({ position }) => positions.includes(position)),

@@ -95,6 +95,8 @@ export type EventStore<Event, Row> = {
   readonly end: () => Promise<number>
   /** Greatest position that any event may have by now; a greater one was never given. */
   readonly last: () => Promise<number>
+  /** The time of the log's clock, or of the last event if that is later; no event has a later one. */
+  readonly now: () => Promise<string>
   /** Outlines of the events of some streams up to position `until`, ordered by position. */
   readonly summariesOf: (
     stream_ids: readonly string[],

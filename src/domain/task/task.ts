@@ -2,7 +2,7 @@ import type { Decider } from '../decider.ts'
 import { DomainError } from '../errors.ts'
 import { type FieldValues, NO_FIELD_VALUES, trackChanges } from './changes.ts'
 import type { TaskEvent, TaskFields, TaskStatus, Undoing } from './events.ts'
-import { type NextSteps, type Step, undoHistory } from './undo.ts'
+import { lastChangeOf, type NextSteps, type Step, undoHistory } from './undo.ts'
 
 /** A deleted task keeps its fields, so that it can come back as it was. */
 export type TaskState =
@@ -152,7 +152,10 @@ function put({ deleted, ...fields }: Partial<FieldValues>, state: Existing): rea
   const isDeleted = state.existence === 'deleted'
   const becomesDeleted = deleted === undefined ? isDeleted : deleted === true
   // A deleted task is not there to be changed: it has to come back first.
-  if (isDeleted && becomesDeleted) throw new DomainError('undo_conflict')
+  if (isDeleted && becomesDeleted) {
+    const version = lastChangeOf('deleted', state.last)
+    throw new DomainError('undo_conflict', [{ field: 'deleted', version }])
+  }
   return [
     ...(isDeleted ? [RESTORED] : []),
     ...change(fields as Partial<TaskFields>, state.fields),

@@ -75,13 +75,21 @@ export function undoHistory(last: Step): UndoHistory {
       const change = byVersion.get(version)
       if (change === undefined) throw new DomainError('change_not_found')
       const { origin, isForth, versions } = change
-      for (const [name, replaced] of origin.replaced) {
-        if (setBy.get(name) !== (isForth ? origin : replaced))
-          throw new DomainError('undo_conflict')
-      }
+      const conflicts = [...origin.replaced]
+        .filter(([name, replaced]) => setBy.get(name) !== (isForth ? origin : replaced))
+        .map(([name]) => ({ field: name, version: lastChangeOf(name, last) }))
+      if (conflicts.length > 0) throw new DomainError('undo_conflict', conflicts)
       return { undoes: versions, values: valuesOf(origin, isForth ? 'from' : 'to') }
     },
   }
+}
+
+/** The version that changed a field last. */
+export function lastChangeOf(field: string, last: Step): number {
+  for (let step: Step | null = last; step !== null; step = step.before) {
+    if (Object.hasOwn(step.changes, field)) return step.version
+  }
+  return 1
 }
 
 /** Oldest first; events of one command that follow each other are one change. */

@@ -24,6 +24,7 @@ export function encryptedEventStore<Event extends Shape, Row extends { readonly 
     readAll: async (after, limit) => read(await store.readAll(after, limit)),
     end: store.end,
     last: store.last,
+    now: store.now,
     summariesOfActor: store.summariesOfActor,
     summariesOf: store.summariesOf,
     readAt: async (positions) => read(await store.readAt(positions)),

@@ -177,7 +177,7 @@ describe('Undoing a change of a task', () => {
     tasks(created)
       .when(undo())
       .yields({ type: 'TaskDeleted', data: { undoes: [1] } })
-    tasks(created, renamed).when(undo(1)).refuses('undo_conflict')
+    tasks(created, renamed).when(undo(1)).refuses('undo_conflict', { field: 'title', version: 2 })
     tasks(created, deleted, restored).when(undo(1)).refuses('undo_conflict')
   })
 
@@ -254,7 +254,9 @@ describe('Undoing a change of a task', () => {
 
   it('is refused when one of the fields was changed again since, and then undoes none', () => {
     const again: TaskEvent = { type: 'TaskRenamed', data: { title: 'Three' } }
-    tasks(created, renamed, again).when(undo(2)).refuses('undo_conflict')
+    tasks(created, renamed, again)
+      .when(undo(2))
+      .refuses('undo_conflict', { field: 'title', version: 3 })
     tasks(created, ...by('c-1', renamed, completed), again)
       .when(undo(3))
       .refuses('undo_conflict')
@@ -277,7 +279,9 @@ describe('Undoing a change of a task', () => {
   })
 
   it('is refused while the task is deleted, unless it brings the task back', () => {
-    tasks(created, renamed, deleted).when(undo(2)).refuses('undo_conflict')
+    tasks(created, renamed, deleted)
+      .when(undo(2))
+      .refuses('undo_conflict', { field: 'deleted', version: 3 })
     tasks(created, deleted, restored, deleted).when(undo(2)).refuses('undo_conflict')
     tasks(created, renamed, deleted, restored)
       .when(undo(2))

@@ -87,6 +87,13 @@ const POSITION_AT = {
 
 const LAST_POSITION = { name: 'last_position', text: 'select last_position() as position' }
 
+const NOW = {
+  name: 'now',
+  text: `
+    select greatest(date_trunc('milliseconds', clock_timestamp()), (
+      select recorded_at from events order by position desc limit 1)) as now`,
+}
+
 const MAX_REPEATS = 3
 
 type Shape = { readonly type: string; readonly data: unknown }
@@ -144,6 +151,10 @@ export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
     async last() {
       const [row] = await db.query<{ position: number }>(LAST_POSITION, [])
       return row?.position ?? 0
+    },
+    now: async () => {
+      const [row] = await db.query<{ now: string }>(NOW, [])
+      return row?.now ?? ''
     },
     readAll: async (after, limit) =>
       db.query<Recorded<Event>>(READ_ALL, [after, await end(), limit]),
