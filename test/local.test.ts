@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import pg from 'pg'
@@ -18,6 +19,9 @@ import {
   startProcess,
   until,
 } from './support/processes.ts'
+
+const KILLS = Number(process.env.KILLS ?? 3)
+const APART_MS = 1_200
 
 const NAMES = ['postgres', 'auth-service', 'task-service', 'worker', 'gateway'] as const
 
@@ -196,6 +200,36 @@ describe('npm start', function () {
         )
       }
       expect((await call('/tasks', { token })).body.tasks).to.have.lengthOf(4)
+      await stop(runner)
+    })
+
+    it(`and writes go on after each of ${KILLS} kills of PostgreSQL, 1.2 s apart`, async function () {
+      this.timeout(60_000 + KILLS * 30_000)
+      const runner = await start({ RATE_LIMIT_PER_SECOND: '0' })
+      const token = await login()
+      let { pid } = processOf(runner, 'postgres')
+      const seconds: number[] = []
+      for (let kill = 1; kill <= KILLS; kill++) {
+        await sleep(APART_MS)
+        const began = performance.now()
+        process.kill(pid, 'SIGKILL')
+        await until(async () => {
+          const died = runner.out.filter((line) => line.startsWith('postgres died')).at(kill - 1)
+          pid = Number(died?.match(/pid (\d+)/)?.[1])
+          return died !== undefined
+        }, 'another PostgreSQL')
+        pids.push(pid)
+        await until(
+          async () => (await post('/tasks', { title: `${kill}` }, token)).status === 201,
+          `a task after kill ${kill}`,
+        )
+        seconds.push((performance.now() - began) / 1_000)
+      }
+      // Only where nothing else keeps the machine busy.
+      if (process.env.KILLS !== undefined) {
+        console.log(seconds.map((s) => s.toFixed(2)).join(' '))
+        expect(Math.max(...seconds)).to.be.lessThan(2)
+      }
       await stop(runner)
     })
 

@@ -18,9 +18,29 @@ export type KeepRunningOptions = {
   readonly cannotStart: (error: Error, retryMs: number) => void
 }
 
-const BACKOFF_MS = { first: 200, longest: 5_000 }
-// Who lived that long died of something new.
-const SOUND_LIFE_MS = 30_000
+const FIRST_MS = 200
+// Who came up once comes up again: nobody is to wait long for it. Who cannot start costs work each time.
+const LONGEST_MS = { died: 800, failed: 5_000 }
+const SOUND_LIFE_MS = 1_000
+
+/** How long to wait before the next start. */
+export function backOff() {
+  let next = FIRST_MS
+  const upTo = (longest: number) => {
+    const pause = Math.min(next, longest)
+    next = pause * 2
+    return pause
+  }
+  return {
+    /** It was up for so long. */
+    afterLife(ms: number): number {
+      if (ms >= SOUND_LIFE_MS) next = FIRST_MS
+      return upTo(LONGEST_MS.died)
+    },
+    /** It could not start. */
+    afterFailure: (): number => upTo(LONGEST_MS.failed),
+  }
+}
 
 /** Starts a process, and starts it again whenever it dies. Rejects if the first start fails. */
 export async function keepRunning(options: KeepRunningOptions): Promise<KeptRunning> {
@@ -29,21 +49,21 @@ export async function keepRunning(options: KeepRunningOptions): Promise<KeptRunn
   let running = await start()
 
   const watch = async () => {
-    let backoff = BACKOFF_MS.first
+    const { afterLife, afterFailure } = backOff()
     for (;;) {
       const since = Date.now()
       const how = await running.exited
-      if (Date.now() - since > SOUND_LIFE_MS) backoff = BACKOFF_MS.first
+      let pause = afterLife(Date.now() - since)
       for (let up = false; !up; ) {
-        await sleep(backoff, undefined, { signal: stopping.signal }).catch(() => {})
+        await sleep(pause, undefined, { signal: stopping.signal }).catch(() => {})
         if (stopping.signal.aborted) return
-        backoff = Math.min(backoff * 2, BACKOFF_MS.longest)
         try {
           running = await start()
           up = true
           if (!stopping.signal.aborted) startedAgain(how, running)
         } catch (error) {
-          if (!stopping.signal.aborted) cannotStart(error as Error, backoff)
+          pause = afterFailure()
+          if (!stopping.signal.aborted) cannotStart(error as Error, pause)
         }
       }
       if (stopping.signal.aborted) return await running.stop()
