@@ -61,6 +61,7 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
       'audit-verify',
       'audit-public-key',
       'grant-role',
+      'keys',
     ],
   },
   migration: {

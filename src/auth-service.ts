@@ -29,6 +29,8 @@ import { postgresSecurityEvents } from './infra/postgres/accounts/security-event
 import { postgresSessions } from './infra/postgres/accounts/sessions.ts'
 import { postgresUsers } from './infra/postgres/accounts/users.ts'
 import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
+import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
+import { passwordPepper } from './infra/postgres/keys/stored-keys.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
@@ -40,7 +42,7 @@ const Token = {
   config: token<AuthServiceConfig>('config'),
   log: token<Log>('log'),
   clock: token<Clock>('clock'),
-  db: token<Database>('db'),
+  db: token<KeyedDatabase>('db'),
   users: token<Users>('users'),
   sessions: token<Sessions>('sessions'),
   securityEvents: token<SecurityEvents>('securityEvents'),
@@ -54,7 +56,10 @@ const Token = {
 const adapters = new ContainerModule(({ bind }) => {
   bind(Token.db)
     .toResolvedValue(
-      ({ database }, log) => openDatabase({ ...database, role: 'tasktrail_auth', log }),
+      ({ database, PASSWORD_PEPPER }, log) =>
+        keyedDatabase(openDatabase({ ...database, role: 'tasktrail_auth', log }), [
+          passwordPepper(PASSWORD_PEPPER),
+        ]),
       [Token.config, Token.log],
     )
     .inSingletonScope()
@@ -139,6 +144,7 @@ export function authService(config: AuthServiceConfig, log: Log, clock: Clock): 
   container.load(adapters, useCases, http)
   return {
     service: container.get(Token.service),
+    requireKeys: container.get(Token.db).requireKeys,
     dispose: () => container.get(Token.db).close(),
   }
 }

@@ -16,14 +16,19 @@ import {
   embeddedEnv,
   keepSecrets,
   postgresDirectory,
+  secretsFile,
 } from './infra/local/data-dir.ts'
 import { startEmbeddedPostgres } from './infra/local/embedded-postgres.ts'
 import { freePorts, requireFree } from './infra/local/free-ports.ts'
 import { type KeptRunning, keepRunning, type Running } from './infra/local/keep-running.ts'
 import { whenLauncherDies } from './infra/local/launchers.ts'
 import { startService } from './infra/local/service-process.ts'
+import { singleConnection } from './infra/postgres/connection/database.ts'
 import { migrations } from './infra/postgres/connection/migrations.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
+import { requireKey } from './infra/postgres/keys/required-key.ts'
+import { passwordPepper, sealKey, textKey } from './infra/postgres/keys/stored-keys.ts'
+import type { Query } from './infra/postgres/projections/projection.ts'
 
 const USAGE = `Usage: npm start
 
@@ -55,6 +60,7 @@ async function start(): Promise<void> {
   const database = namesDatabase(env) ? {} : await embeddedDatabase(DB_PASSWORD)
   stopping.signal.throwIfAborted()
   await migrate({ ...env, ...database })
+  await checkKeys({ ...env, ...database }, settings)
   stopping.signal.throwIfAborted()
   await services([
     { name: 'auth-service', health: '/auth/health', env: { ...auth, ...database } },
@@ -120,6 +126,31 @@ async function migrate(env: Env): Promise<void> {
   await requireReachable(config)
   const schema = migrations(config)
   await schema.latest().finally(schema.close)
+}
+
+/** Nobody writes before the keys are those that the data need. */
+async function checkKeys(database: Env, settings: Env): Promise<void> {
+  const { PASSWORD_PEPPER = '', TEXT_KEY = '', TEXT_KEY_PREVIOUS, SEAL_KEY = '' } = settings
+  const client = singleConnection(databaseConfig(database).connection, 'none')
+  await client.connect()
+  const query: Query = async (statement, values) =>
+    (await client.query({ ...statement, values: [...values] })).rows
+  try {
+    for (const key of [
+      passwordPepper(PASSWORD_PEPPER),
+      textKey(TEXT_KEY, TEXT_KEY_PREVIOUS),
+      sealKey(SEAL_KEY),
+    ]) {
+      const isGiven = env[key.name] !== undefined
+      await requireKey(
+        query,
+        key,
+        isGiven ? `the environment variable ${key.name}` : secretsFile(env),
+      )
+    }
+  } finally {
+    await client.end()
+  }
 }
 
 type Service = { readonly name: string; readonly health: string; readonly env: Env }

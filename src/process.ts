@@ -1,9 +1,13 @@
 import { pino } from 'pino'
 import { ConfigError, type Env } from './config.ts'
 import type { Service } from './http/server.ts'
+import { repeat } from './infra/postgres/connection/repeat.ts'
+import { WrongKey } from './infra/postgres/keys/required-key.ts'
 
 export type Running = {
   readonly service: Service
+  /** Resolves when the keys are those that the data need. Errors: `WrongKey`; the database's. */
+  readonly requireKeys: () => Promise<void>
   /** Lets go of what the service used, in the order in which nothing is missing before its user ends. */
   readonly dispose: () => Promise<void>
 }
@@ -17,6 +21,7 @@ export type ServiceSettings = {
 
 const FINISH_MS = 20_000
 const GIVE_UP_MS = 5_000
+const ASK_AGAIN_MS = 1_000
 
 export const logger = (name: string, level: string) =>
   pino({
@@ -60,7 +65,7 @@ export async function run(
   process.on('uncaughtException', fatal)
   process.on('unhandledRejection', fatal)
 
-  const { service, dispose } = start(log)
+  const { service, requireKeys, dispose } = start(log)
   let stopping = false
   const stop = async (reason: string, drainSeconds: number) => {
     if (stopping) return
@@ -82,9 +87,26 @@ export async function run(
   // It closed before anyone listened.
   if (process.connected === false) void stop('the parent is gone', 0)
 
+  const known = await keysKnown(requireKeys)
+  if (!known) {
+    repeat(ASK_AGAIN_MS, async () => ((await keysKnown(requireKeys)) ? 'done' : 'again'))
+  }
+  if (stopping) return
   const { address, port } = await service.listen(settings.PORT, settings.HOST).catch((error) => {
     console.error(`Cannot listen on ${settings.HOST}:${settings.PORT}: ${error.message}.`)
     process.exit(1)
   })
   log.info({ address, port, pid: process.pid }, 'listening')
+}
+
+/** False while the database cannot say. Ends the process when a key is another than the data need. */
+async function keysKnown(requireKeys: () => Promise<void>): Promise<boolean> {
+  try {
+    await requireKeys()
+    return true
+  } catch (error) {
+    if (!(error instanceof WrongKey)) return false
+    console.error(error.message)
+    process.exit(1)
+  }
 }

@@ -7,6 +7,8 @@ import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import { openDatabase } from './infra/postgres/connection/database.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
+import { requireKey } from './infra/postgres/keys/required-key.ts'
+import { textKey } from './infra/postgres/keys/stored-keys.ts'
 import { park, resume } from './infra/postgres/projections/parking.ts'
 import type { Projection } from './infra/postgres/projections/projection.ts'
 import {
@@ -113,6 +115,9 @@ async function rebuildAgain(
   }
   const { connection } = config
   const db = openDatabase({ connection, poolMax: 2, role: 'tasktrail_worker', log: silent })
+  if (name === 'tasks') {
+    await requireKey(db.query, textKey(secret ?? '', process.env.TEXT_KEY_PREVIOUS || undefined))
+  }
   const keys = postgresUserKeys(db, secretKeyWrap(secret ?? '', process.env.TEXT_KEY_PREVIOUS))
   const { signal } = interrupted
   const facts = { name, connection, db, keys, signal, onProgress: everySecond() }

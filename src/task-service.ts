@@ -44,6 +44,8 @@ import {
 } from './infra/postgres/connection/wake-up.ts'
 import { postgresAppendNotifier } from './infra/postgres/event-store/append-notifier.ts'
 import { postgresEventStore } from './infra/postgres/event-store/event-store.ts'
+import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
+import { textKey } from './infra/postgres/keys/stored-keys.ts'
 import { postgresTaskList } from './infra/postgres/tasks/task-list.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
@@ -61,7 +63,7 @@ const Token = {
   config: token<TaskServiceConfig>('config'),
   log: token<Log>('log'),
   clock: token<Clock>('clock'),
-  db: token<Database>('db'),
+  db: token<KeyedDatabase>('db'),
   auditDb: token<Database>('auditDb'),
   userKeys: token<UserKeys>('userKeys'),
   events: token<EventStore<TaskEvent, TaskView>>('events'),
@@ -78,7 +80,10 @@ const Token = {
 const adapters = new ContainerModule(({ bind }) => {
   bind(Token.db)
     .toResolvedValue(
-      ({ database }, log) => openDatabase({ ...database, role: ROLE, log }),
+      ({ database, TEXT_KEY, TEXT_KEY_PREVIOUS }, log) =>
+        keyedDatabase(openDatabase({ ...database, role: ROLE, log }), [
+          textKey(TEXT_KEY, TEXT_KEY_PREVIOUS),
+        ]),
       [Token.config, Token.log],
     )
     .inSingletonScope()
@@ -247,6 +252,7 @@ export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): 
   container.load(adapters, useCases, http)
   return {
     service: container.get(Token.service),
+    requireKeys: container.get(Token.db).requireKeys,
     dispose: async () => {
       container.get(Token.authService).close()
       await container.get(Token.listener).close()

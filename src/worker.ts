@@ -17,6 +17,8 @@ import { type Database, openDatabase } from './infra/postgres/connection/databas
 import { type LeaderSession, type Leadership, lead } from './infra/postgres/connection/leader.ts'
 import { repeat } from './infra/postgres/connection/repeat.ts'
 import { type Listener, listenForEvents } from './infra/postgres/connection/wake-up.ts'
+import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
+import { keepTextKey, sealKey, textKey } from './infra/postgres/keys/stored-keys.ts'
 import { driftCheck } from './infra/postgres/projections/drift/drift-check.ts'
 import { projectionStatus } from './infra/postgres/projections/projection-status.ts'
 import { projector } from './infra/postgres/projections/projector.ts'
@@ -36,7 +38,7 @@ const Token = {
   config: token<WorkerConfig>('config'),
   log: token<Log>('log'),
   clock: token<Clock>('clock'),
-  db: token<Database>('db'),
+  db: token<KeyedDatabase>('db'),
   keyWrap: token<KeyWrap>('keyWrap'),
   listener: token<Listener>('listener'),
   metrics: token<WorkerMetrics>('metrics'),
@@ -54,7 +56,11 @@ const Token = {
 const adapters = new ContainerModule(({ bind }) => {
   bind(Token.db)
     .toResolvedValue(
-      ({ database }, log) => openDatabase({ ...database, role: ROLE, log }),
+      ({ database, TEXT_KEY, TEXT_KEY_PREVIOUS, SEAL_KEY }, log) =>
+        keyedDatabase(openDatabase({ ...database, role: ROLE, log }), [
+          textKey(TEXT_KEY, TEXT_KEY_PREVIOUS),
+          sealKey(SEAL_KEY),
+        ]),
       [Token.config, Token.log],
     )
     .inSingletonScope()
@@ -92,16 +98,13 @@ const background = new ContainerModule(({ bind }) => {
     ])
     .inSingletonScope()
   bind(Token.seals)
-    .toResolvedValue(seals, [Token.config, Token.metrics, Token.clock, Token.log])
+    .toResolvedValue(seals, [Token.config, Token.db, Token.metrics, Token.clock, Token.log])
     .inSingletonScope()
   bind(Token.drift)
     .toResolvedValue(drift, [Token.config, Token.db, Token.keyWrap, Token.metrics, Token.log])
     .inSingletonScope()
   bind(Token.rewrap)
-    .toResolvedValue(
-      (db, wrap, log) => repeat(REWRAP_AGAIN_MS, rewrappingUserKeys(db, wrap, log)),
-      [Token.db, Token.keyWrap, Token.log],
-    )
+    .toResolvedValue(rewrap, [Token.config, Token.db, Token.keyWrap, Token.log])
     .inSingletonScope()
   bind(Token.state).toResolvedValue(state, [Token.db, Token.audit, Token.metrics])
   bind(Token.lag).toResolvedValue(lag, [Token.db, Token.state, Token.log]).inSingletonScope()
@@ -150,6 +153,7 @@ function audit(
 
 function seals(
   { database: { connection }, SEAL_KEY, SEAL_INTERVAL_SECONDS }: WorkerConfig,
+  db: KeyedDatabase,
   metrics: WorkerMetrics,
   clock: Clock,
   log: Log,
@@ -167,6 +171,7 @@ function seals(
     }
   }
   const work = async (session: LeaderSession) => {
+    await db.requireKeys()
     try {
       await sealAll(session)
     } catch (error) {
@@ -198,6 +203,18 @@ function drift(
     await session.rest(DRIFT_MS)
   }
   return lead({ name: 'drift', connection, role: ROLE, log, work })
+}
+
+/** Until all data keys are wrapped by the present key, which is then the one that the texts need. */
+function rewrap({ TEXT_KEY }: WorkerConfig, db: Database, wrap: KeyWrap, log: Log): Background {
+  const work = rewrappingUserKeys(db, wrap, log)
+  return repeat(REWRAP_AGAIN_MS, async (signal) => {
+    if ((await work(signal)) === 'again') return 'again'
+    return keepTextKey(db.query, TEXT_KEY).then(
+      () => 'done' as const,
+      () => 'again' as const,
+    )
+  })
 }
 
 type State = () => Promise<{ readonly projections: readonly ProjectionState[] } | null>
@@ -249,6 +266,7 @@ export function worker(config: WorkerConfig, log: Log, clock: Clock): Running {
   const running = BACKGROUND.map((token): Background => container.get(token))
   return {
     service: container.get(Token.service),
+    requireKeys: container.get(Token.db).requireKeys,
     dispose: async () => {
       for (const { close } of running) await close()
       await container.get(Token.db).close()

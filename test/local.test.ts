@@ -22,6 +22,8 @@ import {
 
 const KILLS = Number(process.env.KILLS ?? 3)
 const APART_MS = 1_200
+// Five processes on a machine that may be busy with other tests.
+const READY_MS = 100_000
 
 const NAMES = ['postgres', 'auth-service', 'task-service', 'worker', 'gateway'] as const
 
@@ -58,7 +60,7 @@ describe('npm start', function () {
   }
   const ready = async (runner: Started) => {
     try {
-      await runner.line(/^Tasktrail is ready/)
+      await runner.line(/^Tasktrail is ready/, READY_MS)
     } finally {
       pids.push(...processes(runner).map(({ pid }) => pid))
     }
@@ -381,6 +383,33 @@ describe('npm start', function () {
       await mkdir(join(place, 'data'))
       await writeFile(file, '{')
       expect(await failure()).to.equal(`${file} is damaged: it holds no JSON object.`)
+    })
+
+    it('when a key is not the one that the data need, and says where it goes', async () => {
+      const file = join(place, 'data', 'secrets.json')
+      const first = await start()
+      const token = await login()
+      await post('/tasks', { title: 'Sealed' }, token)
+      await stop(first)
+      const kept = JSON.parse(readFileSync(file, 'utf8'))
+      for (const name of ['PASSWORD_PEPPER', 'TEXT_KEY', 'SEAL_KEY']) {
+        const other = `${name} of another machine, long enough`
+        expect(await failure({ [name]: other })).to.match(
+          new RegExp(`^${name} is not the key that .* into the environment variable ${name}\\.$`),
+        )
+        await writeFile(file, JSON.stringify({ ...kept, [name]: other }))
+        expect(await failure()).to.match(
+          new RegExp(`^${name} is not the key that .* into ${file}\\.$`),
+        )
+      }
+      await rm(file)
+      expect(await failure()).to.equal(
+        `${file} is missing, and the data beside it need it: put your backup of it back.`,
+      )
+      await writeFile(file, JSON.stringify({ ...kept, JWT_SECRET: 'x'.repeat(40) }))
+      const last = await start()
+      expect((await call('/tasks', { token: await login() })).body.tasks).to.have.lengthOf(1)
+      await stop(last)
     })
 
     it('when another runs on the same data', async () => {

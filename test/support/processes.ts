@@ -11,7 +11,7 @@ export type Started = {
   readonly out: string[]
   readonly err: string[]
   /** Resolves with the first line of stdout that matches; rejects when the process ends before. */
-  readonly line: (pattern: RegExp) => Promise<string>
+  readonly line: (pattern: RegExp, ms?: number) => Promise<string>
   /** `code 0`, `signal SIGKILL`; after the last line. */
   readonly ended: Promise<string>
 }
@@ -35,11 +35,12 @@ export function startProcess(
     await Promise.race([closed, sleep(3_000, undefined, { ref: false })])
     return exit
   })
-  const line = async (pattern: RegExp) => {
+  const line = async (pattern: RegExp, ms?: number) => {
     const found = () => out.find((text) => pattern.test(text))
     await until(
       () => found() !== undefined || exit !== undefined,
       () => `line ${pattern}`,
+      ms,
     )
     const text = found()
     if (text === undefined) throw new Error(`ended (${exit}) without ${pattern}: ${err.join('\n')}`)

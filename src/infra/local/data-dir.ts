@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { SUPERUSER } from './embedded-postgres.ts'
@@ -25,7 +26,7 @@ export const dataDirectory = (env: DataDirEnv): string => resolve(env.DATA_DIR |
 
 export const postgresDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'postgres')
 
-const secretsFile = (env: DataDirEnv): string => join(dataDirectory(env), 'secrets.json')
+export const secretsFile = (env: DataDirEnv): string => join(dataDirectory(env), 'secrets.json')
 
 /** Reads the secrets, and makes up those that are not there yet. */
 export async function keepSecrets(env: DataDirEnv): Promise<Secrets> {
@@ -33,6 +34,11 @@ export async function keepSecrets(env: DataDirEnv): Promise<Secrets> {
   await mkdir(dataDirectory(env), { recursive: true })
   const kept = await readSecrets(env)
   if (kept !== null && isComplete(kept)) return kept
+  if (kept === null && existsSync(join(postgresDirectory(env), 'PG_VERSION'))) {
+    throw new Error(
+      `${file} is missing, and the data beside it need it: put your backup of it back.`,
+    )
+  }
   const secrets = Object.fromEntries(
     SECRETS.map((name) => [name, kept?.[name] ?? randomBytes(32).toString('base64url')]),
   )

@@ -24,6 +24,7 @@ const ROLES = ['tasktrail_auth', 'tasktrail_task', 'tasktrail_worker', 'tasktrai
 /** What each role may do to each table; to a table that is not named, nothing. */
 const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
   tasktrail_auth: {
+    key_fingerprints: 'select',
     login_attempts: 'delete insert select update',
     security_events: 'insert',
     sessions: 'delete insert select update(ended_at) update(last_used_at)',
@@ -36,6 +37,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     audit_events: 'select',
     commands: 'select',
     events: 'select',
+    key_fingerprints: 'select',
     parked_streams: 'select(projection) select(stream_id) select(version)',
     projections: 'select',
     seals: 'select',
@@ -47,6 +49,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     audit_events: 'delete insert select update',
     audit_facts: 'delete insert select update',
     events: 'select',
+    key_fingerprints: 'select update(fingerprint) update(since)',
     parked_streams: 'delete insert select update',
     projections: 'insert select update',
     seals: 'insert select',
@@ -71,9 +74,10 @@ const SEQUENCES = {
   tasktrail_auditor: [],
 }
 const FUNCTIONS = {
-  tasktrail_auth: ['erase_user', 'remove_erased_rows'],
-  tasktrail_task: ['append_events', 'last_position', 'safe_position'],
+  tasktrail_auth: ['claim_key', 'erase_user', 'remove_erased_rows'],
+  tasktrail_task: ['append_events', 'claim_key', 'last_position', 'safe_position'],
   tasktrail_worker: [
+    'claim_key',
     'drop_rebuild_remains',
     'last_position',
     'remove_erased_rows',
@@ -259,7 +263,7 @@ const OBJECTS = `
 /** What is lost with these is made again: from the log, or by the next login or request. */
 const REPLACEABLE = [
   ...['tasks', 'audit_events', 'audit_facts', 'projections', 'parked_streams'],
-  ...['commands', 'sessions', 'login_attempts'],
+  ...['commands', 'sessions', 'login_attempts', 'key_fingerprints'],
 ]
 
 describe('The migrations', () => {
