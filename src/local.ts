@@ -15,6 +15,7 @@ import {
   EMBEDDED_DATABASE,
   embeddedEnv,
   keepSecrets,
+  logDirectory,
   postgresDirectory,
   secretsFile,
 } from './infra/local/data-dir.ts'
@@ -22,7 +23,9 @@ import { startEmbeddedPostgres } from './infra/local/embedded-postgres.ts'
 import { freePorts, requireFree } from './infra/local/free-ports.ts'
 import { type KeptRunning, keepRunning, type Running } from './infra/local/keep-running.ts'
 import { whenLauncherDies } from './infra/local/launchers.ts'
+import { type LogFiles, openLogFiles } from './infra/local/log-files.ts'
 import { startService } from './infra/local/service-process.ts'
+import { shortLine } from './infra/local/short-line.ts'
 import { singleConnection } from './infra/postgres/connection/database.ts'
 import { migrations } from './infra/postgres/connection/migrations.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
@@ -42,6 +45,8 @@ commandLine({ usage: USAGE })
 const env: Env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ''))
 const say = (line: string): void => console.log(line)
 const stopping = new AbortController()
+/** Of all processes in full; the console shows what a person needs. */
+let logs: LogFiles | undefined
 /** How to stop what has been started; the last started stops first. */
 const stops: (() => Promise<unknown>)[] = []
 
@@ -57,6 +62,8 @@ async function start(): Promise<void> {
   const worker = { ...settings, PORT: String(workerPort) }
   requireSound(auth, task, worker)
 
+  logs = await openLogFiles(logDirectory(env))
+  stops.push(logs.close)
   const database = namesDatabase(env) ? {} : await embeddedDatabase(DB_PASSWORD)
   stopping.signal.throwIfAborted()
   await migrate({ ...env, ...database })
@@ -77,7 +84,9 @@ async function start(): Promise<void> {
   stopping.signal.throwIfAborted()
   const url = `http://${reachable(host)}:${port}`
   introduce('gateway', process.pid, url)
-  say(`\nTasktrail is ready: ${url}\n\n${examples(url)}\n\nCtrl-C stops it.`)
+  say(`\nTasktrail is ready: ${url}`)
+  say(`Documents: ${url}/tasks/docs, ${url}/auth/docs`)
+  say(`Logs: ${logDirectory(env)}\n\n${examples(url)}\n\nCtrl-C stops it.`)
 }
 
 /** A host as it stands in a URL. */
@@ -105,6 +114,7 @@ function requireSound(auth: Env, task: Env, worker: Env): void {
 async function embeddedDatabase(password: string): Promise<Env> {
   const dataDir = postgresDirectory(env)
   const log = (line: string) => {
+    logs?.write('postgres', line)
     if (/ (WARNING|FATAL|PANIC): /.test(line)) console.error(`postgres: ${line}`)
   }
   let place = {}
@@ -166,7 +176,12 @@ function service({ name, health, env }: Service): Promise<KeptRunning> {
   const url = `http://127.0.0.1:${env.PORT}`
   const script = fileURLToPath(new URL(`./${name}.ts`, import.meta.url))
   const { signal } = stopping
-  const begin = () => startService({ name, script, env, healthUrl: url + health, signal })
+  const log = (line: string) => {
+    logs?.write(name, line)
+    const short = shortLine(name, line)
+    if (short !== null) (short.isWarning ? console.error : console.log)(short.text)
+  }
+  const begin = () => startService({ name, script, env, healthUrl: url + health, signal, log })
   return keep(name, begin, () => url)
 }
 

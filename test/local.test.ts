@@ -120,7 +120,9 @@ describe('npm start', function () {
         pid: runner.pid,
         address: `http://127.0.0.1:${port}`,
       })
-      expect(runner.out).to.include(`Tasktrail is ready: http://127.0.0.1:${port}`)
+      const url = `http://127.0.0.1:${port}`
+      expect(runner.out).to.include(`Tasktrail is ready: ${url}`)
+      expect(runner.out).to.include(`Documents: ${url}/tasks/docs, ${url}/auth/docs`)
       await stop(runner)
     })
 
@@ -135,6 +137,32 @@ describe('npm start', function () {
       await stop(runner)
     })
 
+    it('shows what a person needs, and keeps all the rest in files', async () => {
+      const runner = await start()
+      const token = await login()
+      expect((await post('/tasks', { title: 'Logged' }, token)).status).to.equal(201)
+      expect((await call('/tasks/9', { token })).status).to.equal(404)
+      await runner.line(/^GET \/tasks\/9 404 \d+ ms task_not_found$/)
+      await stop(runner)
+      const begin = runner.out.indexOf('Ctrl-C stops it.') + 1
+      const shown = runner.out.slice(begin, -1).map((line) => line.replace(/\d+ ms/, 'x ms'))
+      expect(shown).to.have.members([
+        'POST /auth/register 201 x ms',
+        'POST /auth/login 200 x ms',
+        'POST /tasks 201 x ms',
+        'GET /tasks/9 404 x ms task_not_found',
+      ])
+      expect(runner.err).to.deep.equal([])
+      const lines = (name: string) =>
+        readFileSync(join(place, 'data', 'logs', `${name}.log`), 'utf8')
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line))
+      const validations = lines('auth-service').filter(({ path }) => path === '/auth/validate')
+      expect(validations.length).to.be.greaterThan(1)
+      expect(lines('worker').map(({ msg }) => msg)).to.include('leads')
+    })
+
     it('keeps its secrets to its user, and out of all it writes', async () => {
       const runner = await start()
       await login()
@@ -143,7 +171,9 @@ describe('npm start', function () {
       const secrets = Object.values(JSON.parse(readFileSync(file, 'utf8'))) as string[]
       expect(secrets).to.have.lengthOf(6)
       await stop(runner)
-      const written = [...runner.out, ...runner.err].join('\n')
+      const logs = join(place, 'data', 'logs')
+      const files = readdirSync(logs).map((name) => readFileSync(join(logs, name), 'utf8'))
+      const written = [...runner.out, ...runner.err, ...files].join('\n')
       for (const secret of secrets) expect(written).not.to.include(secret)
     })
   })

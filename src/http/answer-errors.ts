@@ -40,6 +40,8 @@ function faultsOf(error: Error): readonly Fault[] | undefined {
 
 function answer(ctx: Context, code: ErrorCode, error: Error): void {
   const status = STATUS[code]
+  // For the access log.
+  ctx.state.code = code
   const template = MESSAGE[code]
   const message = typeof template === 'string' ? template : template(ctx)
   const faults = faultsOf(error)

@@ -26,6 +26,9 @@ export const dataDirectory = (env: DataDirEnv): string => resolve(env.DATA_DIR |
 
 export const postgresDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'postgres')
 
+/** Where `npm start` keeps the logs of its processes. */
+export const logDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'logs')
+
 export const secretsFile = (env: DataDirEnv): string => join(dataDirectory(env), 'secrets.json')
 
 /** Reads the secrets, and makes up those that are not there yet. */

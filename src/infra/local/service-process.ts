@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { get } from 'node:http'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Running } from './keep-running.ts'
 
@@ -12,6 +13,8 @@ export type ServiceProcess = {
   readonly healthUrl: string
   /** Gives up waiting, and ends what was started. */
   readonly signal: AbortSignal
+  /** Receives what it writes, line by line. */
+  readonly log: (line: string) => void
 }
 
 /**
@@ -23,18 +26,22 @@ export const MEMORY_FLAGS = ['--optimize-for-size']
 const READY_MS = 30_000
 const STOP_MS = 25_000
 
-/** Starts a service and waits until it is healthy. What it writes goes to this process's stderr. */
+/** Starts a service and waits until it is healthy. */
 export async function startService(service: ServiceProcess): Promise<Running> {
   const child = spawn(process.execPath, [...MEMORY_FLAGS, service.script], {
     env: service.env,
     // The channel carries nothing: its end tells the service that this process is gone, even if it
     // was killed, and that nobody is left to stop it.
-    stdio: ['ignore', 2, 2, 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     // A session of its own: Ctrl-C goes to the whole group, and the order of stopping is ours.
     detached: true,
   })
+  for (const input of [child.stdout, child.stderr]) {
+    if (input !== null) createInterface({ input }).on('line', service.log)
+  }
   let hasExited = false
-  const exited = once(child, 'exit')
+  // Its last lines come with the closing.
+  const exited = once(child, 'close')
     .then(([code, signal]) => (signal === null ? `code ${code}` : `signal ${signal}`))
     .catch((error: Error) => error.message)
     .finally(() => {
