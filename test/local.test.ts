@@ -30,7 +30,7 @@ const NAMES = ['postgres', 'auth-service', 'task-service', 'worker', 'gateway'] 
 type Process = { readonly pid: number; readonly address: string }
 
 describe('npm start', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let place: string
   let port: number
   let pids: number[]
@@ -422,16 +422,16 @@ describe('npm start', function () {
       await post('/tasks', { title: 'Sealed' }, token)
       await stop(first)
       const kept = JSON.parse(readFileSync(file, 'utf8'))
+      const other = 'of another machine, and long enough'
       for (const name of ['PASSWORD_PEPPER', 'TEXT_KEY', 'SEAL_KEY']) {
-        const other = `${name} of another machine, long enough`
         expect(await failure({ [name]: other })).to.match(
           new RegExp(`^${name} is not the key that .* into the environment variable ${name}\\.$`),
         )
-        await writeFile(file, JSON.stringify({ ...kept, [name]: other }))
-        expect(await failure()).to.match(
-          new RegExp(`^${name} is not the key that .* into ${file}\\.$`),
-        )
       }
+      await writeFile(file, JSON.stringify({ ...kept, TEXT_KEY: other }))
+      expect(await failure()).to.match(
+        new RegExp(`^TEXT_KEY is not the key that .* into ${file}\\.$`),
+      )
       await rm(file)
       expect(await failure()).to.equal(
         `${file} is missing, and the data beside it need it: put your backup of it back.`,
