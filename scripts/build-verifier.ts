@@ -1,9 +1,13 @@
-// `npm run build:verifier`: makes verify-audit.mjs of src/verify-audit.ts, one file that people take along.
 import { spawnSync } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { build, type Plugin } from 'esbuild'
+import { commandLine } from '../src/command-line.ts'
+
+const USAGE = `Usage: npm run build:verifier
+
+Makes verify-audit.mjs of src/verify-audit.ts: one file that people take along.`
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 const BIOME = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome')
@@ -63,4 +67,7 @@ function formatted(code: string): string {
   return stdout
 }
 
-if (import.meta.main) await writeFile(`${REPOSITORY}verify-audit.mjs`, await verifierText())
+if (import.meta.main) {
+  commandLine({ usage: USAGE })
+  await writeFile(`${REPOSITORY}verify-audit.mjs`, await verifierText())
+}

@@ -33,7 +33,7 @@ describe('The calls of the implementation guide', () => {
     const env = { DATA_DIR: directory, PORT: String(port), BCRYPT_COST: '10' }
     system = startProcess('node', ['bin/node.cjs', 'src/local.ts'], { env })
     pids.push(system.pid)
-    await system.line(/^Tasktrail is ready/)
+    await system.line(/^Tasktrail is ready/, 100_000)
     printed = await runAll(calls, `http://127.0.0.1:${port}`)
   })
   after(async () => {

@@ -148,7 +148,7 @@ describe("The README's session", () => {
     const env = { DATA_DIR: directory, PORT: String(port), BCRYPT_COST: '10' }
     system = startProcess('node', ['bin/node.cjs', 'src/local.ts'], { env })
     pids.push(system.pid)
-    await system.line(/^Tasktrail is ready/)
+    await system.line(/^Tasktrail is ready/, 100_000)
   })
   after(async () => {
     system.child.kill('SIGTERM')
