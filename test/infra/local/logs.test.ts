@@ -32,7 +32,14 @@ describe('The console of npm start', () => {
 
   it('does not show what machines ask each other, unless it fails', () => {
     for (const path of [
-      ...['/health', '/ready', '/auth/health', '/tasks/health', '/worker/health', '/worker/metrics'],
+      ...[
+        '/health',
+        '/ready',
+        '/auth/health',
+        '/tasks/health',
+        '/worker/health',
+        '/worker/metrics',
+      ],
       ...['/auth/validate', '/auth/validate/sessions'],
     ]) {
       expect(request({ path }), path).to.equal(null)
