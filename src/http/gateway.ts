@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Agent, createServer, type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
 import { createProxyServer } from 'httpxy'
 import { v7 as uuid } from 'uuid'
+import { isVisit, showFrontPage } from './front-page.ts'
 import { refuseBroken } from './refuse-broken.ts'
 import { route } from './routing.ts'
 
@@ -49,7 +50,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     takeOriginForm(req)
     const { url = '' } = req
     if (!url.startsWith('/')) return answer(req, res, 'malformed_request')
-    const target = route(url.replace(/\?.*/s, ''))
+    const path = url.replace(/\?.*/s, '')
+    if (isVisit(path, req)) return showFrontPage(res)
+    const target = route(path)
     switch (target) {
       case 'refused':
         return answer(req, res, 'internal_only')

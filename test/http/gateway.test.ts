@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import {
   createServer,
@@ -82,6 +83,63 @@ describe('The gateway', () => {
     socket.write(bytes, 'latin1')
     return text(socket)
   }
+
+  describe('at its root', () => {
+    // As Firefox and Chrome ask.
+    const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
+
+    it('shows a browser what this is, and where its documents are', async () => {
+      for (const path of ['/', '/?from=mail']) {
+        const { status, headers, body } = await call(path, { headers: { accept: BROWSER } })
+        expect(status).to.equal(200)
+        expect(headers).to.include({
+          'content-type': 'text/html; charset=utf-8',
+          'x-content-type-options': 'nosniff',
+          vary: 'Accept',
+        })
+        for (const link of ['/tasks/docs', '/auth/docs', '/health']) {
+          expect(body).to.include(`<a href="${link}">`)
+        }
+      }
+    })
+
+    it('lets that page load nothing, run nothing and be framed by nobody', async () => {
+      const { headers, body } = await call('/', { headers: { accept: BROWSER } })
+      const policy = String(headers['content-security-policy'])
+      expect(policy).to.match(/^default-src 'none'; style-src 'sha256-[A-Za-z0-9+/=]+'; /)
+      expect(policy).to.include("frame-ancestors 'none'")
+      expect(policy).not.to.include('unsafe')
+      const style = body.match(/<style>(.*?)<\/style>/s)?.[1] ?? ''
+      const digest = createHash('sha256').update(style).digest('base64')
+      expect(policy).to.include(`'sha256-${digest}'`)
+      expect(body).not.to.match(/<script|https?:\/\//)
+    })
+
+    it('answers HEAD as GET, without the page', async () => {
+      const options = { headers: { accept: BROWSER } }
+      const { headers } = await call('/', options)
+      const head = await call('/', { ...options, method: 'HEAD' })
+      expect(head).to.include({ status: 200, body: '' })
+      expect(head.headers['content-length']).to.equal(headers['content-length'])
+    })
+
+    it('answers everyone else 404 in JSON', async () => {
+      for (const [method, accept] of [
+        ['GET', 'application/json'],
+        ['GET', '*/*'],
+        ['GET', undefined],
+        ['GET', 'text/html;q=0.5, application/json'],
+        ['POST', BROWSER],
+      ] as const) {
+        const headers = accept === undefined ? {} : { accept }
+        const { status, body } = await call('/', { method, headers })
+        expect({ status, code: JSON.parse(body).code }).to.deep.equal({
+          status: 404,
+          code: 'route_not_found',
+        })
+      }
+    })
+  })
 
   describe('by path', () => {
     for (const [path, who] of [
