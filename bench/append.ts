@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import type { Append, EventStore } from '../src/app/ports/event-store.ts'
+import {
+  type Append,
+  type EventStore,
+  type History,
+  TIME_OF_APPEND,
+} from '../src/app/ports/event-store.ts'
 import { wholeNumbers } from '../src/command-line.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
 import { type TaskView, taskStreamId } from '../src/domain/task/view.ts'
@@ -24,7 +29,6 @@ const LIMIT = 1.2
 const FIRST_NEW_TASK = 1_000_000_000
 const USERS = 1_000
 
-const at = '2026-11-24T10:00:00.000Z'
 const fields = {
   title: 'A task',
   description: null,
@@ -33,13 +37,14 @@ const fields = {
   due_date: null,
 } as const
 
-function append(task_id: number, version: number, head_hash: string | null) {
+function append(task_id: number, { version, head_hash, events: [first] }: History<TaskEvent>) {
   const request_id = randomUUID()
-  const user_id = 1 + Math.floor(Math.random() * USERS)
+  const anyone = 1 + Math.floor(Math.random() * USERS)
+  const user_id = first?.type === 'TaskCreated' ? first.data.user_id : anyone
   const created = { type: 'TaskCreated', data: { ...fields, user_id } } as const
   const event: TaskEvent =
     version === 0 ? created : { type: 'TaskRenamed', data: { title: 'Another name' } }
-  const times = { created_at: at, updated_at: at, deleted_at: null }
+  const times = { created_at: TIME_OF_APPEND, updated_at: TIME_OF_APPEND, deleted_at: null }
   return {
     stream_id: taskStreamId(task_id),
     stream_type: 'task',
@@ -55,7 +60,6 @@ function append(task_id: number, version: number, head_hash: string | null) {
       session_id: null,
       ip: '127.0.0.1',
     },
-    occurred_at: at,
     command: undefined,
   } satisfies Append<TaskEvent, TaskView>
 }
@@ -71,8 +75,7 @@ async function appendOne({ events, store, times }: Log, n: number): Promise<void
   const tasks = Math.floor(events / EVENTS_A_TASK / 1_000) * 1_000
   const isNew = n % 2 === 0 || tasks === 0
   const task_id = isNew ? FIRST_NEW_TASK + n : 1 + Math.floor(Math.random() * tasks)
-  const { version, head_hash } = await store.load(taskStreamId(task_id))
-  const next = append(task_id, version, head_hash)
+  const next = append(task_id, await store.load(taskStreamId(task_id)))
   const began = performance.now()
   const { outcome } = await store.append(next)
   const ms = performance.now() - began

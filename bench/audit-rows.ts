@@ -74,13 +74,13 @@ const ADD_AUDIT_EVENTS = `
 
 const ADD_EVENTS = `
   insert into events (position, stream_id, version, event_id, type, schema_version, data, actor_id,
-      metadata, occurred_at, recorded_at, prev_hash, hash)
+      metadata, occurred_at, prev_hash, hash)
     overriding system value
     select position, 'task-' || task_id, version, md5(position::text)::uuid, type, 1,
       case type when 'TaskCreated' then data || jsonb_build_object('user_id', user_id) else data end,
       user_id, jsonb_build_object('request_id', request_id, 'correlation_id', request_id,
         'causation_id', request_id, 'session_id', null, 'ip', '127.0.0.1'),
-      recorded_at, recorded_at, case when version > 1 then hash end, hash
+      recorded_at, case when version > 1 then hash end, hash
     from (${WITH_DATA}) e order by position`
 
 const ADD_STREAMS = `

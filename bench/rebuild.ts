@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
+import { TIME_OF_APPEND } from '../src/app/ports/event-store.ts'
 import { commandLine, wholeNumbers } from '../src/command-line.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../src/domain/task/view.ts'
@@ -84,13 +85,17 @@ function steadyWrites() {
 
   async function append(to: typeof store, id: number): Promise<void> {
     const stream_id = taskStreamId(id)
-    const occurred_at = new Date().toISOString()
     const data = { title: 'A task', description: null, status: 'pending', due_date: null } as const
     const event: TaskEvent = {
       type: 'TaskCreated',
       data: { ...data, priority: 'medium', user_id: 1 },
     }
-    const row = viewTask(null, { ...event, stream_id, version: 1, occurred_at }) as TaskView
+    const row = viewTask(null, {
+      ...event,
+      stream_id,
+      version: 1,
+      occurred_at: TIME_OF_APPEND,
+    }) as TaskView
     const request = randomUUID()
     const at = performance.now()
     await to.append({
@@ -108,7 +113,6 @@ function steadyWrites() {
         session_id: null,
         ip: null,
       },
-      occurred_at,
       command: undefined,
     })
     writes.push({ at, ms: performance.now() - at })

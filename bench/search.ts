@@ -122,7 +122,7 @@ function creation(row: TaskView): Append<TaskEvent, TaskView> {
     row,
     actor_id: USER,
     metadata: { ...ids, ip: '127.0.0.1' },
-    occurred_at: row.created_at,
+
     command: undefined,
   }
 }

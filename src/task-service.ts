@@ -221,10 +221,9 @@ function httpService(
     stream,
     requireKnownPosition: given,
     look,
-    clock,
   })
   const past = timeTravel(events)
-  taskRoutes(on, { handle, tasks, past, look, requirePast: requirePast(events.now), clock })
+  taskRoutes(on, { handle, tasks, past, look, requirePast: requirePast(events.now) })
   const copy = lookAt(accesses, clock, 'exported')
   const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)
   auditRoutes(on, { trail, exportAudit: exportAudit(trail), look, copy, limit: costly, clock })

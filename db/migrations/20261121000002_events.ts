@@ -22,7 +22,8 @@ export async function up(knex: Knex): Promise<void> {
       actor_id bigint not null,
       metadata jsonb not null,
       occurred_at timestamptz not null,
-      recorded_at timestamptz not null default clock_timestamp(),
+      -- One time, which the database gives and the hash covers, under both names.
+      recorded_at timestamptz not null generated always as (occurred_at) stored,
       prev_hash bytea,
       hash bytea not null,
       unique (stream_id, version)

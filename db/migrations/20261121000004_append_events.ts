@@ -31,10 +31,39 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    -- Outcomes: 'appended'; 'conflict' (the stream is not where the caller thinks); with a command
-    -- key also 'replayed' (with the answer of the first time), 'reused' (other fingerprint),
-    -- 'running' (the first one has not ended); 'erased' (the row's user is). Without a row the events
-    -- belong to no task, and only the log is written.
+    -- A time as JSON, as everything shows it: UTC, to the millisecond.
+    create function time_text(p_time timestamptz) returns text language sql stable as $$
+      select '"' || to_char(p_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'
+    $$;
+
+    -- SHA-256 over the hash before (none for the first event of a stream) and the event as canonical
+    -- JSON (RFC 8785): names in order, data and metadata as they come, for they are canonical already.
+    create function event_hash(
+      p_prev_hash bytea,
+      p_stream_id text,
+      p_version bigint,
+      p_event_id uuid,
+      p_type text,
+      p_schema_version int,
+      p_data text,
+      p_actor_id bigint,
+      p_metadata text,
+      p_occurred_at timestamptz
+    ) returns bytea language sql stable as $$
+      select sha256(coalesce(p_prev_hash, '') || convert_to(
+        '{"actor_id":' || p_actor_id || ',"data":' || p_data || ',"event_id":"' || p_event_id
+        || '","metadata":' || p_metadata || ',"occurred_at":' || time_text(p_occurred_at)
+        || ',"schema_version":' || p_schema_version || ',"stream_id":' || to_json(p_stream_id)
+        || ',"type":' || to_json(p_type) || ',"version":' || p_version || '}', 'UTF8'))
+    $$;
+
+    -- Outcomes: 'appended' (response: the row); 'conflict' (the stream is not where the caller
+    -- thinks); with a command key also 'replayed' (response: the row of the first time), 'reused'
+    -- (other fingerprint), 'running' (the first one has not ended); 'erased' (the row's user is).
+    -- Without a row the events belong to no task, and only the log is written.
+    --
+    -- The events' time is this database's, one for all of an append and never before the stream's
+    -- last. Where the row would show it, it says 'time of append'.
     create function append_events(
       p_stream_id text,
       p_stream_type text,
@@ -43,35 +72,35 @@ export async function up(knex: Knex): Promise<void> {
       p_schema_version int,
       p_event_ids uuid[],
       p_types text[],
-      p_data jsonb[],
-      p_hashes bytea[],
+      p_data text[],
       p_actor_id bigint,
-      p_metadata jsonb,
-      p_occurred_at timestamptz,
+      p_metadata text,
       p_row jsonb,
       p_key text,
       p_fingerprint bytea
-    ) returns table (outcome text, response jsonb)
+    ) returns table (outcome text, response jsonb, occurred_at timestamptz)
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     #variable_conflict use_column
     declare
       events_count int := cardinality(p_event_ids);
       done commands;
       owner_id bigint := (p_row->>'user_id')::bigint;
+      event_time timestamptz;
+      hashes bytea[];
     begin
       if owner_id is not null then
         -- An erasure takes this lock alone: it waits for the appends under way, and those that come
         -- after it find the key destroyed.
         perform pg_advisory_xact_lock_shared((21588::bigint << 48) | owner_id);
         if exists (select from user_keys where user_id = owner_id and wrapped_key is null) then
-          return query select 'erased', null::jsonb;
+          return query select 'erased', null::jsonb, null::timestamptz;
           return;
         end if;
       end if;
 
       if p_key is not null then
         if not pg_try_advisory_xact_lock(p_actor_id::bit(32)::int, hashtext(p_key)) then
-          return query select 'running', null::jsonb;
+          return query select 'running', null::jsonb, null::timestamptz;
           return;
         end if;
         select * into done from commands
@@ -79,36 +108,66 @@ export async function up(knex: Knex): Promise<void> {
         if found then
           return query select
             case when done.fingerprint = p_fingerprint then 'replayed' else 'reused' end,
-            case when done.fingerprint = p_fingerprint then done.response end;
+            case when done.fingerprint = p_fingerprint then done.response end, null::timestamptz;
           return;
         end if;
+      end if;
+
+      if events_count > 0 then
+        -- What stands at the expected version is looked up before the stream is locked: whoever
+        -- changes the stream meanwhile makes the version another one.
+        event_time := greatest(date_trunc('milliseconds', clock_timestamp()), (
+          select occurred_at from events
+            where stream_id = p_stream_id and version = p_expected_version));
+        for n in 1..events_count loop
+          hashes[n] := event_hash(case when n = 1 then p_prev_hash else hashes[n - 1] end,
+            p_stream_id, p_expected_version + n, p_event_ids[n], p_types[n], p_schema_version,
+            p_data[n], p_actor_id, p_metadata, event_time);
+        end loop;
+        p_row := p_row || (
+          select coalesce(jsonb_object_agg(key, time_text(event_time)::jsonb), '{}')
+            from jsonb_each_text(p_row) where key like '%\\_at' and value = 'time of append');
       end if;
 
       if events_count = 0 then
         perform from streams where stream_id = p_stream_id and version = p_expected_version;
       elsif p_expected_version = 0 then
         insert into streams (stream_id, stream_type, version, head_hash)
-          values (p_stream_id, p_stream_type, events_count, p_hashes[events_count])
+          values (p_stream_id, p_stream_type, events_count, hashes[events_count])
           on conflict do nothing;
       else
         update streams
-          set version = version + events_count, head_hash = p_hashes[events_count]
+          set version = version + events_count, head_hash = hashes[events_count]
           where stream_id = p_stream_id and version = p_expected_version
             and head_hash = p_prev_hash;
       end if;
       if not found then
-        return query select 'conflict', null::jsonb;
+        return query select 'conflict', null::jsonb, null::timestamptz;
         return;
+      end if;
+      -- Whose the stream is, its first event says.
+      if p_row is not null and (
+          p_stream_type || '-' || (p_row->>'id') is distinct from p_stream_id
+          or (p_row->>'version')::bigint is distinct from p_expected_version + events_count
+          or owner_id is distinct from case
+            when p_expected_version = 0 then (p_data[1]::jsonb->>'user_id')::bigint
+            else coalesce(
+              (select user_id from tasks where id = (p_row->>'id')::bigint),
+              (select (data->>'user_id')::bigint from events
+                where stream_id = p_stream_id and version = 1)) end) then
+        raise exception 'not the row of % at version %: id %, version %, user_id %', p_stream_id,
+            p_expected_version + events_count, p_row->>'id', p_row->>'version', owner_id
+          using errcode = 'check_violation';
       end if;
 
       if events_count > 0 then
         perform pg_advisory_xact_lock_shared((21587::bigint << 48) | last_position());
         insert into events (stream_id, version, event_id, type, schema_version, data, actor_id,
             metadata, occurred_at, prev_hash, hash)
-          select p_stream_id, p_expected_version + n, event_id, type, p_schema_version, data,
-            p_actor_id, p_metadata, p_occurred_at,
-            case when n = 1 then p_prev_hash else p_hashes[n - 1] end, hash
-          from unnest(p_event_ids, p_types, p_data, p_hashes)
+          select p_stream_id, p_expected_version + n, event_id, type, p_schema_version, data::jsonb,
+            p_actor_id, p_metadata::jsonb, event_time,
+            case when n = 1 then p_prev_hash else hashes[n - 1] end, hash
+          from unnest(p_event_ids, p_types, p_data, hashes)
             with ordinality as e (event_id, type, data, hash, n)
           order by n;
       end if;
@@ -133,11 +192,12 @@ export async function up(knex: Knex): Promise<void> {
             fingerprint = excluded.fingerprint, status = excluded.status,
             response = excluded.response, expires_at = excluded.expires_at;
       end if;
-      return query select 'appended', null::jsonb;
+      return query select 'appended', p_row - 'ngrams', event_time;
     end
     $$;
 
-    revoke execute on function append_events, safe_position, last_position from public;
+    revoke execute on function append_events, event_hash, time_text, safe_position, last_position
+      from public;
     grant usage on schema public to tasktrail_task, tasktrail_auditor;
     grant select on streams, events, commands, tasks, user_keys to tasktrail_task;
     grant insert (user_id, wrapped_key, wrapped_by) on user_keys to tasktrail_task;
@@ -151,6 +211,8 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop function append_events;
+    drop function event_hash;
+    drop function time_text;
     drop function safe_position;
     drop function last_position;
     revoke all on streams, events, commands, tasks, user_keys from tasktrail_task, tasktrail_auditor;

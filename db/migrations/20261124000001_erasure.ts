@@ -10,10 +10,8 @@ export async function up(knex: Knex): Promise<void> {
       p_user_id bigint,
       p_credentials_version int,
       p_event_id uuid,
-      p_hash bytea,
       p_schema_version int,
-      p_metadata jsonb,
-      p_occurred_at timestamptz,
+      p_metadata text,
       p_ip text,
       p_user_agent text,
       p_request_id text
@@ -21,7 +19,7 @@ export async function up(knex: Knex): Promise<void> {
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     declare
       erased_name text;
-      appended text;
+      appended record;
     begin
       perform pg_advisory_xact_lock((21588::bigint << 48) | p_user_id);
       delete from users where id = p_user_id and credentials_version = p_credentials_version
@@ -30,18 +28,18 @@ export async function up(knex: Knex): Promise<void> {
         return false;
       end if;
       delete from login_attempts where account = lower(erased_name);
-      insert into user_keys (user_id, destroyed_at) values (p_user_id, p_occurred_at)
+      select outcome, occurred_at into appended from append_events('user-' || p_user_id, 'user', 0,
+        null, p_schema_version, array[p_event_id], array['UserErased'], array['{}'], p_user_id,
+        p_metadata, null, null, null);
+      if appended.outcome <> 'appended' then
+        raise exception 'the erasure of user % was not appended: %', p_user_id, appended.outcome;
+      end if;
+      insert into user_keys (user_id, destroyed_at) values (p_user_id, appended.occurred_at)
         on conflict (user_id) do update
           set wrapped_key = null, wrapped_by = null, destroyed_at = excluded.destroyed_at;
-      select outcome into appended from append_events('user-' || p_user_id, 'user', 0, null,
-        p_schema_version, array[p_event_id], array['UserErased'], array['{}'::jsonb], array[p_hash],
-        p_user_id, p_metadata, p_occurred_at, null, null, null);
-      if appended <> 'appended' then
-        raise exception 'the erasure of user % was not appended: %', p_user_id, appended;
-      end if;
       insert into security_events (request_id, ip, user_agent, occurred_at, type, user_id, username,
           session_id, details)
-        values (p_request_id, p_ip, p_user_agent, p_occurred_at, 'account_erased', p_user_id,
+        values (p_request_id, p_ip, p_user_agent, appended.occurred_at, 'account_erased', p_user_id,
           erased_name, null, '{}');
       return true;
     end

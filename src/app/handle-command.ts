@@ -2,7 +2,13 @@ import type { Decider } from '../domain/decider.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { EventEnvelope } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
-import type { CommandKey, EventStore, History, Metadata } from './ports/event-store.ts'
+import {
+  type CommandKey,
+  type EventStore,
+  type History,
+  type Metadata,
+  TIME_OF_APPEND,
+} from './ports/event-store.ts'
 
 /** One kind of stream: its rules, its read-table row, and how its events are stored. */
 export type Aggregate<State, Command, Event, Row> = {
@@ -15,7 +21,6 @@ export type Aggregate<State, Command, Event, Row> = {
 export type CommandContext<Row> = {
   readonly actor_id: number
   readonly metadata: Metadata
-  readonly now: Date
   /** Whether the client would change what is there now; without it, whatever that is. */
   readonly precondition: ((row: Row | null) => boolean) | undefined
   readonly command: CommandKey | undefined
@@ -49,8 +54,7 @@ export function handleCommand<State, Command, Event, Row>(
   const { decider, view, stream_type, schema_version } = aggregate
 
   return async (stream_id, command, context) => {
-    const { actor_id, metadata, now, precondition } = context
-    const occurred_at = now.toISOString()
+    const { actor_id, metadata, precondition } = context
     let history: History<Event> = await store.load(stream_id)
     const loaded = history.events.reduce(decider.evolve, decider.initialState)
     let state = loaded
@@ -64,7 +68,8 @@ export function handleCommand<State, Command, Event, Row>(
       // After the decider: RFC 9110 looks at preconditions only of what would succeed without.
       if (precondition?.(before) === false) throw new AppError('version_mismatch', { version })
       const placed = events.map((event, index) => {
-        return { ...event, stream_id, version: version + index + 1, occurred_at }
+        const place = { stream_id, version: version + index + 1, occurred_at: TIME_OF_APPEND }
+        return { ...event, ...place }
       })
       const row = placed.reduce(view, before)
       if (row === null) throw new Error(`${stream_id} has no row after ${version} events`)
@@ -88,7 +93,7 @@ export function handleCommand<State, Command, Event, Row>(
       if (events.length === 0 && !context.command) return { row, replayed: false }
 
       const { version, head_hash } = history
-      const origin = { stream_id, stream_type, schema_version, actor_id, metadata, occurred_at }
+      const origin = { stream_id, stream_type, schema_version, actor_id, metadata }
       const result = await store.append({
         ...origin,
         expected: { version, head_hash },
@@ -98,9 +103,8 @@ export function handleCommand<State, Command, Event, Row>(
       })
       switch (result.outcome) {
         case 'appended':
-          return { row, replayed: false }
         case 'replayed':
-          return { row: result.row, replayed: true }
+          return { row: result.row, replayed: result.outcome === 'replayed' }
         case 'conflict':
           history = { ...result.missed, events: [...history.events, ...result.missed.events] }
           state = result.missed.events.reduce(decider.evolve, state)

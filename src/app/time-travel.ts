@@ -6,7 +6,7 @@ import type { EventStore, Recorded } from './ports/event-store.ts'
 import type { TaskCursor, TaskPage, TaskQuery } from './ports/tasks.ts'
 import { type Candidates, cursorBy, fillPage } from './task-pages.ts'
 
-/** A version of a task, or a time: the greatest position recorded by then; or all that was recorded. */
+/** A version of a task, or a time: all that happened by then, to the millisecond; or all until now. */
 export type Moment = 'now' | { readonly version: number } | { readonly as_of: string }
 
 /** Whose a task is, and how it was, or why it was not there. */
@@ -57,7 +57,7 @@ function until(
       ? events.slice(0, moment.version)
       : []
   }
-  return events.slice(0, events.findLastIndex((event) => event.recorded_at <= moment.as_of) + 1)
+  return events.slice(0, events.findLastIndex((event) => event.occurred_at <= moment.as_of) + 1)
 }
 
 /** A stream has as many versions as events. */
@@ -83,7 +83,8 @@ async function outlinesAt(
   for (let after = 0; after < until && !gone.aborted; ) {
     const events = await store.summariesOfActor(user_id, after, PAGE, until)
     for (const event of events) {
-      const { stream_id } = event
+      const { stream_id, occurred_at } = event
+      if (occurred_at > as_of) continue
       rows.set(stream_id, viewTask(rows.get(stream_id) ?? null, event))
     }
     after = events.at(-1)?.position ?? until

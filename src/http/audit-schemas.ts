@@ -15,7 +15,7 @@ export const auditEvent = z
     type: z.string().meta({ examples: ['TaskCompleted'] }),
     actor: z.strictObject({ user_id: z.int() }),
     occurred_at: instant,
-    recorded_at: instant,
+    recorded_at: instant.meta({ description: 'The same as occurred_at' }),
     request_id: z.string(),
     changes: z
       .record(z.string(), z.strictObject({ from: value, to: value }))

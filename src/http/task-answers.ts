@@ -4,7 +4,6 @@ import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
 import type { CommandContext, Handled } from '../app/handle-command.ts'
 import type { Caller } from '../app/ports/authorization.ts'
-import type { Clock } from '../app/ports/process.ts'
 import type { TaskView } from '../domain/task/view.ts'
 import type { Answer } from './endpoint.ts'
 import type { ErrorCode } from './errors.ts'
@@ -42,7 +41,6 @@ type WriteHeaders = Preconditions & { readonly 'Idempotency-Key'?: string | unde
 export function commandContext(
   ctx: Context,
   caller: Caller,
-  clock: Clock,
   { 'Idempotency-Key': key, ...preconditions }: WriteHeaders,
   body: unknown,
 ): CommandContext<TaskView> {
@@ -58,7 +56,6 @@ export function commandContext(
       session_id: caller.session_id,
       ip: ctx.ip,
     },
-    now: clock(),
     precondition: (task) => firstFalse(preconditions, task) === null,
     command: key === undefined ? undefined : { key, fingerprint },
   }

@@ -2,7 +2,6 @@ import { z } from 'zod'
 import type { HandleCommand } from '../app/handle-command.ts'
 import { historyOf } from '../app/history.ts'
 import type { EventStore } from '../app/ports/event-store.ts'
-import type { Clock } from '../app/ports/process.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
 import { undoSteps } from '../app/undo-steps.ts'
 import { DomainError } from '../domain/errors.ts'
@@ -121,7 +120,6 @@ export type TaskHistoryRoutes = {
   readonly stream: ReturnType<typeof streamTaskEvents>
   readonly requireKnownPosition: RequireKnownPosition
   readonly look: RecordAccess
-  readonly clock: Clock
 }
 
 /** Before the routes of single tasks: /tasks/changes and /tasks/stream are no ids. */
@@ -129,7 +127,7 @@ export function taskHistoryRoutes(
   on: ReturnType<typeof routes>,
   dependencies: TaskHistoryRoutes,
 ): void {
-  const { handle, events, look, clock } = dependencies
+  const { handle, events, look } = dependencies
   const steps = undoSteps(events)
 
   on(history, async ({ params }, ctx, caller) => {
@@ -144,7 +142,7 @@ export function taskHistoryRoutes(
 
   on(undo, async ({ params, body, headers }, ctx, caller) => {
     const { version } = body
-    const context = commandContext(ctx, caller, clock, headers, body)
+    const context = commandContext(ctx, caller, headers, body)
     const command = { type: 'UndoTask', actor_id: caller.user_id, version } as const
     const handled = await handle(taskStreamId(params.id), command, context)
     const { redone, ...answer } = await steps(handled.row)
@@ -152,7 +150,7 @@ export function taskHistoryRoutes(
   })
 
   on(redo, async ({ params, headers }, ctx, caller) => {
-    const context = commandContext(ctx, caller, clock, headers, null)
+    const context = commandContext(ctx, caller, headers, null)
     const command = { type: 'RedoTask', actor_id: caller.user_id } as const
     const handled = await handle(taskStreamId(params.id), command, context)
     const { undone, ...answer } = await steps(handled.row)
@@ -160,7 +158,7 @@ export function taskHistoryRoutes(
   })
 
   on(restore, async ({ params, headers }, ctx, caller) => {
-    const context = commandContext(ctx, caller, clock, headers, null)
+    const context = commandContext(ctx, caller, headers, null)
     const command = { type: 'RestoreTask', actor_id: caller.user_id } as const
     showTask(ctx, await handle(taskStreamId(params.id), command, context))
   })

@@ -4,7 +4,6 @@ import { z } from 'zod'
 import { AppError } from '../app/errors.ts'
 import type { HandleCommand } from '../app/handle-command.ts'
 import type { Caller } from '../app/ports/authorization.ts'
-import type { Clock } from '../app/ports/process.ts'
 import type { TaskList, TaskSort } from '../app/ports/tasks.ts'
 import type { Moment, TimeTravel } from '../app/time-travel.ts'
 import { DomainError } from '../domain/errors.ts'
@@ -115,7 +114,6 @@ export type TaskRoutes = {
   /** Notes an auditor's look at the past of another's task. */
   readonly look: RecordAccess
   readonly requirePast: RequirePast
-  readonly clock: Clock
 }
 
 /** More than this in one answer only page by page. */
@@ -125,7 +123,7 @@ const LONG_LIST_WAIT_MS = 2_000
 
 export function taskRoutes(
   on: ReturnType<typeof routes>,
-  { handle, tasks, past, look, requirePast, clock }: TaskRoutes,
+  { handle, tasks, past, look, requirePast }: TaskRoutes,
 ): void {
   // A long list takes some forty megabytes while it is made: a few at once would end the process. So
   // does one of the past, and it takes longer: those who look back wait for each other alone.
@@ -137,7 +135,7 @@ export function taskRoutes(
   )
 
   on(createTask, async ({ body: fields, headers }, ctx, caller) => {
-    const context = commandContext(ctx, caller, clock, headers, fields)
+    const context = commandContext(ctx, caller, headers, fields)
     const command = { type: 'CreateTask', actor_id: caller.user_id, fields } as const
     const handled = await handle(taskStreamId(await tasks.nextId()), command, context)
     ctx.status = 201
@@ -212,14 +210,14 @@ export function taskRoutes(
 
   for (const endpoint of [putTask, patchTask]) {
     on(endpoint, async ({ params, body: changes, headers }, ctx, caller) => {
-      const context = commandContext(ctx, caller, clock, headers, changes)
+      const context = commandContext(ctx, caller, headers, changes)
       const command = { type: 'ChangeTask', actor_id: caller.user_id, changes } as const
       showTask(ctx, await handle(taskStreamId(params.id), command, context))
     })
   }
 
   on(deleteTask, async ({ params, headers }, ctx, caller) => {
-    const context = commandContext(ctx, caller, clock, headers, null)
+    const context = commandContext(ctx, caller, headers, null)
     const command = { type: 'DeleteTask', actor_id: caller.user_id } as const
     const { replayed } = await handle(taskStreamId(params.id), command, context)
     if (replayed) ctx.set('Idempotent-Replayed', 'true')

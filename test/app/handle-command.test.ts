@@ -15,7 +15,6 @@ const aggregate = { stream_type: 'task', schema_version: 1, decider: task, view:
 const context: CommandContext<TaskView> = {
   actor_id: 1,
   metadata,
-  now: new Date('2026-11-21T10:00:00Z'),
   precondition: undefined,
   command: undefined,
 }
@@ -44,7 +43,8 @@ describe('Handling a command', () => {
   })
 
   it('answers with the row after it', async () => {
-    const at = context.now.toISOString()
+    const at = '2026-11-21T10:00:00.000Z'
+    store = memoryEventStore(() => new Date(at))
     expect(await handle(create)).to.deep.equal({
       replayed: false,
       row: {

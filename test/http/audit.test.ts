@@ -76,8 +76,7 @@ describe('The audit trail', () => {
     ])
     expect(await types('?request_id=the-rename')).to.deep.equal(['TaskCompleted', 'TaskRenamed'])
     const { rows } = await sql.query(
-      `select date_trunc('milliseconds', recorded_at) as at from events
-       where type = 'TaskDeleted'`,
+      `select recorded_at as at from events where type = 'TaskDeleted'`,
     )
     const at: string = rows[0].at.toISOString()
     expect(await types(`?from=${at}`)).to.deep.equal(['TaskDeleted'])

@@ -12,8 +12,8 @@ import { erasedRows } from '../../src/infra/postgres/accounts/erased-rows.ts'
 import { postgresSessions } from '../../src/infra/postgres/accounts/sessions.ts'
 import { postgresUsers } from '../../src/infra/postgres/accounts/users.ts'
 import { openDatabase } from '../../src/infra/postgres/connection/database.ts'
-import { eventHash } from '../../src/infra/postgres/event-store/event-chain.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store/event-store.ts'
+import { eventHash } from '../../src/verifier/formats.ts'
 import { append, created } from '../support/appends.ts'
 import { findInDatabase } from '../support/find-in-database.ts'
 import { silent } from '../support/log.ts'
@@ -219,7 +219,7 @@ describe('The erasure of an account', () => {
         expect(events).to.have.length(length)
         const head = events.reduce<string | null>((previous, event) => {
           expect(event.prev_hash).to.equal(previous)
-          expect(event.hash).to.equal(eventHash(previous, event))
+          expect(event.hash).to.equal(eventHash(event))
           return event.hash
         }, null)
         expect(head_hash).to.equal(head)

@@ -34,7 +34,7 @@ describe('The past of tasks', () => {
     system.call(method, path, { token: user.token, body })
   const newTask = async (fields: object = {}, user = owner): Promise<number> =>
     (await call('POST', '/tasks', { title: 'One', ...fields }, user)).body.task.id
-  const events = async (id: number): Promise<{ version: number; recorded_at: string }[]> =>
+  const events = async (id: number): Promise<{ version: number; occurred_at: string }[]> =>
     (await call('GET', `/tasks/${id}/history`)).body.events
   const accesses = async (): Promise<unknown[]> =>
     (await sql.query('select user_id, role, kind, query from audit_accesses order by id')).rows
@@ -100,8 +100,8 @@ describe('The past of tasks', () => {
     for (const title of ['Two', 'Three']) await call('PUT', `/tasks/${id}`, { title })
     await call('DELETE', `/tasks/${id}`)
     const titles = ['One', 'Two', 'Three']
-    for (const [index, { version, recorded_at }] of (await events(id)).slice(0, 3).entries()) {
-      for (const query of [`version=${version}`, at(recorded_at)]) {
+    for (const [index, { version, occurred_at }] of (await events(id)).slice(0, 3).entries()) {
+      for (const query of [`version=${version}`, at(occurred_at)]) {
         const { status, body, headers } = await call('GET', `/tasks/${id}?${query}`)
         expect(status, query).to.equal(200)
         expect(body.task).to.include({ title: titles[index], version })
@@ -256,17 +256,17 @@ describe('The past of tasks', () => {
           expected = { version, head_hash }
         }
         const { events } = await store.load(taskStreamId(1))
-        for (const [index, { version, recorded_at }] of events.entries()) {
+        for (const [index, { version, occurred_at }] of events.entries()) {
           const row = events.slice(0, index + 1).reduce(viewTask, null)
           const fold = row?.deleted_at === null ? row : null
           expect((await past.taskAt(1, { version }))?.task).to.deep.equal(
             fold ?? 'task_not_there_then',
           )
-          expect((await past.taskAt(1, { as_of: recorded_at }))?.task).to.deep.equal(
+          expect((await past.taskAt(1, { as_of: occurred_at }))?.task).to.deep.equal(
             fold ?? 'task_not_there_then',
           )
           const query = { user_id: 1, sort: 'created_at', descending: true, limit: 10 } as const
-          const { tasks } = await past.listAt(query, recorded_at, new AbortController().signal)
+          const { tasks } = await past.listAt(query, occurred_at, new AbortController().signal)
           expect(tasks).to.deep.equal(fold ? [fold] : [])
         }
       }),

@@ -1,5 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto'
-import type { Append, CommandKey, Metadata } from '../../src/app/ports/event-store.ts'
+import {
+  type Append,
+  type CommandKey,
+  type Metadata,
+  TIME_OF_APPEND,
+} from '../../src/app/ports/event-store.ts'
 import type { TaskEvent, TaskFields } from '../../src/domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 
@@ -40,22 +45,20 @@ export function append(
   facts: Partial<Append<TaskEvent, TaskView>> = {},
 ): Append<TaskEvent, TaskView> {
   const stream_id = taskStreamId(id)
-  const occurred_at = '2026-11-21T10:00:00.000Z'
-  const first = created()
-  const row = [first, ...events].reduce<TaskView | null>(
-    (row, event, index) => viewTask(row, { ...event, stream_id, version: index, occurred_at }),
-    null,
-  )
+  const { version } = facts.expected ?? NEW
+  const before = version === 0 ? [] : [created()]
+  const row = [...before, ...events].reduce<TaskView | null>((row, event) => {
+    return viewTask(row, { ...event, stream_id, version: 0, occurred_at: TIME_OF_APPEND })
+  }, null)
   return {
     stream_id,
     stream_type: 'task',
     expected: NEW,
     schema_version: 1,
     events,
-    row: row as TaskView,
+    row: { ...(row as TaskView), version: version + events.length },
     actor_id: 1,
     metadata: { ...metadata, request_id: randomUUID(), causation_id: randomUUID() },
-    occurred_at,
     command: undefined,
     ...facts,
   }

@@ -1,5 +1,5 @@
+import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { chain } from '../../src/infra/postgres/event-store/event-chain.ts'
 import { append, created } from './appends.ts'
 
 let nextId = 1
@@ -52,19 +52,17 @@ export async function openWriter(url: string) {
 
 async function write(client: pg.Client, id: number): Promise<number[]> {
   const facts = append(id, [created(), { type: 'TaskCompleted', data: { status: 'completed' } }])
-  const events = chain(facts)
+  const { events } = facts
   await client.query({
     name: 'append',
-    text: 'select append_events($1, $2, 0, null, 1, $3, $4, $5, $6, 1, $7, $8, $9, null, null)',
+    text: 'select append_events($1, $2, 0, null, 1, $3, $4, $5, 1, $6, $7, null, null)',
     values: [
       facts.stream_id,
       facts.stream_type,
-      events.map(({ event_id }) => event_id),
+      events.map(() => randomUUID()),
       events.map(({ type }) => type),
       events.map(({ data }) => JSON.stringify(data)),
-      events.map(({ hash }) => Buffer.from(hash, 'hex')),
       facts.metadata,
-      facts.occurred_at,
       facts.row,
     ],
   })

@@ -1,6 +1,13 @@
+import { v7 as uuidv7 } from 'uuid'
 import { AppError } from '../../src/app/errors.ts'
-import type { CommandKey, EventStore, Recorded } from '../../src/app/ports/event-store.ts'
-import { chain } from '../../src/infra/postgres/event-store/event-chain.ts'
+import {
+  type Append,
+  type CommandKey,
+  type EventStore,
+  type Recorded,
+  TIME_OF_APPEND,
+} from '../../src/app/ports/event-store.ts'
+import { eventHash } from '../../src/verifier/formats.ts'
 
 type Shape = { readonly type: string; readonly data: unknown }
 
@@ -43,27 +50,25 @@ export function memoryEventStore<Event extends Shape, Row>(
       log.slice(0, until).filter(isOf(stream_ids)).map(summary),
     readAt: async (positions) => log.filter(({ position }) => positions.includes(position)),
     positionAt: async (actor_id, time) =>
-      ofActor(actor_id).findLast(({ recorded_at }) => recorded_at <= time)?.position ?? 0,
+      ofActor(actor_id).findLast(({ occurred_at }) => occurred_at <= time)?.position ?? 0,
 
     async append(append) {
-      const { stream_id, schema_version, expected, row, actor_id, metadata, occurred_at } = append
+      const { stream_id, expected, actor_id } = append
       const done = append.command && answer(actor_id, append.command)
       if (done) return { outcome: 'replayed', row: done }
       const { version, head_hash } = load(stream_id)
       if (version !== expected.version || head_hash !== expected.head_hash) {
         return { outcome: 'conflict', missed: structuredClone(load(stream_id, expected.version)) }
       }
-      for (const event of chain(append)) {
-        const position = log.length + 1
-        const origin = { stream_id, schema_version, actor_id, metadata, occurred_at }
-        const recorded_at = clock().toISOString()
-        log.push({ ...event, ...origin, position, recorded_at } as unknown as Recorded<Event>)
-      }
+      const times = ofStream(stream_id).map(({ occurred_at }) => occurred_at)
+      const occurred_at = [clock().toISOString(), ...times].toSorted().at(-1) ?? ''
+      log.push(...chain(append, occurred_at, log.length))
+      const row = append.events.length === 0 ? append.row : timed(append.row, occurred_at)
       if (append.command) {
         const { key, fingerprint } = append.command
         answers.set(`${actor_id} ${key}`, { fingerprint, row })
       }
-      return { outcome: 'appended' }
+      return { outcome: 'appended', row }
     },
   }
 }
@@ -72,6 +77,29 @@ const isOf =
   (stream_ids: readonly string[]) =>
   ({ stream_id }: { readonly stream_id: string }) =>
     stream_ids.includes(stream_id)
+
+/** The events as they are stored, each chained to the one before. */
+function chain<Event extends Shape>(
+  { events, expected, row, command, ...origin }: Append<Event, unknown>,
+  occurred_at: string,
+  end: number,
+): readonly Recorded<Event>[] {
+  let prev_hash = expected.head_hash
+  return events.map((event, index) => {
+    const version = expected.version + index + 1
+    const hashed = { ...origin, ...event, version, event_id: uuidv7(), occurred_at, prev_hash }
+    const hash = eventHash(hashed)
+    prev_hash = hash
+    return { ...hashed, position: end + index + 1, recorded_at: occurred_at, hash }
+  })
+}
+
+const timed = <Row>(row: Row, occurred_at: string): Row => {
+  const times = Object.entries(row as object)
+    .filter(([name, value]) => name.endsWith('_at') && value === TIME_OF_APPEND)
+    .map(([name]) => [name, occurred_at])
+  return { ...row, ...Object.fromEntries(times) }
+}
 
 function summary<Event extends Shape>(event: Recorded<Event>): Recorded<Event> {
   const texts = Object.entries(event.data as object)

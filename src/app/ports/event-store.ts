@@ -20,6 +20,7 @@ export type Recorded<Event> = Event &
     readonly schema_version: number
     readonly actor_id: number
     readonly metadata: Metadata
+    /** The same as `occurred_at`. */
     readonly recorded_at: string
     readonly prev_hash: string | null
     readonly hash: string
@@ -43,6 +44,9 @@ export type History<Event> = {
 /** The client's Idempotency-Key and what identifies the request that it was sent with (SHA-256). */
 export type CommandKey = { readonly key: string; readonly fingerprint: Buffer }
 
+/** Stands in an appended row wherever it is to show the events' time, which the store gives them. */
+export const TIME_OF_APPEND = 'time of append'
+
 export type Append<Event, Row> = {
   readonly stream_id: string
   readonly stream_type: string
@@ -51,17 +55,16 @@ export type Append<Event, Row> = {
   readonly schema_version: number
   /** May be empty with a command key: then only the answer is kept. */
   readonly events: readonly Event[]
-  /** The read table's row after these events. */
+  /** The read table's row after these events; `TIME_OF_APPEND` in fields named `…_at`. */
   readonly row: Row
   readonly actor_id: number
   readonly metadata: Metadata
-  /** ISO 8601 UTC with milliseconds. */
-  readonly occurred_at: string
   readonly command: CommandKey | undefined
 }
 
 export type AppendResult<Event, Row> =
-  | { readonly outcome: 'appended' }
+  /** The row with its times. */
+  | { readonly outcome: 'appended'; readonly row: Row }
   /** Another writer was first: the events that were missed, to decide again on top of them. */
   | { readonly outcome: 'conflict'; readonly missed: History<Event> }
   /** The same command was done before: its stored answer. */
@@ -72,7 +75,8 @@ export type EventStore<Event, Row> = {
   /** The whole stream, or what follows `after`. An unknown stream has version 0 and no events. */
   readonly load: (stream_id: string, after?: number) => Promise<History<Event>>
   /**
-   * Events, read-table row and command key in one transaction, or none of them.
+   * Events, read-table row and command key in one transaction, or none of them. Events that are
+   * appended together have one time; within a stream no event has an earlier one than the event before.
    * Errors: `idempotency_key_reused` (another fingerprint), `idempotency_key_in_use` (still running),
    * `session_ended` (the account was erased).
    */
@@ -105,9 +109,9 @@ export type EventStore<Event, Row> = {
   /** The events at these positions, ordered by position. */
   readonly readAt: (positions: readonly number[]) => Promise<readonly Recorded<Event>[]>
   /**
-   * Greatest position of an actor's event that was recorded by a time (to the millisecond): what was so
-   * then, the actor's own last event included. Zero: none. Right as long as no clock of the database
-   * was set back by more than 10 s.
+   * Greatest position of an actor's event that has a time up to this one, the actor's own last event
+   * included; some of the events before it may be a little later. Zero: none. Right as long as no clock
+   * of the database was set back by more than 10 s.
    */
   readonly positionAt: (actor_id: number, time: string) => Promise<number>
 }

@@ -1,13 +1,13 @@
+import canonicalize from 'canonicalize'
 import { v7 as uuidv7 } from 'uuid'
 import type { Credentials, RequestContext } from '../../../app/ports/accounts.ts'
 import type { Metadata } from '../../../app/ports/event-store.ts'
-import { USER_EVENT_SCHEMA_VERSION, type UserEvent, userStreamId } from '../../../domain/user.ts'
+import { USER_EVENT_SCHEMA_VERSION } from '../../../domain/user.ts'
 import type { Database } from '../connection/database.ts'
-import { chain } from '../event-store/event-chain.ts'
 
 const ERASE = {
   name: 'erase_user',
-  text: 'select erase_user($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as erased',
+  text: 'select erase_user($1, $2, $3, $4, $5, $6, $7, $8) as erased',
 }
 
 const REMOVE_OF = {
@@ -36,32 +36,16 @@ export async function eraseUser(
   db: Database,
   { user, credentials_version }: Credentials,
   session_id: string,
-  { request_id, ip, user_agent, now }: RequestContext,
+  { request_id, ip, user_agent }: RequestContext,
 ): Promise<boolean> {
   const correlation = { request_id, correlation_id: request_id, causation_id: uuidv7() }
   const metadata: Metadata = { ...correlation, session_id, ip }
-  const occurred_at = now.toISOString()
-  const [event] = chain<UserEvent>({
-    stream_id: userStreamId(user.id),
-    stream_type: 'user',
-    expected: { version: 0, head_hash: null },
-    schema_version: USER_EVENT_SCHEMA_VERSION,
-    events: [{ type: 'UserErased', data: {} }],
-    row: null,
-    actor_id: user.id,
-    metadata,
-    occurred_at,
-    command: undefined,
-  })
-  if (event === undefined) throw new Error('one event was to be chained')
   const [done] = await db.query<{ erased: boolean }>(ERASE, [
     user.id,
     credentials_version,
-    event.event_id,
-    Buffer.from(event.hash, 'hex'),
+    uuidv7(),
     USER_EVENT_SCHEMA_VERSION,
-    metadata,
-    occurred_at,
+    canonicalize(metadata),
     ip,
     user_agent,
     request_id,

@@ -1,3 +1,5 @@
+import canonicalize from 'canonicalize'
+import { v7 as uuidv7 } from 'uuid'
 import { AppError } from '../../../app/errors.ts'
 import type {
   Append,
@@ -9,7 +11,6 @@ import type {
 import { type Database, mayRepeat } from '../connection/database.ts'
 import { type TaskTexts, withNgrams } from '../tasks/ngrams.ts'
 import { bisect, OUT_OF_ORDER } from './by-time.ts'
-import { chain } from './event-chain.ts'
 import { safePosition } from './safe-position.ts'
 
 const COLUMNS = `
@@ -25,7 +26,7 @@ const APPEND = {
   name: 'append',
   text: `
     select outcome, response from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-      $13, $14, $15)`,
+      $13)`,
 }
 
 const ANSWER = {
@@ -76,7 +77,7 @@ const POSITION_AT = {
   name: 'position_at',
   text: `
     select position from events
-    where actor_id = $1 and date_trunc('milliseconds', recorded_at) <= $2
+    where actor_id = $1 and recorded_at <= $2
       and position < ${bisect('high', {
         rows: 'events where actor_id = $1',
         end: 'last_position() + 1',
@@ -117,9 +118,8 @@ export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
       const [result] = await repeated(() => db.query<Outcome<Row>>(APPEND, parameters(append)))
       switch (result?.outcome) {
         case 'appended':
-          return { outcome: 'appended' }
         case 'replayed':
-          return { outcome: 'replayed', row: result.response }
+          return { outcome: result.outcome, row: result.response }
         case 'reused':
           throw new AppError('idempotency_key_reused')
         case 'running':
@@ -176,25 +176,24 @@ export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
 }
 
 type Outcome<Row> =
-  | { outcome: 'appended' | 'conflict' | 'reused' | 'running' | 'erased'; response: null }
-  | { outcome: 'replayed'; response: Row }
+  | { outcome: 'conflict' | 'reused' | 'running' | 'erased'; response: null }
+  | { outcome: 'appended' | 'replayed'; response: Row }
 
 function parameters<Event extends Shape>(append: Append<Event, TaskTexts>): unknown[] {
-  const events = chain(append)
-  const { version, head_hash } = append.expected
+  const { events, expected } = append
+  const { version, head_hash } = expected
   return [
     append.stream_id,
     append.stream_type,
     version,
     head_hash === null ? null : Buffer.from(head_hash, 'hex'),
     append.schema_version,
-    events.map((event) => event.event_id),
-    events.map((event) => event.type),
-    events.map((event) => JSON.stringify(event.data)),
-    events.map((event) => Buffer.from(event.hash, 'hex')),
+    events.map(() => uuidv7()),
+    events.map(({ type }) => type),
+    // As their hashes cover them: jsonb keeps neither order nor form.
+    events.map(({ data }) => canonicalize(data)),
     append.actor_id,
-    append.metadata,
-    append.occurred_at,
+    canonicalize(append.metadata),
     // Without events the row is only the command's answer.
     events.length === 0 ? append.row : withNgrams(append.row),
     append.command?.key ?? null,

@@ -108,8 +108,7 @@ describe('Sealing', () => {
     await other.connect()
     const late = `
       select append_events('task-9', 'task', 0, null, 1, array[gen_random_uuid()],
-        array['TaskDeleted'], array['{}'::jsonb], array['\\x00'::bytea], 1, '{}', now(), null, null,
-        null)`
+        array['TaskDeleted'], array['{}'], 1, '{}', null, null, null)`
     await other.query('begin')
     await other.query(late)
     await write([2])
@@ -123,8 +122,8 @@ describe('Sealing', () => {
     await log.root.query(`
       select append_events('task-1', 'task', 0, null, 1,
         array(select gen_random_uuid() from generate_series(1, 10001)),
-        array_fill('TaskDeleted'::text, array[10001]), array_fill('{}'::jsonb, array[10001]),
-        array_fill('\\x00'::bytea, array[10001]), 1, '{}', now(), null, null, null)`)
+        array_fill('TaskDeleted'::text, array[10001]), array_fill('{}'::text, array[10001]),
+        1, '{}', null, null, null)`)
     expect(await log.sealer.seal()).to.include({ number: 1, position: 10_000, events: 10_000 })
     expect(await log.sealer.seal()).to.include({ number: 2, position: 10_001, events: 1 })
   })
