@@ -17,6 +17,7 @@ import { type Database, openDatabase } from './infra/postgres/connection/databas
 import { type LeaderSession, type Leadership, lead } from './infra/postgres/connection/leader.ts'
 import { repeat } from './infra/postgres/connection/repeat.ts'
 import { type Listener, listenForEvents } from './infra/postgres/connection/wake-up.ts'
+import { expiredAnswers } from './infra/postgres/event-store/expired-answers.ts'
 import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
 import { keepTextKey, sealKey, textKey } from './infra/postgres/keys/stored-keys.ts'
 import { driftCheck } from './infra/postgres/projections/drift/drift-check.ts'
@@ -44,6 +45,7 @@ const Token = {
   metrics: token<WorkerMetrics>('metrics'),
   erased: token<ErasedRows>('erased'),
   accesses: token<Background>('accesses'),
+  expired: token<Background>('expired'),
   audit: token<Leadership>('audit'),
   seals: token<Background>('seals'),
   drift: token<Background>('drift'),
@@ -87,6 +89,12 @@ const background = new ContainerModule(({ bind }) => {
       [Token.db, Token.config, Token.log],
     )
     .inSingletonScope()
+  bind(Token.expired)
+    .toResolvedValue(
+      (db, metrics, log) => expiredAnswers(db, log, metrics.expiredAnswers),
+      [Token.db, Token.metrics, Token.log],
+    )
+    .inSingletonScope()
   bind(Token.audit)
     .toResolvedValue(audit, [
       Token.config,
@@ -119,6 +127,7 @@ const BACKGROUND = [
   Token.audit,
   Token.erased,
   Token.accesses,
+  Token.expired,
   Token.listener,
 ]
 

@@ -66,7 +66,7 @@ export async function up(knex: Knex): Promise<void> {
       expires_at timestamptz not null,
       primary key (actor_id, key)
     );
-    create index commands_by_expiry on commands (actor_id, expires_at);
+    create index commands_by_expiry on commands (expires_at);
   `)
 }
 

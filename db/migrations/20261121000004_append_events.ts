@@ -181,9 +181,7 @@ export async function up(knex: Knex): Promise<void> {
       end if;
 
       if p_key is not null then
-        delete from commands where (actor_id, key) in (
-          select actor_id, key from commands
-            where actor_id = p_actor_id and expires_at <= now() for update skip locked);
+        -- One that has expired may still be there.
         insert into commands (actor_id, key, fingerprint, status, response, expires_at)
           values (p_actor_id, p_key, p_fingerprint,
             case when events_count = 0 then 'unchanged' else 'applied' end,
@@ -196,8 +194,22 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    revoke execute on function append_events, event_hash, time_text, safe_position, last_position
-      from public;
+    -- Removes some answers that have expired, not more than p_limit; how many there were.
+    create function remove_expired_answers(p_limit int) returns bigint
+    language plpgsql volatile security definer set search_path = public, pg_temp as $$
+    declare
+      removed bigint;
+    begin
+      delete from commands where (actor_id, key) in (
+        select actor_id, key from commands where expires_at <= now()
+          order by expires_at limit p_limit for update skip locked);
+      get diagnostics removed = row_count;
+      return removed;
+    end
+    $$;
+
+    revoke execute on function append_events, event_hash, time_text, safe_position, last_position,
+      remove_expired_answers from public;
     grant usage on schema public to tasktrail_task, tasktrail_auditor;
     grant select on streams, events, commands, tasks, user_keys to tasktrail_task;
     grant insert (user_id, wrapped_key, wrapped_by) on user_keys to tasktrail_task;
@@ -211,6 +223,7 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop function append_events;
+    drop function remove_expired_answers;
     drop function event_hash;
     drop function time_text;
     drop function safe_position;

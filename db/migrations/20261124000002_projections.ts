@@ -88,8 +88,8 @@ export async function up(knex: Knex): Promise<void> {
     grant usage on schema public to tasktrail_worker;
     grant select on streams, events, tasks, user_keys to tasktrail_worker;
     grant update (wrapped_key, wrapped_by) on user_keys to tasktrail_worker;
-    grant execute on function safe_position, last_position, remove_erased_rows, drop_rebuild_remains
-      to tasktrail_worker;
+    grant execute on function safe_position, last_position, remove_erased_rows, drop_rebuild_remains,
+      remove_expired_answers to tasktrail_worker;
     grant select, insert, update on projections to tasktrail_worker;
     grant select, insert, update, delete on parked_streams, audit_events, audit_facts
       to tasktrail_worker;
@@ -108,8 +108,8 @@ export async function down(knex: Knex): Promise<void> {
     drop table parked_streams;
     drop table projections;
     revoke all on streams, events, tasks, user_keys from tasktrail_worker;
-    revoke execute on function safe_position, last_position, remove_erased_rows, drop_rebuild_remains
-      from tasktrail_worker;
+    revoke execute on function safe_position, last_position, remove_erased_rows, drop_rebuild_remains,
+      remove_expired_answers from tasktrail_worker;
     revoke usage on schema public from tasktrail_worker;
   `)
 }

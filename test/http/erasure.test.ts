@@ -14,7 +14,7 @@ import { postgresUsers } from '../../src/infra/postgres/accounts/users.ts'
 import { openDatabase } from '../../src/infra/postgres/connection/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store/event-store.ts'
 import { eventHash } from '../../src/verifier/formats.ts'
-import { append, created } from '../support/appends.ts'
+import { append, created, ownedBy } from '../support/appends.ts'
 import { findInDatabase } from '../support/find-in-database.ts'
 import { silent } from '../support/log.ts'
 import { until } from '../support/processes.ts'
@@ -406,8 +406,7 @@ describe('The erasure of an account', () => {
     const ann = await system.newUser()
     await newTask(ann, {})
     const { store, end } = await transaction()
-    const appended = append(900_001, [created()], { actor_id: ann.id })
-    await store.append({ ...appended, row: { ...appended.row, user_id: ann.id } })
+    await store.append(ownedBy(ann.id, append(900_001, [created()])))
     const erased = erase(ann)
     await until(somebodyWaits, 'an erasure that waits')
     await end()
@@ -424,10 +423,9 @@ describe('The erasure of an account', () => {
     const id = await newTask(ann, {})
     await call(ann, 'PUT', `/tasks/${id}`, { body: { title: 'Two' } }, late)
     const { sql: eraser, end } = await transaction()
-    await eraser.query(
-      `select erase_user($1, 1, gen_random_uuid(), $2, 1, '{}', now(), null, null, 'r')`,
-      [ann.id, Buffer.alloc(32)],
-    )
+    await eraser.query(`select erase_user($1, 1, gen_random_uuid(), 1, '{}', null, null, 'r')`, [
+      ann.id,
+    ])
     const changed = call(ann, 'PUT', `/tasks/${id}`, { body: { title: 'Three' } }, late)
     await until(somebodyWaits, 'an append that waits')
     await end()

@@ -63,3 +63,16 @@ export function append(
     ...facts,
   }
 }
+
+/** The same of a task of this user's, done by its owner. */
+export const ownedBy = (
+  user_id: number,
+  { events, row, ...facts }: Append<TaskEvent, TaskView>,
+): Append<TaskEvent, TaskView> => ({
+  ...facts,
+  actor_id: user_id,
+  events: events.map((event) =>
+    event.type === 'TaskCreated' ? { ...event, data: { ...event.data, user_id } } : event,
+  ),
+  row: { ...row, user_id },
+})

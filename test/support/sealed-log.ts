@@ -12,7 +12,7 @@ import { openDatabase, singleConnection } from '../../src/infra/postgres/connect
 import { postgresEventStore } from '../../src/infra/postgres/event-store/event-store.ts'
 import type { Query } from '../../src/infra/postgres/projections/projection.ts'
 import { readKey } from '../../src/verifier/formats.ts'
-import { append, created, NEW, renamed } from './appends.ts'
+import { append, created, NEW, ownedBy, renamed } from './appends.ts'
 import { silent } from './log.ts'
 import { type TestDatabase, testDatabase } from './postgres.ts'
 
@@ -66,8 +66,7 @@ export async function openLog(given?: TestDatabase): Promise<SealedLog> {
       const isNew = version === 0
       const next = events ?? (isNew ? [created({ title: `Task ${id}` })] : [renamed(`${version}`)])
       const expected = isNew ? NEW : { version, head_hash }
-      const told = append(id, next, { expected, actor_id: user_id })
-      const { outcome } = await store.append({ ...told, row: { ...told.row, user_id } })
+      const { outcome } = await store.append(ownedBy(user_id, append(id, next, { expected })))
       if (outcome !== 'appended') throw new Error(outcome)
     },
     async stop() {

@@ -82,6 +82,7 @@ const FUNCTIONS = {
     'last_position',
     'remove_erased_rows',
     'remove_expired_accesses',
+    'remove_expired_answers',
     'safe_position',
   ],
   tasktrail_auditor: ['safe_position'],

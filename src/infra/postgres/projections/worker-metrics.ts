@@ -8,6 +8,7 @@ export type WorkerMetrics = {
   readonly checked: (tasks: number) => void
   readonly drift: (projection: string) => void
   readonly sealed: (events: number) => void
+  readonly expiredAnswers: (answers: number) => void
   /** As Prometheus reads it. */
   readonly text: () => Promise<string>
   readonly contentType: string
@@ -33,6 +34,10 @@ export function workerMetrics(): WorkerMetrics {
   const checked = counter('tasktrail_drift_checked_tasks_total', 'Tasks compared with the log')
   const drift = counterOf('tasktrail_drift_differences_total', 'Differences from the log')
   const seals = counter('tasktrail_seals_total', 'Seals added')
+  const expired = counter(
+    'tasktrail_expired_answers_total',
+    'Kept answers removed when they expired',
+  )
   const sealedEvents = counter('tasktrail_sealed_events_total', 'Events that those seals cover')
 
   return {
@@ -55,6 +60,7 @@ export function workerMetrics(): WorkerMetrics {
       seals.inc()
       sealedEvents.inc(count)
     },
+    expiredAnswers: (answers) => expired.inc(answers),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   }
