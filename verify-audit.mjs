@@ -288,7 +288,7 @@ import { createDecipheriv } from 'node:crypto'
 var TEXTS = ['title', 'description']
 var SHOWN = [
   ...['position', 'task_id', 'version', 'type', 'actor', 'occurred_at', 'recorded_at'],
-  ...['request_id', 'changes', 'undoes', 'erased', 'hash', 'stored', 'text_keys'],
+  ...['request_id', 'changes', 'undoes', 'erased', 'unreadable', 'hash', 'stored', 'text_keys'],
 ]
 var STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', 'prev_hash']
 
@@ -309,7 +309,10 @@ function requireShown(line, state) {
   const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken)).length
   const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
   state.facts ??= {}
-  for (const [name, value] of Object.entries(facts)) state.facts[name] = brief(value)
+  for (const [name, value] of Object.entries(facts)) {
+    if (line.unreadable && isText(name) && value === null) delete state.facts[name]
+    else state.facts[name] = brief(value)
+  }
   return unproven
 }
 function requireForm(line, broken) {
@@ -330,21 +333,23 @@ function requireForm(line, broken) {
   requireFields(stored, STORED, broken)
   requireFields(line.text_keys, encrypted, broken)
   for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
-  if (line.erased !== undefined && line.erased !== true) {
-    throw broken('its erased is not what an export writes')
+  for (const flag of ['erased', 'unreadable']) {
+    if (line[flag] !== undefined && line[flag] !== true) {
+      throw broken(`its ${flag} is not what an export writes`)
+    }
   }
 }
 
 /** Whether what a change says was so before is known; that it is so now always is. */
-function isProven(name, { version, erased, changes }, to, { facts }, broken) {
+function isProven(name, { version, erased, unreadable, changes }, to, { facts }, broken) {
   const change = changes[name]
   if (canonical(change?.to) !== canonical(to)) {
     throw broken(`its changes.${name}.to is not what is stored`)
   }
   const from = version === 1 ? brief(null) : facts?.[name]
   if (from === brief(change?.from)) return true
-  const mayBeErased = erased === true && change?.from === null && isText(name)
-  if (from !== undefined && !mayBeErased) {
+  const mayBeMissing = (erased === true || unreadable === true) && isText(name)
+  if (from !== undefined && !(mayBeMissing && change?.from === null)) {
     throw broken(`its changes.${name}.from is not what was so before it`)
   }
   return false
@@ -352,16 +357,17 @@ function isProven(name, { version, erased, changes }, to, { facts }, broken) {
 var isText = (name) => TEXTS.some((text) => text === name)
 
 /** What changes should say: the stored values, with texts in the clear where their keys are there. */
-function storedValues({ type, stored, text_keys, erased }, broken) {
+function storedValues({ type, stored, text_keys, erased, unreadable }, broken) {
   const { user_id, undoes, ...data } = stored.data
   const to = Object.entries(data).map(([name, value]) => {
     if (!isEncrypted(value)) return [name, value]
     const key = text_keys[name]
-    if (key !== undefined && erased === true) {
+    if (key !== undefined && erased === true && unreadable !== true) {
       throw broken(`it is said to be erased, but its ${name} can be read`)
     }
     if (key !== undefined) return [name, decrypt(value, key, stored.stream_id, name, broken)]
-    if (erased !== true) throw broken(`the key of its ${name} is missing, and it is not erased`)
+    if (erased !== true && unreadable !== true)
+      throw broken(`the key of its ${name} is missing, and it is not erased`)
     return [name, null]
   })
   if (type === 'TaskDeleted') to.push(['deleted', true])
@@ -858,7 +864,7 @@ async function verifyExport(file, keys, kept = new Map()) {
   const parked = new Map(trailer.parked)
   const whole = filters.length === 0 && !hidesStreams && parked.size === 0
   const erasedUsers = new Set()
-  let [erased, unproven] = [0, 0]
+  let [erased, unreadable, unproven] = [0, 0, 0]
   const trail = follow({
     keys,
     complete,
@@ -870,7 +876,8 @@ async function verifyExport(file, keys, kept = new Map()) {
       requireAsked(line, filters)
       unproven += requireShown(line, state)
       if (line.erased) erased++
-      for (const user of erasedUsersOf(line)) erasedUsers.add(user)
+      if (line.unreadable) unreadable++
+      if (line.erased) for (const user of erasedUsersOf(line)) erasedUsers.add(user)
     },
   })
   await walk(trail, readEvents(file), asyncOf(trailer.seals))
@@ -880,7 +887,7 @@ async function verifyExport(file, keys, kept = new Map()) {
   const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`)).length
   const { exported_at, exported_by } = trailer
   const said = { exported_at, exported_by, filters, parked: trailer.parked }
-  return { ...report, whole, erased, doubtful, unproven, said }
+  return { ...report, whole, erased, unreadable, doubtful, unproven, said }
 }
 function requireExtent({ count: count2, position }, report) {
   if (count2 !== report.events) {
@@ -1044,7 +1051,8 @@ function extentOf({ whole, lastSeal }) {
  * The trailer is not signed: whoever takes events away could say there that they were parked. And of the
  * whole log no stream is hidden.
  */
-function requireNoneMissing({ events, position, whole, said }) {
+function requireNoneMissing(report) {
+  const { events, position, unreadable, whole, said } = report
   const { parked, filters } = said
   const sound = `${count(events, 'event')} up to position ${position} are not broken, but`
   if (parked.length > 0) {
@@ -1054,6 +1062,11 @@ function requireNoneMissing({ events, position, whole, said }) {
     const more = parked.length > some.length ? ` and more of ${count(parked.length, 'stream')}` : ''
     throw new Incomplete(
       `${sound} others are not in the export: ${some.join(', ')}${more}. It says itself that they were parked, and nothing tells whether that is so: export again when they are resumed.`,
+    )
+  }
+  if (unreadable > 0) {
+    throw new Incomplete(
+      `${sound} ${count(unreadable, 'event')} of them it says to be unreadable: a text or its key is damaged, and nothing tells what stood there.`,
     )
   }
   if (filters.length === 0 && !whole) {

@@ -1,5 +1,6 @@
 import type { AuditQuery, AuditTrail } from '../src/app/ports/audit.ts'
 import { wholeNumbers } from '../src/command-line.ts'
+import type { UserKeys } from '../src/infra/encryption/user-keys.ts'
 import { INDEX_ORDER_SETTINGS } from '../src/infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from '../src/infra/postgres/audit/audit-trail.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
@@ -155,10 +156,12 @@ try {
     settings: INDEX_ORDER_SETTINGS,
     log,
   })
-  const trail = postgresAuditTrail(db, {
+  const keys: UserKeys = {
     find: async () => new Map(),
+    findEach: async () => new Map(),
     forWriting: () => Promise.reject(new Error('nothing is written here')),
-  })
+  }
+  const trail = postgresAuditTrail(db, keys, log)
   console.log('ms, p50/p99'.padEnd(28), 'desc, deep desc, asc, deep asc')
   // What the machine itself adds: a statement that does nothing.
   const idle = await timesOf(ASKED, () => db.ping())

@@ -112,7 +112,9 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.log],
     )
     .inSingletonScope()
-  bind(Token.trail).toResolvedValue(postgresAuditTrail, [Token.auditDb, Token.userKeys])
+  bind(Token.trail)
+    .toResolvedValue(postgresAuditTrail, [Token.auditDb, Token.userKeys, Token.log])
+    .inSingletonScope()
   bind(Token.listener)
     .toResolvedValue(
       ({ database: { connection } }, log) => listenForEvents({ connection, role: ROLE, log }),

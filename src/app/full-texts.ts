@@ -3,21 +3,26 @@ import type { EventStore } from './ports/event-store.ts'
 /** An answer ends early once its texts fill this many bytes, so that it cannot use up the memory. */
 export const PAGE_BYTES = 8 * 1024 * 1024
 
-/** The text that a summary has at this place, of this field; null stays null. */
-export type FullText = <Text extends string | null>(
-  field: 'title' | 'description',
-  place: Text,
-) => Text
+export type FullTexts = {
+  /** The text that a summary has at this place, of this field; null stays null. */
+  readonly text: <Text extends string | null>(field: 'title' | 'description', place: Text) => Text
+  /** Whether a text at this place is null because it is damaged, or its key. */
+  readonly isUnreadable: (place: string | null) => boolean
+}
 
 /** What the summaries' texts are. */
 export async function fullTexts<Event extends { readonly data: object }>(
   store: Pick<EventStore<Event, unknown>, 'readAt'>,
   places: readonly (string | null)[],
-): Promise<FullText> {
+): Promise<FullTexts> {
   const positions = [...new Set(places.filter((place) => place !== null))].map(Number)
   const events = await store.readAt(positions)
-  const byPlace = new Map(events.map(({ position, data }) => [String(position), data]))
-  return (field, place) => (place === null ? place : Reflect.get(byPlace.get(place) ?? {}, field))
+  const byPlace = new Map(events.map((event) => [String(event.position), event]))
+  return {
+    text: (field, place) =>
+      place === null ? place : Reflect.get(byPlace.get(place)?.data ?? {}, field),
+    isUnreadable: (place) => place !== null && byPlace.get(place)?.unreadable === true,
+  }
 }
 
 /** Some at a time. */

@@ -63,6 +63,7 @@ export function handleCommand<State, Command, Event, Row>(
       const { version } = history
       const erased = history.events.find((event) => event.erased)
       if (erased) throw gone(erased.actor_id === actor_id)
+      if (history.events.some((event) => event.unreadable)) throw new AppError('texts_unavailable')
       const events = decider.decide(command, state, loaded)
       const before = history.events.reduce(view, null)
       // After the decider: RFC 9110 looks at preconditions only of what would succeed without.

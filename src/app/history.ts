@@ -25,6 +25,7 @@ export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly Audi
       changes,
       ...(undoes && { undoes }),
       ...(event.erased && { erased: event.erased }),
+      ...(event.unreadable && { unreadable: event.unreadable }),
       hash: event.hash,
     }
   })

@@ -1,6 +1,6 @@
 import type { TaskEvent } from '../domain/task/events.ts'
 import { isTaskStreamId, type TaskView } from '../domain/task/view.ts'
-import { chunks, type FullText, fullTexts } from './full-texts.ts'
+import { chunks, type FullTexts, fullTexts } from './full-texts.ts'
 import { historiesOf } from './history.ts'
 import type { AuditEvent } from './ports/audit.ts'
 import type { EventStore, EventSummary } from './ports/event-store.ts'
@@ -79,19 +79,20 @@ async function withTexts(
       return change === undefined ? [] : [change.from, change.to]
     }),
   )
-  const text = await fullTexts(store, places)
-  return summaries.map((summary) => withText(summary, text))
+  const texts = await fullTexts(store, places)
+  return summaries.map((summary) => withText(summary, texts))
 }
 
-function withText(summary: AuditEvent, text: FullText): AuditEvent {
+function withText(summary: AuditEvent, { text, isUnreadable }: FullTexts): AuditEvent {
   const changes = { ...summary.changes }
-  let erased = false
+  const flags: { erased?: true; unreadable?: true } = {}
   for (const field of ['title', 'description'] as const) {
     const change = changes[field] as TextChange | undefined
     if (change === undefined) continue
     const [from, to] = [text(field, change.from), text(field, change.to)]
     changes[field] = { from, to }
-    erased ||= to === null && change.to !== null
+    if ([change.from, change.to].some(isUnreadable)) flags.unreadable = true
+    else if (to === null && change.to !== null) flags.erased = true
   }
-  return { ...summary, changes, ...(erased && { erased }) }
+  return { ...summary, changes, ...flags }
 }

@@ -20,7 +20,7 @@ const TEXTS_AT_ONCE = 100
 
 /**
  * What was so. Error of every method: `database_unavailable`; of a list whose user is erased meanwhile
- * `session_ended`.
+ * `session_ended`; of tasks whose texts are damaged `texts_unavailable`.
  */
 export function timeTravel(store: Events) {
   return {
@@ -29,6 +29,7 @@ export function timeTravel(store: Events) {
       const { events } = await store.load(taskStreamId(id))
       const now = events.reduce(viewTask, null)
       if (now === null || events.some(({ erased }) => erased)) return null
+      if (events.some(({ unreadable }) => unreadable)) throw new AppError('texts_unavailable')
       const task = shown(until(events, moment).reduce(viewTask, null))
       return { owner_id: now.user_id, task: task ?? absence(moment, events.length) }
     },
@@ -115,7 +116,8 @@ async function* withTexts(
   for (const some of chunks(summaries, size)) {
     if (gone.aborted) return
     const places = some.flatMap(({ title, description }) => [title, description])
-    const text = await fullTexts(store, places)
+    const { text, isUnreadable } = await fullTexts(store, places)
+    if (places.some(isUnreadable)) throw new AppError('texts_unavailable')
     const tasks = some.map((summary) => {
       const title = text('title', summary.title)
       // The caller's own, whose key was destroyed since the token was looked at.

@@ -55,6 +55,7 @@ const COLUMNS = [
   'from',
   'to',
   'erased',
+  'unreadable',
 ] as const
 
 type Cells = readonly (string | number | null | undefined)[]
@@ -85,11 +86,11 @@ export async function* csv(
 function rowsOf(event: AuditEvent): readonly Cells[] {
   const { position, task_id, version, type, actor_id, occurred_at, recorded_at } = event
   const begin = [position, task_id, version, type, actor_id, occurred_at, recorded_at]
-  const erased = event.erased ? 'true' : null
+  const flags = [event.erased, event.unreadable].map((is) => (is ? 'true' : null))
   const changes = Object.entries(event.changes)
   const fields = changes.map(([field, { from, to }]) => [field, cell(from), cell(to)])
   const shown = fields.length === 0 ? [[null, null, null]] : fields
-  return shown.map((field) => [...begin, event.request_id, ...field, erased])
+  return shown.map((field) => [...begin, event.request_id, ...field, ...flags])
 }
 
 const cell = (value: unknown): string | null => (value === null ? null : String(value))

@@ -28,6 +28,10 @@ export const auditEvent = z
       .literal(true)
       .optional()
       .meta({ description: 'The account is erased: its texts are null for good' }),
+    unreadable: z
+      .literal(true)
+      .optional()
+      .meta({ description: 'A text in it is damaged, or the key of one: that text is null' }),
     hash: z.string().meta({ description: 'SHA-256, lower-case hex' }),
   })
   .meta({ id: 'AuditEvent' })
@@ -37,7 +41,7 @@ const FIELDS = ['title', 'description', 'status', 'priority', 'due_date', 'delet
 /** In the order of the schema, whatever the order that the event was kept in. */
 export function auditEventOf(event: AuditEvent): z.output<typeof auditEvent> {
   const { position, task_id, version, type, actor_id, occurred_at, recorded_at } = event
-  const { request_id, changes, undoes, erased, hash } = event
+  const { request_id, changes, undoes, erased, unreadable, hash } = event
   const shown = FIELDS.flatMap((field) => {
     const change = changes[field]
     return change === undefined ? [] : [[field, { from: change.from, to: change.to }]]
@@ -54,6 +58,7 @@ export function auditEventOf(event: AuditEvent): z.output<typeof auditEvent> {
     changes: Object.fromEntries(shown),
     ...(undoes && { undoes: [...undoes] }),
     ...(erased && { erased }),
+    ...(unreadable && { unreadable }),
     hash,
   }
 }

@@ -13,6 +13,7 @@ export type ExportLine = Pick<
   readonly changes: Readonly<Record<string, Change>>
   readonly undoes?: unknown
   readonly erased?: unknown
+  readonly unreadable?: unknown
   readonly stored: Pick<TrailEvent, 'stream_id' | 'event_id' | 'schema_version' | 'prev_hash'> & {
     readonly data: Readonly<Record<string, unknown>>
     readonly metadata: Readonly<Record<string, unknown>>

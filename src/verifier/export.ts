@@ -13,6 +13,8 @@ const KNOWN_SCHEMA = 1
 export type ExportReport = Report & {
   readonly whole: boolean
   readonly erased: number
+  /** Events of which a text, or its key, is said to be damaged. */
+  readonly unreadable: number
   /** Accounts that are said to be erased, without their UserErased. */
   readonly doubtful: number
   /** How many values in `from` nothing proves. */
@@ -39,7 +41,7 @@ export async function verifyExport(
   const parked = new Map(trailer.parked)
   const whole = filters.length === 0 && !hidesStreams && parked.size === 0
   const erasedUsers = new Set<unknown>()
-  let [erased, unproven] = [0, 0]
+  let [erased, unreadable, unproven] = [0, 0, 0]
   const trail = follow<ExportEvent>({
     keys,
     complete,
@@ -51,7 +53,8 @@ export async function verifyExport(
       requireAsked(line, filters)
       unproven += requireShown(line, state)
       if (line.erased) erased++
-      for (const user of erasedUsersOf(line)) erasedUsers.add(user)
+      if (line.unreadable) unreadable++
+      if (line.erased) for (const user of erasedUsersOf(line)) erasedUsers.add(user)
     },
   })
   await walk(trail, readEvents(file), asyncOf(trailer.seals))
@@ -62,7 +65,7 @@ export async function verifyExport(
   const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`)).length
   const { exported_at, exported_by } = trailer
   const said = { exported_at, exported_by, filters, parked: trailer.parked }
-  return { ...report, whole, erased, doubtful, unproven, said }
+  return { ...report, whole, erased, unreadable, doubtful, unproven, said }
 }
 
 function requireExtent({ count, position }: Trailer, report: Report): void {

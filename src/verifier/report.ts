@@ -86,7 +86,8 @@ function extentOf({ whole, lastSeal }: ExportReport): string {
  * The trailer is not signed: whoever takes events away could say there that they were parked. And of the
  * whole log no stream is hidden.
  */
-export function requireNoneMissing({ events, position, whole, said }: ExportReport): void {
+export function requireNoneMissing(report: ExportReport): void {
+  const { events, position, unreadable, whole, said } = report
   const { parked, filters } = said
   const sound = `${count(events, 'event')} up to position ${position} are not broken, but`
   if (parked.length > 0) {
@@ -97,6 +98,12 @@ export function requireNoneMissing({ events, position, whole, said }: ExportRepo
     throw new Incomplete(
       `${sound} others are not in the export: ${some.join(', ')}${more}. It says itself that they ` +
         'were parked, and nothing tells whether that is so: export again when they are resumed.',
+    )
+  }
+  if (unreadable > 0) {
+    throw new Incomplete(
+      `${sound} ${count(unreadable, 'event')} of them it says to be unreadable: a text or its key is ` +
+        'damaged, and nothing tells what stood there.',
     )
   }
   if (filters.length === 0 && !whole) {

@@ -8,7 +8,7 @@ export const TEXTS = ['title', 'description'] as const
 
 const SHOWN = [
   ...['position', 'task_id', 'version', 'type', 'actor', 'occurred_at', 'recorded_at'],
-  ...['request_id', 'changes', 'undoes', 'erased', 'hash', 'stored', 'text_keys'],
+  ...['request_id', 'changes', 'undoes', 'erased', 'unreadable', 'hash', 'stored', 'text_keys'],
 ]
 const STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', 'prev_hash']
 
@@ -31,7 +31,11 @@ export function requireShown(line: ExportLine, state: StreamState): number {
   const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken)).length
   const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
   state.facts ??= {}
-  for (const [name, value] of Object.entries(facts)) state.facts[name] = brief(value)
+  for (const [name, value] of Object.entries(facts)) {
+    // What could not be read here the next event may show again.
+    if (line.unreadable && isText(name) && value === null) delete state.facts[name]
+    else state.facts[name] = brief(value)
+  }
   return unproven
 }
 
@@ -53,15 +57,17 @@ function requireForm(line: ExportLine, broken: Fault): void {
   requireFields(stored, STORED, broken)
   requireFields(line.text_keys, encrypted, broken)
   for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
-  if (line.erased !== undefined && line.erased !== true) {
-    throw broken('its erased is not what an export writes')
+  for (const flag of ['erased', 'unreadable'] as const) {
+    if (line[flag] !== undefined && line[flag] !== true) {
+      throw broken(`its ${flag} is not what an export writes`)
+    }
   }
 }
 
 /** Whether what a change says was so before is known; that it is so now always is. */
 function isProven(
   name: string,
-  { version, erased, changes }: ExportLine,
+  { version, erased, unreadable, changes }: ExportLine,
   to: unknown,
   { facts }: StreamState,
   broken: Fault,
@@ -72,8 +78,8 @@ function isProven(
   }
   const from = version === 1 ? brief(null) : facts?.[name]
   if (from === brief(change?.from)) return true
-  const mayBeErased = erased === true && change?.from === null && isText(name)
-  if (from !== undefined && !mayBeErased) {
+  const mayBeMissing = (erased === true || unreadable === true) && isText(name)
+  if (from !== undefined && !(mayBeMissing && change?.from === null)) {
     throw broken(`its changes.${name}.from is not what was so before it`)
   }
   return false
@@ -83,18 +89,19 @@ const isText = (name: string): boolean => TEXTS.some((text) => text === name)
 
 /** What changes should say: the stored values, with texts in the clear where their keys are there. */
 function storedValues(
-  { type, stored, text_keys, erased }: ExportLine,
+  { type, stored, text_keys, erased, unreadable }: ExportLine,
   broken: Fault,
 ): Readonly<Record<string, unknown>> {
   const { user_id, undoes, ...data } = stored.data
   const to = Object.entries(data).map(([name, value]): [string, unknown] => {
     if (!isEncrypted(value)) return [name, value]
     const key = text_keys[name]
-    if (key !== undefined && erased === true) {
+    if (key !== undefined && erased === true && unreadable !== true) {
       throw broken(`it is said to be erased, but its ${name} can be read`)
     }
     if (key !== undefined) return [name, decrypt(value, key, stored.stream_id, name, broken)]
-    if (erased !== true) throw broken(`the key of its ${name} is missing, and it is not erased`)
+    if (erased !== true && unreadable !== true)
+      throw broken(`the key of its ${name} is missing, and it is not erased`)
     return [name, null]
   })
   if (type === 'TaskDeleted') to.push(['deleted', true])

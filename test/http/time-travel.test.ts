@@ -109,7 +109,7 @@ describe('The past of tasks', () => {
       }
     }
     const then = `Task with id ${id} was not created yet, or was deleted, then`
-    const deletion = String((await events(id)).at(-1)?.recorded_at)
+    const deletion = String((await events(id)).at(-1)?.occurred_at)
     for (const [query, code, message] of [
       ['version=4', 'task_not_there_then', then],
       ['version=5', 'version_not_found', `Task with id ${id} has no version 5`],

@@ -22,6 +22,8 @@ export type AuditEvent = {
   readonly undoes?: readonly number[]
   /** Texts in it cannot be read any more: they are null. */
   readonly erased?: true
+  /** A text in it is damaged, or the key of one: that is null. */
+  readonly unreadable?: true
   readonly hash: string
 }
 
@@ -52,7 +54,7 @@ export type ExportedEvent = {
   readonly event: AuditEvent
   /** Null: it is not in the log, which was tampered with. */
   readonly stored: StoredEvent | null
-  /** base64url, by field; none for a text whose key is destroyed. */
+  /** base64url, by field; none for a text that cannot be read. */
   readonly text_keys: Readonly<Record<string, string>>
 }
 

@@ -26,6 +26,8 @@ export type Recorded<Event> = Event &
     readonly hash: string
     /** The key of the event's texts is destroyed: they are null. */
     readonly erased?: true
+    /** A text of it is damaged, or the key of one: that is null. */
+    readonly unreadable?: true
   }
 
 /**

@@ -10,7 +10,8 @@ type Shape = { readonly type: string; readonly data: object }
 /**
  * An event store whose events keep their texts encrypted: below it they are `EncryptedText`, and the
  * hashes cover those, so chains stay whole when a key is destroyed; above it they are texts. A text
- * whose key is destroyed is null, and its event says `erased`.
+ * whose key is destroyed is null, and its event says `erased`; one that is damaged, or its key, is null,
+ * and its event says `unreadable`.
  */
 export function encryptedEventStore<Event extends Shape, Row extends { readonly user_id: number }>(
   store: EventStore<Event, Row>,
@@ -50,39 +51,56 @@ export function encryptedEventStore<Event extends Shape, Row extends { readonly 
   }
 }
 
-/** The events with their texts in the clear, or null where the key is destroyed. */
+/** The events with their texts in the clear, or null where the key is destroyed or something damaged. */
 export async function decryptEvents<Event extends Shape>(
   events: readonly Recorded<Event>[],
-  keys: UserKeys,
+  keys: Pick<UserKeys, 'findEach'>,
 ): Promise<readonly Recorded<Event>[]> {
   const texts = events.flatMap(({ data }) => TEXT_FIELDS.map((field) => Reflect.get(data, field)))
-  const known = await keys.find(texts.filter(isEncrypted).map(({ user }) => user))
+  const known = await keys.findEach(texts.filter(isEncrypted).map(({ user }) => user))
   return events.map((event) => {
-    const data = mapTexts(event.data, (value, field) =>
-      isEncrypted(value) ? readText(value, { stream_id: event.stream_id, field }, known) : value,
-    )
-    return isErased(event.data, known) ? { ...event, data, erased: true } : { ...event, data }
+    const flags: { erased?: true; unreadable?: true } = {}
+    const data = mapTexts(event.data, (value, field) => {
+      if (value === null || typeof value === 'string') return value
+      const text = tryText(value, { stream_id: event.stream_id, field }, known)
+      if (text instanceof Error) flags.unreadable = true
+      else if (text === null) flags.erased = true
+      return text instanceof Error ? null : text
+    })
+    return { ...event, data, ...flags }
   })
 }
 
-/** The text in the clear; null when its key is destroyed. */
+/** The text in the clear; null when its key is destroyed; an error when it, or its key, is damaged. */
+export function tryText(
+  value: unknown,
+  place: { readonly stream_id: string; readonly field: string },
+  keys: ReadonlyMap<number, Buffer | Error>,
+): string | null | Error {
+  if (!isEncrypted(value)) return new Error(`The ${place.field} is in no form of a text.`)
+  try {
+    return readText(value, place, keys)
+  } catch (error) {
+    return error as Error
+  }
+}
+
+/** The text in the clear; null when its key is destroyed. Throws when it, or its key, is damaged. */
 export function readText(
   text: EncryptedText,
   place: { readonly stream_id: string; readonly field: string },
-  keys: ReadonlyMap<number, Buffer>,
+  keys: ReadonlyMap<number, Buffer | Error>,
 ): string | null {
   const dataKey = keys.get(text.user)
+  if (dataKey instanceof Error) throw dataKey
   return dataKey === undefined ? null : decryptText(textKey(dataKey, text), text, place)
 }
 
 export const isEncrypted = (value: unknown): value is EncryptedText =>
-  typeof value === 'object' && value !== null && 'cipher' in value && 'user' in value
-
-const isErased = (data: object, keys: ReadonlyMap<number, Buffer>): boolean =>
-  TEXT_FIELDS.some((field) => {
-    const text: unknown = Reflect.get(data, field)
-    return isEncrypted(text) && !keys.has(text.user)
-  })
+  typeof value === 'object' &&
+  value !== null &&
+  typeof Reflect.get(value, 'cipher') === 'string' &&
+  Number.isSafeInteger(Reflect.get(value, 'user'))
 
 function mapTexts<Data extends object>(
   data: Data,

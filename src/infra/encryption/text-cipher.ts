@@ -71,9 +71,12 @@ export type KeyWrap = {
   /** Names the key that wraps from now on. */
   readonly id: string
   readonly wrap: (dataKey: Buffer, user_id: number) => Promise<Buffer>
-  /** Throws when no key of this name is at hand, or the bytes are not what it wrapped. */
+  /** Throws `UnknownWrappingKey`, and otherwise when the bytes are not what the key wrapped. */
   readonly unwrap: (wrapped: Buffer, by: string, user_id: number) => Promise<Buffer>
 }
+
+/** A key was wrapped by one that is not at hand: the configuration is to blame, not the wrapped bytes. */
+export class UnknownWrappingKey extends Error {}
 
 /** Wraps by a secret of the environment; what the previous secret wrapped it unwraps too. */
 export function secretKeyWrap(secret: string, previous?: string): KeyWrap {
@@ -91,7 +94,9 @@ export function secretKeyWrap(secret: string, previous?: string): KeyWrap {
 
     async unwrap(wrapped, by, user_id) {
       const wrapping = known.find(({ id }) => id === by)
-      if (wrapping === undefined) throw new Error(`No TEXT_KEY at hand is the one named ${by}.`)
+      if (wrapping === undefined) {
+        throw new UnknownWrappingKey(`No TEXT_KEY at hand is the one named ${by}.`)
+      }
       const iv = wrapped.subarray(0, IV_BYTES)
       const decipher = createDecipheriv(ALGORITHM, wrapping.key, iv, { authTagLength: TAG_BYTES })
       decipher.setAAD(Buffer.from(String(user_id)))

@@ -1,12 +1,14 @@
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../../app/errors.ts'
 import type { Database } from '../postgres/connection/database.ts'
-import { type KeyWrap, newDataKey } from './text-cipher.ts'
+import { type KeyWrap, newDataKey, UnknownWrappingKey } from './text-cipher.ts'
 
 /** Data keys, one a user. Error of every method: `database_unavailable`. */
 export type UserKeys = {
   /** The keys of those users that have one; asks the database each time, so none outlives its end. */
   readonly find: (user_ids: Iterable<number>) => Promise<ReadonlyMap<number, Buffer>>
+  /** The same, with the error in the place of a key that is damaged. */
+  readonly findEach: (user_ids: Iterable<number>) => Promise<ReadonlyMap<number, Buffer | Error>>
   /**
    * A key to encrypt with, made when there is none. It may have been destroyed since: an append with
    * it is refused then. Error: `session_ended`, when it is known to be destroyed.
@@ -33,18 +35,28 @@ const KEPT = { max: 10_000, ttl: 5 * 60_000 }
 export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
   const kept = new LRUCache<number, Buffer>(KEPT)
 
-  const find = async (user_ids: Iterable<number>) => {
+  const findEach = async (user_ids: Iterable<number>) => {
     const wanted = [...new Set(user_ids)]
-    if (wanted.length === 0) return new Map<number, Buffer>()
+    if (wanted.length === 0) return new Map<number, Buffer | Error>()
     const rows = await db.query<Row>(FIND, [wanted])
     const keys = rows.map(async ({ user_id, wrapped_key, wrapped_by }) => {
-      return [user_id, await wrap.unwrap(wrapped_key, wrapped_by, user_id)] as const
+      const key = await wrap.unwrap(wrapped_key, wrapped_by, user_id).catch(damaged)
+      return [user_id, key] as const
     })
     return new Map(await Promise.all(keys))
+  }
+  const find = async (user_ids: Iterable<number>) => {
+    const keys = new Map<number, Buffer>()
+    for (const [user_id, key] of await findEach(user_ids)) {
+      if (key instanceof Error) throw key
+      keys.set(user_id, key)
+    }
+    return keys
   }
 
   return {
     find,
+    findEach,
 
     async forWriting(user_id) {
       const known = kept.get(user_id) ?? (await find([user_id])).get(user_id)
@@ -59,6 +71,13 @@ export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
       return key
     },
   }
+}
+
+/** Of one key only; without the key that wrapped it no other can be had either. */
+function damaged(error: Error): Error {
+  const reason = error instanceof AppError ? error.cause : error
+  if (reason instanceof UnknownWrappingKey) throw error
+  return error
 }
 
 /** A wrap for answers to people: there a key that cannot be unwrapped is the error `texts_unavailable`. */

@@ -11,16 +11,24 @@ export type AuditRow = Omit<AuditEvent, 'undoes' | 'erased'> & {
 
 export type StoredRow = StoredEvent & { readonly position: number }
 
-/** The key of a text; undefined when it is destroyed. Each is made once a page. */
-type KeyOf = (text: EncryptedText) => Buffer | undefined
+/** The key of a text; undefined when it is destroyed, an error when it is damaged. Made once a page. */
+type KeyOf = (text: EncryptedText) => Buffer | Error | undefined
 
-/** The events with their texts in the clear, or null where the key is destroyed. */
+/** Is told of each text that cannot be read, though its key is not destroyed. */
+export type NoteUnreadable = (text: {
+  readonly position: number
+  readonly field: string
+  readonly error: Error
+}) => void
+
+/** The events with their texts in the clear, or null where they cannot be read. */
 export async function readAuditRows(
   rows: readonly AuditRow[],
   keys: UserKeys,
+  note: NoteUnreadable,
 ): Promise<readonly AuditEvent[]> {
   const keyOf = await keysOf(rows, keys)
-  return rows.map((row) => eventOf(row, keyOf))
+  return rows.map((row) => eventOf(row, keyOf, note))
 }
 
 /** The same with what the log has of them, and the keys of the texts in it. */
@@ -28,22 +36,24 @@ export async function readStoredEvents(
   rows: readonly AuditRow[],
   stored: readonly StoredRow[],
   keys: UserKeys,
+  note: NoteUnreadable,
 ): Promise<readonly ExportedEvent[]> {
   const keyOf = await keysOf(rows, keys)
   const byPosition = new Map(stored.map(({ position, ...event }) => [position, event]))
   return rows.map((row) => {
-    const event = byPosition.get(row.position) ?? null
-    return { event: eventOf(row, keyOf), stored: event, text_keys: textKeys(event?.data, keyOf) }
+    const log = byPosition.get(row.position) ?? null
+    const event = eventOf(row, keyOf, note)
+    return { event, stored: log, text_keys: textKeys(log?.data, event, keyOf) }
   })
 }
 
 /** All in one call: a key that is destroyed meanwhile is so for the whole page, or not at all. */
 async function keysOf(rows: readonly AuditRow[], keys: UserKeys): Promise<KeyOf> {
-  const known = await keys.find(rows.flatMap(textsOf).map(({ user }) => user))
+  const known = await keys.findEach(rows.flatMap(textsOf).map(({ user }) => user))
   const made = new Map<string, Buffer>()
   return (text) => {
     const dataKey = known.get(text.user)
-    if (dataKey === undefined) return undefined
+    if (dataKey === undefined || dataKey instanceof Error) return dataKey
     const key = made.get(text.cipher) ?? textKey(dataKey, text)
     made.set(text.cipher, key)
     return key
@@ -53,10 +63,24 @@ async function keysOf(rows: readonly AuditRow[], keys: UserKeys): Promise<KeyOf>
 const textsOf = ({ changes }: AuditRow): readonly EncryptedText[] =>
   TEXT_FIELDS.flatMap((field) => [changes[field]?.from, changes[field]?.to]).filter(isEncrypted)
 
-function eventOf(row: AuditRow, keyOf: KeyOf): AuditEvent {
+function eventOf(row: AuditRow, keyOf: KeyOf, note: NoteUnreadable): AuditEvent {
   const { position, task_id, user_id, version, type, actor_id, occurred_at, recorded_at } = row
-  const { request_id, undoes, hash } = row
-  const isErased = textsOf(row).some((text) => keyOf(text) === undefined)
+  const { request_id, undoes, changes, hash } = row
+  const flags: { erased?: true; unreadable?: true } = {}
+  const read = (field: string, value: unknown) => {
+    if (value === null || typeof value === 'string') return value
+    const text = readValue(row, field, value, keyOf)
+    if (text instanceof Error) {
+      flags.unreadable = true
+      note({ position, field, error: text })
+    } else if (text === null) flags.erased = true
+    return text instanceof Error ? null : text
+  }
+  const texts = TEXT_FIELDS.flatMap((field) => {
+    const change = changes[field]
+    if (change === undefined) return []
+    return [[field, { from: read(field, change.from), to: read(field, change.to) }]]
+  })
   return {
     position,
     task_id,
@@ -67,34 +91,32 @@ function eventOf(row: AuditRow, keyOf: KeyOf): AuditEvent {
     occurred_at,
     recorded_at,
     request_id,
-    changes: clear(row, keyOf),
+    changes: { ...changes, ...Object.fromEntries(texts) },
     ...(undoes && { undoes: undoes.map(Number) }),
-    ...(isErased && { erased: true }),
+    ...flags,
     hash,
   }
 }
 
-function clear({ task_id, changes }: AuditRow, keyOf: KeyOf): AuditEvent['changes'] {
-  if (task_id === null) return changes
-  const stream_id = taskStreamId(task_id)
-  const read = (field: string, value: unknown) => {
-    if (!isEncrypted(value)) return value
+/** As `tryText`, with keys that are made once a page. */
+function readValue({ task_id }: AuditRow, field: string, value: unknown, keyOf: KeyOf) {
+  if (!isEncrypted(value)) return new Error(`The ${field} is in no form of a text.`)
+  try {
     const key = keyOf(value)
-    return key === undefined ? null : decryptText(key, value, { stream_id, field })
+    if (key === undefined || key instanceof Error) return key ?? null
+    return decryptText(key, value, { stream_id: taskStreamId(task_id ?? 0), field })
+  } catch (error) {
+    return error as Error
   }
-  const fields = TEXT_FIELDS.flatMap((field) => {
-    const change = changes[field]
-    if (change === undefined) return []
-    return [[field, { from: read(field, change.from), to: read(field, change.to) }]]
-  })
-  return { ...changes, ...Object.fromEntries(fields) }
 }
 
-function textKeys(data: unknown, keyOf: KeyOf): Record<string, string> {
+/** None of what the event does not show: it would open a text that nobody has seen there. */
+function textKeys(data: unknown, event: AuditEvent, keyOf: KeyOf): Record<string, string> {
   const found = TEXT_FIELDS.flatMap((field) => {
     const text: unknown = Reflect.get(Object(data), field)
-    const key = isEncrypted(text) ? keyOf(text) : undefined
-    return key === undefined ? [] : [[field, key.toString('base64url')]]
+    if (!isEncrypted(text) || event.changes[field]?.to === null) return []
+    const key = keyOf(text)
+    return key instanceof Buffer ? [[field, key.toString('base64url')]] : []
   })
   return Object.fromEntries(found)
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type {
   AuditQuery,
   AuditTrail,
@@ -5,11 +6,18 @@ import type {
   ParkedStream,
   StreamHead,
 } from '../../../app/ports/audit.ts'
+import type { Log } from '../../../app/ports/process.ts'
 import type { UserKeys } from '../../encryption/user-keys.ts'
 import type { Database } from '../connection/database.ts'
 import { bisect, OUT_OF_ORDER } from '../event-store/by-time.ts'
 import { auditQuery, withinBytes } from './audit-query.ts'
-import { type AuditRow, readAuditRows, readStoredEvents, type StoredRow } from './audit-rows.ts'
+import {
+  type AuditRow,
+  type NoteUnreadable,
+  readAuditRows,
+  readStoredEvents,
+  type StoredRow,
+} from './audit-rows.ts'
 import { headDigest } from './seal-signer.ts'
 
 const OF_AUDIT = {
@@ -112,7 +120,8 @@ type Bounds = {
 }
 
 /** What the audit projection has, with texts in the clear. On connections that read `INDEX_ORDER_SETTINGS`. */
-export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
+export function postgresAuditTrail(db: Database, keys: UserKeys, log: Log): AuditTrail {
+  const note = noteOnce(log)
   const boundsOf = async ({ from, to, user_id, task_id }: AuditQuery): Promise<Bounds> => {
     const values = [from ?? null, to ?? null, user_id, task_id ?? null]
     const [bounds] = await db.query<Bounds>(BOUNDS, values)
@@ -130,7 +139,7 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
       after = last.position
       const positions = rows.map((row) => row.position)
       const stored = await db.query<StoredRow>(STORED, [positions])
-      yield await readStoredEvents(rows, stored, keys)
+      yield await readStoredEvents(rows, stored, keys, note)
     }
   }
 
@@ -150,7 +159,7 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
       const shown = rows.slice(0, limit).map(({ found, before, ...row }) => row)
       const isLast = (rows[0]?.found ?? 0) <= shown.length
       const next = isLast ? null : (shown.at(-1)?.position ?? null)
-      return { events: await readAuditRows(shown, keys), next, position, parked }
+      return { events: await readAuditRows(shown, keys, note), next, position, parked }
     },
 
     async read(query) {
@@ -182,5 +191,15 @@ export function postgresAuditTrail(db: Database, keys: UserKeys): AuditTrail {
         ),
       }))
     },
+  }
+}
+
+/** Says once of each text that it cannot be read, as far back as it remembers. */
+function noteOnce(log: Log): NoteUnreadable {
+  const said = new LRUCache<string, true>({ max: 10_000 })
+  return ({ position, field, error: { message: err } }) => {
+    if (said.has(`${position} ${field}`)) return
+    said.set(`${position} ${field}`, true)
+    log.error({ position, field, err }, 'a text in the audit trail cannot be read')
   }
 }

@@ -25,6 +25,7 @@ import { type TestDatabase, testDatabase } from '../../../support/postgres.ts'
 const RUNS = 100
 const keys: UserKeys = {
   find: async () => new Map(),
+  findEach: async () => new Map(),
   forWriting: async () => {
     throw new Error('nothing is written here')
   },
@@ -46,7 +47,7 @@ describe('The audit trail on PostgreSQL', () => {
       settings: INDEX_ORDER_SETTINGS,
       log: silent,
     })
-    trail = postgresAuditTrail(db, keys)
+    trail = postgresAuditTrail(db, keys, silent)
   })
   after(async () => {
     await db.close()
@@ -214,7 +215,7 @@ describe('The audit trail on PostgreSQL', () => {
         return found
       },
     }
-    const { batches, trailer } = await exportAudit(postgresAuditTrail(counting, keys))({
+    const { batches, trailer } = await exportAudit(postgresAuditTrail(counting, keys, silent))({
       user_id: 1,
     })
     let [events, seals] = [0, 0]

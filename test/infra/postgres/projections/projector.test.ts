@@ -317,7 +317,10 @@ describe('A projector', () => {
     })
 
     it('finds in a log that is damaged the streams that are not', async () => {
-      await log.add(7, [renamed('Never created')])
+      await sql.query(`
+        select append_events('task-7', 'task', 0, null, 1, array[gen_random_uuid()],
+          array['TaskRenamed'], array['{"title":"Never created"}'], 1, '{"request_id":"r"}', null,
+          null, null)`)
       await log.add(8, [created()])
       start()
       await caughtUp(sql)

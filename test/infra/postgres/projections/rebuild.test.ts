@@ -348,7 +348,7 @@ describe('Rebuilding a projection', () => {
     }
     const erase = async (user: number) => {
       await world.sql.query(
-        `select erase_user($1, 1, gen_random_uuid(), sha256('an event'), 1, '{}', now(), null, null,
+        `select erase_user($1, 1, gen_random_uuid(), 1, '{}', null, null,
           'r')`,
         [user],
       )
