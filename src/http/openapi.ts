@@ -1,5 +1,11 @@
 import { STATUS_CODES } from 'node:http'
 import { z } from 'zod'
+import {
+  createDocument,
+  type ZodOpenApiOperationObject,
+  type ZodOpenApiPathsObject,
+  type ZodOpenApiResponsesObject,
+} from 'zod-openapi'
 import { type Answer, type Endpoint, typesOf } from './endpoint.ts'
 import { type ErrorCode, STATUS } from './errors.ts'
 import { MAX_BODY } from './json.ts'
@@ -32,114 +38,74 @@ const problem = z
   })
   .meta({ id: 'Problem', description: 'RFC 9457, on Accept: application/problem+json' })
 
-type Json = Record<string, unknown>
-
 /** The OpenAPI 3.1 document of a service, made from the definitions that parse its requests. */
-export function openApi(title: string, version: string, endpoints: readonly Endpoint[]): Json {
-  const schemas: Json = {}
-  const schemaOf = componentised(schemas)
-  const paths: Record<string, Json> = {}
+export function openApi(title: string, version: string, endpoints: readonly Endpoint[]): object {
+  const paths: ZodOpenApiPathsObject = {}
   for (const endpoint of endpoints) {
     const path = endpoint.path.replace(/:(\w+)/g, '{$1}')
-    paths[path] = { ...paths[path], [endpoint.method]: operation(endpoint, schemaOf) }
+    paths[path] = { ...paths[path], [endpoint.method]: operation(endpoint) }
   }
-  return {
+  return createDocument({
     openapi: '3.1.0',
     info: { title, version },
     servers: [{ url: '/' }],
     paths,
     components: {
-      schemas,
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
         internal: { type: 'apiKey', in: 'header', name: 'X-Internal-Api-Key' },
       },
     },
-  }
+  })
 }
 
-type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => Json
-
-/** Turns zod into JSON Schema; schemas with an id become components and are referred to. */
-function componentised(schemas: Json): SchemaOf {
-  return (schema, io) => {
-    const generated = z.toJSONSchema(schema, { io, unrepresentable: 'any' })
-    const text = JSON.stringify(generated).replaceAll('"#/$defs/', '"#/components/schemas/')
-    const { $schema, $defs, ...own } = JSON.parse(text)
-    Object.assign(schemas, $defs)
-    return own
-  }
+const SECURITY = {
+  open: [],
+  public: [],
+  token: [{ token: [] }],
+  internal: [{ internal: [] }],
+  'internal-with-token': [{ token: [], internal: [] }],
 }
 
-function operation(endpoint: Endpoint, schemaOf: SchemaOf): Json {
+function operation(endpoint: Endpoint): ZodOpenApiOperationObject {
   const { method, path, summary, description, access, body, answers } = endpoint
   const operationId = `${method} ${path}`.replace(/\W+(\w)?/g, (_, first: string = '') =>
     first.toUpperCase(),
   )
-  const security = {
-    open: [],
-    public: [],
-    token: [{ token: [] }],
-    internal: [{ internal: [] }],
-    'internal-with-token': [{ token: [], internal: [] }],
-  }
-  const responses = Object.entries(answers).map(([status, answer]) => [
-    status,
-    response(answer, schemaOf),
-  ])
+  const responses = Object.entries(answers).map(([status, answer]) => [status, response(answer)])
   return {
     operationId,
     summary,
     ...(description && { description }),
-    security: security[access],
-    parameters: parameters(endpoint, schemaOf),
+    security: SECURITY[access],
+    requestParams: {
+      path: z.object(endpoint.params ?? {}),
+      query: z.object(endpoint.query ?? {}),
+      header: z.object(endpoint.headers ?? {}),
+    },
     ...(body && {
       requestBody: {
         // A request without a body counts as one with {}.
         required: !body.safeParse({}).success,
         description: `JSON in UTF-8, at most ${MAX_BODY.name}, no key twice in one object`,
-        content: { 'application/json': { schema: schemaOf(body, 'input') } },
+        content: { 'application/json': { schema: body } },
       },
     }),
-    responses: { ...Object.fromEntries(responses), ...errorResponses(endpoint, schemaOf) },
+    responses: { ...Object.fromEntries(responses), ...errorResponses(endpoint) },
   }
 }
 
-function parameters(endpoint: Endpoint, schemaOf: SchemaOf): Json[] {
-  const places = { path: endpoint.params, query: endpoint.query, header: endpoint.headers }
-  return Object.entries(places).flatMap(([place, shape]) => {
-    const schema = schemaOf(z.object(shape ?? {}), 'input')
-    const required = new Set((schema.required ?? []) as string[])
-    return Object.entries((schema.properties ?? {}) as Record<string, Json>).map(
-      ([name, { description, ...own }]) => ({
-        name,
-        in: place,
-        required: required.has(name),
-        ...(description !== undefined && { description }),
-        schema: own,
-      }),
-    )
-  })
-}
-
-function response(answer: Answer, schemaOf: SchemaOf): Json {
-  const { description, body, headers, type = 'application/json', others } = answer
+function response({ description, body, headers, type = 'application/json', others }: Answer) {
   const bodies = { ...(body && { [type]: body }), ...others }
+  const content = Object.entries(bodies).map(([each, schema]) => [each, { schema }])
   const named = Object.entries(headers ?? {}).map(([name, says]) => [
     name,
     { description: says, schema: { type: 'string' } },
   ])
   return {
     description,
-    ...(named.length > 0 && { headers: Object.fromEntries(named) }),
-    ...(body && {
-      content: Object.fromEntries(
-        Object.entries(bodies).map(([each, shape]) => [
-          each,
-          { schema: schemaOf(shape, 'output') },
-        ]),
-      ),
-    }),
+    ...(headers && { headers: Object.fromEntries(named) }),
+    ...(body && { content: Object.fromEntries(content) }),
   }
 }
 
@@ -165,7 +131,7 @@ const WITH_BODY: readonly ErrorCode[] = [
   'unsupported_media_type',
 ]
 
-function errorResponses(endpoint: Endpoint, schemaOf: SchemaOf): Json {
+function errorResponses(endpoint: Endpoint): ZodOpenApiResponsesObject {
   const codes = new Set<ErrorCode>([
     ...ALWAYS,
     'validation_failed',
@@ -176,8 +142,8 @@ function errorResponses(endpoint: Endpoint, schemaOf: SchemaOf): Json {
   ])
   const byStatus = Map.groupBy(codes, (code) => STATUS[code])
   const content = {
-    'application/json': { schema: schemaOf(error, 'output') },
-    'application/problem+json': { schema: schemaOf(problem, 'output') },
+    'application/json': { schema: error },
+    'application/problem+json': { schema: problem },
   }
   return Object.fromEntries(
     [...byStatus].map(([status, named]) => {

@@ -13,7 +13,7 @@ type Operation = {
   operationId: string
   summary: string
   security: Record<string, unknown>[]
-  parameters: { name: string; in: string; required: boolean; schema: Schema }[]
+  parameters: { name: string; in: string; required?: boolean; schema: Schema }[]
   requestBody?: { required: boolean; content: Media }
   responses: Record<string, Response>
 }
@@ -134,7 +134,9 @@ describe('The OpenAPI documents', () => {
       expect(declared.map((parameter) => parameter.name)).to.deep.equal(inPath)
       for (const parameter of parameters) {
         expect(parameter.in).to.be.oneOf(['path', 'query', 'header'])
-        expect(parameter.required, `${name} ${parameter.name}`).to.equal(parameter.in === 'path')
+        expect(parameter.required ?? false, `${name} ${parameter.name}`).to.equal(
+          parameter.in === 'path',
+        )
         // OpenAPI ignores these three as parameters.
         expect(parameter.name).to.not.match(/^(accept|content-type|authorization)$/i)
       }
