@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { SERVICE_NAMES, SERVICES } from '../catalogue.ts'
+import { memoryOf } from './database-class.ts'
 import { type Environment, environmentSchema } from './schema.ts'
 import { SUBNET_RULES } from './subnets.ts'
 
@@ -112,25 +113,12 @@ const RULES: readonly ((environment: Environment) => string)[] = [
   },
 ]
 
-// GiB of the size `large`; those above and below are multiples of it.
-const LARGE: Readonly<Record<string, number>> = { t: 8, m: 8, r: 16 }
-const SHARE_OF_LARGE: Readonly<Record<string, number>> = {
-  micro: 1 / 8,
-  small: 1 / 4,
-  medium: 1 / 2,
-  large: 1,
-  xlarge: 2,
-}
 const BYTES_A_CONNECTION = 9_531_392
 
 /** What RDS itself would allow: LEAST({DBInstanceClassMemory/9531392}, 5000). */
 function roomForConnections(instanceType: string): number | undefined {
-  const [, family = '', times, size = ''] =
-    instanceType.match(/^([tmr])\d\w*\.(\d*)([a-z]+)$/) ?? []
-  const [large, share] = [LARGE[family], SHARE_OF_LARGE[size]]
-  if (large === undefined || share === undefined) return undefined
-  const bytes = large * share * Number(times || 1) * 2 ** 30
-  return Math.min(5_000, Math.floor(bytes / BYTES_A_CONNECTION))
+  const bytes = memoryOf(instanceType)
+  return bytes && Math.min(5_000, Math.floor(bytes / BYTES_A_CONNECTION))
 }
 
 // Migrations, monitoring and an operator.

@@ -15,15 +15,21 @@ export function alarmTopic(scope: Construct, key: IKey, emails: readonly string[
     enforceSSL: true,
   })
   // The policy that enforces TLS replaces the default one, by which alarms may send.
-  topic.addToResourcePolicy(
-    new PolicyStatement({
-      sid: 'AlarmsOfThisAccount',
-      principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],
-      actions: ['sns:Publish'],
-      resources: [topic.topicArn],
-      conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(topic).account } },
-    }),
-  )
+  const thisAccount = { StringEquals: { 'aws:SourceAccount': Stack.of(topic).account } }
+  const mayPublish = (sid: string, service: string, conditions: object) =>
+    topic.addToResourcePolicy(
+      new PolicyStatement({
+        sid,
+        principals: [new ServicePrincipal(service)],
+        actions: ['sns:Publish'],
+        resources: [topic.topicArn],
+        conditions: { ...conditions },
+      }),
+    )
+  mayPublish('AlarmsOfThisAccount', 'cloudwatch.amazonaws.com', thisAccount)
+  mayPublish('DatabaseEventsOfThisAccount', 'events.rds.amazonaws.com', thisAccount)
+  // EventBridge takes no condition in the policy of a topic.
+  mayPublish('EventsToTheirTopic', 'events.amazonaws.com', {})
   for (const email of emails) topic.addSubscription(new EmailSubscription(email))
   return topic
 }

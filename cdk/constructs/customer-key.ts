@@ -2,10 +2,10 @@ import { RemovalPolicy, Stack } from 'aws-cdk-lib'
 import { AnyPrincipal, Effect, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import { Key } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
-import { DATABASE_INSTANCE, KEY_ALIAS } from '../names.ts'
+import { ALARM_TOPIC, DATABASE_INSTANCE, KEY_ALIAS } from '../names.ts'
 
 /**
- * The one key of ours: secrets, database, logs and alarm messages lie under it. Two services of AWS
+ * The one key of ours: secrets, database, logs and alarm messages lie under it. Services of AWS
  * may use it in our name, each for its own purpose; everyone else needs a statement in a role.
  */
 export function customerKey(scope: Construct, id: string): Key {
@@ -41,6 +41,21 @@ export function customerKey(scope: Construct, id: string): Key {
       conditions: { StringEquals: { 'aws:SourceAccount': account } },
     }),
   )
+  const topic = `arn:aws:sns:${region}:${account}:${ALARM_TOPIC}`
+  for (const [sid, service] of [
+    ['EventsToTheirTopic', 'events.amazonaws.com'],
+    ['DatabaseEventsToTheirTopic', 'events.rds.amazonaws.com'],
+  ] as const) {
+    key.addToResourcePolicy(
+      new PolicyStatement({
+        sid,
+        principals: [new ServicePrincipal(service)],
+        actions: ['kms:Decrypt', 'kms:GenerateDataKey*'],
+        resources: ['*'],
+        conditions: { StringEquals: { 'kms:EncryptionContext:aws:sns:topicArn': topic } },
+      }),
+    )
+  }
   // Services of AWS pass the key on among themselves; nobody else may pass it on.
   key.addToResourcePolicy(
     new PolicyStatement({

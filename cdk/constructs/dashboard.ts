@@ -14,8 +14,8 @@ import {
 import type { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES, SERVICE_NAMES, type ServiceName } from '../catalogue.ts'
 import { dashboardName } from '../names.ts'
+import { databaseMetric } from './database-alarms.ts'
 import { ecsMetric, insight, serviceMetrics } from './service-metrics.ts'
-import { databaseMetric } from './system-alarms.ts'
 import { workerMetrics } from './worker-metrics.ts'
 
 export type DashboardProps = {

@@ -58,6 +58,28 @@ export const taskStops = (clusterArn: string): Readonly<Record<string, EventPatt
   },
 })
 
+/**
+ * Those of them that ended on their own and not well, or never started; one that ECS stopped is none of
+ * these. Whichever container it was: AWS may put one of its own beside ours.
+ */
+export const taskCrashes = (clusterArn: string): Readonly<Record<string, EventPattern>> => ({
+  Crashed: {
+    source: ['aws.ecs'],
+    detailType: ['ECS Task State Change'],
+    detail: {
+      clusterArn: [clusterArn],
+      lastStatus: ['STOPPED'],
+      $or: [
+        { stopCode: ['TaskFailedToStart'] },
+        {
+          stopCode: ['EssentialContainerExited'],
+          containers: { exitCode: Match.anythingBut(0) },
+        },
+      ],
+    },
+  },
+})
+
 /** What scaling decided and did, and what deployments did with it. */
 export const scalingAndDeployments = (
   clusterArn: string,

@@ -4,7 +4,9 @@ import type { Construct } from 'constructs'
 import { HANDLER_NAMES, TASK_NAMES } from '../catalogue.ts'
 import { type Environment, instanceName } from '../config/schema.ts'
 import { dashboard } from '../constructs/dashboard.ts'
-import { EventLog, scalingAndDeployments, taskStops } from '../constructs/event-log.ts'
+import { DatabaseAlarms } from '../constructs/database-alarms.ts'
+import { EventLog, scalingAndDeployments, taskCrashes, taskStops } from '../constructs/event-log.ts'
+import { FailureNotices } from '../constructs/failure-notices.ts'
 import { logGroup } from '../constructs/log-group.ts'
 import { SystemAlarms } from '../constructs/system-alarms.ts'
 import { CLUSTER, containerLogs, handlerLogs } from '../names.ts'
@@ -31,9 +33,14 @@ export class ObservabilityStack extends Stack {
     const cluster = `arn:aws:ecs:${this.region}:${this.account}:cluster/${CLUSTER}`
 
     this.#logs(key)
-    const stops = new EventLog(this, 'TaskStops', {
+    new EventLog(this, 'TaskStops', {
       subject: 'task-stops',
       patterns: taskStops(cluster),
+      key,
+    })
+    const crashes = new EventLog(this, 'TaskCrashes', {
+      subject: 'task-crashes',
+      patterns: taskCrashes(cluster),
       key,
     })
     new EventLog(this, 'Scaling', {
@@ -41,13 +48,12 @@ export class ObservabilityStack extends Stack {
       patterns: scalingAndDeployments(cluster),
       key,
     })
-    new SystemAlarms(this, 'Alarms', {
-      topic: platform.alarms,
-      loadBalancer,
-      taskStops: stops.logs,
-      database: environment.database,
-    })
-    dashboard(this, { loadBalancer, database: instanceName(environment.database) })
+    const { alarms: topic } = platform
+    new SystemAlarms(this, 'Alarms', { topic, loadBalancer, crashes: crashes.logs })
+    new DatabaseAlarms(this, 'DatabaseAlarms', { topic, database: environment.database })
+    const database = instanceName(environment.database)
+    new FailureNotices(this, 'Failures', { topic, database })
+    dashboard(this, { loadBalancer, database })
   }
 
   #logs(key: IKey): void {

@@ -82,6 +82,8 @@ describe('Access', () => {
     expect(Object.fromEntries(found)).to.deep.equal({
       'logs.us-east-1.amazonaws.com': ['kms:EncryptionContext:aws:logs:arn'],
       'cloudwatch.amazonaws.com': ['aws:SourceAccount'],
+      'events.amazonaws.com': ['kms:EncryptionContext:aws:sns:topicArn'],
+      'events.rds.amazonaws.com': ['kms:EncryptionContext:aws:sns:topicArn'],
     })
     const others = Statement.filter(
       ({ Principal, Effect }: never) => Effect === 'Allow' && !('Service' in (Principal as object)),
@@ -174,12 +176,20 @@ describe('Access', () => {
     }
   })
 
-  it('to the alarm topic is for alarms of this account, under TLS', () => {
+  it('to the alarm topic is for alarms and events of this account, under TLS', () => {
     const { Statement } = only(synthesis.templates.platform, 'AWS::SNS::TopicPolicy').PolicyDocument
     const allowed = Statement.filter(({ Effect }: { Effect: string }) => Effect === 'Allow')
-    expect(allowed).to.have.length(1)
-    expect(allowed[0].Action).to.equal('sns:Publish')
-    expect(allowed[0].Principal).to.deep.equal({ Service: 'cloudwatch.amazonaws.com' })
-    expect(allowed[0].Condition.StringEquals).to.deep.equal({ 'aws:SourceAccount': '333333333333' })
+    const found = allowed.map(({ Action, Principal, Condition }: never) => [
+      (Principal as { Service: string }).Service,
+      Action,
+      Condition,
+    ])
+    const thisAccount = { StringEquals: { 'aws:SourceAccount': '333333333333' } }
+    expect(found).to.deep.equal([
+      ['cloudwatch.amazonaws.com', 'sns:Publish', thisAccount],
+      ['events.rds.amazonaws.com', 'sns:Publish', thisAccount],
+      // EventBridge tells a topic nothing that a condition could be about.
+      ['events.amazonaws.com', 'sns:Publish', undefined],
+    ])
   })
 })

@@ -29,6 +29,10 @@ describe('Alarms', () => {
       'task-mgmt-high-error-rate',
       'task-mgmt-db-connections',
       'task-mgmt-db-storage',
+      'task-mgmt-db-memory',
+      'task-mgmt-db-swap',
+      'task-mgmt-db-cpu',
+      'task-mgmt-db-cpu-credits',
       'task-mgmt-task-crashed',
       'task-mgmt-projection-lagging',
       'task-mgmt-projection-parked',
@@ -96,6 +100,59 @@ describe('Alarms', () => {
       MetricName: 'DatabaseConnections',
       ComparisonOperator: 'GreaterThanThreshold',
       Threshold: 0.8 * 450,
+    })
+  })
+
+  const GIB = 2 ** 30
+
+  it('ring when the memory of the database runs out, by what its class has', () => {
+    // A t4g.medium has 4 GiB.
+    expect(alarms['task-mgmt-db-memory']).to.include({
+      MetricName: 'FreeableMemory',
+      ComparisonOperator: 'LessThanThreshold',
+      Threshold: 0.05 * 4 * GIB,
+      Period: 300,
+      EvaluationPeriods: 3,
+    })
+    expect(alarms['task-mgmt-db-swap']).to.include({
+      MetricName: 'SwapUsage',
+      ComparisonOperator: 'GreaterThanThreshold',
+      Threshold: 0.25 * 4 * GIB,
+      EvaluationPeriods: 3,
+    })
+  })
+
+  it('ring when the database is busy for a quarter of an hour, or has no credits left', () => {
+    expect(alarms['task-mgmt-db-cpu']).to.include({
+      MetricName: 'CPUUtilization',
+      ComparisonOperator: 'GreaterThanThreshold',
+      Threshold: 80,
+      EvaluationPeriods: 3,
+    })
+    // A t4g.medium earns 24 an hour. A new one begins without any, and must not ring for that.
+    const credits = alarms['task-mgmt-db-cpu-credits']
+    expect(credits).to.include({
+      MetricName: 'CPUCreditBalance',
+      ComparisonOperator: 'LessThanThreshold',
+      Threshold: 24,
+    })
+    expect(credits.Period * credits.EvaluationPeriods).to.be.above(3_600)
+  })
+
+  it('ring for no credits only where a class has some', () => {
+    const { database } = variation({})
+    const large = variation({ database: { ...database, instanceType: 'm7g.large' } })
+    const names = all(synthesise(large), ALARM).map(({ AlarmName }) => AlarmName)
+    expect(names).to.include('task-mgmt-db-cpu').and.not.include('task-mgmt-db-cpu-credits')
+  })
+
+  it('ring when storage stays short although it had the time to grow by itself', () => {
+    expect(alarms['task-mgmt-db-storage']).to.include({
+      MetricName: 'FreeStorageSpace',
+      ComparisonOperator: 'LessThanThreshold',
+      Threshold: 0.1 * 50 * GIB,
+      Period: 300,
+      EvaluationPeriods: 6,
     })
   })
 

@@ -5,6 +5,7 @@ import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { testDatabase } from '../support/postgres.ts'
 import { startProcess } from '../support/processes.ts'
 import { VARIANTS, variation } from './support/environments.ts'
+import { matchesEvent } from './support/event-pattern.ts'
 import { matches, valueAt } from './support/filter-pattern.ts'
 import { follow, within } from './support/references.ts'
 import {
@@ -247,6 +248,7 @@ describe('Events', () => {
   it('of tasks that stop are logged whole, with the exit codes of their containers', () => {
     expect(groupsOf('ECS Task State Change')).to.deep.equal([
       '/aws/events/task-management/task-stops',
+      '/aws/events/task-management/task-crashes',
     ])
     const [{ EventPattern, Targets }] = rules
     expect(EventPattern.detail.lastStatus).to.deep.equal(['STOPPED'])
@@ -273,29 +275,91 @@ describe('Events', () => {
     )
   })
 
-  it('may be written by EventBridge to both groups, which it takes without the `:*`', () => {
+  it('may be written by EventBridge to their groups, which it takes without the `:*`', () => {
     for (const { Targets } of rules) {
+      if (Targets[0].InputTransformer) continue
       const [, parts] = Targets[0].Arn['Fn::Join']
       expect(parts[0]).to.equal('arn:aws:logs:us-east-1:333333333333:log-group:')
       expect(parts).to.have.length(2)
       expect(parts[1]).to.have.property('Ref')
     }
     const policies = properties(synthesis.templates.observability, 'AWS::Logs::ResourcePolicy')
-    expect(policies).to.have.length(2)
+    expect(policies).to.have.length(3)
     for (const { PolicyDocument } of policies) {
       expect(JSON.stringify(PolicyDocument)).to.include('events.amazonaws.com')
     }
   })
 
-  it('of a crash ring an alarm; those of an orderly end do not', () => {
+  const CLUSTER = 'arn:aws:ecs:us-east-1:333333333333:cluster/task-management-cluster'
+
+  /** An event as ECS sends it, of a task with these containers. */
+  const stopped = (stopCode: string, ...exitCodes: (number | undefined)[]) => ({
+    source: 'aws.ecs',
+    'detail-type': 'ECS Task State Change',
+    detail: {
+      clusterArn: CLUSTER,
+      lastStatus: 'STOPPED',
+      stopCode,
+      containers: exitCodes.map((exitCode) => (exitCode === undefined ? {} : { exitCode })),
+    },
+  })
+
+  it('of a crash ring an alarm, whichever container ended; those of an orderly end do not', () => {
+    const [crashed, ...others] = rules.filter(({ EventPattern }) => EventPattern.detail?.$or)
+    expect(others).to.deep.equal([])
+    const rings = (...parts: Parameters<typeof stopped>) =>
+      matchesEvent(crashed.EventPattern, stopped(...parts))
+    expect(rings('EssentialContainerExited', 1)).to.equal(true)
+    expect(rings('EssentialContainerExited', 137)).to.equal(true)
+    // An agent that AWS puts beside ours may stand first.
+    expect(rings('EssentialContainerExited', 0, 1)).to.equal(true)
+    expect(rings('EssentialContainerExited', undefined, 139)).to.equal(true)
+    expect(rings('TaskFailedToStart')).to.equal(true)
+    expect(rings('TaskFailedToStart', undefined)).to.equal(true)
+    expect(rings('EssentialContainerExited', 0)).to.equal(false)
+    expect(rings('ServiceSchedulerInitiated', 143)).to.equal(false)
+    expect(rings('UserInitiated', 137)).to.equal(false)
+
+    const group = within(synthesis, 'observability', crashed.Targets[0].Arn)
     const filter = only(synthesis.templates.observability, 'AWS::Logs::MetricFilter')
-    const stopped = (stopCode: string, exitCode?: number) =>
-      matches(filter.FilterPattern, { detail: { stopCode, containers: [{ exitCode }] } })
-    expect(stopped('EssentialContainerExited', 1)).to.equal(true)
-    expect(stopped('EssentialContainerExited', 137)).to.equal(true)
-    expect(stopped('TaskFailedToStart')).to.equal(true)
-    expect(stopped('EssentialContainerExited', 0)).to.equal(false)
-    expect(stopped('ServiceSchedulerInitiated', 143)).to.equal(false)
+    expect(filter.LogGroupName.Ref).to.equal(group?.id)
+    expect(matches(filter.FilterPattern, stopped('TaskFailedToStart'))).to.equal(true)
+  })
+
+  it('of a deployment that failed reach the topic, with the reason and the runbook', () => {
+    const [failed] = rules.filter(({ EventPattern }) => EventPattern.detail?.eventName)
+    const service = 'arn:aws:ecs:us-east-1:333333333333:service/task-management-cluster/worker'
+    const event = (eventName: string, resource = service) => ({
+      source: 'aws.ecs',
+      'detail-type': 'ECS Deployment State Change',
+      resources: [resource],
+      detail: { eventName },
+    })
+    const sent = (...parts: Parameters<typeof event>) =>
+      matchesEvent(failed.EventPattern, event(...parts))
+    expect(sent('SERVICE_DEPLOYMENT_FAILED')).to.equal(true)
+    expect(sent('SERVICE_DEPLOYMENT_COMPLETED')).to.equal(false)
+    expect(sent('SERVICE_DEPLOYMENT_FAILED', service.replace('task-m', 'm'))).to.equal(false)
+    const [{ Arn, InputTransformer }] = failed.Targets
+    expect(follow(synthesis, 'observability', Arn)?.resource.Type).to.equal('AWS::SNS::Topic')
+    expect(Object.values(InputTransformer.InputPathsMap)).to.have.members([
+      '$.resources[0]',
+      '$.detail.reason',
+    ])
+    expect(InputTransformer.InputTemplate).to.include('docs/runbooks/deployment-failed.md')
+  })
+
+  it('of the database reach the topic: what ends it, fills it or goes over to the standby', () => {
+    const events = only(synthesis.templates.observability, 'AWS::RDS::EventSubscription')
+    const topic = follow(synthesis, 'observability', events.SnsTopicArn)
+    expect(topic?.resource.Type).to.equal('AWS::SNS::Topic')
+    expect([events.SourceType, events.SourceIds]).to.deep.equal(['db-instance', ['task-mgmt-db']])
+    expect(events.EventCategories).to.include.members([
+      'availability',
+      'failover',
+      'failure',
+      'low storage',
+    ])
   })
 })
 

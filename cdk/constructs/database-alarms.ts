@@ -1,0 +1,119 @@
+import { Duration } from 'aws-cdk-lib'
+import { ComparisonOperator, Metric } from 'aws-cdk-lib/aws-cloudwatch'
+import type { ITopic } from 'aws-cdk-lib/aws-sns'
+import { Construct } from 'constructs'
+import { creditsAnHour, memoryOf } from '../config/database-class.ts'
+import { type Environment, instanceName } from '../config/schema.ts'
+import { alarm } from './alarm.ts'
+
+export type DatabaseAlarmsProps = {
+  readonly topic: ITopic
+  readonly database: Environment['database']
+}
+
+const ABOVE = ComparisonOperator.GREATER_THAN_THRESHOLD
+const BELOW = ComparisonOperator.LESS_THAN_THRESHOLD
+const GIB = 2 ** 30
+const QUARTER_OF_AN_HOUR = 3
+/** Longer than a new instance takes to earn the credits of an hour: it begins without any. */
+const AN_HOUR_AND_MORE = 13
+
+export const databaseMetric = (instance: string, metricName: string, statistic = 'Average') =>
+  new Metric({
+    namespace: 'AWS/RDS',
+    metricName,
+    dimensionsMap: { DBInstanceIdentifier: instance },
+    statistic,
+    period: Duration.minutes(5),
+  })
+
+/** When someone must look at the database. */
+export class DatabaseAlarms extends Construct {
+  constructor(scope: Construct, id: string, props: DatabaseAlarmsProps) {
+    super(scope, id)
+    this.#connections(props)
+    this.#storage(props)
+    this.#memory(props)
+    this.#cpu(props)
+  }
+
+  #connections({ topic, database }: DatabaseAlarmsProps): void {
+    alarm(this, 'Connections', {
+      topic,
+      alarmName: 'task-mgmt-db-connections',
+      says: `More than 80 % of the ${database.maxConnections} database connections are taken.`,
+      runbook: 'database-connections',
+      metric: databaseMetric(instanceName(database), 'DatabaseConnections', 'Maximum'),
+      comparisonOperator: ABOVE,
+      threshold: 0.8 * database.maxConnections,
+      evaluationPeriods: 1,
+    })
+  }
+
+  /**
+   * RDS gives an instance more storage once less than a tenth is free for five minutes, which helps at
+   * once. Short for half an hour means that it may not grow any further, or has just grown and must wait.
+   */
+  #storage({ topic, database }: DatabaseAlarmsProps): void {
+    alarm(this, 'Storage', {
+      topic,
+      alarmName: 'task-mgmt-db-storage',
+      says: 'Database storage has been short for 30 minutes: it does not grow by itself any more.',
+      runbook: 'database-storage',
+      metric: databaseMetric(instanceName(database), 'FreeStorageSpace', 'Minimum'),
+      comparisonOperator: BELOW,
+      threshold: 0.1 * database.storageGiB * GIB,
+      evaluationPeriods: 6,
+    })
+  }
+
+  #memory({ topic, database }: DatabaseAlarmsProps): void {
+    const memory = memoryOf(database.instanceType)
+    if (memory === undefined) throw new Error(`No memory is known of ${database.instanceType}`)
+    alarm(this, 'Memory', {
+      topic,
+      alarmName: 'task-mgmt-db-memory',
+      says: 'Less than 5 % of the database memory was free for 15 minutes.',
+      runbook: 'database-memory',
+      metric: databaseMetric(instanceName(database), 'FreeableMemory', 'Minimum'),
+      comparisonOperator: BELOW,
+      threshold: 0.05 * memory,
+      evaluationPeriods: QUARTER_OF_AN_HOUR,
+    })
+    alarm(this, 'Swap', {
+      topic,
+      alarmName: 'task-mgmt-db-swap',
+      says: 'The database swapped out as much as a quarter of its memory, for 15 minutes.',
+      runbook: 'database-memory',
+      metric: databaseMetric(instanceName(database), 'SwapUsage', 'Maximum'),
+      comparisonOperator: ABOVE,
+      threshold: 0.25 * memory,
+      evaluationPeriods: QUARTER_OF_AN_HOUR,
+    })
+  }
+
+  #cpu({ topic, database }: DatabaseAlarmsProps): void {
+    alarm(this, 'Cpu', {
+      topic,
+      alarmName: 'task-mgmt-db-cpu',
+      says: 'The CPU of the database was above 80 % for 15 minutes.',
+      runbook: 'database-cpu',
+      metric: databaseMetric(instanceName(database), 'CPUUtilization'),
+      comparisonOperator: ABOVE,
+      threshold: 80,
+      evaluationPeriods: QUARTER_OF_AN_HOUR,
+    })
+    const credits = creditsAnHour(database.instanceType)
+    if (credits === undefined) return
+    alarm(this, 'Credits', {
+      topic,
+      alarmName: 'task-mgmt-db-cpu-credits',
+      says: 'The database has had less than the CPU credits of one hour left for more than an hour.',
+      runbook: 'database-cpu',
+      metric: databaseMetric(instanceName(database), 'CPUCreditBalance', 'Minimum'),
+      comparisonOperator: BELOW,
+      threshold: credits,
+      evaluationPeriods: AN_HOUR_AND_MORE,
+    })
+  }
+}

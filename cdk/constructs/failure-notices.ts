@@ -1,0 +1,58 @@
+import { Stack } from 'aws-cdk-lib'
+import { EventField, Match, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events'
+import { CfnEventSubscription } from 'aws-cdk-lib/aws-rds'
+import type { ITopic } from 'aws-cdk-lib/aws-sns'
+import { Construct } from 'constructs'
+import { CLUSTER } from '../names.ts'
+
+export type FailureNoticesProps = {
+  readonly topic: ITopic
+  /** The database's instance, by name. */
+  readonly database: string
+}
+
+/** What AWS says once and no metric shows: it goes to the topic as it is. */
+export class FailureNotices extends Construct {
+  constructor(scope: Construct, id: string, props: FailureNoticesProps) {
+    super(scope, id)
+    this.#deployments(props)
+    this.#database(props)
+  }
+
+  /** Also those that ECS takes back by itself, and those that nobody waits for. */
+  #deployments({ topic }: FailureNoticesProps): void {
+    const { account, region } = Stack.of(this)
+    const service = EventField.fromPath('$.resources[0]')
+    const reason = EventField.fromPath('$.detail.reason')
+    const input = RuleTargetInput.fromText(
+      `A deployment of ${service} failed: ${reason} Runbook: docs/runbooks/deployment-failed.md`,
+    )
+    new Rule(this, 'Deployments', {
+      eventPattern: {
+        source: ['aws.ecs'],
+        detailType: ['ECS Deployment State Change'],
+        resources: Match.prefix(`arn:aws:ecs:${region}:${account}:service/${CLUSTER}/`),
+        detail: { eventName: ['SERVICE_DEPLOYMENT_FAILED'] },
+      },
+      // The topic's policy lets EventBridge send; the library's target would write it once more.
+      targets: [{ bind: () => ({ arn: topic.topicArn, input }) }],
+    })
+  }
+
+  /** RDS knows what is allocated by now, and says when it can give no more. */
+  #database({ topic, database }: FailureNoticesProps): void {
+    new CfnEventSubscription(this, 'Database', {
+      snsTopicArn: topic.topicArn,
+      sourceType: 'db-instance',
+      sourceIds: [database],
+      eventCategories: [
+        'availability',
+        'failover',
+        'failure',
+        'low storage',
+        'maintenance',
+        'recovery',
+      ],
+    })
+  }
+}
