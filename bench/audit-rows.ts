@@ -40,7 +40,7 @@ const FACTS = `
       1 + (position - 1) / ${TASKS_AT_ONCE} % ${EVENTS_A_TASK} as version
     from generate_series($1::bigint, $2::bigint) position) placed`
 
-// As "set" of each type: the field, what was so before and what is so since.
+// As "set" of each type: the field, the value before and the value after.
 const CHANGE = `
   case type
     when 'TaskCreated' then jsonb_build_object('title', title, 'description', null,

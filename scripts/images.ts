@@ -51,7 +51,7 @@ export function versionOf(tag: string): string {
   )
 }
 
-/** A tag can be moved: what is meant for a registry names the bytes that somebody has looked at. */
+/** A tag can be moved: what is meant for a registry names exact bytes, by digest. */
 export function checkBase(base: string, repository: string | undefined): void {
   if (repository === undefined || /@sha256:[0-9a-f]{64}$/.test(base)) return
   throw new UsageError(

@@ -26,7 +26,7 @@ import {
 const PROJECTIONS: readonly Projection[] = [auditProjection()]
 
 const USAGE = `Usage: npm run projections [-- status]            how far each is behind the log, what is parked
-       npm run projections -- rebuild <name>         builds it anew while writes go on
+       npm run projections -- rebuild <name>         rebuilds it while writes go on
        npm run projections -- park <name> [stream]   stops it, or one stream in it
        npm run projections -- resume <name> [stream] lets it go on
 

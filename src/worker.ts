@@ -244,7 +244,7 @@ function state(db: Database, audit: Leadership, metrics: WorkerMetrics): State {
   }
 }
 
-/** One line a projection and one of the seals, for whoever makes metrics of the log. */
+/** One line a projection and one of the seals, for metrics that are made of the log. */
 function lag({ query }: Database, state: State, log: Log): Background {
   return repeat(LAG_MS, async () => {
     for (const status of (await state())?.projections ?? []) {

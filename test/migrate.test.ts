@@ -115,7 +115,7 @@ describe('npm run migrate', () => {
           ended: 'code 1',
           out: [],
           err: [
-            `Taking back ${name} would destroy ${tables}, for ever: make a backup, and name the ` +
+            `Taking back ${name} would destroy ${tables}: make a backup first, and name the ` +
               'destruction with --destroy-the-log if you mean it.',
           ],
         }

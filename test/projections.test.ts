@@ -86,7 +86,7 @@ describe('npm run projections', () => {
     ])
     await sql.query('alter table audit_events drop constraint none')
     expect(await says('resume', 'audit', 'task-1')).to.deep.equal([
-      'task-1 goes on in audit: 3 events made up for, up to position 8.',
+      'task-1 goes on in audit: 3 events processed, up to position 8.',
     ])
     await log.add(bad, [renamed('After')])
     await caughtUp(sql)
@@ -122,7 +122,7 @@ describe('npm run projections', () => {
     await caughtUp(sql)
     await sql.query('select pg_advisory_unlock(42)')
     expect(await resumed).to.deep.equal([
-      `task-${long} goes on in audit: 1202 events made up for, up to position 1204.`,
+      `task-${long} goes on in audit: 1202 events processed, up to position 1204.`,
     ])
     await expectFoldOfLog(database)
   })
@@ -143,7 +143,7 @@ describe('npm run projections', () => {
     expect(rows).to.deep.equal([{ version: 501, position: 501 }])
     await sql.query('alter table audit_events drop constraint none')
     expect(await says('resume', 'audit', `task-${id}`)).to.deep.equal([
-      `task-${id} goes on in audit: 201 events made up for, up to position 701.`,
+      `task-${id} goes on in audit: 201 events processed, up to position 701.`,
     ])
     await log.add(id, [renamed('After')])
     await caughtUp(sql)
@@ -159,7 +159,7 @@ describe('npm run projections', () => {
       'task-1 is parked for audit already.',
     ])
     expect(await says('resume', 'audit', 'task-1')).to.deep.equal([
-      'task-1 goes on in audit: 0 events made up for, up to position 0.',
+      'task-1 goes on in audit: 0 events processed, up to position 0.',
     ])
   })
 

@@ -23,7 +23,7 @@ export class WorkerAlarms extends Construct {
     alarm(this, 'Parked', {
       ...above,
       alarmName: 'task-mgmt-projection-parked',
-      says: 'A stream has an event that the audit trail cannot take in.',
+      says: 'A stream has an event that the audit trail cannot process.',
       runbook: 'projection-parked',
       metric: workerMetrics.parkedStreams,
       threshold: 0,

@@ -19,7 +19,7 @@ export class WorkerService extends Construct {
     super(scope, id)
     this.service = ecsService(this, props, { desiredCount: WORKER_TASKS })
     new WorkerMetrics(this, 'Metrics', props.task.logs)
-    // Its silence rings: not before there is somebody to speak.
+    // Silence raises an alarm, so the alarm must not exist before the worker does.
     new WorkerAlarms(this, 'Alarms', props.topic).node.addDependency(this.service)
   }
 }

@@ -43,7 +43,7 @@ const NO_ROOM = /^(RESOURCE:|AGENT|EMPTY CAPACITY PROVIDER|Capacity is unavailab
  * longer than a function lives.
  */
 export async function start(event: MigrationEvent, ecs: Ecs): Promise<Started> {
-  // One id for ever: a new one would make CloudFormation delete the old "resource" afterwards.
+  // Always the same id: a new one would make CloudFormation delete the old "resource" afterwards.
   const started = (taskArn: string) => ({ PhysicalResourceId: 'migration', Data: { taskArn } })
   if (event.RequestType === 'Delete' || goesBack(event)) return started('')
 

@@ -93,7 +93,7 @@ export class DataStack extends Stack {
     // One that a restored one replaces stays, protected, until somebody deletes it.
     const { cfnOptions } = instance.node.defaultChild as CfnDBInstance
     cfnOptions.updateReplacePolicy = CfnDeletionPolicy.RETAIN
-    // RDS would make them itself, and keep their lines for ever.
+    // RDS would make them itself, and keep their lines without end.
     for (const log of EXPORTED_LOGS) {
       const path = `/aws/rds/instance/${name}/${log}`
       instance.node.addDependency(logGroup(this, `${log}-log`, path, this.key))

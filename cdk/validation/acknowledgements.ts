@@ -154,7 +154,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ...nist('S3BucketLoggingEnabled'),
       ...tower('s3_bucket_logging_enabled_check'),
     ],
-    because: 'It holds access logs; logs of who read the logs would have no end.',
+    because: 'It holds access logs; logs of access to the logs would have no end.',
   },
   {
     at: 'platform/FrontDoor/AccessLogs',

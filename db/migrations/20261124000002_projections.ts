@@ -11,7 +11,7 @@ export async function up(knex: Knex): Promise<void> {
       updated_at timestamptz not null default clock_timestamp()
     );
 
-    -- A stream that a projection cannot take in waits here from its first bad event on; the others go
+    -- A stream that a projection cannot process waits here from its first bad event on; the others go
     -- on without it.
     create table parked_streams (
       projection text not null,
@@ -58,7 +58,7 @@ export async function up(knex: Knex): Promise<void> {
     create index audit_events_of_type on audit_events (type, position nulls first);
     create index audit_events_of_request on audit_events (request_id, position nulls first);
 
-    -- What is so of each stream as far as audit_events goes: the next event's "from".
+    -- The values of each stream as far as audit_events goes: the next event's "from".
     create table audit_facts (
       stream_id text primary key,
       facts jsonb not null

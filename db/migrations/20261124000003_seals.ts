@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 
 // A seal covers every event since the seal before it, is chained to that one, and is signed with a key
-// that is not in the database: nobody changes, cuts off or moves what has been sealed, but for who may
+// that is not in the database: nobody changes, cuts off or moves what has been sealed, except who may
 // change everything here and takes away the seals from there on too. The worker then seals what is
 // there now, if it has been started since; a seal that was kept elsewhere shows it.
 export async function up(knex: Knex): Promise<void> {

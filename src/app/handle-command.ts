@@ -21,7 +21,7 @@ export type Aggregate<State, Command, Event, Row> = {
 export type CommandContext<Row> = {
   readonly actor_id: number
   readonly metadata: Metadata
-  /** Whether the client would change what is there now; without it, whatever that is. */
+  /** Whether the client accepts the present row; without it, any row will do. */
   readonly precondition: ((row: Row | null) => boolean) | undefined
   readonly command: CommandKey | undefined
 }

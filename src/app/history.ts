@@ -4,7 +4,7 @@ import { taskIdOf } from '../domain/task/view.ts'
 import type { AuditEvent } from './ports/audit.ts'
 import type { Recorded } from './ports/event-store.ts'
 
-/** A task's events from its first one on, each with what was so before it. */
+/** A task's events from its first one on, each with the values before it. */
 export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] {
   let before: FieldValues | null = NO_FIELD_VALUES
   return events.map((event) => {

@@ -18,7 +18,7 @@ const TEXTS_AT_ONCE = 20
 const PAGE_CHARACTERS = 1024 * 1024
 
 /**
- * A user's changes in log order after a position; whoever goes on from the last one skips none. Fewer
+ * A user's changes in log order after a position; a reader that goes on from the last one skips none. Fewer
  * than `limit` when their texts are long. Error: `database_unavailable`.
  */
 export function taskChanges(store: EventStore<TaskEvent, TaskView>): TaskChanges {

@@ -19,7 +19,7 @@ const PAGE = 1_000
 const TEXTS_AT_ONCE = 100
 
 /**
- * What was so. Error of every method: `database_unavailable`; of a list whose user is erased meanwhile
+ * The past. Error of every method: `database_unavailable`; of a list whose user is erased meanwhile
  * `session_ended`; of tasks whose texts are damaged `texts_unavailable`.
  */
 export function timeTravel(store: Events) {

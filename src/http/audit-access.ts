@@ -8,7 +8,7 @@ import { DomainError } from '../domain/errors.ts'
 export const visibleUser = ({ role, user_id }: Caller): number | null =>
   role === 'auditor' || role === 'admin' ? null : user_id
 
-/** Notes that the caller looks; an answer goes out only after that. */
+/** Records the access; the answer goes out only after that. */
 export type RecordAccess = (ctx: Context, caller: Caller, query: object) => Promise<void>
 
 export const lookAt =

@@ -22,7 +22,7 @@ const findEvents = {
   description:
     "Events of the caller's own tasks; for the roles auditor and admin, of everybody's. Their " +
     'calls, and all exports, are recorded. A page ends early once its texts fill 1 MiB. The trail is behind the log by a moment: Audit-Position tells how far it had come. A ' +
-    'stream with an event that the trail could not take in is parked: its events from there on are ' +
+    'stream with an event that the trail could not process is parked: its events from there on are ' +
     'missing until it is resumed, and Audit-Incomplete says so.\n\n' +
     'With Accept: application/x-ndjson or text/csv the answer is an export of all events that the ' +
     'conditions find, oldest first; limit, cursor and order=desc are not for it. It is whole only ' +
@@ -66,7 +66,7 @@ export const AUDIT_ENDPOINTS: readonly Endpoint[] = [findEvents] as readonly End
 export type AuditRoutes = {
   readonly trail: AuditTrail
   readonly exportAudit: ExportAudit
-  /** Note that the caller looks, or takes a copy. */
+  /** Record that the caller views the trail, or exports it. */
   readonly look: RecordAccess
   readonly copy: RecordAccess
   /** How often a user may ask for an export. */

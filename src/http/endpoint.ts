@@ -16,7 +16,7 @@ export type Answer = {
   readonly headers?: Readonly<Record<string, string>>
   /** `application/json` unless it says otherwise. */
   readonly type?: string
-  /** Bodies of other types, for who asks for one by Accept. */
+  /** Bodies of other types, by content negotiation (Accept). */
   readonly others?: Readonly<Record<string, z.ZodType>>
 }
 

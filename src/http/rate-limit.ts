@@ -6,7 +6,7 @@ import { HttpError } from './errors.ts'
 /** Counts a request of `key`; throws `too_many_requests` when it is one too many. */
 export type RateLimit = (ctx: Context, key: string) => Promise<void>
 
-/** For what is known only afterwards: looks before the work, and counts after it. */
+/** For what is known only afterwards: checks before the work, and counts after it. */
 export type RefusalLimit = {
   /** Throws `too_many_requests` when as many of `key` were counted as may be. Counts nothing. */
   readonly check: RateLimit
@@ -14,7 +14,7 @@ export type RefusalLimit = {
   readonly count: RateLimit
 }
 
-/** The key of who has no other. */
+/** The key of callers without a better one. */
 export const byAddress = (ctx: Context): string => limitingKey(ctx.ip)
 
 /**

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** Long enough for a client to read the answer; whoever keeps the connection open keeps it no longer. */
+/** Long enough for a client to read the answer; a client that keeps the connection open is cut off then. */
 const LINGER_MS = 1_000
 
 const MALFORMED = [400, 'malformed_request', 'The request is malformed'] as const

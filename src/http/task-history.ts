@@ -25,7 +25,7 @@ const history = {
   params: schema.taskId,
   answers: {
     200: {
-      description: 'Oldest first, each with what was so before',
+      description: 'Oldest first, each with the values before and after',
       body: z.strictObject({ events: z.array(auditEvent) }),
     },
   },

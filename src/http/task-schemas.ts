@@ -120,7 +120,7 @@ export const redone = {
 
 export const restoring = z.strictObject({}).meta({
   id: 'Restoration',
-  description: 'As it was when it was deleted; there is nothing to say',
+  description: 'Restores the task as it was when it was deleted; the body is empty',
 })
 
 const position = z

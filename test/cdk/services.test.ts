@@ -89,7 +89,7 @@ describe('The services', () => {
     }
   })
 
-  it('of which the worker serves nobody: two tasks, without a port, a route or a name', () => {
+  it('of which the worker answers no clients: two tasks, without a port, a route or a name', () => {
     for (const synthesis of [fargate, ec2]) {
       const worker = serviceOf(synthesis, 'worker')
       expect(worker.DesiredCount).to.equal(2)

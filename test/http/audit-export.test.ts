@@ -141,8 +141,8 @@ describe('An export of the audit trail', () => {
     )
     const rows = body.split('\r\n')
     expect(rows[0]).to.match(/^position,task_id,version,type,actor_id,occurred_at,recorded_at,/)
-    expect(rows[1]).to.match(/^1,\d+,1,TaskCreated,.*,title,,'=0,$/)
-    expect(body).to.include(',description,,"a, ""b""\r\nc",\r\n')
+    expect(rows[1]).to.match(/^1,\d+,1,TaskCreated,.*,title,,'=0,,$/)
+    expect(body).to.include(',description,,"a, ""b""\r\nc",,\r\n')
     const { trailer } = (await linesOf(ann)).at(-1)
     const last = trailer.seals.at(-1)
     const cells = [trailer.count, trailer.heads.length, 2, last.number, last.hash]

@@ -70,7 +70,7 @@ export type StoredEvent = {
 /** The end of a stream: its id, and version and hash of its last event. */
 export type StreamHead = readonly [stream_id: string, version: number, hash: string]
 
-/** A stream whose events from this version on the trail could not take in: they are missing in it. */
+/** A stream whose events from this version on the trail could not process: they are missing from it. */
 export type ParkedStream = readonly [stream_id: string, version: number]
 
 /** A seal as an export shows it: digests, hashes and signature are lower-case hex. */

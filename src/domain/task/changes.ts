@@ -3,17 +3,17 @@ import type { TaskEvent, TaskFields } from './events.ts'
 /** What an event can change: a field, or whether the task is deleted. */
 export type Changed = keyof TaskFields | 'deleted'
 
-/** What was so before an event and what is so since, of each thing that it touched. */
+/** The values before and after an event, of each field that it touched. */
 export type Changes = Partial<Record<Changed, { readonly from: unknown; readonly to: unknown }>>
 
-/** What is so of a task. Values are only carried, so texts may stand in it encrypted. */
+/** The present values of a task. They are only carried, so texts may be encrypted in it. */
 export type FieldValues = Readonly<Record<Changed, unknown>> & { readonly user_id: number }
 
 /** Before the first event. */
 export const NO_FIELD_VALUES: FieldValues | null = null
 
 /**
- * One more event of a task: what it changed, and what is so since. Throws on an event of a task that
+ * One more event of a task: what it changed, and the values after it. Throws on an event of a task that
  * was never created: a log that holds one is damaged.
  */
 export function trackChanges(

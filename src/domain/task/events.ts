@@ -22,7 +22,7 @@ export type TaskFields = {
 /** Versions of the stream's own events that a compensating event takes back. */
 export type Undoing = { readonly undoes?: readonly number[] }
 
-/** Each event says what is so from now on; what was so before follows from the events before it. */
+/** Each event carries the new values; the old ones follow from the events before it. */
 export type TaskEvent =
   | { readonly type: 'TaskCreated'; readonly data: TaskFields & { readonly user_id: number } }
   | { readonly type: 'TaskRenamed'; readonly data: Undoing & { readonly title: string } }

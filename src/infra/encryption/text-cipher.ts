@@ -39,7 +39,7 @@ export function encryptText(
 }
 
 /**
- * The key of this one text. An export shows it beside the text, so that whoever checks the export
+ * The key of this one text. An export shows it beside the text, so that a verifier of the export
  * can see that the text is the one in the event, and can read no other.
  */
 export const textKey = (dataKey: Buffer, { cipher }: EncryptedText): Buffer =>

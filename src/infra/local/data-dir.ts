@@ -7,7 +7,7 @@ import { SUPERUSER } from './embedded-postgres.ts'
 /** What names the directory; an environment does. */
 export type DataDirEnv = { readonly DATA_DIR?: string | undefined }
 
-/** What a local installation makes up once; base64url without padding. */
+/** What a local installation generates once; base64url without padding. */
 export type Secrets = Readonly<Record<(typeof SECRETS)[number], string>>
 
 const SECRETS = [
@@ -31,7 +31,7 @@ export const logDirectory = (env: DataDirEnv): string => join(dataDirectory(env)
 
 export const secretsFile = (env: DataDirEnv): string => join(dataDirectory(env), 'secrets.json')
 
-/** Reads the secrets, and makes up those that are not there yet. */
+/** Reads the secrets, and generates those that are missing. */
 export async function keepSecrets(env: DataDirEnv): Promise<Secrets> {
   const file = secretsFile(env)
   await mkdir(dataDirectory(env), { recursive: true })

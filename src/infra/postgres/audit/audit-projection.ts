@@ -50,7 +50,7 @@ const findFacts = ({ facts }: AuditTables) => ({
 
 type Kept = { readonly facts: FieldValues; readonly json: string }
 
-/** One row an event, with what was so before it. */
+/** One row an event, with the values before it. */
 export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection {
   const [ADD_EVENTS, SET_FACTS, FIND_FACTS] = [
     addEvents(tables),
@@ -114,7 +114,7 @@ type NewAuditRow = {
   readonly changes: Changes
 }
 
-/** The rows of events in log order, and what is so of their streams since. Error: `BadEvent`. */
+/** The rows of events in log order, and the values of their streams after them. Error: `BadEvent`. */
 function audit(
   events: readonly LogEvent[],
   before: ReadonlyMap<string, FieldValues>,

@@ -47,7 +47,7 @@ export async function readStoredEvents(
   })
 }
 
-/** All in one call: a key that is destroyed meanwhile is so for the whole page, or not at all. */
+/** All in one call: a key that is destroyed meanwhile counts for the whole page, or not at all. */
 async function keysOf(rows: readonly AuditRow[], keys: UserKeys): Promise<KeyOf> {
   const known = await keys.findEach(rows.flatMap(textsOf).map(({ user }) => user))
   const made = new Map<string, Buffer>()

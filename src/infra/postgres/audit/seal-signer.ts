@@ -8,7 +8,7 @@ import type { StreamHead } from '../../../app/ports/audit.ts'
  */
 export type SealSigner = {
   readonly key_id: string
-  /** SPKI in PEM, for whoever verifies. */
+  /** SPKI in PEM, for verifiers. */
   readonly publicKey: string
   readonly sign: (hash: Buffer) => Promise<Buffer>
 }

@@ -31,7 +31,7 @@ export type Sealer = {
   readonly seal: (query: Query) => Promise<Sealed | null>
 }
 
-/** The seals are not those that were made: another one would vouch for whoever changed them. */
+/** The seals are not those that were made: another one would vouch for the change. */
 export class SealsChanged extends Error {}
 
 const LIMIT = 10_000

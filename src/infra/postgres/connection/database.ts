@@ -62,7 +62,7 @@ const WAITING_PER_CONNECTION = 50
 
 const session = (role: string) => `-c role=${role} -c timezone=UTC -c datestyle=ISO`
 
-/** A connection outside any pool, for who needs one session; not yet connected. */
+/** A connection outside any pool, for work that needs one session; not yet connected. */
 export const singleConnection = (
   { options = '', ...config }: pg.ClientConfig,
   role: string,

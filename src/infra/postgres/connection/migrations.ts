@@ -118,7 +118,7 @@ export function migrations(config: DatabaseConfig): Migrations {
           const lost = before.filter((table) => !after.includes(table))
           if (lost.length > 0 && !destroyTheLog) {
             throw new Error(
-              `Taking back ${name} would destroy ${lost.join(', ')}, for ever: make a backup, and ` +
+              `Taking back ${name} would destroy ${lost.join(', ')}: make a backup first, and ` +
                 'name the destruction with --destroy-the-log if you mean it.',
             )
           }

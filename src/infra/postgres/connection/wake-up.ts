@@ -15,7 +15,7 @@ const HEARTBEAT_MS = 10_000
 /**
  * An event store that tells those who listen after it has appended: after the commit, because a
  * NOTIFY inside the transaction would make all commits wait for each other, and one for many appends.
- * A lost one costs time only: whoever listens also looks by itself.
+ * A lost one costs only time: listeners also poll.
  */
 export function notifyingEventStore<Event, Row>(
   store: EventStore<Event, Row>,

@@ -72,7 +72,7 @@ const READ_AT = {
   text: `select ${COLUMNS} from events where position = any ($1) order by position`,
 }
 
-// From a little after the time backwards: of old and new times alike it looks at few events.
+// From a little after the time backwards: it reads few events, whether the time is old or new.
 const POSITION_AT = {
   name: 'position_at',
   text: `

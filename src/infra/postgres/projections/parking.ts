@@ -49,7 +49,7 @@ const MISSED = {
     where stream_id = $1 and version >= $2 and position <= $3 order by version limit $4`,
 }
 
-/** A resume makes up for so many events in one transaction. */
+/** A resume processes this many events in one transaction. */
 const STEP = 500
 
 /** Pauses a projection, or one stream of it; a sentence that says so. */
@@ -121,7 +121,7 @@ async function resumeStream(
     while (more) more = await step(query)
     await query(UNPARK, [name, stream_id])
     const many = made === 1 ? '1 event' : `${made} events`
-    return `${stream_id} goes on in ${name}: ${many} made up for, up to position ${position}.`
+    return `${stream_id} goes on in ${name}: ${many} processed, up to position ${position}.`
   })
 }
 

@@ -27,13 +27,13 @@ export type Projection = {
 export type Projecting = {
   /**
    * The next events as statements for one transaction. Asked for a batch while the one before it is
-   * still being written; never further ahead. Error: `BadEvent`, of the first that it cannot take in;
+   * still being written; never further ahead. Error: `BadEvent`, of the first that it cannot process;
    * then it is as if it had not been asked, and can be asked for the others.
    */
   readonly project: (events: readonly LogEvent[]) => Promise<readonly Write[]>
 }
 
-/** An event that a projection cannot take in, however often it is tried. */
+/** An event that a projection cannot process, however often it is tried. */
 export class BadEvent extends Error {
   readonly place: EventLocation
   constructor({ position, stream_id, version }: EventLocation, cause: unknown) {

@@ -46,7 +46,7 @@ const READ = {
     ) e where bytes_before < ${BATCH_BYTES} order by position`,
 }
 
-// `mark` changes with every change of the row, whoever makes it.
+// `mark` changes with every change of the row, whoever makes the change.
 const FIND_CHECKPOINT = {
   name: 'find_checkpoint',
   text: `
@@ -214,7 +214,7 @@ async function write(
   const position = events.at(-1)?.position
   try {
     return await session.transaction(async () => {
-      // First: it holds everyone off who would write the same, and whoever resumes a stream.
+      // First: it keeps out everyone who would write the same rows or resume a stream.
       const [moved] = await session.query<{ mark: string }>(MOVE_CHECKPOINT, [
         name,
         position,

@@ -178,7 +178,7 @@ describe('Sealing', () => {
     expect(await seals()).to.have.lengthOf(1)
   })
 
-  it('refuses to seal after a seal that says to be of its key, and is not', async () => {
+  it('refuses to seal after a seal that claims its key and is not signed with it', async () => {
     await write([1, 2])
     await log.sealer.seal()
     await write([3])

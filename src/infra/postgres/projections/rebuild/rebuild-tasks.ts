@@ -16,7 +16,7 @@ import {
 
 const COMPARED_AT_ONCE = 5_000
 
-// Also those above the safe position: for who knows that what they write goes to the new table.
+// Also those above the safe position: for callers that know their writes go to the new table.
 const READ_VISIBLE = {
   name: 'read_visible',
   text: `

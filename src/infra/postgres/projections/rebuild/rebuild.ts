@@ -40,7 +40,7 @@ export type Rebuilt = {
 
 const BATCH_SIZE = 100
 
-// Asked for without waiting at first: whoever waits makes all wait that come after. If the table is
+// Asked for without waiting at first: a waiter makes everyone behind it wait too. If the table is
 // never free for a moment, waiting becomes longer, and rarer.
 const ASKS_WITHOUT_WAITING = 200
 const WAIT_AT_MOST_MS = 200
@@ -68,7 +68,7 @@ const PARK = {
 }
 
 /**
- * Makes a projection anew from the whole log, aside, while reads and writes go on; then puts it in the
+ * Rebuilds a projection from the whole log, in a table of its own, while reads and writes go on; then puts it in the
  * place of the old one. Until then nothing of the old one changes. Error: one sentence.
  */
 export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
