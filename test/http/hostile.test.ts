@@ -113,7 +113,7 @@ describe(`The services, under ${REQUESTS} hostile requests (seed ${SEED}),`, fun
   }
 
   async function judge(request: Hostile): Promise<void> {
-    const ofTask = /^\/(tasks|audit)/.test(request.target)
+    const ofTask = /^\/(tasks|audit|health)/.test(request.target)
     const url = ofTask ? system.urls.task : system.urls.auth
     const reply = await send(agent, url, tokens[request.who], request).catch(
       (error: Error) => error,
