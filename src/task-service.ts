@@ -8,13 +8,14 @@ import type { AuthServiceHealth, SessionCheck, TokenValidator } from './app/port
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
+import { taskAggregate } from './app/task-aggregate.ts'
 import { taskChanges } from './app/task-changes.ts'
 import { timeTravel } from './app/time-travel.ts'
 import { commandLine } from './command-line.ts'
 import { type TaskServiceConfig, taskServiceConfig } from './config.ts'
-import { TASK_EVENT_SCHEMA_VERSION, type TaskEvent } from './domain/task/events.ts'
-import { type TaskCommand, task } from './domain/task/task.ts'
-import { type TaskView, viewTask } from './domain/task/view.ts'
+import type { TaskEvent } from './domain/task/events.ts'
+import type { TaskCommand } from './domain/task/task.ts'
+import type { TaskView } from './domain/task/view.ts'
 import { AUDIT_ENDPOINTS, auditRoutes } from './http/audit.ts'
 import { lookAt } from './http/audit-access.ts'
 import { admission } from './http/authenticate.ts'
@@ -138,16 +139,7 @@ const adapters = new ContainerModule(({ bind }) => {
 
 const useCases = new ContainerModule(({ bind }) => {
   bind(Token.handle).toResolvedValue(
-    (events) =>
-      handleCommand(
-        {
-          stream_type: 'task',
-          schema_version: TASK_EVENT_SCHEMA_VERSION,
-          decider: task,
-          view: viewTask,
-        },
-        events,
-      ),
+    (events) => handleCommand(taskAggregate, events),
     [Token.events],
   )
 })

@@ -16,6 +16,7 @@ export type AppErrorCode =
   | 'hashing_busy'
   | 'database_unavailable'
   | 'texts_unavailable'
+  | 'newer_version'
   | 'auth_service_unavailable'
 
 /** What a use case or an adapter could not do. Knows its code and nothing of HTTP. */

@@ -7,6 +7,7 @@ import {
   type EventStore,
   type History,
   type Metadata,
+  type Recorded,
   TIME_OF_APPEND,
 } from './ports/event-store.ts'
 
@@ -16,6 +17,8 @@ export type Aggregate<State, Command, Event, Row> = {
   readonly schema_version: number
   readonly decider: Decider<State, Command, Event>
   readonly view: (row: Row | null, event: Event & EventEnvelope) => Row | null
+  /** Whether this version knows the event; if not, a newer one has written it. */
+  readonly knows: (event: Recorded<Event>) => boolean
 }
 
 export type CommandContext<Row> = {
@@ -45,24 +48,28 @@ const gone = (own: boolean) =>
  * Load, decide, append; when another writer was first, decide again on top of its events.
  *
  * Errors: the decider's, `version_mismatch`, `write_conflict` (others were first again and again),
- * for what was erased `task_not_found` or its owner's `session_ended`, and the event store's.
+ * for what was erased `task_not_found` or its owner's `session_ended`, `newer_version` (it has written
+ * what this version does not know), `texts_unavailable`, and the event store's.
  */
 export function handleCommand<State, Command, Event, Row>(
   aggregate: Aggregate<State, Command, Event, Row>,
   store: EventStore<Event, Row>,
 ): HandleCommand<Command, Row> {
-  const { decider, view, stream_type, schema_version } = aggregate
+  const { decider, view, knows, stream_type, schema_version } = aggregate
+  const fold = (state: State, events: readonly Recorded<Event>[]) =>
+    events.filter(knows).reduce(decider.evolve, state)
 
   return async (stream_id, command, context) => {
     const { actor_id, metadata, precondition } = context
     let history: History<Event> = await store.load(stream_id)
-    const loaded = history.events.reduce(decider.evolve, decider.initialState)
+    const loaded = fold(decider.initialState, history.events)
     let state = loaded
 
     const decide = () => {
       const { version } = history
       const erased = history.events.find((event) => event.erased)
       if (erased) throw gone(erased.actor_id === actor_id)
+      if (!history.events.every(knows)) throw new AppError('newer_version', { retryAfter: 5 })
       if (history.events.some((event) => event.unreadable)) throw new AppError('texts_unavailable')
       const events = decider.decide(command, state, loaded)
       const before = history.events.reduce(view, null)
@@ -108,7 +115,7 @@ export function handleCommand<State, Command, Event, Row>(
           return { row: result.row, replayed: result.outcome === 'replayed' }
         case 'conflict':
           history = { ...result.missed, events: [...history.events, ...result.missed.events] }
-          state = result.missed.events.reduce(decider.evolve, state)
+          state = fold(state, result.missed.events)
       }
     }
     throw new AppError('write_conflict', { retryAfter: 1 })

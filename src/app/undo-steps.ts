@@ -1,4 +1,4 @@
-import type { TaskEvent, Undoing } from '../domain/task/events.ts'
+import { type TaskEvent, undoesOf } from '../domain/task/events.ts'
 import { nextSteps, task } from '../domain/task/task.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
 import type { EventStore } from './ports/event-store.ts'
@@ -26,4 +26,4 @@ export const undoSteps =
   }
 
 const undoneBy = (event: TaskEvent | undefined): number | null =>
-  (event?.data as Undoing | undefined)?.undoes?.at(-1) ?? null
+  (event && undoesOf(event)?.at(-1)) ?? null

@@ -12,6 +12,14 @@ export const USER_EVENT_TYPES = ['UserErased'] as const satisfies UserEvent['typ
 
 export const USER_EVENT_SCHEMA_VERSION = 1
 
+/** Whether this version knows the event; if not, a newer one has written it. */
+export const isKnownUserEvent = (event: {
+  readonly type: string
+  readonly schema_version: number
+}): boolean =>
+  USER_EVENT_TYPES.some((type) => type === event.type) &&
+  event.schema_version <= USER_EVENT_SCHEMA_VERSION
+
 export const userStreamId = (id: number): string => `user-${id}`
 export const userId = (stream_id: string): number => Number(stream_id.slice('user-'.length))
 

@@ -80,6 +80,7 @@ export const STATUS = {
   hashing_busy: 503,
   database_unavailable: 503,
   texts_unavailable: 503,
+  newer_version: 503,
   auth_service_unavailable: 503,
   overloaded: 503,
 } as const satisfies Record<ErrorCode, number>
@@ -125,6 +126,7 @@ export const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   hashing_busy: 'Too many logins at the moment; try again',
   database_unavailable: 'Database connection failed',
   texts_unavailable: 'The key of these texts is not available',
+  newer_version: 'A newer version of the service has changed this task; try again',
   auth_service_unavailable: 'Authentication service unavailable',
   overloaded: 'The service is overloaded; try again',
 }

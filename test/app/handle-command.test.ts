@@ -3,15 +3,15 @@ import fc from 'fast-check'
 import { AppError } from '../../src/app/errors.ts'
 import { type CommandContext, handleCommand } from '../../src/app/handle-command.ts'
 import type { EventStore } from '../../src/app/ports/event-store.ts'
+import { taskAggregate } from '../../src/app/task-aggregate.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { task } from '../../src/domain/task/task.ts'
-import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../../src/domain/task/view.ts'
 import { key, metadata } from '../support/appends.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 import { arbitraryCommand, arbitraryFields } from '../support/tasks.ts'
 
-const aggregate = { stream_type: 'task', schema_version: 1, decider: task, view: viewTask }
 const context: CommandContext<TaskView> = {
   actor_id: 1,
   metadata,
@@ -35,7 +35,7 @@ describe('Handling a command', () => {
   const handle = (
     command: Parameters<typeof task.decide>[0],
     facts: Partial<CommandContext<TaskView>> = {},
-  ) => handleCommand(aggregate, store)(stream, command, { ...context, ...facts })
+  ) => handleCommand(taskAggregate, store)(stream, command, { ...context, ...facts })
   const version = async () => (await store.load(stream)).version
 
   beforeEach(() => {
@@ -115,7 +115,7 @@ describe('Handling a command', () => {
           await handle(create)
           const plain = store
           const facts = { ...context, command: key('k', 'the same request'), precondition }
-          const run = () => handleCommand(aggregate, plain)(stream, command, facts)
+          const run = () => handleCommand(taskAggregate, plain)(stream, command, facts)
           let first: Awaited<ReturnType<typeof run>> | undefined
           let calls = 0
           const preceded =
@@ -149,10 +149,10 @@ describe('Handling a command', () => {
         ...plain,
         append: async (appended) => {
           if (conflicts++ > 0) return plain.append(appended)
-          await handleCommand(aggregate, plain)(stream, rename('Theirs'), context)
+          await handleCommand(taskAggregate, plain)(stream, rename('Theirs'), context)
           const result = await plain.append(appended)
           const facts = { ...context, command }
-          await handleCommand(aggregate, plain)(stream, remove, facts)
+          await handleCommand(taskAggregate, plain)(stream, remove, facts)
           if (result.outcome !== 'conflict') throw new Error(result.outcome)
           return { ...result, missed: await plain.load(stream, appended.expected.version) }
         },

@@ -3,9 +3,9 @@ import fc from 'fast-check'
 import { AppError } from '../../src/app/errors.ts'
 import { handleCommand } from '../../src/app/handle-command.ts'
 import type { EventStore, Recorded } from '../../src/app/ports/event-store.ts'
+import { taskAggregate } from '../../src/app/task-aggregate.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
-import { task } from '../../src/domain/task/task.ts'
-import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../../src/domain/task/view.ts'
 import { eventHash } from '../../src/verifier/formats.ts'
 import { append, created, key, metadata, NEW, renamed } from './appends.ts'
 import { arbitraryFields } from './tasks.ts'
@@ -143,8 +143,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
   it(`loses none of ${WRITERS} racing changes that decide again after a conflict`, async () => {
     const id = newId()
     await store().append(append(id, [created()]))
-    const aggregate = { stream_type: 'task', schema_version: 1, decider: task, view: viewTask }
-    const handle = handleCommand(aggregate, store())
+    const handle = handleCommand(taskAggregate, store())
     const context = {
       actor_id: 1,
       metadata,

@@ -7,7 +7,7 @@ import type { TestDatabase } from './postgres.ts'
 const UNREAD = {
   name: '',
   text: `
-    select position, stream_id, version, type, data from events
+    select position, stream_id, version, type, schema_version, data from events
     where position > (select position from projections where name = $1) order by position`,
 }
 const MOVE = {

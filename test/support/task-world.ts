@@ -3,8 +3,9 @@ import { type HandleCommand, handleCommand } from '../../src/app/handle-command.
 import { historiesOf } from '../../src/app/history.ts'
 import type { AuditEvent } from '../../src/app/ports/audit.ts'
 import type { Recorded } from '../../src/app/ports/event-store.ts'
+import { taskAggregate } from '../../src/app/task-aggregate.ts'
 import type { TaskEvent, TaskFields } from '../../src/domain/task/events.ts'
-import { type TaskCommand, task } from '../../src/domain/task/task.ts'
+import type { TaskCommand } from '../../src/domain/task/task.ts'
 import {
   isTaskStreamId,
   type TaskView,
@@ -57,7 +58,7 @@ export async function taskWorld(): Promise<TaskWorld> {
   const store = postgresEventStore<TaskEvent, TaskView>(writing)
   const writingKeys = postgresUserKeys(writing, secretKeyWrap(TEXT_KEY))
   const handleTask: HandleCommand<TaskCommand, TaskView> = handleCommand(
-    { stream_type: 'task', schema_version: 1, decider: task, view: viewTask },
+    taskAggregate,
     encryptedEventStore(store, writingKeys),
   )
   const sql = new pg.Client(test.url)

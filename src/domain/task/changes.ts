@@ -1,4 +1,4 @@
-import type { TaskEvent, TaskFields } from './events.ts'
+import { readTaskEvent, type StoredTaskEvent, type TaskEvent, type TaskFields } from './events.ts'
 
 /** What an event can change: a field, or whether the task is deleted. */
 export type Changed = keyof TaskFields | 'deleted'
@@ -13,14 +13,16 @@ export type FieldValues = Readonly<Record<Changed, unknown>> & { readonly user_i
 export const NO_FIELD_VALUES: FieldValues | null = null
 
 /**
- * One more event of a task: what it changed, and the values after it. Throws on an event of a task that
+ * One more event of a task: what it changed, and the values after it. One that a newer version has written
+ * changed nothing that this one knows. Throws on an event of a task that
  * was never created: a log that holds one is damaged.
  */
 export function trackChanges(
   values: FieldValues | null,
-  event: TaskEvent,
+  stored: StoredTaskEvent,
 ): { readonly changes: Changes; readonly values: FieldValues } {
-  if (event.type === 'TaskCreated') {
+  const event = readTaskEvent(stored)
+  if (event?.type === 'TaskCreated') {
     const { user_id, title, description, status, priority, due_date } = event.data
     const fields = { title, description, status, priority, due_date }
     const changes = Object.entries(fields).map(([name, to]) => [name, { from: null, to }])
@@ -29,7 +31,8 @@ export function trackChanges(
       values: { ...fields, deleted: false, user_id },
     }
   }
-  if (values === null) throw new Error(`${event.type} of a task that was never created`)
+  if (values === null) throw new Error(`${stored.type} of a task that was never created`)
+  if (event === null) return { changes: {}, values }
   const set = valuesSetBy(event)
   const changes = Object.entries(set).map(([name, to]) => {
     return [name, { from: values[name as Changed], to }]

@@ -1,6 +1,7 @@
 // The names and shapes below are the storage format: rows written years ago carry them, the audit
 // trail shows them, and every event's hash covers them. Never rename, remove or change the meaning of
-// one. Add a new event, or raise `TASK_EVENT_SCHEMA_VERSION` and keep reading the old shape.
+// one. Add a new event, or raise `TASK_EVENT_SCHEMA_VERSION` and add an upcaster. Either is read by one
+// version before the next one writes it (ADR 18).
 
 export const TASK_EVENT_SCHEMA_VERSION = 1
 
@@ -56,3 +57,57 @@ export const TASK_EVENT_TYPES = [
   'TaskDeleted',
   'TaskRestored',
 ] as const satisfies TaskEvent['type'][]
+
+/** The fields of each event; whatever else stands in one a newer version has written. */
+const FIELDS: Readonly<Record<TaskEvent['type'], readonly string[]>> = {
+  TaskCreated: ['title', 'description', 'status', 'priority', 'due_date', 'user_id'],
+  TaskRenamed: ['title', 'undoes'],
+  TaskDescribed: ['description', 'undoes'],
+  TaskStarted: ['status', 'undoes'],
+  TaskCompleted: ['status', 'undoes'],
+  TaskReopened: ['status', 'undoes'],
+  TaskReprioritized: ['priority', 'undoes'],
+  TaskRescheduled: ['due_date', 'undoes'],
+  TaskDeleted: ['undoes'],
+  TaskRestored: ['undoes'],
+}
+
+/** As it stands in the log; one that has just been decided is of the present schema version. */
+export type StoredTaskEvent = {
+  readonly type: string
+  readonly data: object
+  readonly schema_version?: number | undefined
+}
+
+/** By schema version: makes the event one of the next. */
+type Upcasters = Readonly<Record<number, (event: StoredTaskEvent) => StoredTaskEvent>>
+const UPCASTERS: Upcasters = {}
+
+/**
+ * What this version knows of a stored event: its own fields, in its own shape. Null when a newer
+ * version has written it, of an unknown type or a higher schema version: for all that this version
+ * can tell it changed nothing.
+ */
+export function readTaskEvent(
+  event: StoredTaskEvent,
+  upcasters: Upcasters = UPCASTERS,
+): TaskEvent | null {
+  const { schema_version = TASK_EVENT_SCHEMA_VERSION } = event
+  if (schema_version > TASK_EVENT_SCHEMA_VERSION) return null
+  let { type, data } = event
+  for (let version = schema_version; version < TASK_EVENT_SCHEMA_VERSION; version++) {
+    const upcast = upcasters[version]
+    if (upcast === undefined) throw new Error(`nothing reads the schema version ${version}`)
+    ;({ type, data } = upcast({ type, data, schema_version: version }))
+  }
+  if (!isTaskEventType(type)) return null
+  const known = FIELDS[type].filter((field) => field in data)
+  const values = known.map((field) => [field, Reflect.get(data, field)])
+  return { type, data: Object.fromEntries(values) } as TaskEvent
+}
+
+const isTaskEventType = (type: string): type is TaskEvent['type'] => type in FIELDS
+
+/** The versions that an event takes back, if this version knows the event. */
+export const undoesOf = (event: StoredTaskEvent): readonly number[] | undefined =>
+  (readTaskEvent(event)?.data as Undoing | undefined)?.undoes

@@ -1,7 +1,7 @@
 import type { Decider } from '../decider.ts'
 import { DomainError } from '../errors.ts'
 import { type FieldValues, NO_FIELD_VALUES, trackChanges } from './changes.ts'
-import type { TaskEvent, TaskFields, TaskStatus, Undoing } from './events.ts'
+import { type TaskEvent, type TaskFields, type TaskStatus, undoesOf } from './events.ts'
 import { lastChangeOf, type NextSteps, type Step, undoHistory } from './undo.ts'
 
 /** A deleted task keeps its fields, so that it can come back as it was. */
@@ -69,7 +69,7 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Causation> = {
     const { user_id, deleted, ...fields } = values
     const before = state.existence === 'absent' ? null : state.last
     const version = (before?.version ?? 0) + 1
-    const { undoes } = event.data as Undoing
+    const undoes = undoesOf(event)
     return {
       existence: deleted === true ? 'deleted' : 'live',
       user_id,

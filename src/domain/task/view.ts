@@ -1,4 +1,4 @@
-import type { TaskEvent, TaskFields } from './events.ts'
+import { readTaskEvent, type StoredTaskEvent, type TaskEvent, type TaskFields } from './events.ts'
 
 /** A row of the read table: the task as the API shows it. Times are ISO 8601 UTC with milliseconds. */
 export type TaskView = TaskFields & {
@@ -21,21 +21,27 @@ export const taskStreamId = (id: number): string => `task-${id}`
 export const isTaskStreamId = (stream_id: string): boolean => stream_id.startsWith('task-')
 export const taskIdOf = (stream_id: string): number => Number(stream_id.slice('task-'.length))
 
-/** The read table's row after one more event. Writing, rebuilding and looking back all use this. */
-export function viewTask(row: TaskView | null, event: TaskEvent & EventEnvelope): TaskView | null {
-  const { version, occurred_at } = event
-  if (event.type === 'TaskCreated') {
-    const { user_id, title, description, status, priority, due_date } = event.data
-    const fields = { title, description, status, priority, due_date }
+/**
+ * The read table's row after one more event. Writing, rebuilding and looking back all use this. Of an
+ * event that a newer version has written only version and time show.
+ */
+export function viewTask(
+  row: TaskView | null,
+  { stream_id, version, occurred_at, ...stored }: StoredTaskEvent & EventEnvelope,
+): TaskView | null {
+  const event = readTaskEvent(stored)
+  if (event?.type === 'TaskCreated') {
     const times = { created_at: occurred_at, updated_at: occurred_at, deleted_at: null }
-    return { id: taskIdOf(event.stream_id), user_id, ...fields, ...times, version }
+    return { id: taskIdOf(stream_id), ...event.data, ...times, version }
   }
   if (row === null) return null
+  const after = { ...row, updated_at: occurred_at, version }
+  if (event === null) return after
   const { undoes, ...changes } = event.data
-  return { ...row, ...changes, updated_at: occurred_at, deleted_at: deletedAt(row, event), version }
+  return { ...after, ...changes, deleted_at: deletedAt(row, event, occurred_at) }
 }
 
-function deletedAt(row: TaskView, { type, occurred_at }: TaskEvent & EventEnvelope): string | null {
+function deletedAt(row: TaskView, { type }: TaskEvent, occurred_at: string): string | null {
   switch (type) {
     case 'TaskDeleted':
       return occurred_at

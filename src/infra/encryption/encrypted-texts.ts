@@ -1,4 +1,5 @@
 import type { EventStore, History, Recorded } from '../../app/ports/event-store.ts'
+import { readTaskEvent } from '../../domain/task/events.ts'
 import { decryptText, type EncryptedText, encryptText, textKey } from './text-cipher.ts'
 import type { UserKeys } from './user-keys.ts'
 
@@ -67,6 +68,8 @@ export async function decryptEvents<Event extends Shape>(
       else if (text === null) flags.erased = true
       return text instanceof Error ? null : text
     })
+    // A newer version may have another form of text: that is no damage.
+    if (readTaskEvent(event) === null) delete flags.unreadable
     return { ...event, data, ...flags }
   })
 }

@@ -7,7 +7,12 @@ import {
 } from '../../../domain/task/changes.ts'
 import type { TaskEvent } from '../../../domain/task/events.ts'
 import { userId } from '../../../domain/user.ts'
-import { BadEvent, type LogEvent, type Projection } from '../projections/projection.ts'
+import {
+  BadEvent,
+  type LogEvent,
+  type Projection,
+  requireKnown,
+} from '../projections/projection.ts'
 
 /** The names of its two tables: the live ones, or those of a rebuild. */
 export type AuditTables = { readonly events: string; readonly facts: string }
@@ -123,6 +128,7 @@ function audit(
   const rows = events.map((event): NewAuditRow => {
     const { position, stream_id } = event
     try {
+      requireKnown(event)
       if (event.type === 'UserErased') {
         return { position, user_id: userId(stream_id), changes: {} }
       }

@@ -45,7 +45,7 @@ const MOVE_PARKED = {
 const MISSED = {
   name: 'missed_events',
   text: `
-    select position, stream_id, version, type, data from events
+    select position, stream_id, version, type, schema_version, data from events
     where stream_id = $1 and version >= $2 and position <= $3 order by version limit $4`,
 }
 
@@ -54,7 +54,7 @@ const STEP = 500
 
 /** Pauses a projection, or one stream of it; a sentence that says so. */
 export async function park(
-  config: DatabaseConfig,
+  config: Pick<DatabaseConfig, 'connection'>,
   { name }: Projection,
   stream_id?: string,
 ): Promise<string> {
@@ -80,7 +80,7 @@ export async function park(
 
 /** Lets a projection go on, or brings a parked stream up to it; a sentence that says so. */
 export async function resume(
-  config: DatabaseConfig,
+  config: Pick<DatabaseConfig, 'connection'>,
   projection: Projection,
   stream_id?: string,
 ): Promise<string> {
@@ -150,7 +150,7 @@ async function touch(query: Query, name: string) {
 type InTransaction = <T>(work: (query: Query) => Promise<T>) => Promise<T>
 
 async function connected<T>(
-  { connection }: DatabaseConfig,
+  { connection }: Pick<DatabaseConfig, 'connection'>,
   work: (inTransaction: InTransaction) => Promise<T>,
 ): Promise<T> {
   const client = singleConnection(

@@ -1,7 +1,7 @@
 import type pg from 'pg'
-import type { TaskEvent } from '../../../domain/task/events.ts'
-import type { EventEnvelope } from '../../../domain/task/view.ts'
-import type { UserEvent } from '../../../domain/user.ts'
+import { readTaskEvent, type TaskEvent } from '../../../domain/task/events.ts'
+import { type EventEnvelope, isTaskStreamId } from '../../../domain/task/view.ts'
+import { isKnownUserEvent, type UserEvent } from '../../../domain/user.ts'
 import type { Statement } from '../connection/database.ts'
 
 /** One statement in its own transaction, or in the one that its connection has open. */
@@ -12,7 +12,10 @@ export type Query = <Row extends pg.QueryResultRow>(
 
 /** What a projection reads of an event, its texts encrypted. The rest it can take from the log. */
 export type LogEvent = (TaskEvent | UserEvent) &
-  Pick<EventEnvelope, 'stream_id' | 'version'> & { readonly position: number }
+  Pick<EventEnvelope, 'stream_id' | 'version'> & {
+    readonly position: number
+    readonly schema_version: number
+  }
 
 export type Write = { readonly statement: Statement; readonly values: readonly unknown[] }
 
@@ -45,3 +48,19 @@ export class BadEvent extends Error {
 
 /** Where an event stands; nothing of what it says. */
 export type EventLocation = Pick<LogEvent, 'position' | 'stream_id' | 'version'>
+
+export type TypedEvent = Pick<LogEvent, 'stream_id' | 'type' | 'schema_version'>
+
+/** Whether this version knows the event; if not, a newer one has written it. */
+export const isKnown = (event: TypedEvent): boolean =>
+  isTaskStreamId(event.stream_id)
+    ? readTaskEvent({ ...event, data: {} }) !== null
+    : isKnownUserEvent(event)
+
+/** What parks a stream only until a version comes that knows its event. */
+export const NOT_KNOWN = 'this version does not know'
+
+export function requireKnown(event: TypedEvent): void {
+  const { type, schema_version } = event
+  if (!isKnown(event)) throw new Error(`${NOT_KNOWN} ${type} of schema version ${schema_version}`)
+}

@@ -4,12 +4,16 @@ import { type Database, isFaultOfRows } from '../connection/database.ts'
 import { type LeaderSession, type Leadership, lead } from '../connection/leader.ts'
 import type { Wake } from '../event-store/append-notifier.ts'
 import { safePosition } from '../event-store/safe-position.ts'
+import { resume } from './parking.ts'
 import {
   BadEvent,
   type EventLocation,
+  isKnown,
   type LogEvent,
+  NOT_KNOWN,
   type Projecting,
   type Projection,
+  type TypedEvent,
   type Write,
 } from './projection.ts'
 
@@ -38,8 +42,8 @@ const RETRY_MS = 100
 const READ = {
   name: 'read_to_project',
   text: `
-    select position, stream_id, version, type, data from (
-      select position, stream_id, version, type, data,
+    select position, stream_id, version, type, schema_version, data from (
+      select position, stream_id, version, type, schema_version, data,
         sum(pg_column_size(data)) over (order by position rows unbounded preceding)
           - pg_column_size(data) as bytes_before
       from events where position > $1 and position <= $2 order by position limit $3
@@ -62,6 +66,13 @@ const MOVE_CHECKPOINT = {
     update projections set position = $2, updated_at = clock_timestamp()
     where name = $1 and xmin::text = $3 and state <> 'parked'
     returning xmin::text as mark`,
+}
+
+const PARKED_BY_OLDER = {
+  name: 'parked_by_older_version',
+  text: `
+    select stream_id, type, schema_version from parked_streams join events using (stream_id, version)
+    where projection = $1 and strpos(error, $2) > 0`,
 }
 
 const PARK_STREAM = {
@@ -126,6 +137,7 @@ async function projectFromCheckpoint(
   patience: Patience,
 ): Promise<void> {
   const { projection, db, wake, onBatch, batchSize = BATCH_SIZE } = options
+  await resumeKnown(options)
   let checkpoint = await findCheckpoint(session, projection.name)
   if (checkpoint.state === 'parked') return session.rest(POLL_MS)
   let woken = new AbortController()
@@ -162,6 +174,20 @@ async function projectFromCheckpoint(
     }
   } finally {
     unsubscribe()
+  }
+}
+
+/** An older version has parked streams at events that this version knows: they go on by themselves. */
+async function resumeKnown({ projection, connection, db, log }: ProjectorOptions): Promise<void> {
+  const { name } = projection
+  const parked = await db.query<TypedEvent>(PARKED_BY_OLDER, [name, NOT_KNOWN])
+  for (const { stream_id } of parked.filter(isKnown)) {
+    try {
+      log.info({ resumed: await resume({ connection }, projection, stream_id) }, 'stream resumed')
+    } catch (error) {
+      const { message: err } = error as Error
+      log.warn({ projection: name, stream_id, err }, 'a parked stream cannot be resumed')
+    }
   }
 }
 

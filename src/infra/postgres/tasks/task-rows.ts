@@ -1,9 +1,10 @@
-import { TASK_EVENT_TYPES, type TaskEvent } from '../../../domain/task/events.ts'
+import type { TaskEvent } from '../../../domain/task/events.ts'
 import { type EventEnvelope, type TaskView, viewTask } from '../../../domain/task/view.ts'
 import { isEncrypted, readText, TEXT_FIELDS } from '../../encryption/encrypted-texts.ts'
+import { requireKnown } from '../projections/projection.ts'
 
 /** An event as the log holds it: its texts may be encrypted. */
-export type StoredTaskEvent = TaskEvent & EventEnvelope
+export type StoredTaskEvent = TaskEvent & EventEnvelope & { readonly schema_version: number }
 
 /** The users whose keys the texts of these events need. */
 export const keyOwners = (events: readonly StoredTaskEvent[]): readonly number[] =>
@@ -23,8 +24,8 @@ export function foldRows(
 ): ReadonlyMap<string, TaskView | null> {
   const after = new Map<string, TaskView | null>()
   for (const event of events) {
-    const { stream_id, type } = event
-    if (!TASK_EVENT_TYPES.includes(type)) throw new Error(`there is no event "${type}" of a task`)
+    const { stream_id } = event
+    requireKnown(event)
     const before = after.get(stream_id) ?? rows.get(stream_id) ?? null
     after.set(stream_id, viewTask(before, event))
   }

@@ -316,6 +316,35 @@ describe('A projector', () => {
       await expectFoldOfLog(database)
     })
 
+    for (const set of [`type = 'TaskSnoozed'`, 'schema_version = 2']) {
+      it(`waits with the stream of an event that it does not know (${set}), and goes on by itself once it does`, async () => {
+        const [id, other] = [await log.create(1), await log.create(1)]
+        const { rows } = await sql.query(
+          `select type, schema_version from events where stream_id = $1 and version = 2`,
+          [`task-${id}`],
+        )
+        const change = (assignments: string) =>
+          sql.query(`
+            alter table events disable trigger all;
+            update events set ${assignments} where stream_id = 'task-${id}' and version = 2;
+            alter table events enable trigger all`)
+        await change(set)
+        const older = start()
+        await caughtUp(sql)
+        expect([await rowsOf(id), await rowsOf(other)]).to.deep.equal([[1], [1, 2]])
+        const [parked] = (await status()).parked
+        expect(parked?.error).to.include('this version does not know')
+        await older.close()
+        // What is unknown to one version is known to the next.
+        await change(`type = '${rows[0].type}', schema_version = ${rows[0].schema_version}`)
+        await log.add(id, [renamed('Later')])
+        start()
+        await until(async () => (await rowsOf(id)).length === 3, 'the rest of the stream')
+        expect((await status()).parked).to.deep.equal([])
+        await expectFoldOfLog(database)
+      })
+    }
+
     it('finds in a log that is damaged the streams that are not', async () => {
       await sql.query(`
         select append_events('task-7', 'task', 0, null, 1, array[gen_random_uuid()],

@@ -290,7 +290,7 @@ describe('Rebuilding a projection', () => {
       update events set type = 'TaskPainted' where version = 2;
       update tasks set title = 'As it was'`)
     expect(await failure(start('tasks'))).to.equal(
-      'The rebuild ended at event 2 of task-1 (position 2): there is no event "TaskPainted" of a task.',
+      'The rebuild ended at event 2 of task-1 (position 2): this version does not know TaskPainted of schema version 1.',
     )
     expect((await world.rows()).map(({ title }) => title)).to.deep.equal(['As it was'])
     expect(await remains()).to.deep.equal([])

@@ -7,6 +7,7 @@ import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
 import { withNgrams } from '../../tasks/ngrams.ts'
 import { foldRows, keyOwners } from '../../tasks/task-rows.ts'
+import { isKnown } from '../projection.ts'
 
 /** Where a projection does not say what the log says. Holds names of fields, never their values. */
 export type Drift = {
@@ -30,7 +31,8 @@ const TASKS = {
       left join tasks t on t.id = w.id
       cross join lateral (
         select coalesce(jsonb_agg(jsonb_build_object('stream_id', stream_id, 'version', version,
-          'type', type, 'data', data, 'occurred_at', occurred_at) order by version), '[]') as events
+          'type', type, 'schema_version', schema_version, 'data', data,
+          'occurred_at', occurred_at) order by version), '[]') as events
         from events where stream_id = 'task-' || w.id) e
       left join user_keys k
         on k.user_id = coalesce((e.events->0->'data'->>'user_id')::bigint, t.user_id)
@@ -47,7 +49,8 @@ const AUDIT = {
       left join parked_streams s on s.projection = 'audit' and s.stream_id = 'task-' || w.id
       cross join lateral (
         select coalesce(jsonb_agg(jsonb_build_object('position', position, 'stream_id', stream_id,
-          'version', version, 'type', type, 'data', data, 'actor_id', actor_id,
+          'version', version, 'type', type, 'schema_version', schema_version, 'data', data,
+          'actor_id', actor_id,
           'metadata', metadata, 'occurred_at', occurred_at, 'recorded_at', recorded_at,
           'hash', encode(hash, 'hex')) order by version), '[]') as events
         from events
@@ -63,7 +66,10 @@ const AUDIT = {
     order by w.id`,
 }
 
-/** Where the read table differs from the fold of the log, of the tasks with these ids. */
+/**
+ * Where the read table differs from the fold of the log, of the tasks with these ids. Nothing can be said
+ * of a task with events that a newer version has written.
+ */
 export async function driftOfTasks(
   { db, keys }: DriftPorts,
   ids: readonly number[],
@@ -76,6 +82,7 @@ export async function driftOfTasks(
     const of = (kind: Drift['kind'], fields: readonly string[] = []): Drift[] => [
       { projection: 'tasks', stream_id, kind, fields },
     ]
+    if (!task.events.every(isKnown)) return []
     if (task.events.length === 0) return task.row === null ? [] : of('extra')
     if (task.erased) return task.row !== null && task.gone ? of('extra') : []
     const folded = foldRows(new Map(), task.events.map(timed), known).get(stream_id)
@@ -94,6 +101,7 @@ export async function driftOfAudit(
 ): Promise<readonly Drift[]> {
   const found = await db.query<AuditFound>(AUDIT, [ids])
   return found.flatMap(({ id, events, rows }): Drift[] => {
+    if (!events.every(isKnown)) return []
     const stream_id = taskStreamId(id)
     const of = (kind: Drift['kind'], fields: readonly string[]): Drift[] =>
       fields.length === 0 ? [] : [{ projection: 'audit', stream_id, kind, fields }]

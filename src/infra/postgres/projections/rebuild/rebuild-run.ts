@@ -67,7 +67,7 @@ const FIRST = 10
 export const READ = {
   name: 'read_to_rebuild',
   text: `
-    select position, stream_id, version, type, data, occurred_at from events
+    select position, stream_id, version, type, schema_version, data, occurred_at from events
     where position > $1 and position <= $2 order by position limit $3`,
 }
 const MOVE = {

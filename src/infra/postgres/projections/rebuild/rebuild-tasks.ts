@@ -20,7 +20,7 @@ const COMPARED_AT_ONCE = 5_000
 const READ_VISIBLE = {
   name: 'read_visible',
   text: `
-    select position, stream_id, version, type, data, occurred_at from events
+    select position, stream_id, version, type, schema_version, data, occurred_at from events
     where position > $1 order by position limit $2`,
 }
 // From the last id of the chunk before to the first that is beyond the chunk in both tables.
