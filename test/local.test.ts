@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import pg from 'pg'
+import { keepSecrets } from '../src/infra/local/data-dir.ts'
 import { freePorts } from '../src/infra/local/free-ports.ts'
 import { testDatabase } from './support/postgres.ts'
 import {
@@ -400,6 +401,7 @@ describe('npm start', function () {
 
     it('when the data are of another PostgreSQL', async () => {
       const dataDir = join(place, 'data', 'postgres')
+      await keepSecrets({ DATA_DIR: join(place, 'data') })
       await mkdir(dataDir, { recursive: true })
       await writeFile(join(dataDir, 'PG_VERSION'), '17\n')
       expect(await failure()).to.equal(

@@ -101,8 +101,8 @@ describe('npm run migrate', () => {
       ],
       ['security_events', "(type, details, occurred_at) values ('x', '{}', now())", /\d_users/],
     ]
-    const EVENT = `select append_events('task-1', 'task', 0, null, 1, array[gen_random_uuid()],
-      array['TaskDeleted'], array['{}'::jsonb], array['\\x00'::bytea], 1, '{}', now(), null, null, null)`
+    const EVENT = `select append_events('user-1', 'user', 0, null, 1, array[gen_random_uuid()],
+      array['UserErased'], array['{}'], 1, '{"request_id":"r"}', null, null, null)`
 
     for (const [tables, row, migration] of KEPT) {
       it(`destroys ${tables} only when it is told to`, async () => {

@@ -177,6 +177,21 @@ describe('Without auth-service', () => {
   })
 })
 
+describe('With another key than the data need', () => {
+  it('task-service answers 503 as long as it runs, and says which key in its log alone', async () => {
+    const system = await startSystem()
+    const { token } = await system.newUser()
+    await system.call('POST', '/tasks', { token, body: { title: 'A task' } })
+    const TEXT_KEY = 'another key than the one that wrapped'
+    const other = await startSystem({ TEXT_KEY }, undefined, system.database)
+    const { status, body } = await other.call('GET', '/tasks', { token })
+    expect([status, body.code]).to.deep.equal([503, 'database_unavailable'])
+    expect(other.logged()).to.include('TEXT_KEY is not the key that')
+    await other.stop()
+    await system.stop()
+  })
+})
+
 describe('Without the key that texts are encrypted under', () => {
   it('task-service says 503 where they are needed, and the log names the key', async () => {
     const system = await startSystem()
@@ -184,6 +199,12 @@ describe('Without the key that texts are encrypted under', () => {
     const created = await system.call('POST', '/tasks', { token, body: { title: 'A task' } })
     const path = `/tasks/${created.body.task.id}`
     const TEXT_KEY = 'another key than the one that wrapped'
+    // As `npm run keys -- forget TEXT_KEY` does: else task-service would not even start.
+    const sql = new pg.Client(system.database.url)
+    await sql.connect()
+    await sql
+      .query("update key_fingerprints set fingerprint = null where name = 'TEXT_KEY'")
+      .finally(() => sql.end())
     const other = await startSystem({ TEXT_KEY }, undefined, system.database)
     const calls: readonly (readonly [method: string, path: string, body?: object])[] = [
       ['POST', '/tasks', { title: 'Another' }],

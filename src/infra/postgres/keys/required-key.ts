@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import { AppError } from '../../../app/errors.ts'
 import type { Database } from '../connection/database.ts'
 import type { Query } from '../projections/projection.ts'
 
@@ -95,7 +96,11 @@ export function keyedDatabase(db: Database, keys: readonly RequiredKey[]): Keyed
     ...db,
     requireKeys,
     async query(statement, values) {
-      await requireKeys()
+      // Whoever asks meanwhile learns no more than that it is no use; the process is about to end.
+      await requireKeys().catch((cause: unknown) => {
+        if (!(cause instanceof WrongKey)) throw cause
+        throw new AppError('database_unavailable', { retryAfter: 1, cause })
+      })
       return db.query(statement, values)
     },
   }

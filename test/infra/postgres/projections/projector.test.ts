@@ -266,9 +266,17 @@ describe('A projector', () => {
       await caughtUp(sql)
       const frozen = Promise.withResolvers<void>()
       const thawed = Promise.withResolvers<[]>()
+      // The first step leaves the checkpoint free, so it moves on; the last one holds it, and freezes.
+      let steps = 0
       const project = async () => {
-        frozen.resolve()
-        return thawed.promise
+        steps++
+        if (steps > 1) {
+          frozen.resolve()
+          return thawed.promise
+        }
+        await log.add(id, [renamed('Meanwhile')])
+        await caughtUp(sql)
+        return []
       }
       const freezing = { name: 'audit', begin: () => ({ project }) }
       const resuming = resume(database.config, freezing, `task-${id}`).catch(
