@@ -165,7 +165,8 @@ describe('The keys that the data need', () => {
       text: `insert into login_attempts values ('a', 'b', 1, now(), null)`,
     }
     const error = await query(add, []).catch((error: unknown) => error)
-    expect(error).to.be.instanceOf(WrongKey)
+    expect(error).to.include({ code: 'database_unavailable' })
+    expect((error as Error).cause).to.be.instanceOf(WrongKey)
     expect((await sql.query('select from login_attempts')).rowCount).to.equal(0)
   })
 
