@@ -43,10 +43,12 @@ export class FailureNotices extends Construct {
   #database({ topic, database }: FailureNoticesProps): void {
     new CfnEventSubscription(this, 'Database', {
       snsTopicArn: topic.topicArn,
+      enabled: true,
       sourceType: 'db-instance',
       sourceIds: [database],
       eventCategories: [
         'availability',
+        'configuration change',
         'failover',
         'failure',
         'low storage',
