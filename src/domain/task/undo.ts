@@ -38,7 +38,8 @@ export type UndoHistory = NextSteps & {
 /**
  * Every field knows which change has set it. A change can be taken back while all that it set is still
  * its own; taking it back gives the fields to those that had set them before, so that these can be
- * taken back next. A new change leaves nothing to redo.
+ * taken back next. A new change leaves nothing to redo. While the task is deleted only what deleted it,
+ * or would bring it back, is next.
  */
 export function undoHistory(last: Step): UndoHistory {
   const changes = changesUpTo(last)
@@ -46,8 +47,10 @@ export function undoHistory(last: Step): UndoHistory {
   const setBy = new Map<string, Change | undefined>()
   const done: Change[] = []
   const undone: Change[] = []
+  let isDeleted = false
 
   for (const change of changes) {
+    isDeleted = change.changes.deleted ? change.changes.deleted.to === true : isDeleted
     const target = change.undoes?.[0] === undefined ? undefined : byVersion.get(change.undoes[0])
     if (target === undefined) {
       for (const name of Object.keys(change.changes)) {
@@ -68,16 +71,23 @@ export function undoHistory(last: Step): UndoHistory {
     for (const version of change.versions) byVersion.set(version, change)
   }
 
+  const fieldsSetSince = ({ origin, isForth }: Change): readonly string[] =>
+    [...origin.replaced]
+      .filter(([name, replaced]) => setBy.get(name) !== (isForth ? origin : replaced))
+      .map(([name]) => name)
+  const isNext = (change: Change): boolean =>
+    (!isDeleted || change.origin.replaced.has('deleted')) && fieldsSetSince(change).length === 0
+
   return {
-    next_undo: lastVersion(done.at(-1)),
-    next_redo: lastVersion(undone.at(-1)),
+    next_undo: lastVersion(done.findLast(isNext)),
+    next_redo: lastVersion(undone.findLast(isNext)),
     take(version) {
       const change = byVersion.get(version)
       if (change === undefined) throw new DomainError('change_not_found')
       const { origin, isForth, versions } = change
-      const conflicts = [...origin.replaced]
-        .filter(([name, replaced]) => setBy.get(name) !== (isForth ? origin : replaced))
-        .map(([name]) => ({ field: name, version: lastChangeOf(name, last) }))
+      const conflicts = fieldsSetSince(change).map((field) => {
+        return { field, version: lastChangeOf(field, last) }
+      })
       if (conflicts.length > 0) throw new DomainError('undo_conflict', conflicts)
       return { undoes: versions, values: valuesOf(origin, isForth ? 'from' : 'to') }
     },

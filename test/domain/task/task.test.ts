@@ -424,6 +424,21 @@ describe('The rules of a task', () => {
     )
   })
 
+  it('go back over a change that cannot be undone while the task is deleted', () => {
+    const owner = { actor_id: OWNER } as const
+    const { state } = play([
+      create,
+      { type: 'DeleteTask', ...owner },
+      { type: 'RestoreTask', ...owner },
+      { type: 'ChangeTask', ...owner, changes: { description: '' } },
+      undo(3),
+    ])
+    expect(nextSteps(state)).to.deep.equal({ next_undo: 2, next_redo: 5 })
+    const back = play([undo()], state).state
+    expect(back.existence).to.equal('live')
+    expect(nextSteps(back)).to.deep.equal({ next_undo: 4, next_redo: 6 })
+  })
+
   it('let the latest change be undone and redone, step by step there and back', () => {
     fc.assert(
       fc.property(fc.array(arbitraryCommand), fc.nat(20), (commands, wanted) => {
