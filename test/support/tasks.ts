@@ -3,18 +3,20 @@ import { TASK_PRIORITIES, TASK_STATUSES, type TaskFields } from '../../src/domai
 import type { TaskCommand } from '../../src/domain/task/task.ts'
 
 const text = (maxLength: number) =>
-  fc.string({ unit: 'grapheme', maxLength }).filter((value) => !value.includes('\0'))
+  fc.string({ unit: 'grapheme', maxLength }).filter((value) => !/[^\P{Cc}\t\n\r]/u.test(value))
+
+const UNSEEN = /^[\s\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]*$/u
 
 const dueDate = fc
   .date({ min: new Date('0001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59.999Z') })
   .filter((date) => !Number.isNaN(date.getTime()))
   .map((date) => date.toISOString())
 
-/** What a client may set: any title that has something in it after trimming. */
+/** What a client may set: any title of one line, trimmed, in which there is something to see. */
 export const arbitraryFields: fc.Arbitrary<TaskFields> = fc.record({
   title: text(60)
     .map((value) => value.trim())
-    .filter((value) => value.length > 0),
+    .filter((value) => !/[\p{Cc}\u2028\u2029]/u.test(value) && !UNSEEN.test(value)),
   description: fc.option(text(200)),
   status: fc.constantFrom(...TASK_STATUSES),
   priority: fc.constantFrom(...TASK_PRIORITIES),
