@@ -145,6 +145,11 @@ export function taskRoutes(
 
   on(listTasks, async ({ query }, ctx, caller) => {
     const { sort: order, cursor, limit = WHOLE_LIST, as_of, ...filters } = query
+    const { due_from, due_before } = filters
+    if (due_from !== undefined && due_before !== undefined && due_from > due_before) {
+      const faults = [{ field: 'due_from', message: 'due_from must not be later than due_before' }]
+      throw new HttpError('validation_failed', { faults })
+    }
     const after = cursor === undefined ? undefined : schema.readCursor(order, cursor)
     if (after === null) {
       const faults = [{ field: 'cursor', message: 'cursor must be one that this list gave' }]

@@ -54,6 +54,7 @@ const query: fc.Arbitrary<Query> = fc
     ...Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name))),
     ...(sort !== null && { sort }),
   }))
+  .filter(({ due_from = '', due_before = '~' }: Query) => due_from <= due_before)
 
 /** The list as the contract words it. */
 function expected(tasks: readonly TaskView[], wanted: Query): TaskView[] {
@@ -236,6 +237,11 @@ describe('The list of tasks', () => {
       ['priority=low,urgent,high', 'priority', /list of: low, medium, high$/],
       ['due_before=tomorrow', 'due_before', /^due_before must be an ISO 8601 time/],
       ['due_from=2026-01-01', 'due_from', /^due_from must be an ISO 8601 time/],
+      [
+        'due_from=2026-01-02T00:00:00Z&due_before=2026-01-01T00:00:00Z',
+        'due_from',
+        'due_from must not be later than due_before',
+      ],
       ['has_due_date=yes', 'has_due_date', 'has_due_date must be one of: true, false'],
       [
         'due_before=2026-02-30T00:00:00Z',
