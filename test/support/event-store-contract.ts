@@ -2,10 +2,10 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { AppError } from '../../src/app/errors.ts'
 import { handleCommand } from '../../src/app/handle-command.ts'
-import type { EventStore, Recorded } from '../../src/app/ports/event-store.ts'
+import type { EventStore, Recorded, StreamPlace } from '../../src/app/ports/event-store.ts'
 import { taskAggregate } from '../../src/app/task-aggregate.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
-import { type TaskView, taskStreamId } from '../../src/domain/task/view.ts'
+import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { eventHash } from '../../src/verifier/formats.ts'
 import { append, created, key, metadata, NEW, renamed } from './appends.ts'
 import { arbitraryFields } from './tasks.ts'
@@ -248,6 +248,83 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       expect(ofStream.map(({ version }) => version)).to.deep.equal([1, 2])
     }
   })
+
+  it('reads a stream page by page, in either order', async () => {
+    const id = newId()
+    const titles = ['Two', 'Three', 'Four', 'Five']
+    await store().append(append(id, [created(), ...titles.map(renamed)]))
+    const all = (await store().load(taskStreamId(id))).events
+    const page = (place: StreamPlace, limit: number) => store().page(taskStreamId(id), place, limit)
+    for (let limit = 1; limit <= 6; limit++) {
+      for (let at = 0; at <= 6; at++) {
+        const after = all.slice(at)
+        const before = all.slice(0, Math.max(0, at - 1)).toReversed()
+        expect(await page({ after: at }, limit)).to.deep.equal({
+          events: after.slice(0, limit),
+          more: after.length > limit,
+        })
+        expect(await page({ before: at }, limit)).to.deep.equal({
+          events: before.slice(0, limit),
+          more: before.length > limit,
+        })
+      }
+    }
+    expect(await page({ after: Number.MAX_SAFE_INTEGER }, 1)).to.have.deep.property('events', [])
+  })
+
+  it('knows the few events that the values at a version come from', async () => {
+    const id = newId()
+    const described = (description: string | null): TaskEvent => {
+      return { type: 'TaskDescribed', data: { description } }
+    }
+    const moves: readonly TaskEvent[] = [
+      created({ description: 'words' }),
+      renamed('Two'),
+      described(null),
+      { type: 'TaskStarted', data: { status: 'in_progress' } },
+      { type: 'TaskCompleted', data: { status: 'completed' } },
+      deleted,
+      { type: 'TaskRestored', data: {} },
+      { type: 'TaskReopened', data: { status: 'pending' } },
+      { type: 'TaskReprioritized', data: { priority: 'low' } },
+      { type: 'TaskRescheduled', data: { due_date: '2030-01-01T00:00:00.000Z' } },
+      described('more words'),
+      deleted,
+      renamed('Three'),
+    ]
+    for (const event of moves) {
+      const at = await head(id)
+      await store().append(append(id, [event], { expected: at }))
+    }
+    const all = (await store().load(taskStreamId(id))).events
+    const view = (events: readonly Recorded<TaskEvent>[]) => events.reduce(viewTask, null)
+    for (let version = 0; version <= all.length + 1; version++) {
+      const found = await store().inForce(taskStreamId(id), version)
+      expect(view(found), `${version}`).to.deep.equal(view(all.slice(0, version)))
+      for (const event of found) expect(all).to.deep.include(event)
+    }
+    const few = await store().inForce(taskStreamId(id), all.length)
+    expect(few.map(({ version }) => version)).to.deep.equal([1, 8, 9, 10, 11, 12, 13])
+    expect(await store().inForce('task-0', 1)).to.deep.equal([])
+  })
+
+  it('knows which version a stream had at a time', async () => {
+    const id = newId()
+    for (const events of [[created(), renamed('Two')], [renamed('Three')], [deleted]]) {
+      await store().append(append(id, events, { expected: await head(id) }))
+    }
+    const { events } = await store().load(taskStreamId(id))
+    for (const { occurred_at } of events) {
+      for (const by of [-1, 0, 1]) {
+        const time = new Date(Date.parse(occurred_at) + by).toISOString()
+        const last = events.findLast((event) => event.occurred_at <= time)?.version ?? 0
+        expect(await store().versionAt(taskStreamId(id), time), time).to.equal(last)
+      }
+    }
+    expect(await store().versionAt(taskStreamId(id), '9999-12-31T23:59:59.999Z')).to.equal(4)
+    expect(await store().versionAt('task-0', '9999-12-31T23:59:59.999Z')).to.equal(0)
+  })
+
   it('reads one actor’s events alone as summaries, page by page, as far as it is told', async () => {
     const [ours, theirs] = [newActor(), newActor()]
     const ids = [newId(), newId(), newId()]

@@ -7,6 +7,8 @@ import {
   type Recorded,
   TIME_OF_APPEND,
 } from '../../src/app/ports/event-store.ts'
+import { SETTERS } from '../../src/domain/task/changes.ts'
+import { TASK_EVENT_SCHEMA_VERSION } from '../../src/domain/task/events.ts'
 import { eventHash } from '../../src/verifier/formats.ts'
 
 type Shape = { readonly type: string; readonly data: unknown }
@@ -36,6 +38,27 @@ export function memoryEventStore<Event extends Shape, Row>(
 
   return {
     load: async (stream_id, after) => structuredClone(load(stream_id, after)),
+    page: async (stream_id, place, limit) => {
+      const events = ofStream(stream_id)
+      const all =
+        'after' in place
+          ? events.filter(({ version }) => version > place.after)
+          : events.filter(({ version }) => version < place.before).toReversed()
+      return structuredClone({ events: all.slice(0, limit), more: all.length > limit })
+    },
+    inForce: async (stream_id, version) => {
+      const events = ofStream(stream_id).filter((event) => event.version <= version)
+      const last = Object.values(SETTERS).map((types) =>
+        events.findLast(
+          ({ type, schema_version }) =>
+            schema_version <= TASK_EVENT_SCHEMA_VERSION && types.some((one) => one === type),
+        ),
+      )
+      const kept = new Set([events[0], events.at(-1), ...last])
+      return structuredClone(events.filter((event) => kept.has(event)))
+    },
+    versionAt: async (stream_id, time) =>
+      ofStream(stream_id).findLast(({ occurred_at }) => occurred_at <= time)?.version ?? 0,
     answer: async (actor_id, command) => answer(actor_id, command),
     readAll: async (after, limit) => log.filter(({ position }) => position > after).slice(0, limit),
     summariesOfActor: async (actor_id, after, limit, until = log.length) =>

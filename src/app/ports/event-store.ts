@@ -43,6 +43,15 @@ export type History<Event> = {
   readonly events: readonly Recorded<Event>[]
 }
 
+/** Where a page of a stream begins: after a version, oldest first, or before one, newest first. */
+export type StreamPlace = { readonly after: number } | { readonly before: number }
+
+/** `more`: others follow. */
+export type StreamPage<Event> = {
+  readonly events: readonly Recorded<Event>[]
+  readonly more: boolean
+}
+
 /** The client's Idempotency-Key and what identifies the request that it was sent with (SHA-256). */
 export type CommandKey = { readonly key: string; readonly fingerprint: Buffer }
 
@@ -76,6 +85,20 @@ export type AppendResult<Event, Row> =
 export type EventStore<Event, Row> = {
   /** The whole stream, or what follows `after`. An unknown stream has version 0 and no events. */
   readonly load: (stream_id: string, after?: number) => Promise<History<Event>>
+  /** At most `limit` events of a stream, and at least one; it ends once their texts fill 1 MiB. */
+  readonly page: (
+    stream_id: string,
+    place: StreamPlace,
+    limit: number,
+  ) => Promise<StreamPage<Event>>
+  /**
+   * The few events that a stream's values at a version come from: the first one, the last one that set
+   * each field, and that of the version itself; or of the last, if it has fewer. Oldest first. Folded
+   * they give what all events up to there give, times included.
+   */
+  readonly inForce: (stream_id: string, version: number) => Promise<readonly Recorded<Event>[]>
+  /** The version that a stream had at a time; zero: none yet. */
+  readonly versionAt: (stream_id: string, time: string) => Promise<number>
   /**
    * Events, read-table row and command key in one transaction, or none of them. Events that are
    * appended together have one time; within a stream no event has an earlier one than the event before.

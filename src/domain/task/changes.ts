@@ -1,7 +1,23 @@
-import { readTaskEvent, type StoredTaskEvent, type TaskEvent, type TaskFields } from './events.ts'
+import {
+  readTaskEvent,
+  type StoredTaskEvent,
+  type TaskEvent,
+  type TaskFields,
+  typesThatSet,
+} from './events.ts'
 
 /** What an event can change: a field, or whether the task is deleted. */
 export type Changed = keyof TaskFields | 'deleted'
+
+/** The types whose events set each value: the last one of them says what it is. */
+export const SETTERS: Readonly<Record<Changed, readonly TaskEvent['type'][]>> = {
+  title: typesThatSet('title'),
+  description: typesThatSet('description'),
+  status: typesThatSet('status'),
+  priority: typesThatSet('priority'),
+  due_date: typesThatSet('due_date'),
+  deleted: ['TaskCreated', 'TaskDeleted', 'TaskRestored'],
+}
 
 /** The values before and after an event, of each field that it touched. */
 export type Changes = Partial<Record<Changed, { readonly from: unknown; readonly to: unknown }>>

@@ -72,6 +72,10 @@ const FIELDS: Readonly<Record<TaskEvent['type'], readonly string[]>> = {
   TaskRestored: ['undoes'],
 }
 
+/** The types whose events set a field. */
+export const typesThatSet = (field: keyof TaskFields): readonly TaskEvent['type'][] =>
+  TASK_EVENT_TYPES.filter((type) => FIELDS[type].includes(field))
+
 /** As it stands in the log; one that has just been decided is of the present schema version. */
 export type StoredTaskEvent = {
   readonly type: string

@@ -23,6 +23,12 @@ export function encryptedEventStore<Event extends Shape, Row extends { readonly 
 
   return {
     load: async (stream_id, after) => history(await store.load(stream_id, after)),
+    page: async (...asked) => {
+      const { events, more } = await store.page(...asked)
+      return { events: await read(events), more }
+    },
+    inForce: async (stream_id, version) => read(await store.inForce(stream_id, version)),
+    versionAt: store.versionAt,
     readAll: async (after, limit) => read(await store.readAll(after, limit)),
     end: store.end,
     last: store.last,

@@ -145,6 +145,8 @@ describe('The event store with encrypted texts, on PostgreSQL', () => {
         store.load(stream_id).then(({ events }) => events),
         store.readAll(position - 1, 1),
         store.readAt([position]),
+        store.page(stream_id, { after: 0 }, 1).then(({ events }) => events),
+        store.inForce(stream_id, 1),
         store
           .append({ stream_id, ...facts })
           .then((result) => (result.outcome === 'conflict' ? result.missed.events : [])),
@@ -158,6 +160,8 @@ describe('The event store with encrypted texts, on PostgreSQL', () => {
       store.load(stream_id).then(({ events }) => events),
       store.readAll(position - 1, 1),
       store.readAt([position]),
+      store.page(stream_id, { after: 0 }, 1).then(({ events }) => events),
+      store.inForce(stream_id, 1),
     ])) as unknown[]) {
       expect(events).to.deep.equal([gone])
     }

@@ -67,19 +67,6 @@ export function auditQuery(
   return { statement: { name: `audit_${digest(text)}`, text }, values }
 }
 
-/**
- * Ends the page once its changes fill so many bytes, as they are kept. `found` in each row is how many
- * there are up to the limit.
- */
-export const withinBytes = (bytes: number, order: 'asc' | 'desc') => (page: string) =>
-  `
-  select * from (
-    select *, count(*) over () as found,
-      sum(pg_column_size(changes)) over (order by position ${order} rows unbounded preceding)
-        - pg_column_size(changes) as before
-    from (${page}) page
-  ) measured where before < ${bytes} order by position ${order}`
-
 const digest = (text: string): string =>
   createHash('sha256').update(text).digest('base64url').slice(0, 16)
 

@@ -10,7 +10,8 @@ import type { Log } from '../../../app/ports/process.ts'
 import type { UserKeys } from '../../encryption/user-keys.ts'
 import type { Database } from '../connection/database.ts'
 import { bisect, OUT_OF_ORDER } from '../event-store/by-time.ts'
-import { auditQuery, withinBytes } from './audit-query.ts'
+import { type Measured, unmeasured, withinBytes } from '../event-store/within-bytes.ts'
+import { auditQuery } from './audit-query.ts'
 import {
   type AuditRow,
   type NoteUnreadable,
@@ -110,7 +111,9 @@ const BATCH = 1_000
 const BATCH_BYTES = 500_000
 const PAGE_BYTES = 1_048_576
 
-type Measured<Row> = Row & { readonly found: number; readonly before: number }
+const filling = (bytes: number, order: 'position' | 'position desc') =>
+  withinBytes(bytes, { measured: 'changes', order })
+
 type SealRow = Omit<ExportedSeal, 'heads'> & { readonly heads: readonly StreamHead[] }
 type Bounds = {
   readonly position: number
@@ -132,7 +135,7 @@ export function postgresAuditTrail(db: Database, keys: UserKeys, log: Log): Audi
     const end = Math.min(below ?? Number.POSITIVE_INFINITY, position + 1)
     for (let after = above; ; ) {
       const range = { above: after, below: end, descending: false, limit: BATCH }
-      const { statement, values } = auditQuery(query, range, withinBytes(BATCH_BYTES, 'asc'))
+      const { statement, values } = auditQuery(query, range, filling(BATCH_BYTES, 'position'))
       const rows = await db.query<AuditRow>(statement, values)
       const last = rows.at(-1)
       if (last === undefined) return
@@ -153,10 +156,10 @@ export function postgresAuditTrail(db: Database, keys: UserKeys, log: Log): Audi
       const { statement, values } = auditQuery(
         query,
         { ...range, descending, limit: limit + 1 },
-        withinBytes(PAGE_BYTES, descending ? 'desc' : 'asc'),
+        filling(PAGE_BYTES, descending ? 'position desc' : 'position'),
       )
       const rows = await db.query<Measured<AuditRow>>(statement, values)
-      const shown = rows.slice(0, limit).map(({ found, before, ...row }) => row)
+      const shown = rows.slice(0, limit).map(unmeasured)
       const isLast = (rows[0]?.found ?? 0) <= shown.length
       const next = isLast ? null : (shown.at(-1)?.position ?? null)
       return { events: await readAuditRows(shown, keys, note), next, position, parked }

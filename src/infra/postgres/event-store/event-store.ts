@@ -8,10 +8,13 @@ import type {
   EventStore,
   Recorded,
 } from '../../../app/ports/event-store.ts'
+import { SETTERS } from '../../../domain/task/changes.ts'
+import { TASK_EVENT_SCHEMA_VERSION } from '../../../domain/task/events.ts'
 import { type Database, mayRepeat } from '../connection/database.ts'
 import { type TaskTexts, withNgrams } from '../tasks/ngrams.ts'
 import { bisect, OUT_OF_ORDER } from './by-time.ts'
 import { safePosition } from './safe-position.ts'
+import { type Measured, unmeasured, withinBytes } from './within-bytes.ts'
 
 const COLUMNS = `
   position, stream_id, version, event_id, type, schema_version, data, actor_id, metadata,
@@ -20,6 +23,53 @@ const COLUMNS = `
 const LOAD = {
   name: 'load',
   text: `select ${COLUMNS} from events where stream_id = $1 and version > $2 order by version`,
+}
+
+const PAGE_BYTES = 1_048_576
+
+// One more than asked for tells whether there are others.
+const PAGE_AFTER = {
+  name: 'stream_page_after',
+  text: withinBytes(PAGE_BYTES, { measured: 'data', order: 'version' })(`
+    select ${COLUMNS} from events
+    where stream_id = $1 and version > $2 order by version limit $3 + 1`),
+}
+
+const PAGE_BEFORE = {
+  name: 'stream_page_before',
+  text: withinBytes(PAGE_BYTES, { measured: 'data', order: 'version desc' })(`
+    select ${COLUMNS} from events
+    where stream_id = $1 and version < $2 order by version desc limit $3 + 1`),
+}
+
+const lastVersion = (condition: string) => `(
+  select version from events
+  where stream_id = $1 and version <= $2 and ${condition} order by version desc limit 1)`
+
+// What a newer version has written sets nothing that this one knows.
+const SET_LAST = Object.values(SETTERS).map((types) =>
+  lastVersion(`
+    schema_version <= ${TASK_EVENT_SCHEMA_VERSION}
+    and type in (${types.map((type) => `'${type}'`).join(', ')})`),
+)
+
+const IN_FORCE = {
+  name: 'in_force',
+  text: `
+    select ${COLUMNS} from events
+    where stream_id = $1 and version <= $2
+      and version in (1, ${[lastVersion('true'), ...SET_LAST].join(', ')})
+    order by version`,
+}
+
+// Within a stream no time goes back.
+const VERSION_AT = {
+  name: 'version_at',
+  text: `select ${bisect('low', {
+    rows: '(select version as position, recorded_at from events where stream_id = $1) e where true',
+    end: '(select coalesce(max(version), 0) + 1 from events where stream_id = $1)',
+    time: "$2::timestamptz + interval '1 millisecond'",
+  })} as version`,
 }
 
 const APPEND = {
@@ -113,6 +163,21 @@ export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
 
   return {
     load,
+
+    async page(stream_id, place, limit) {
+      const [statement, from] =
+        'after' in place ? [PAGE_AFTER, place.after] : [PAGE_BEFORE, place.before]
+      const rows = await db.query<Measured<Recorded<Event>>>(statement, [stream_id, from, limit])
+      const events = rows.slice(0, limit).map(unmeasured)
+      return { events, more: (rows[0]?.found ?? 0) > events.length }
+    },
+
+    inForce: (stream_id, version) => db.query<Recorded<Event>>(IN_FORCE, [stream_id, version]),
+
+    async versionAt(stream_id, time) {
+      const [found] = await db.query<{ version: number }>(VERSION_AT, [stream_id, time])
+      return found?.version ?? 0
+    },
 
     async append(append): Promise<AppendResult<Event, Row>> {
       const [result] = await repeated(() => db.query<Outcome<Row>>(APPEND, parameters(append)))

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
@@ -41,6 +42,23 @@ describe('The event store on PostgreSQL', () => {
   const newId = () => ++lastId
   const count = async (table: string) =>
     Number((await superuser.query(`select count(*) from ${table}`)).rows[0].count)
+
+  it('ends a page of a stream once its texts fill 1 MiB, and goes on from there', async () => {
+    const id = newId()
+    // PostgreSQL would compress a text that repeats itself.
+    const description = () => randomBytes(30_000).toString('base64')
+    const events = Array.from({ length: 60 }, (): TaskEvent => {
+      return { type: 'TaskDescribed', data: { description: description() } }
+    })
+    await store().append(append(id, [created(), ...events]))
+    const all = (await store().load(taskStreamId(id))).events
+    const first = await store().page(taskStreamId(id), { after: 0 }, 200)
+    const { length } = first.events
+    expect(JSON.stringify(first.events).length).to.be.within(1_000_000, 1_200_000)
+    expect(first).to.deep.equal({ events: all.slice(0, length), more: true })
+    const back = await store().page(taskStreamId(id), { before: length }, 200)
+    expect(back).to.deep.equal({ events: all.slice(0, length - 1).toReversed(), more: false })
+  })
 
   it('writes the read-table row in the same transaction as the events, or neither', async () => {
     const id = newId()
