@@ -211,6 +211,7 @@ function httpService(
   taskHistoryRoutes(on, {
     handle,
     events,
+    tasks,
     changes,
     stream,
     requireKnownPosition: given,

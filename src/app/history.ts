@@ -1,17 +1,43 @@
 import { type FieldValues, NO_FIELD_VALUES, trackChanges } from '../domain/task/changes.ts'
 import { readTaskEvent, type TaskEvent, undoesOf } from '../domain/task/events.ts'
-import { taskIdOf } from '../domain/task/view.ts'
+import { type TaskView, taskIdOf, taskStreamId } from '../domain/task/view.ts'
 import type { AuditEvent } from './ports/audit.ts'
-import type { Recorded } from './ports/event-store.ts'
+import type { EventStore, Recorded, StreamPlace } from './ports/event-store.ts'
 
-/**
- * A task's events from its first one on, each with the values before it. Of a task that a newer version
- * has created in a way that this one does not know it is as if it were not there.
- */
-export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] {
-  let before: FieldValues | null = NO_FIELD_VALUES
+/** A page of a task's events, each with the values before it. Reads what it shows and a few more. */
+export async function historyPage(
+  store: EventStore<TaskEvent, TaskView>,
+  id: number,
+  place: StreamPlace,
+  limit: number,
+): Promise<{ readonly events: readonly AuditEvent[]; readonly more: boolean }> {
+  const stream_id = taskStreamId(id)
+  const { events, more } = await store.page(stream_id, place, limit)
+  const isForth = 'after' in place
+  const rising = isForth ? events : events.toReversed()
+  const first = rising.at(0)?.version ?? 1
+  const shown = historyOf(rising, valuesOf(await store.inForce(stream_id, first - 1)))
+  return { events: isForth ? shown : shown.toReversed(), more }
+}
+
+const valuesOf = (events: readonly Recorded<TaskEvent>[]): FieldValues | null =>
+  events.reduce<FieldValues | null>(
+    (values, event) => (isUnknown(values, event) ? null : trackChanges(values, event).values),
+    NO_FIELD_VALUES,
+  )
+
+/** A task that a newer version has created in a way that this one does not know is as if it were not there. */
+const isUnknown = (values: FieldValues | null, event: Recorded<TaskEvent>): boolean =>
+  values === null && readTaskEvent(event) === null
+
+/** A task's events from its first one on, or from where it had these values, each with those before it. */
+export function historyOf(
+  events: readonly Recorded<TaskEvent>[],
+  values = NO_FIELD_VALUES,
+): readonly AuditEvent[] {
+  let before = values
   return events.flatMap((event) => {
-    if (before === null && readTaskEvent(event) === null) return []
+    if (isUnknown(before, event)) return []
     const { values, changes } = trackChanges(before, event)
     before = values
     const { position, stream_id, version, type, actor_id, occurred_at, recorded_at } = event
@@ -38,5 +64,5 @@ export function historyOf(events: readonly Recorded<TaskEvent>[]): readonly Audi
 /** The same of several tasks, of each from its first event on; ordered by position. */
 export const historiesOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] =>
   [...Map.groupBy(events, ({ stream_id }) => stream_id).values()]
-    .flatMap(historyOf)
+    .flatMap((of) => historyOf(of))
     .toSorted((a, b) => a.position - b.position)

@@ -2,15 +2,14 @@ import type { TaskEvent } from '../domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
 import { chunks, fullTexts } from './full-texts.ts'
-import type { EventStore, Recorded } from './ports/event-store.ts'
+import type { EventStore } from './ports/event-store.ts'
 import type { TaskCursor, TaskPage, TaskQuery } from './ports/tasks.ts'
 import { type Candidates, cursorBy, fillPage } from './task-pages.ts'
 
 /** A version of a task, or a time: all that happened by then, to the millisecond; or all until now. */
 export type Moment = 'now' | { readonly version: number } | { readonly as_of: string }
 
-/** Whose a task is, and how it was, or why it was not there. */
-export type PastTask = { readonly owner_id: number; readonly task: TaskView | Absence }
+/** Why a task was not there. */
 type Absence = 'task_not_found' | 'version_not_found' | 'task_not_there_then'
 
 type Events = EventStore<TaskEvent, TaskView>
@@ -24,14 +23,18 @@ const TEXTS_AT_ONCE = 100
  */
 export function timeTravel(store: Events) {
   return {
-    /** Null: there never was one, or it is erased. */
-    async taskAt(id: number, moment: Moment): Promise<PastTask | null> {
-      const { events } = await store.load(taskStreamId(id))
-      const now = events.reduce(viewTask, null)
-      if (now === null || events.some(({ erased }) => erased)) return null
+    /** A task that there is or was, or why it was not there then. Reads a few of its events. */
+    async taskAt(id: number, moment: Moment): Promise<TaskView | Absence> {
+      const stream_id = taskStreamId(id)
+      const version = await versionAt(store, stream_id, moment)
+      const events = await store.inForce(stream_id, version)
+      if (events.some(({ erased }) => erased)) return 'task_not_found'
       if (events.some(({ unreadable }) => unreadable)) throw new AppError('texts_unavailable')
-      const task = shown(until(events, moment).reduce(viewTask, null))
-      return { owner_id: now.user_id, task: task ?? absence(moment, events.length) }
+      const row = events.reduce(viewTask, null)
+      if (moment !== 'now' && 'version' in moment && moment.version > (row?.version ?? 0)) {
+        return 'version_not_found'
+      }
+      return shown(row) ?? (moment === 'now' ? 'task_not_found' : 'task_not_there_then')
     },
 
     /**
@@ -48,25 +51,9 @@ export function timeTravel(store: Events) {
 
 export type TimeTravel = ReturnType<typeof timeTravel>
 
-function until(
-  events: readonly Recorded<TaskEvent>[],
-  moment: Moment,
-): readonly Recorded<TaskEvent>[] {
-  if (moment === 'now') return events
-  if ('version' in moment) {
-    return events.some(({ version }) => version === moment.version)
-      ? events.slice(0, moment.version)
-      : []
-  }
-  return events.slice(0, events.findLastIndex((event) => event.occurred_at <= moment.as_of) + 1)
-}
-
-/** A stream has as many versions as events. */
-function absence(moment: Moment, versions: number): Absence {
-  if (moment === 'now') return 'task_not_found'
-  return 'version' in moment && moment.version > versions
-    ? 'version_not_found'
-    : 'task_not_there_then'
+async function versionAt(store: Events, stream_id: string, moment: Moment): Promise<number> {
+  if (moment === 'now') return Number.MAX_SAFE_INTEGER
+  return 'version' in moment ? moment.version : store.versionAt(stream_id, moment.as_of)
 }
 
 const shown = (row: TaskView | null): TaskView | null => (row?.deleted_at === null ? row : null)

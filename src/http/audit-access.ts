@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 import type { AuditAccesses } from '../app/ports/audit.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
+import type { Ownership } from '../app/ports/tasks.ts'
 import { DomainError } from '../domain/errors.ts'
 
 /** Whose tasks and events a caller may see: their own alone; null, of auditors, everybody's. */
@@ -26,7 +27,7 @@ export async function admitToTask(
   look: RecordAccess,
   ctx: Context,
   caller: Caller,
-  task: { readonly owner_id: number; readonly isErased: boolean },
+  task: Ownership,
   query: object,
 ): Promise<void> {
   if (caller.user_id === task.owner_id) return

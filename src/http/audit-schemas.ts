@@ -86,24 +86,6 @@ export const auditQuery = {
   }),
 }
 
-export type AuditOrder = 'asc' | 'desc'
-
-// A cursor names its order: in the other one it would skip events without a word.
-const auditCursor = z.tuple([z.enum(['asc', 'desc']), z.int().min(1)])
-
-export const writeAuditCursor = (order: AuditOrder, position: number): string =>
-  Buffer.from(JSON.stringify([order, position])).toString('base64url')
-
-/** Null if it is no cursor of a list in this order. */
-export function readAuditCursor(order: AuditOrder, written: string): number | null {
-  try {
-    const result = auditCursor.safeParse(JSON.parse(Buffer.from(written, 'base64url').toString()))
-    return result.success && result.data[0] === order ? result.data[1] : null
-  } catch {
-    return null
-  }
-}
-
 const head = z.tuple([z.string(), z.int(), z.string()])
 
 const parked = z.tuple([z.string(), z.int()])

@@ -10,6 +10,7 @@ import { type RecordAccess, visibleUser } from './audit-access.ts'
 import { csv, type Format, ndjson } from './audit-formats.ts'
 import * as schema from './audit-schemas.ts'
 import { negotiate } from './content-types.ts'
+import { readCursor, writeCursor } from './cursors.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { type Fault, HttpError } from './errors.ts'
 import { type Enter, onePerUser } from './one-per-user.ts'
@@ -99,11 +100,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
     const wanted = { user_id: visibleUser(caller), ...conditions }
     if (exporting !== null) return send(ctx, caller, exporting, wanted)
 
-    const after = cursor === undefined ? undefined : schema.readAuditCursor(order, cursor)
-    if (after === null) {
-      const faults = [{ field: 'cursor', message: 'cursor must be one that this list gave' }]
-      throw new HttpError('validation_failed', { faults })
-    }
+    const after = readCursor(order, cursor)
     const leave = await enter(caller.user_id)
     const page = { descending: order === 'desc', limit, after }
     try {
@@ -113,7 +110,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
       }
       const { events, next, ...reached } = await trail.find(wanted, page)
       tellReached(ctx, reached)
-      const next_cursor = next === null ? null : schema.writeAuditCursor(order, next)
+      const next_cursor = next === null ? null : writeCursor(order, next)
       ctx.body = { events: events.map(schema.auditEventOf), next_cursor }
     } finally {
       leave()

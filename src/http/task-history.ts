@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import type { HandleCommand } from '../app/handle-command.ts'
-import { historyOf } from '../app/history.ts'
+import { historyPage } from '../app/history.ts'
 import type { EventStore } from '../app/ports/event-store.ts'
+import type { TaskList } from '../app/ports/tasks.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
 import { undoSteps } from '../app/undo-steps.ts'
 import { DomainError } from '../domain/errors.ts'
@@ -10,6 +11,7 @@ import type { TaskCommand } from '../domain/task/task.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
 import { admitToTask, type RecordAccess } from './audit-access.ts'
 import { auditEvent, auditEventOf } from './audit-schemas.ts'
+import { linkNext, NEXT_LINK, readCursor, writeCursor } from './cursors.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import type { RequireKnownPosition } from './known-position.ts'
 import { CHANGING, commandContext, OWN, REPLAYED, showTask, taskAnswer } from './task-answers.ts'
@@ -20,13 +22,20 @@ const history = {
   method: 'get',
   path: '/tasks/:id/history',
   summary: 'What happened to a task, also to a deleted one',
-  description: 'For its owner, and for auditors, whose look is recorded.',
+  description:
+    'For its owner, and for auditors, whose look is recorded. A page ends early once its texts fill 1 MiB.',
   access: 'token',
   params: schema.taskId,
+  query: schema.historyQuery,
   answers: {
     200: {
-      description: 'Oldest first, each with the values before and after',
-      body: z.strictObject({ events: z.array(auditEvent) }),
+      description:
+        'Events, each with the values before and after; next_cursor is null on the last page',
+      body: z.strictObject({
+        events: z.array(auditEvent),
+        next_cursor: z.string().nullable(),
+      }),
+      headers: NEXT_LINK,
     },
   },
   errors: OWN,
@@ -116,6 +125,7 @@ export const TASK_HISTORY_ENDPOINTS: readonly Endpoint[] = [
 export type TaskHistoryRoutes = {
   readonly handle: HandleCommand<TaskCommand, TaskView>
   readonly events: EventStore<TaskEvent, TaskView>
+  readonly tasks: Pick<TaskList, 'ownerOf'>
   readonly changes: TaskChanges
   readonly stream: ReturnType<typeof streamTaskEvents>
   readonly requireKnownPosition: RequireKnownPosition
@@ -127,17 +137,23 @@ export function taskHistoryRoutes(
   on: ReturnType<typeof routes>,
   dependencies: TaskHistoryRoutes,
 ): void {
-  const { handle, events, look } = dependencies
+  const { handle, events, look, tasks } = dependencies
   const steps = undoSteps(events)
 
-  on(history, async ({ params }, ctx, caller) => {
-    const found = historyOf((await events.load(taskStreamId(params.id))).events)
-    const owner_id = found.at(0)?.user_id
-    if (owner_id === undefined) throw new DomainError('task_not_found')
-    const isErased = found.some(({ erased }) => erased)
-    const query = { task_id: params.id, history: true }
-    await admitToTask(look, ctx, caller, { owner_id, isErased }, query)
-    ctx.body = { events: found.map(auditEventOf) }
+  on(history, async ({ params: { id }, query }, ctx, caller) => {
+    const { order, limit } = query
+    const cursor = readCursor(`history ${order}`, query.cursor)
+    const ownership = await tasks.ownerOf(id)
+    if (ownership === null) throw new DomainError('task_not_found')
+    await admitToTask(look, ctx, caller, ownership, { task_id: id, history: true, order, cursor })
+    const place =
+      order === 'asc' ? { after: cursor ?? 0 } : { before: cursor ?? Number.MAX_SAFE_INTEGER }
+    const { events: found, more } = await historyPage(events, id, place, limit)
+    const last = found.at(-1)
+    if (last === undefined && cursor === undefined) throw new DomainError('task_not_found')
+    const next_cursor = more && last ? writeCursor(`history ${order}`, last.version) : null
+    if (next_cursor !== null) linkNext(ctx, next_cursor)
+    ctx.body = { events: found.map(auditEventOf), next_cursor }
   })
 
   on(undo, async ({ params, body, headers }, ctx, caller) => {

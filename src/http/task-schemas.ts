@@ -99,6 +99,14 @@ export const undoing = z
 
 export const redoing = z.strictObject({}).meta({ id: 'Redo' })
 
+export const historyQuery = {
+  order: z.enum(['asc', 'desc']).default('asc').meta({ description: 'desc: the newest first' }),
+  limit: pageSize.default(100).meta({ description: 'Size of a page, 1 to 200' }),
+  cursor: z.string().max(100, 'must be a cursor of this list').optional().meta({
+    description: 'next_cursor of the page before, with the same order',
+  }),
+}
+
 const nextSteps = {
   next_undo: z.int().nullable().meta({
     description: 'The version that the next undo takes back; null: nothing is left to undo',

@@ -10,6 +10,7 @@ import { DomainError } from '../domain/errors.ts'
 import type { TaskCommand } from '../domain/task/task.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
 import { admitToTask, type RecordAccess } from './audit-access.ts'
+import { badCursor, linkNext, NEXT_LINK } from './cursors.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { HttpError } from './errors.ts'
 import type { RequirePast } from './known-position.ts'
@@ -53,7 +54,7 @@ const listTasks = {
         tasks: z.array(schema.taskSchema),
         next_cursor: z.string().nullable().optional(),
       }),
-      headers: { Link: 'rel="next", where the next page is' },
+      headers: NEXT_LINK,
     },
   },
 } as const satisfies Endpoint
@@ -151,10 +152,7 @@ export function taskRoutes(
       throw new HttpError('validation_failed', { faults })
     }
     const after = cursor === undefined ? undefined : schema.readCursor(order, cursor)
-    if (after === null) {
-      const faults = [{ field: 'cursor', message: 'cursor must be one that this list gave' }]
-      throw new HttpError('validation_failed', { faults })
-    }
+    if (after === null) throw badCursor()
     const descending = order.startsWith('-')
     const sort = order.replace('-', '') as TaskSort
     const { user_id } = caller
@@ -162,7 +160,7 @@ export function taskRoutes(
     const page = (size: number) => tasks.list({ ...list, limit: size })
     const show = ({ tasks: rows, next }: Awaited<ReturnType<typeof page>>) => {
       const next_cursor = next && schema.writeCursor(order, next)
-      if (next_cursor) ctx.set('Link', `<${nextPage(ctx, next_cursor)}>; rel="next"`)
+      if (next_cursor) linkNext(ctx, next_cursor)
       const shown = next_cursor || query.limit !== undefined
       ctx.body = JSON.stringify({ tasks: rows.map(schema.taskOf), ...(shown && { next_cursor }) })
       ctx.type = 'application/json'
@@ -185,19 +183,20 @@ export function taskRoutes(
   /** From the log: it knows of an erasure before the read table does. */
   const lookBack = async (ctx: Context, caller: Caller, id: number, moment: Moment) => {
     if (moment !== 'now' && 'as_of' in moment) await requirePast(moment.as_of)
-    const found = await past.taskAt(id, moment)
-    if (found === null) return null
-    const { owner_id, task } = found
+    const ownership = await tasks.ownerOf(id)
+    if (ownership === null || ownership.isErased) throw new DomainError('task_not_found')
     // Also when there was no task then: that would say something of another's task too.
     const query = { task_id: id, ...(moment !== 'now' && moment) }
-    await admitToTask(look, ctx, caller, { owner_id, isErased: false }, query)
+    await admitToTask(look, ctx, caller, ownership, query)
+    const task = await past.taskAt(id, moment)
     if (typeof task === 'string') throw new DomainError(task)
     return task
   }
 
   const lookAtPresent = async (ctx: Context, caller: Caller, id: number) => {
     const row = await tasks.find(id)
-    return row === null || row.user_id === caller.user_id ? row : lookBack(ctx, caller, id, 'now')
+    if (row === null) throw new DomainError('task_not_found')
+    return row.user_id === caller.user_id ? row : lookBack(ctx, caller, id, 'now')
   }
 
   on(getTask, async ({ params, query, headers }, ctx, caller) => {
@@ -205,7 +204,6 @@ export function taskRoutes(
     const row = await (moment === 'now'
       ? lookAtPresent(ctx, caller, params.id)
       : lookBack(ctx, caller, params.id, moment))
-    if (row === null) throw new DomainError('task_not_found')
     const failed = firstFalse(headers, row)
     if (failed === 'If-Match') throw new AppError('version_mismatch', { version: row.version })
     showTask(ctx, { row, replayed: false })
@@ -246,10 +244,4 @@ function momentOf({
   }
   if (version !== undefined) return { version }
   return as_of === undefined ? 'now' : { as_of }
-}
-
-function nextPage(ctx: Context, cursor: string): string {
-  const query = new URLSearchParams(ctx.querystring)
-  query.set('cursor', cursor)
-  return `${ctx.path}?${query}`
 }

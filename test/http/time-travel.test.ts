@@ -6,7 +6,7 @@ import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { append, created } from '../support/appends.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
-import { type System, startSystem } from '../support/system.ts'
+import { type Answer, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
 
@@ -65,6 +65,43 @@ describe('The past of tasks', () => {
         actor: { user_id: owner.id },
       })
       expect(event.hash).to.match(/^[0-9a-f]{64}$/)
+    }
+  })
+
+  it('is told page by page, from either end, each page as a part of the whole', async () => {
+    const id = await newTask({ description: 'words' })
+    const path = `/tasks/${id}/history`
+    for (const title of ['Two', 'Three', 'Four']) await call('PUT', `/tasks/${id}`, { title })
+    await call('PUT', `/tasks/${id}`, { status: 'completed', description: null })
+    await call('DELETE', `/tasks/${id}`)
+    const { events: whole, next_cursor } = (await call('GET', path)).body
+    expect([whole.length, next_cursor]).to.deep.equal([7, null])
+    for (const order of ['asc', 'desc']) {
+      for (const limit of [1, 2, 3, 7]) {
+        const told: unknown[] = []
+        for (let next: string | null = `${path}?order=${order}&limit=${limit}`; next; ) {
+          const { status, body, headers }: Answer = await call('GET', next)
+          expect(status).to.equal(200)
+          expect(body.events.length).to.be.within(1, limit)
+          told.push(...body.events)
+          const link = /^<(.+)>; rel="next"$/.exec(headers.get('link') ?? '')
+          next = link?.[1] ?? null
+          expect(body.next_cursor).to.equal(next && new URLSearchParams(next).get('cursor'))
+        }
+        expect(told, `${order} ${limit}`).to.deep.equal(
+          order === 'asc' ? whole : whole.toReversed(),
+        )
+      }
+    }
+    const cursor = (await call('GET', `${path}?limit=1`)).body.next_cursor
+    for (const query of [
+      `order=desc&cursor=${cursor}`,
+      'cursor=x',
+      'limit=0',
+      'limit=201',
+      'order=up',
+    ]) {
+      expect((await call('GET', `${path}?${query}`)).status, query).to.equal(400)
     }
   })
 
@@ -259,10 +296,8 @@ describe('The past of tasks', () => {
         for (const [index, { version, occurred_at }] of events.entries()) {
           const row = events.slice(0, index + 1).reduce(viewTask, null)
           const fold = row?.deleted_at === null ? row : null
-          expect((await past.taskAt(1, { version }))?.task).to.deep.equal(
-            fold ?? 'task_not_there_then',
-          )
-          expect((await past.taskAt(1, { as_of: occurred_at }))?.task).to.deep.equal(
+          expect(await past.taskAt(1, { version })).to.deep.equal(fold ?? 'task_not_there_then')
+          expect(await past.taskAt(1, { as_of: occurred_at })).to.deep.equal(
             fold ?? 'task_not_there_then',
           )
           const query = { user_id: 1, sort: 'created_at', descending: true, limit: 10 } as const

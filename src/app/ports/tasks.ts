@@ -25,12 +25,17 @@ export type TaskCursor = { readonly value: string | null; readonly id: number }
 
 export type TaskPage = { readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }
 
+/** `isErased`: the owner's account is, and with it the texts of all that was theirs. */
+export type Ownership = { readonly owner_id: number; readonly isErased: boolean }
+
 /** The read table. Error of every method: `database_unavailable`. */
 export type TaskList = {
   /** A number that no task has had. */
   readonly nextId: () => Promise<number>
   /** Deleted tasks are not found. */
   readonly find: (id: number) => Promise<TaskView | null>
+  /** Whose a task is, also a deleted one; null: there never was one. Reads no text of it. */
+  readonly ownerOf: (id: number) => Promise<Ownership | null>
   /** Live tasks in order, and where the next page begins if there is one. */
   readonly list: (query: TaskQuery) => Promise<TaskPage>
 }

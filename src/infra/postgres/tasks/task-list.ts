@@ -1,4 +1,4 @@
-import type { TaskList, TaskQuery } from '../../../app/ports/tasks.ts'
+import type { Ownership, TaskList, TaskQuery } from '../../../app/ports/tasks.ts'
 import { type Candidates, cursorBy, fillPage } from '../../../app/task-pages.ts'
 import type { TaskView } from '../../../domain/task/view.ts'
 import type { Database } from '../connection/database.ts'
@@ -9,6 +9,19 @@ const NEXT_ID = { name: 'next_task_id', text: `select nextval('task_ids') as id`
 const FIND = {
   name: 'find_task',
   text: `select ${TASK_COLUMNS} from tasks where id = $1 and deleted_at is null`,
+}
+
+// The rows of an erased account go; the first event stays.
+const OWNER_OF = {
+  name: 'owner_of_task',
+  text: `
+    select owner_id,
+      exists (select from user_keys where user_id = owner_id and wrapped_key is null) as "isErased"
+    from coalesce(
+      (select user_id from tasks where id = $1),
+      (select (data ->> 'user_id')::bigint from events
+        where stream_id = 'task-' || $1 and version = 1)) owner_id
+    where owner_id is not null`,
 }
 
 /** Of those that may hold what is searched for at least so many are read at once. */
@@ -24,6 +37,11 @@ export function postgresTaskList(db: Database): TaskList {
 
     async find(id) {
       const [row] = await db.query<TaskView>(FIND, [id])
+      return row ?? null
+    },
+
+    async ownerOf(id) {
+      const [row] = await db.query<Ownership>(OWNER_OF, [id])
       return row ?? null
     },
 

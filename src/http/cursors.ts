@@ -1,0 +1,36 @@
+import type { Context } from 'koa'
+import { z } from 'zod'
+import { HttpError } from './errors.ts'
+
+// A cursor names its list and order: in another one it would skip entries without a word.
+const written = z.tuple([z.string(), z.int().min(1)])
+
+/** The cursor of a list that is ordered by whole numbers: the number of the last entry shown. */
+export const writeCursor = (order: string, last: number): string =>
+  Buffer.from(JSON.stringify([order, last])).toString('base64url')
+
+/** Undefined without a cursor. Error: `validation_failed`, of one that the list in this order never gave. */
+export function readCursor(order: string, cursor: string | undefined): number | undefined {
+  if (cursor === undefined) return undefined
+  try {
+    const [of, last] = written.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()))
+    if (of === order) return last
+  } catch {
+    // It is no cursor at all.
+  }
+  throw badCursor()
+}
+
+export const badCursor = () =>
+  new HttpError('validation_failed', {
+    faults: [{ field: 'cursor', message: 'cursor must be one that this list gave' }],
+  })
+
+/** Where the next page is. */
+export function linkNext(ctx: Context, cursor: string): void {
+  const query = new URLSearchParams(ctx.querystring)
+  query.set('cursor', cursor)
+  ctx.set('Link', `<${ctx.path}?${query}>; rel="next"`)
+}
+
+export const NEXT_LINK = { Link: 'rel="next", where the next page is' }
