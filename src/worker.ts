@@ -12,7 +12,7 @@ import { type ErasedRows, erasedRows } from './infra/postgres/accounts/erased-ro
 import { expiredAccesses } from './infra/postgres/audit/audit-accesses.ts'
 import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
 import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
-import { postgresSealer, SealsChanged, unsealedSeconds } from './infra/postgres/audit/sealer.ts'
+import { postgresSealer, SealRefused, unsealedSeconds } from './infra/postgres/audit/sealer.ts'
 import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
 import { type LeaderSession, type Leadership, lead } from './infra/postgres/connection/leader.ts'
 import { repeat } from './infra/postgres/connection/repeat.ts'
@@ -185,8 +185,9 @@ function seals(
       await sealAll(session)
     } catch (error) {
       // It goes on leading, lest another one that knows of nothing seals in its place.
-      if (!(error instanceof SealsChanged)) throw error
-      log.error({ key_id, err: error.message }, 'does not seal: the seals were changed')
+      if (!(error instanceof SealRefused)) throw error
+      metrics.sealRefused()
+      log.error({ key_id, err: error.message }, `does not seal: ${error.why}`)
     }
     await session.rest(SEAL_INTERVAL_SECONDS * 1_000)
   }

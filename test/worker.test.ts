@@ -176,6 +176,20 @@ describe('The worker as a process', () => {
     expect((await sql.query('select from seals')).rowCount).to.equal(0)
   })
 
+  it('seals no event that was changed since it was appended, and says so', async () => {
+    await log.create(2)
+    await sql.query(
+      `alter table events disable trigger all; update events set actor_id = actor_id + 1`,
+    )
+    const worker = await processes.start({ SEAL_INTERVAL_SECONDS: '1' })
+    const { level, err } = JSON.parse(await worker.line(/"does not seal: the log was changed"/))
+    expect(level).to.equal('error')
+    expect(err).to.match(/^task-\d+ version 1 \(position 1\) has a hash/)
+    const metrics = await (await fetch(`${worker.url}/worker/metrics`)).text()
+    expect(metrics).to.match(/^tasktrail_seal_refusals_total [1-9]/m)
+    expect((await sql.query('select from seals')).rowCount).to.equal(0)
+  })
+
   it('wraps data keys again that a previous key has wrapped, and no others', async () => {
     const [previous, lost] = [randomUUID(), randomUUID()]
     const [before, foreign] = [secretKeyWrap(previous), secretKeyWrap(lost)]

@@ -6,7 +6,7 @@ export async function up(knex: Knex): Promise<void> {
       stream_id text primary key,
       stream_type text not null,
       version bigint not null check (version > 0),
-      head_hash bytea not null
+      head_hash bytea not null check (octet_length(head_hash) = 32)
     );
 
     -- Cache 1 (the default, stated because readers rely on it): a session that drew positions in
@@ -24,8 +24,8 @@ export async function up(knex: Knex): Promise<void> {
       occurred_at timestamptz not null,
       -- One time, which the database gives and the hash covers, under both names.
       recorded_at timestamptz not null generated always as (occurred_at) stored,
-      prev_hash bytea,
-      hash bytea not null,
+      prev_hash bytea check (octet_length(prev_hash) = 32),
+      hash bytea not null check (octet_length(hash) = 32),
       unique (stream_id, version)
     );
     -- Each user's own changes in log order.

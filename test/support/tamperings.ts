@@ -299,7 +299,7 @@ export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
       `insert into events (position, stream_id, version, event_id, type, schema_version, data,
           actor_id, metadata, occurred_at, hash)
         values ($1, $2, $3, gen_random_uuid(), 'TaskCompleted', 1, '{"status": "completed"}', 1,
-          '{"request_id": "x"}', now(), '')`,
+          '{"request_id": "x"}', now(), sha256(''))`,
       [at, stream_id, version],
     )
     await rechain(sql, stream_id, version)

@@ -3,27 +3,11 @@ import type { KeptSeals, Seal, SealKey, TrailEvent } from '../../../verifier/for
 import { follow, type Report, type StreamState, type Trail } from '../../../verifier/trail.ts'
 import { walk } from '../../../verifier/walk.ts'
 import type { Query } from '../projections/projection.ts'
+import { eventsAfter, instant } from './exact-rows.ts'
 
 const EVENTS_A_PAGE = 500
 const SEALS_A_PAGE = 10
 const STREAMS_A_PAGE = 5_000
-
-// To the microsecond, and with the era: a time that no event of ours has makes no hash of ours.
-const instant = (column: string, fraction: 'MS' | 'US', exact: string) => `
-  replace(to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.${fraction}"Z"BC'),
-    '${exact}', 'Z') as ${column}`
-
-// JSON as text: pg would parse it with numbers rounded.
-const READ = {
-  name: 'read_to_verify',
-  text: `
-    select position, stream_id, version, event_id, type, schema_version, data::text, actor_id,
-      metadata::text, ${instant('occurred_at', 'US', '000ZAD')},
-      ${instant('recorded_at', 'MS', 'ZAD')},
-      encode(prev_hash, 'hex') as prev_hash, encode(hash, 'hex') as hash
-    from events where position > $1 and position <= ${Number.MAX_SAFE_INTEGER}
-    order by position limit ${EVENTS_A_PAGE}`,
-}
 
 const READ_SEALS = {
   name: 'read_seals_to_verify',
@@ -79,12 +63,10 @@ export async function verifyLog(
 async function* readEvents(query: Query): AsyncGenerator<readonly TrailEvent[]> {
   let after = Number.MIN_SAFE_INTEGER
   for (;;) {
-    const rows = await query<TrailEvent & { data: string; metadata: string }>(READ, [after])
-    const last = rows.at(-1)
+    const events = await eventsAfter(query, after, Number.MAX_SAFE_INTEGER, EVENTS_A_PAGE)
+    const last = events.at(-1)
     if (last === undefined) return
-    yield rows.map(({ data, metadata, ...row }) => {
-      return { ...row, data: exactly(data), metadata: exactly(metadata) }
-    })
+    yield events
     after = last.position
   }
 }
@@ -98,19 +80,6 @@ async function* readSeals(query: Query): AsyncGenerator<Seal> {
     if (last === undefined) return
     after = last.number
   }
-}
-
-/**
- * Numbers that JSON.parse would round, or that we would write in another way, become what no JSON in
- * the database can be.
- */
-function exactly(json: string): unknown {
-  if (!/[:[ ]-?(\d{16}|\d+\.)/.test(json)) return JSON.parse(json)
-  return JSON.parse(json, (_, value, context?: { source?: string }) =>
-    typeof value === 'number' && String(value) !== context?.source
-      ? `\u0000${context?.source}`
-      : value,
-  )
 }
 
 /** The heads on which the next events will be appended are the ends of the chains. */

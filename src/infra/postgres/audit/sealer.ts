@@ -3,6 +3,7 @@ import type { StreamHead } from '../../../app/ports/audit.ts'
 import type { Clock } from '../../../app/ports/process.ts'
 import { safePosition } from '../event-store/safe-position.ts'
 import type { Query } from '../projections/projection.ts'
+import { type ChainedEvent, chainedEvents } from './chained-events.ts'
 import {
   digestOf,
   eventDigest,
@@ -25,16 +26,26 @@ export type Sealed = {
 
 export type Sealer = {
   /**
-   * Seals the events since the last seal, 10,000 at most; null when there is nothing to seal. Error:
-   * `SealsChanged`.
+   * Seals the events since the last seal, 10,000 at most and none from the first on that is not as it was
+   * appended; null when there is nothing to seal. Error: `SealRefused`.
    */
   readonly seal: (query: Query) => Promise<Sealed | null>
 }
 
-/** The seals are not those that were made: another one would vouch for the change. */
-export class SealsChanged extends Error {}
+/** A seal would vouch for what is not as it was. */
+export abstract class SealRefused extends Error {
+  /** For the log, where the message says which and how. */
+  abstract readonly why: string
+}
+/** The seals are not those that were made. */
+export class SealsChanged extends SealRefused {
+  readonly why = 'the seals were changed'
+}
+/** The next event to be sealed is not what was appended. */
+export class ChainBroken extends SealRefused {
+  readonly why = 'the log was changed'
+}
 
-const LIMIT = 10_000
 const MARK_BYTES = 46
 
 // Both in one snapshot: seals that are taken away between two are not there in either.
@@ -46,13 +57,6 @@ const LAST_SEAL = {
       encode(hash, 'hex') as hash, key_id, signature,
       exists (select from seals where number = $1 and hash = decode($2, 'hex')) as known_is_there
     from seals order by number desc limit 1`,
-}
-
-const READ = {
-  name: 'read_to_seal',
-  text: `
-    select position, stream_id, version, recorded_at, encode(hash, 'hex') as hash from events
-    where position > $1 and position <= $2 order by position limit ${LIMIT}`,
 }
 
 // Whoever else has sealed the same meanwhile was first. Behind a seal that is gone nothing is added.
@@ -79,14 +83,6 @@ type KnownSeal = { readonly number: number; readonly hash: string }
 type LastSeal = SealFacts & KnownSeal & { readonly signature: Buffer }
 type FoundSeal = LastSeal & { readonly known_is_there: boolean }
 
-type EventToSeal = {
-  readonly position: number
-  readonly stream_id: string
-  readonly version: number
-  readonly recorded_at: string
-  readonly hash: string
-}
-
 /**
  * Two at once are harmless: of two seals with one number the second is not kept. Knows the last seal
  * that it has seen as long as it lives, and no longer.
@@ -110,9 +106,13 @@ export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
   return {
     async seal(query) {
       const last = await lastSeal(query)
-      const range = [last?.position ?? 0, await safePosition(query)]
-      const events = await query<EventToSeal>(READ, range)
+      const { events, broken } = await chainedEvents(
+        query,
+        last?.position ?? 0,
+        await safePosition(query),
+      )
       const position = events.at(-1)?.position
+      if (position === undefined && broken !== null) throw new ChainBroken(broken)
       if (position === undefined) return null
 
       const heads = headsOf(events)
@@ -162,7 +162,7 @@ function isSignedBy({ publicKey }: SealSigner, seal: LastSeal): boolean {
   return digest.toString('hex') === seal.hash && verify(null, digest, publicKey, seal.signature)
 }
 
-function headsOf(events: readonly EventToSeal[]): readonly StreamHead[] {
+function headsOf(events: readonly ChainedEvent[]): readonly StreamHead[] {
   const heads = new Map<string, StreamHead>()
   for (const { stream_id, version, hash } of events)
     heads.set(stream_id, [stream_id, version, hash])
@@ -173,7 +173,7 @@ function headsOf(events: readonly EventToSeal[]): readonly StreamHead[] {
  * Of each event its position, which of the heads is its stream's, when it was recorded and its hash:
  * all that its digest covers, so that the digest of all proves them.
  */
-function marksOf(events: readonly EventToSeal[], heads: readonly StreamHead[]): Buffer {
+function marksOf(events: readonly ChainedEvent[], heads: readonly StreamHead[]): Buffer {
   const places = new Map(heads.map(([stream_id], index) => [stream_id, index]))
   const marks = Buffer.alloc(events.length * MARK_BYTES)
   for (const [index, { position, stream_id, recorded_at, hash }] of events.entries()) {

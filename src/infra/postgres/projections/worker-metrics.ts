@@ -8,6 +8,7 @@ export type WorkerMetrics = {
   readonly checked: (tasks: number) => void
   readonly drift: (projection: string) => void
   readonly sealed: (events: number) => void
+  readonly sealRefused: () => void
   readonly expiredAnswers: (answers: number) => void
   /** As Prometheus reads it. */
   readonly text: () => Promise<string>
@@ -38,6 +39,10 @@ export function workerMetrics(): WorkerMetrics {
     'tasktrail_expired_answers_total',
     'Kept answers removed when they expired',
   )
+  const refused = counter(
+    'tasktrail_seal_refusals_total',
+    'Times that it did not seal what was changed',
+  )
   const sealedEvents = counter('tasktrail_sealed_events_total', 'Events that those seals cover')
 
   return {
@@ -60,6 +65,7 @@ export function workerMetrics(): WorkerMetrics {
       seals.inc()
       sealedEvents.inc(count)
     },
+    sealRefused: () => refused.inc(),
     expiredAnswers: (answers) => expired.inc(answers),
     text: () => registry.metrics(),
     contentType: registry.contentType,

@@ -198,7 +198,7 @@ describe('The audit trail on PostgreSQL', () => {
           actor_id, metadata, occurred_at, hash)
         overriding system value
         select n, 'task-' || 1 + (n - 1) % 3, 1 + (n - 1) / 3, gen_random_uuid(), 'TaskRenamed', 1,
-          '{}', 1, '{}', now(), '\\x00'
+          '{}', 1, '{}', now(), sha256('')
         from generate_series(1, 4500) n`)
     await sql.query(`
       insert into seals select n, n, 1, '', '', '[]', '', now(), null, '', 'key', ''

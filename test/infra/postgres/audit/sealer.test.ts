@@ -4,6 +4,7 @@ import pg from 'pg'
 import { verifyLog } from '../../../../src/infra/postgres/audit/audit-verification.ts'
 import { secretSealSigner } from '../../../../src/infra/postgres/audit/seal-signer.ts'
 import {
+  ChainBroken,
   postgresSealer,
   SealsChanged,
   unsealedSeconds,
@@ -195,6 +196,45 @@ describe('Sealing', () => {
       await log.root.query(`update seals set ${name} = $1`, [rows[0].before])
     }
     expect(await another().seal()).to.include({ number: 2 })
+  })
+
+  describe('a log that was changed', () => {
+    const FORGERIES: Record<string, string> = {
+      'what it says': `update events set actor_id = 7 where position = 3`,
+      'its time': `update events set occurred_at = occurred_at + interval '1 us' where position = 3`,
+      'its hash': `update events set hash = sha256(hash) where position = 3`,
+      'the hash before it': `update events set prev_hash = sha256(hash) where position = 3`,
+      'the event before it': `update events set hash = sha256(hash) where position = 1`,
+      'its version': `update events set version = 5 where position = 3`,
+      'its stream': `update events set stream_id = 'user-1', version = 1 where position = 3`,
+    }
+    for (const [what, forge] of Object.entries(FORGERIES)) {
+      it(`is sealed up to where somebody changed ${what}, and no further`, async () => {
+        await write([1])
+        await log.sealer.seal()
+        await write([2])
+        await write([1, 3])
+        await log.root.query(`alter table events disable trigger all; ${forge}`)
+        expect(await log.sealer.seal()).to.include({ number: 2, position: 2, events: 1 })
+        for (const { seal } of [log.sealer, another()]) {
+          const error = await seal().catch((error: unknown) => error)
+          expect(error).to.be.instanceOf(ChainBroken)
+          expect((error as Error).message).to.match(/ \(position 3\) (is not chained|has a hash)/)
+        }
+        expect(await seals()).to.have.lengthOf(2)
+      })
+    }
+
+    it('holds no hash of another length', async () => {
+      await write([1])
+      for (const column of ['events.hash', 'events.prev_hash', 'streams.head_hash']) {
+        const [table, name] = column.split('.')
+        const error = await log.root
+          .query(`alter table ${table} disable trigger all; update ${table} set ${name} = '\\x00'`)
+          .catch(({ message }) => message)
+        expect(error, column).to.match(/violates check constraint/)
+      }
+    })
   })
 
   it('is harmless when two seal at the same time', async () => {

@@ -190,7 +190,7 @@ describe('The event store on PostgreSQL', () => {
       `insert into events (stream_id, version, event_id, type, schema_version, data, actor_id,
          metadata, occurred_at, hash)
        select 'timed-' || gen_random_uuid(), 1, gen_random_uuid(), 'TaskDeleted', 1, '{}', $1, '{}',
-         $2::timestamptz + make_interval(secs => s), ''
+         $2::timestamptz + make_interval(secs => s), sha256('')
        from unnest($3::float[]) with ordinality as t (s, n) order by n`,
       [actor_id, base, seconds],
     )

@@ -1,0 +1,74 @@
+import { eventHash, type TrailEvent } from '../../../verifier/formats.ts'
+import type { Query } from '../projections/projection.ts'
+import { eventsAfter } from './exact-rows.ts'
+
+/** What a seal covers of an event. */
+export type ChainedEvent = Pick<
+  TrailEvent,
+  'position' | 'stream_id' | 'version' | 'recorded_at' | 'hash'
+>
+
+const LIMIT = 10_000
+/** Each with all that it says, which may be long. */
+const PAGE = 200
+
+const HASHES = {
+  name: 'hashes_before',
+  text: `
+    select stream_id, encode(hash, 'hex') as hash
+    from unnest($1::text[], $2::bigint[]) as wanted (stream_id, version)
+      join events using (stream_id, version)`,
+}
+
+/**
+ * The next events as far as each is what its hash says and chained to the one before it in its stream,
+ * 10,000 at most; and what is wrong with the one that ends them, if it is not.
+ */
+export async function chainedEvents(
+  query: Query,
+  after: number,
+  upTo: number,
+): Promise<{ readonly events: readonly ChainedEvent[]; readonly broken: string | null }> {
+  const events: ChainedEvent[] = []
+  const heads = new Map<string, string>()
+  while (events.length < LIMIT) {
+    const page = await eventsAfter(query, events.at(-1)?.position ?? after, upTo, PAGE)
+    if (page.length === 0) break
+    await addHeads(query, page, heads)
+    for (const event of page) {
+      const { position, stream_id, version, recorded_at, hash } = event
+      const broken = faultIn(event, heads.get(stream_id) ?? null)
+      if (broken !== null) {
+        return {
+          events,
+          broken: `${stream_id} version ${version} (position ${position}) ${broken}`,
+        }
+      }
+      heads.set(stream_id, hash)
+      events.push({ position, stream_id, version, recorded_at, hash })
+    }
+  }
+  return { events, broken: null }
+}
+
+function faultIn(event: TrailEvent, head: string | null): string | null {
+  if (event.prev_hash !== head) return `is not chained to version ${event.version - 1}`
+  return eventHash(event) === event.hash ? null : 'has a hash that does not belong to what it says'
+}
+
+/** Of the streams that are new among these events, what their first event here is to be chained to. */
+async function addHeads(
+  query: Query,
+  page: readonly TrailEvent[],
+  heads: Map<string, string>,
+): Promise<void> {
+  const first = new Map<string, number>()
+  for (const { stream_id, version } of page) {
+    if (!heads.has(stream_id) && !first.has(stream_id)) first.set(stream_id, version - 1)
+  }
+  const rows = await query<{ stream_id: string; hash: string }>(HASHES, [
+    [...first.keys()],
+    [...first.values()],
+  ])
+  for (const { stream_id, hash } of rows) heads.set(stream_id, hash)
+}

@@ -1,0 +1,45 @@
+import type { TrailEvent } from '../../../verifier/formats.ts'
+import type { Query } from '../projections/projection.ts'
+
+/** A column to the microsecond, and with the era: a time that no event of ours has makes no hash of ours. */
+export const instant = (column: string, fraction: 'MS' | 'US', exact: string) => `
+  replace(to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.${fraction}"Z"BC'),
+    '${exact}', 'Z') as ${column}`
+
+// JSON as text: pg would parse it with numbers rounded.
+const READ = {
+  name: 'read_events_exactly',
+  text: `
+    select position, stream_id, version, event_id, type, schema_version, data::text, actor_id,
+      metadata::text, ${instant('occurred_at', 'US', '000ZAD')},
+      ${instant('recorded_at', 'MS', 'ZAD')},
+      encode(prev_hash, 'hex') as prev_hash, encode(hash, 'hex') as hash
+    from events where position > $1 and position <= $2 order by position limit $3`,
+}
+
+/** Events as they are stored, to be hashed. */
+export async function eventsAfter(
+  query: Query,
+  after: number,
+  upTo: number,
+  limit: number,
+): Promise<readonly TrailEvent[]> {
+  type Row = TrailEvent & { readonly data: string; readonly metadata: string }
+  const rows = await query<Row>(READ, [after, upTo, limit])
+  return rows.map(({ data, metadata, ...row }) => {
+    return { ...row, data: exactly(data), metadata: exactly(metadata) }
+  })
+}
+
+/**
+ * Numbers that JSON.parse would round, or that we would write in another way, become what no JSON in
+ * the database can be.
+ */
+export function exactly(json: string): unknown {
+  if (!/[:[ ]-?(\d{16}|\d+\.)/.test(json)) return JSON.parse(json)
+  return JSON.parse(json, (_, value, context?: { source?: string }) =>
+    typeof value === 'number' && String(value) !== context?.source
+      ? `\u0000${context?.source}`
+      : value,
+  )
+}
