@@ -83,9 +83,10 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       ? 'nodes.max must be more than nodes.min: an update starts a new machine before an old one goes'
       : '',
 
+  // RDS calls for a larger maximum from 80 % on, and grows to none that is only a little larger.
   ({ database }) =>
-    database.maxStorageGiB < database.storageGiB
-      ? 'database.maxStorageGiB must not be less than database.storageGiB'
+    0.8 * database.maxStorageGiB <= database.storageGiB
+      ? 'database.maxStorageGiB must be more than 1.25 times database.storageGiB'
       : '',
 
   ({ name, database }) =>

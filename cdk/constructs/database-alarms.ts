@@ -53,6 +53,7 @@ export class DatabaseAlarms extends Construct {
   /**
    * RDS gives an instance more storage once less than a tenth is free for five minutes, which helps at
    * once. Short for half an hour means that it may not grow any further, or has just grown and must wait.
+   * That it will soon be as large as it may become is said long before, by RDS (failure-notices.ts).
    */
   #storage({ topic, database }: DatabaseAlarmsProps): void {
     alarm(this, 'Storage', {

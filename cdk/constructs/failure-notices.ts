@@ -1,5 +1,5 @@
 import { Stack } from 'aws-cdk-lib'
-import { EventField, Match, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events'
+import { EventField, type IRuleTarget, Match, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events'
 import { CfnEventSubscription } from 'aws-cdk-lib/aws-rds'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import { Construct } from 'constructs'
@@ -17,6 +17,7 @@ export class FailureNotices extends Construct {
     super(scope, id)
     this.#deployments(props)
     this.#database(props)
+    this.#storage(props)
   }
 
   /** Also those that ECS takes back by itself, and those that nobody waits for. */
@@ -34,8 +35,7 @@ export class FailureNotices extends Construct {
         resources: Match.prefix(`arn:aws:ecs:${region}:${account}:service/${CLUSTER}/`),
         detail: { eventName: ['SERVICE_DEPLOYMENT_FAILED'] },
       },
-      // The topic's policy lets EventBridge send; the library's target would write it once more.
-      targets: [{ bind: () => ({ arn: topic.topicArn, input }) }],
+      targets: [sends(topic, input)],
     })
   }
 
@@ -57,4 +57,30 @@ export class FailureNotices extends Construct {
       ],
     })
   }
+
+  /**
+   * When little is left of what autoscaling may add: 80 % of `maxStorageGiB` are allocated. What is allocated
+   * is no metric; RDS knows it and says so itself, while a function of ours that asks and counts would
+   * have to be watched in turn. That it can add nothing any more is a `failure`, above. By a rule, for the
+   * rest of this event's category concerns nobody.
+   */
+  #storage({ topic, database }: FailureNoticesProps): void {
+    const input = RuleTargetInput.fromText(
+      `Database storage: ${EventField.fromPath('$.detail.Message')} ` +
+        'Runbook: docs/runbooks/database-storage.md',
+    )
+    new Rule(this, 'Storage', {
+      eventPattern: {
+        source: ['aws.rds'],
+        detailType: ['RDS DB Instance Event'],
+        detail: { SourceIdentifier: [database], EventID: ['RDS-EVENT-0225'] },
+      },
+      targets: [sends(topic, input)],
+    })
+  }
 }
+
+/** The topic's policy lets EventBridge send; the library's target would write it once more. */
+const sends = ({ topicArn }: ITopic, input: RuleTargetInput): IRuleTarget => ({
+  bind: () => ({ arn: topicArn, input }),
+})

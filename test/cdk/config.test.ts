@@ -182,11 +182,14 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     database({ restoreFrom: { snapshot: 'before-the-loss', instance: 'task-mgmt-db' } }),
     'prod: database.restoreFrom.instance must be a new name such as task-mgmt-db-2.',
   ],
-  [
-    'storage that shrinks',
-    { ...prod, database: { ...prod.database, maxStorageGiB: 20 } },
-    'prod: database.maxStorageGiB must not be less than database.storageGiB.',
-  ],
+  ...[20, 62].map(
+    (maxStorageGiB) =>
+      [
+        `storage of 50 GiB that may grow to ${maxStorageGiB}`,
+        database({ maxStorageGiB }),
+        'prod: database.maxStorageGiB must be more than 1.25 times database.storageGiB.',
+      ] as const,
+  ),
   [
     'one database instance in prod',
     { ...prod, database: { ...prod.database, multiAz: false } },

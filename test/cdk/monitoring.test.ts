@@ -349,6 +349,25 @@ describe('Events', () => {
     expect(InputTransformer.InputTemplate).to.include('docs/runbooks/deployment-failed.md')
   })
 
+  it('of storage that is nearly as large as it may become reach the topic, with the runbook', () => {
+    const [nearly] = rules.filter(({ EventPattern }) => EventPattern.detail?.EventID)
+    const event = (EventID: string, SourceIdentifier = 'task-mgmt-db') => ({
+      source: 'aws.rds',
+      'detail-type': 'RDS DB Instance Event',
+      detail: { EventCategories: ['notification'], EventID, SourceIdentifier },
+    })
+    const sent = (...parts: Parameters<typeof event>) =>
+      matchesEvent(nearly.EventPattern, event(...parts))
+    expect(sent('RDS-EVENT-0225')).to.equal(true)
+    // It was started by hand.
+    expect(sent('RDS-EVENT-0088')).to.equal(false)
+    expect(sent('RDS-EVENT-0225', 'another')).to.equal(false)
+    const [{ Arn, InputTransformer }] = nearly.Targets
+    expect(follow(synthesis, 'observability', Arn)?.resource.Type).to.equal('AWS::SNS::Topic')
+    expect(Object.values(InputTransformer.InputPathsMap)).to.deep.equal(['$.detail.Message'])
+    expect(InputTransformer.InputTemplate).to.include('docs/runbooks/database-storage.md')
+  })
+
   it('of the database reach the topic: what ends it, fills it or goes over to the standby', () => {
     const events = only(synthesis.templates.observability, 'AWS::RDS::EventSubscription')
     const topic = follow(synthesis, 'observability', events.SnsTopicArn)
