@@ -7,8 +7,8 @@ export const SERVICE_NAMES = [...HTTP_SERVICE_NAMES, 'worker'] as const
 export const IMAGE_NAMES = [...SERVICE_NAMES, 'migration'] as const
 /** Every container that runs here; the rebuild's image is the worker's. */
 export const TASK_NAMES = [...IMAGE_NAMES, 'rebuild'] as const
-/** What runs in Lambda while the services are deployed. */
-export const HANDLER_NAMES = ['migration', 'desired-count'] as const
+/** What runs in Lambda: two while the services are deployed, and the canary, where there is one. */
+export const HANDLER_NAMES = ['migration', 'desired-count', 'canary'] as const
 
 export type HttpServiceName = (typeof HTTP_SERVICE_NAMES)[number]
 export type ServiceName = (typeof SERVICE_NAMES)[number]

@@ -25,7 +25,8 @@ export const DATABASE_PORT = 5432
 
 export const securityGroup = (party: string): string => `task-mgmt-${party}-sg`
 export const containerLogs = (family: string): string => `/ecs/${family}`
-export const handlerLogs = (handler: string): string => `/aws/lambda/task-mgmt-${handler}`
+export const handlerName = (handler: string): string => `task-mgmt-${handler}`
+export const handlerLogs = (handler: string): string => `/aws/lambda/${handlerName(handler)}`
 export const eventLogs = (subject: string): string => `/aws/events/task-management/${subject}`
 
 /** Of the guide's region. Elsewhere a name that an account has only once carries its region. */

@@ -58,6 +58,11 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       ? 'certificateArn is missing: only dev may answer over plain HTTP'
       : '',
 
+  ({ canary, certificateArn }) =>
+    canary !== undefined && certificateArn === undefined
+      ? 'certificateArn is missing: the canary tells its password over TLS only'
+      : '',
+
   ({ certificateArn, region }) =>
     certificateArn !== undefined && certificateArn.split(':')[3] !== region
       ? `certificateArn must be a certificate in ${region}`

@@ -129,6 +129,15 @@ const nodes = z.strictObject({
   max: whole(2, 100),
 })
 
+/** A user of our own, who looks every few minutes whether the API can be used from outside. */
+const canary = z.strictObject({
+  // There is no default: the load balancer's own name is not in the certificate.
+  url: matching(
+    /^https:\/\/[a-z0-9-]+(\.[a-z0-9-]+)+$/,
+    'must be the address that users call, such as https://tasks.example.com',
+  ),
+})
+
 export const environmentSchema = z.strictObject({
   name: z.enum(['dev', 'staging', 'prod'], 'must be dev, staging or prod'),
   account: matching(/^\d{12}$/, 'must be an account of twelve digits'),
@@ -148,6 +157,7 @@ export const environmentSchema = z.strictObject({
   // Of the load balancer, the database and the stacks. What is protected cannot be taken back when a
   // first deployment fails, so it begins with false: docs/deploy.md.
   deletionProtection: z.boolean('must be true or false'),
+  canary: canary.optional(),
   alarmEmails: z.array(z.email('must be an e-mail address')).default([]),
 })
 

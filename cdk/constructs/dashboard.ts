@@ -14,6 +14,7 @@ import {
 import type { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES, SERVICE_NAMES, type ServiceName } from '../catalogue.ts'
 import { dashboardName } from '../names.ts'
+import { canaryMetrics } from './canary.ts'
 import { databaseMetric } from './database-alarms.ts'
 import { ecsMetric, insight, serviceMetrics } from './service-metrics.ts'
 import { workerMetrics } from './worker-metrics.ts'
@@ -22,10 +23,13 @@ export type DashboardProps = {
   readonly loadBalancer: IApplicationLoadBalancer
   /** The name of its instance. */
   readonly database: string
+  /** Whether there is one. */
+  readonly canary: boolean
 }
 
 /** The six widgets of the guide first, in its order; then what one looks for next. */
-export function dashboard(scope: Construct, { loadBalancer, database }: DashboardProps): Dashboard {
+export function dashboard(scope: Construct, props: DashboardProps): Dashboard {
+  const { loadBalancer, database, canary } = props
   const { metrics } = loadBalancer
   return new Dashboard(scope, 'Dashboard', {
     dashboardName: dashboardName(Stack.of(scope).region),
@@ -92,6 +96,14 @@ export function dashboard(scope: Construct, { loadBalancer, database }: Dashboar
           databaseMetric(database, 'WriteLatency'),
         ]),
       ],
+      ...(canary
+        ? [
+            [
+              graph('Canary: visits, failures', [canaryMetrics.visits, canaryMetrics.failures]),
+              graph('Canary: duration, ms', [canaryMetrics.duration]),
+            ],
+          ]
+        : []),
     ],
   })
 }

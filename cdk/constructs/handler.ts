@@ -13,20 +13,25 @@ export type HandlerProps = {
   readonly handler: string
   readonly logs: ILogGroup
   readonly statements: readonly PolicyStatement[]
+  /** @default - one that CloudFormation makes up: nobody else names the function */
+  readonly functionName?: string
+  /** @default - none */
+  readonly environment?: Readonly<Record<string, string>>
   /** @default - 30 seconds */
   readonly timeout?: Duration
 }
 
 /** A function of Lambda, bundled from cdk/handlers. The AWS SDK is in Lambda already. */
 export function handler(scope: Construct, id: string, props: HandlerProps): NodejsFunction {
+  const { file, logs, statements, ...rest } = props
   return new NodejsFunction(scope, id, {
-    entry: join(import.meta.dirname, `../handlers/${props.file}.ts`),
-    handler: props.handler,
+    timeout: Duration.seconds(30),
+    ...rest,
+    entry: join(import.meta.dirname, `../handlers/${file}.ts`),
     runtime: Runtime.NODEJS_24_X,
-    timeout: props.timeout ?? Duration.seconds(30),
     memorySize: 256,
-    logGroup: props.logs,
-    initialPolicy: [...props.statements],
+    logGroup: logs,
+    initialPolicy: [...statements],
     bundling: { target: 'node24', externalModules: ['@aws-sdk/*'] },
   })
 }

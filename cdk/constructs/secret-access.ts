@@ -35,18 +35,24 @@ export function injectSecrets(
   const injected = Object.entries(variables).map(([name, { secret, field }]) => {
     return [name, ContainerSecret.fromSecretsManager(importOnce(secret.secretArn), field)]
   })
-  task.addToExecutionRolePolicy(
-    new PolicyStatement({
-      sid: 'DecryptOwnSecrets',
-      actions: ['kms:Decrypt'],
-      resources: [keyArn],
-      conditions: {
-        StringEquals: {
-          'kms:ViaService': `secretsmanager.${Stack.of(scope).region}.amazonaws.com`,
-          'kms:EncryptionContext:SecretARN': [...secrets.keys()],
-        },
-      },
-    }),
-  )
+  task.addToExecutionRolePolicy(mayDecrypt(scope, keyArn, [...secrets.keys()]))
   return Object.fromEntries(injected)
 }
+
+/** Exactly these secrets, and only by way of Secrets Manager. */
+export const mayDecrypt = (
+  scope: Construct,
+  keyArn: string,
+  secretArns: readonly string[],
+): PolicyStatement =>
+  new PolicyStatement({
+    sid: 'DecryptOwnSecrets',
+    actions: ['kms:Decrypt'],
+    resources: [keyArn],
+    conditions: {
+      StringEquals: {
+        'kms:ViaService': `secretsmanager.${Stack.of(scope).region}.amazonaws.com`,
+        'kms:EncryptionContext:SecretARN': secretArns,
+      },
+    },
+  })

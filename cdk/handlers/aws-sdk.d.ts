@@ -1,5 +1,5 @@
 // The part of the AWS SDK that the handlers use. It is in Lambda's runtime and not among our
-// packages: a hundred of them for three calls.
+// packages: a hundred of them for four calls.
 declare module '@aws-sdk/client-ecs' {
   export class ECSClient {
     constructor(config: object)
@@ -34,4 +34,16 @@ declare module '@aws-sdk/client-ecs' {
     readonly services?: readonly { readonly status?: string; readonly desiredCount?: number }[]
     readonly failures?: readonly Failure[]
   }
+}
+
+declare module '@aws-sdk/client-secrets-manager' {
+  export class SecretsManagerClient {
+    constructor(config: object)
+    send(command: GetSecretValueCommand): Promise<SecretAnswer>
+  }
+  export class GetSecretValueCommand {
+    constructor(input: object)
+  }
+
+  export type SecretAnswer = { readonly SecretString?: string; readonly VersionId?: string }
 }

@@ -53,7 +53,8 @@ export class ObservabilityStack extends Stack {
     new DatabaseAlarms(this, 'DatabaseAlarms', { topic, database: environment.database })
     const database = instanceName(environment.database)
     new FailureNotices(this, 'Failures', { topic, database })
-    dashboard(this, { loadBalancer, database })
+    const canary = environment.canary !== undefined
+    dashboard(this, { loadBalancer, database, canary })
   }
 
   #logs(key: IKey): void {

@@ -16,6 +16,7 @@ import {
 } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 import { SECRET_FIELD } from '../constructs/app-secrets.ts'
+import { Canary } from '../constructs/canary.ts'
 import { ContainerTask } from '../constructs/container-task.ts'
 import { DesiredCounts } from '../constructs/desired-counts.ts'
 import type { EcsServiceProps } from '../constructs/ecs-service.ts'
@@ -68,6 +69,7 @@ export class ServicesStack extends Stack {
     this.#rebuild()
     const services = [...HTTP_SERVICE_NAMES.map((name) => this.#service(name)), this.#worker()]
     for (const service of services) service.node.addDependency(migration.run)
+    this.#canary()?.node.addDependency(...services)
   }
 
   #migration(): Migration {
@@ -143,6 +145,15 @@ export class ServicesStack extends Stack {
   #worker(): WorkerService {
     const { alarms } = this.#props.platform
     return new WorkerService(this, 'worker-service', { ...this.#place('worker'), topic: alarms })
+  }
+
+  /** Who uses the services: it must not come before they are there. */
+  #canary(): Canary | undefined {
+    const { environment, platform } = this.#props
+    return (
+      environment.canary &&
+      new Canary(this, 'Canary', { ...environment.canary, topic: platform.alarms, key: this.#key })
+    )
   }
 
   #place(name: ServiceName): EcsServiceProps {

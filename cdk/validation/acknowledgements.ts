@@ -256,6 +256,26 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because: 'Every version of a function that is named.',
   },
   {
+    at: 'services/Canary/Visitor',
+    rules: solutions(awsPolicy('service-role/AWSLambdaBasicExecutionRole')),
+    because: 'It allows no more than writing logs.',
+  },
+  {
+    at: 'services/Canary/Visitor',
+    rules: [...nist('LambdaInsideVPC'), ...tower('lambda_inside_vpc_check')],
+    because: 'It comes from outside, as users do.',
+  },
+  {
+    at: 'services/Canary/Visitor',
+    rules: nist('LambdaConcurrency', 'LambdaDLQ'),
+    because: 'Its schedule calls it every five minutes, and an alarm rings when a visit fails.',
+  },
+  {
+    at: 'services/Canary/Password',
+    rules: [...solutions('SMG4'), ...nist('SecretsManagerRotationEnabled')],
+    because: 'It opens an account without any tasks, and may be replaced at any time by hand.',
+  },
+  {
     at: 'services/Migrate/Provider',
     rules: [
       ...solutions('SF1', 'SF2'),

@@ -16,7 +16,7 @@ describe('Alarms', () => {
   let alarms: Readonly<Record<string, Properties>>
 
   before(() => {
-    synthesis = synthesise(variation({}))
+    synthesis = synthesise(variation({ canary: { url: 'https://tasks.example.com' } }))
     alarms = Object.fromEntries(all(synthesis, ALARM).map((alarm) => [alarm.AlarmName, alarm]))
   })
 
@@ -38,6 +38,7 @@ describe('Alarms', () => {
       'task-mgmt-projection-parked',
       'task-mgmt-log-unsealed',
       'task-mgmt-drift-found',
+      'task-mgmt-canary-failing',
     ])
   })
 

@@ -131,6 +131,19 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     without('certificateArn'),
     'prod: certificateArn is missing: only dev may answer over plain HTTP.',
   ],
+  ...['http://tasks.example.com', 'https://tasks.example.com/', 'tasks.example.com'].map(
+    (url) =>
+      [
+        `a canary at ${url}`,
+        { ...prod, canary: { url } },
+        'prod: canary.url must be the address that users call, such as https://tasks.example.com.',
+      ] as const,
+  ),
+  [
+    'a canary and no certificate',
+    { ...dev, canary: { url: 'https://tasks.example.com' } },
+    'dev: certificateArn is missing: the canary tells its password over TLS only.',
+  ],
   [
     'an unknown launch type',
     services({ launchType: 'lambda' }),

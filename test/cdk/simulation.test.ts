@@ -10,7 +10,7 @@ import {
   roleArn,
   secretArn,
 } from './support/simulation.ts'
-import { type Synthesis, synthesise } from './support/synthesis.ts'
+import { ofType, type Synthesis, synthesise } from './support/synthesis.ts'
 
 const arn = (service: string, resource: string) =>
   `arn:aws:${service}:us-east-1:${ACCOUNT}:${resource}`
@@ -136,7 +136,7 @@ describe('IAM, simulated,', function () {
   let roles: readonly Identity[]
 
   before(() => {
-    synthesis = synthesise(VARIANTS.ec2)
+    synthesis = synthesise({ ...VARIANTS.ec2, canary: { url: 'https://tasks.example.com' } })
     roles = identities(synthesis)
   })
 
@@ -229,6 +229,19 @@ describe('IAM, simulated,', function () {
       }))
     expect(await succeed(reader, on('ecs:DescribeServices'))).to.have.length(2)
     expect(await succeed(reader, on('ecs:UpdateService'))).to.deep.equal([])
+  })
+
+  it('lets the canary read its own password, and no secret of the services', async () => {
+    const [[own = ''] = []] = ofType(synthesis.templates.services, 'AWS::SecretsManager::Secret')
+    const canary = role(/^CanaryVisitor/)
+    const needed = [reading(own), decrypting(own)]
+    expect(await succeed(canary, needed)).to.deep.equal(needed)
+    const refused = [
+      ...ALL_SECRETS.flatMap((secret) => [reading(secret), decrypting(secret)]),
+      decrypting(own, 'ssm'),
+      { ...reading(own), action: 'secretsmanager:PutSecretValue' },
+    ]
+    expect(await succeed(canary, refused)).to.deep.equal([])
   })
 
   it('lets no role of the environment do what would hurt most', async () => {

@@ -1,8 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { CfnGuardValidator } from '@cdklabs/cdk-validator-cfnguard'
 import { App, type PolicyValidationPluginReport, Stack } from 'aws-cdk-lib'
 import { Bucket } from 'aws-cdk-lib/aws-s3'
@@ -18,9 +22,9 @@ import { CONTEXT } from './support/synthesis.ts'
 
 const { fargate, ec2 } = VARIANTS
 const restoreFrom = { snapshot: 'before-the-loss', instance: 'task-mgmt-db-2' }
-/** Each way to have it somewhere, also a database that was restored. */
+/** Each way to have it somewhere, also a canary and a database that was restored. */
 const ENVIRONMENTS = {
-  fargate,
+  fargate: { ...fargate, canary: { url: 'https://tasks.example.com' } },
   ec2: { ...ec2, database: { ...ec2.database, restoreFrom } },
   dev: parseEnvironment(dev),
 }
@@ -126,37 +130,61 @@ describe('The strict synthesis', () => {
         tasks: [{ lastStatus: 'STOPPED', containers: [{ name: 'm', exitCode: 0 }] }],
       },
       DescribeServices: { services: [{ status: 'ACTIVE', desiredCount: 3 }] },
+      GetSecretValue: { SecretString: 'a password', VersionId: '0c0c' },
     }
     const sent: string[] = []
-    const sendToEcs = async ({ command }: { command: string }) => {
+    const sendToAws = async ({ command }: { command: string }) => {
       sent.push(command)
       return answers[command]
     }
-    Object.assign(globalThis, { sendToEcs })
+    Object.assign(globalThis, { sendToAws })
     const commands = Object.keys(answers).map(
       (name) => `exports.${name}Command = class { command = '${name}' }`,
     )
-    const client = 'exports.ECSClient = class { send = globalThis.sendToEcs }'
+    const clients = ['ECS', 'SecretsManager'].map(
+      (name) => `exports.${name}Client = class { send = globalThis.sendToAws }`,
+    )
     const bundles = readdirSync(outdir, { recursive: true, encoding: 'utf8' })
       .filter((file) => /^asset\.[0-9a-f]+\/index\.js$/.test(file))
-      .map((file) => load(join(outdir, file), [client, ...commands].join('\n')))
+      .map((file) => load(join(outdir, file), [...clients, ...commands].join('\n')))
 
     const ResourceProperties = { container: 'm', subnets: [], version: '1.0.0', least: '2' }
     const event = { RequestType: 'Create', RequestId: 'id', ResourceProperties }
-    const ends = bundles.map(async ({ onEvent, isComplete }) => {
+    const ends = bundles.map(async ({ onEvent, isComplete, onSchedule }) => {
+      if (onSchedule !== undefined) return visitorOf(onSchedule)
       const answer = await onEvent(event)
       return isComplete === undefined ? answer : isComplete({ ...event, ...answer })
     })
     expect(await Promise.all(ends)).to.have.deep.members([
       { IsComplete: true },
       { PhysicalResourceId: 'undefined-desired-count', Data: { desiredCount: 3 } },
+      { username: 'canary-0c0c', password: 'a password' },
     ])
     expect([...new Set(sent)]).to.have.members(Object.keys(answers))
   })
 })
 
+/** Whom the canary logs in as, at an API where all is well. */
+async function visitorOf(onSchedule: Handler): Promise<object> {
+  const bodies: string[] = []
+  const server = createServer(async (req, res) => {
+    bodies.push(await text(req))
+    res.writeHead(req.url === '/auth/logout' ? 204 : 200)
+    res.end(JSON.stringify({ token: 'token', tasks: [] }))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  process.env.API_URL = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  try {
+    await onSchedule({})
+  } finally {
+    delete process.env.API_URL
+    server.close()
+  }
+  return JSON.parse(bodies[0] ?? '')
+}
+
 type Handler = (event: object) => Promise<object>
-type Bundle = { onEvent: Handler; isComplete?: Handler }
+type Bundle = { onEvent: Handler; isComplete?: Handler; onSchedule?: Handler }
 
 /** Loads a bundle as Lambda does, with this in the place of the SDK that Lambda brings. */
 function load(file: string, sdk: string): Bundle {
@@ -167,7 +195,7 @@ function load(file: string, sdk: string): Bundle {
     return module.exports
   }
   return run(readFileSync(file, 'utf8'), (name) =>
-    name === '@aws-sdk/client-ecs' ? run(sdk, require) : require(name),
+    name.startsWith('@aws-sdk/') ? run(sdk, require) : require(name),
   )
 }
 
