@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import type pg from 'pg'
 import { newDataKey, secretKeyWrap } from '../src/infra/encryption/text-cipher.ts'
 import { caughtUp, connect, expectFoldOfLog } from './support/audit-fold.ts'
+import { eraseUser } from './support/erase.ts'
 import { type TestDatabase, testDatabase } from './support/postgres.ts'
 import { isRunning, until } from './support/processes.ts'
 import { tasksInLog } from './support/tasks-in-log.ts'
@@ -216,7 +217,6 @@ describe('The worker as a process', () => {
 
   it('removes what is left of erased users, at the start and when it projects an erasure', async () => {
     const leaveTask = async (id: number, user_id: number) => {
-      await sql.query('insert into user_keys (user_id, destroyed_at) values ($1, now())', [user_id])
       await sql.query(
         `insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
         values ($1, $2, 'Private', 'pending', 'low', now(), now(), 1)`,
@@ -225,18 +225,17 @@ describe('The worker as a process', () => {
     }
     const noTask = async () => (await sql.query('select from tasks')).rowCount === 0
     await leaveTask(1, 11)
+    await eraseUser(sql, 11)
     const worker = await processes.start()
     await until(noTask, 'the removal at the start')
     await until(worker.leads, 'a leader')
     await leaveTask(2, 12)
-    await sql.query(
-      `select append_events('user-12', 'user', 0, null, 1, $1, array['UserErased'],
-        array['{}'], 12, '{"request_id":"r"}', null, null, null)`,
-      [[randomUUID()]],
-    )
+    await eraseUser(sql, 12)
     await until(noTask, 'the removal after an erasure')
     await caughtUp(sql)
     const { rows } = await sql.query('select task_id, user_id, type, changes from audit_events')
-    expect(rows).to.deep.equal([{ task_id: null, user_id: '12', type: 'UserErased', changes: {} }])
+    expect(rows).to.deep.equal(
+      ['11', '12'].map((user_id) => ({ task_id: null, user_id, type: 'UserErased', changes: {} })),
+    )
   })
 })

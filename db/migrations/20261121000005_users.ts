@@ -65,7 +65,9 @@ export async function up(knex: Knex): Promise<void> {
     grant select, insert, delete on sessions to tasktrail_auth;
     grant update (last_used_at, ended_at) on sessions to tasktrail_auth;
     grant select, insert, update, delete on login_attempts to tasktrail_auth;
-    grant insert on security_events to tasktrail_auth;
+    -- When it was recorded only the database says.
+    grant insert (type, user_id, username, session_id, ip, user_agent, request_id, details, occurred_at)
+      on security_events to tasktrail_auth;
     grant select on security_events to tasktrail_auditor;
   `)
 }

@@ -49,12 +49,13 @@ export async function up(knex: Knex): Promise<void> {
     alter table user_keys add column rows_removed_at timestamptz;
     create index user_keys_rows_left on user_keys (user_id)
       where destroyed_at is not null and rows_removed_at is null;
+    create index user_keys_destroyed on user_keys (user_id) where destroyed_at is not null;
     -- Those that are not deleted every list's index leads to; one of a user's whole tasks would tempt the
     -- planner to read them all for a page.
     create index deleted_tasks_of_user on tasks (user_id) where deleted_at is not null;
 
     -- Removes up to 1,000 rows of each kind that hold texts of this user, if erased; how many there
-    -- were. None is noted, for none comes any more: who appended before the key was destroyed has
+    -- were. The log says who is: a key alone somebody may have destroyed who had no right to. None is noted, for none comes any more: who appended before the key was destroyed has
     -- ended before, so each statement below sees what they wrote, and who comes later is refused.
     -- One user's rows are few among many, even if statistics say otherwise: never by a scan.
     create function remove_erased_rows(p_user_id bigint) returns bigint
@@ -67,6 +68,8 @@ export async function up(knex: Knex): Promise<void> {
       -- Of two that remove at the same time one waits, and goes on from there.
       perform from user_keys
         where user_id = p_user_id and destroyed_at is not null and rows_removed_at is null
+          and exists (
+            select from events where stream_id = 'user-' || p_user_id and type = 'UserErased')
         for update;
       if not found then
         return 0;
@@ -117,6 +120,7 @@ export async function down(knex: Knex): Promise<void> {
     drop function remove_erased_rows;
     drop function drop_rebuild_remains;
     drop index deleted_tasks_of_user;
+    drop index user_keys_destroyed;
     alter table user_keys drop column rows_removed_at;
   `)
 }

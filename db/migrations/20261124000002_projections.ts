@@ -54,6 +54,7 @@ export async function up(knex: Knex): Promise<void> {
       where (actor_id = user_id) is not true;
     create index audit_events_of_actor on audit_events (actor_id, type, position nulls first)
       where (actor_id = user_id) is not true;
+    create index audit_events_of_users on audit_events (user_id) where task_id is null;
     create index audit_events_of_task on audit_events (task_id, position nulls first);
     create index audit_events_of_type on audit_events (type, position nulls first);
     create index audit_events_of_request on audit_events (request_id, position nulls first);
@@ -94,8 +95,11 @@ export async function up(knex: Knex): Promise<void> {
     grant select, insert, update, delete on parked_streams, audit_events, audit_facts
       to tasktrail_worker;
     grant select on audit_events, projections to tasktrail_task, tasktrail_auditor;
-    grant select (projection, stream_id, version) on parked_streams to tasktrail_task;
-    grant insert on audit_accesses to tasktrail_task;
+    grant select (projection, stream_id, version) on parked_streams
+      to tasktrail_task, tasktrail_auditor;
+    -- When it was recorded only the database says.
+    grant insert (kind, user_id, role, session_id, ip, request_id, query, accessed_at)
+      on audit_accesses to tasktrail_task;
     grant select on audit_accesses to tasktrail_auditor;
   `)
 }

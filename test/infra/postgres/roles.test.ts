@@ -26,14 +26,18 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
   tasktrail_auth: {
     key_fingerprints: 'select',
     login_attempts: 'delete insert select update',
-    security_events: 'insert',
+    security_events:
+      'insert(details) insert(ip) insert(occurred_at) insert(request_id) insert(session_id) ' +
+      'insert(type) insert(user_agent) insert(user_id) insert(username)',
     sessions: 'delete insert select update(ended_at) update(last_used_at)',
     users:
       'insert select update(credentials_version) update(password_hash) update(role) ' +
       'update(updated_at)',
   },
   tasktrail_task: {
-    audit_accesses: 'insert',
+    audit_accesses:
+      'insert(accessed_at) insert(ip) insert(kind) insert(query) insert(request_id) insert(role) ' +
+      'insert(session_id) insert(user_id)',
     audit_events: 'select',
     commands: 'select',
     events: 'select',
@@ -61,6 +65,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     audit_accesses: 'select',
     audit_events: 'select',
     events: 'select',
+    parked_streams: 'select(projection) select(stream_id) select(version)',
     projections: 'select',
     seals: 'select',
     security_events: 'select',

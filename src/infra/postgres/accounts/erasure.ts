@@ -19,6 +19,8 @@ const REMOVE_NEXT = {
   text: `
     select remove_erased_rows(user_id) as removed from (
       select user_id from user_keys where destroyed_at is not null and rows_removed_at is null
+        and exists (
+          select from events where stream_id = 'user-' || user_id and type = 'UserErased')
       order by user_id limit 1) next`,
 }
 const DROP_REMAINS = {

@@ -1,4 +1,4 @@
-import { Broken } from '../../../verifier/failures.ts'
+import { Broken, placeOf } from '../../../verifier/failures.ts'
 import type { KeptSeals, Seal, SealKey, TrailEvent } from '../../../verifier/formats.ts'
 import { follow, type Report, type StreamState, type Trail } from '../../../verifier/trail.ts'
 import { walk } from '../../../verifier/walk.ts'
@@ -7,6 +7,7 @@ import { eventsAfter, instant } from './exact-rows.ts'
 
 const EVENTS_A_PAGE = 500
 const SEALS_A_PAGE = 10
+const ROWS_A_PAGE = 5_000
 const STREAMS_A_PAGE = 5_000
 
 const READ_SEALS = {
@@ -34,6 +35,29 @@ const COUNT = {
       (select count(*) from streams) as streams`,
 }
 
+// Up to the projection's checkpoint, but for what is parked. What a task's event changed is not compared.
+const UNEQUAL_ROWS = {
+  name: 'unequal_audit_rows',
+  text: `
+    select coalesce(e.position, a.position) as position, coalesce(e.stream_id, a.stream_id) as stream_id,
+      coalesce(e.version, a.version) as version
+    from (
+        select *, coalesce('task-' || task_id, 'user-' || user_id) as stream_id from audit_events
+        where position > $1 and position <= $2) a
+      full join (
+        select * from events where position > $1 and position <= least($2, (
+          select position from projections where name = 'audit'))) e
+        using (position)
+    where (a.stream_id, a.version, a.type, a.actor_id, a.occurred_at, a.recorded_at, a.request_id, a.hash,
+        a.task_id is not null or (a.changes = '{}' and a.undoes is null))
+      is distinct from (e.stream_id, e.version, e.type, e.actor_id, e.occurred_at, e.recorded_at,
+        e.metadata->>'request_id', e.hash, true)
+      and not (a.position is null and exists (
+        select from parked_streams p where p.projection = 'audit' and p.stream_id = e.stream_id
+          and p.version <= e.version))
+    order by 1 limit 1`,
+}
+
 type StreamRow = {
   readonly stream_id: string
   readonly stream_type: string
@@ -57,6 +81,7 @@ export async function verifyLog(
   await requireStreams(query, trail.streams)
   const report = trail.report()
   await requireAllRead(query, report)
+  await requireShown(query, report)
   return report
 }
 
@@ -111,6 +136,26 @@ async function requireAllRead(query: Query, report: Report): Promise<void> {
   for (const table of ['events', 'seals', 'streams'] as const) {
     const lost = (rows?.[table] ?? 0) - report[table]
     if (lost !== 0) throw new Broken({ table }, `has rows that cannot be read in order: ${lost}.`)
+  }
+}
+
+/** The rows that auditors search say what the log says. */
+async function requireShown(query: Query, { position }: Report): Promise<void> {
+  let after = Number.MIN_SAFE_INTEGER
+  while (after < Number.MAX_SAFE_INTEGER) {
+    const next = Math.max(after, 0) + ROWS_A_PAGE
+    const upTo = next <= position ? next : Number.MAX_SAFE_INTEGER
+    const [row] = await query<Pick<TrailEvent, 'position' | 'stream_id' | 'version'>>(
+      UNEQUAL_ROWS,
+      [after, upTo],
+    )
+    if (row !== undefined) {
+      throw new Broken(
+        placeOf(row),
+        'is not in the audit trail as it is in the log: rebuild the trail.',
+      )
+    }
+    after = upTo
   }
 }
 

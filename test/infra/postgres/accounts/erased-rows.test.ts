@@ -6,6 +6,7 @@ import {
   removeErasedRows,
 } from '../../../../src/infra/postgres/accounts/erasure.ts'
 import { rebuild } from '../../../../src/infra/postgres/projections/rebuild/rebuild.ts'
+import { destroyKey, eraseUser } from '../../../support/erase.ts'
 import { silent } from '../../../support/log.ts'
 import { until } from '../../../support/processes.ts'
 import { type TaskWorld, taskWorld } from '../../../support/task-world.ts'
@@ -23,14 +24,7 @@ describe('What is left of erased users', () => {
     await world.close()
   })
 
-  /** As erase_user leaves it. */
-  const destroyKey = (user_id: number) =>
-    world.sql.query(
-      `insert into user_keys (user_id, destroyed_at) values ($1, now())
-       on conflict (user_id) do update
-         set wrapped_key = null, wrapped_by = null, destroyed_at = excluded.destroyed_at`,
-      [user_id],
-    )
+  const erase = (user_id: number) => eraseUser(world.sql, user_id)
   const leaveTasks = (user_id: number, count: number, from = user_id * 100_000) =>
     world.sql.query(
       `insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
@@ -62,7 +56,7 @@ describe('What is left of erased users', () => {
     for (const user of [1, 2, 3]) await leaveTasks(user, 3)
     await leaveTasks(3, 1_200, 350_000)
     await leaveAnswers(3, 1)
-    for (const user of [1, 3]) await destroyKey(user)
+    for (const user of [1, 3]) await erase(user)
     const steps = [await step(), await step()]
     expect([steps, await marked()]).to.deep.equal([[3, 0], [1]])
     for (let left = await step(); left !== null; left = await step()) steps.push(left)
@@ -73,12 +67,23 @@ describe('What is left of erased users', () => {
     expect(rowCount).to.equal(0)
   })
 
+  it('is nothing of a user whose key was destroyed and who was not erased', async () => {
+    for (const user of [1, 2]) await leaveTasks(user, 3)
+    await leaveAnswers(1, 1)
+    await destroyKey(world.sql, 1)
+    await erase(2)
+    while ((await step()) !== null);
+    await world.sql.query('select remove_erased_rows(1)')
+    expect([await tasksOf(), await marked()]).to.deep.equal([[[1, 3]], [2]])
+    expect((await world.sql.query('select from commands')).rowCount).to.equal(1)
+  })
+
   it('is looked for at no user again of whom nothing was left', async () => {
-    for (const user of [1, 2]) await destroyKey(user)
+    for (const user of [1, 2]) await erase(user)
     while ((await step()) !== null);
     await leaveTasks(1, 1)
     await leaveTasks(3, 1)
-    await destroyKey(3)
+    await erase(3)
     while ((await step()) !== null);
     expect(await tasksOf()).to.deep.equal([[1, 1]])
   })
@@ -89,7 +94,7 @@ describe('What is left of erased users', () => {
     }
     await world.sql.query('analyze tasks')
     await world.sql.query('delete from tasks where user_id = 2')
-    await destroyKey(2)
+    await erase(2)
     // What was read until here is not counted any more.
     await world.sql.query('select pg_stat_force_next_flush()')
     await world.sql.query('begin')
@@ -102,7 +107,7 @@ describe('What is left of erased users', () => {
   })
 
   it('is removed from the table that takes the place of the one that was waited for', async () => {
-    await destroyKey(1)
+    await erase(1)
     const remover = new pg.Client(world.test.url)
     await remover.connect()
     try {
@@ -128,7 +133,7 @@ describe('What is left of erased users', () => {
     erased = erasedRows(world.db, silent, 10)
     for (const user of [1, 2]) {
       await leaveTasks(user, 1)
-      await destroyKey(user)
+      await erase(user)
       await until(async () => (await tasksOf()).length === 0, 'the removal')
     }
   })

@@ -9,6 +9,7 @@ import {
 } from '../../../../src/infra/postgres/projections/drift/drift-check.ts'
 import { projector } from '../../../../src/infra/postgres/projections/projector.ts'
 import { rebuild } from '../../../../src/infra/postgres/projections/rebuild/rebuild.ts'
+import { destroyKey, eraseUser } from '../../../support/erase.ts'
 import { silent } from '../../../support/log.ts'
 import { until } from '../../../support/processes.ts'
 import { busyWriters, FIELDS, type TaskWorld, taskWorld } from '../../../support/task-world.ts'
@@ -192,22 +193,125 @@ describe('The drift check', () => {
   })
 
   describe('of an erased user', () => {
-    const erase = (ago: string) =>
-      world.sql.query(
-        `update user_keys set wrapped_key = null, wrapped_by = null,
-           destroyed_at = now() - $1::interval where user_id = 1`,
-        [ago],
-      )
-
     it('wants no row, and gives it time to go', async () => {
       await world.create(2)
-      await erase('1 minute')
+      await eraseUser(world.sql, 1)
       expect(await check.round()).to.deep.equal([])
-      await erase('1 hour')
+      await world.sql.query(`
+        alter table events disable trigger user;
+        update events set occurred_at = now() - interval '1 hour' where type = 'UserErased'`)
       expect(await check.round()).to.deep.equal([of('tasks', 'extra')])
       await world.sql.query('select remove_erased_rows(1)')
       expect(await check.round()).to.deep.equal([])
     })
+
+    const ofUser = (
+      projection: Drift['projection'],
+      kind: Drift['kind'],
+      fields: string[] = [],
+    ) => {
+      return { projection, stream_id: 'user-1', kind, fields }
+    }
+
+    for (const [what, forge] of [
+      [
+        'destroyed',
+        `update user_keys set wrapped_key = null, wrapped_by = null, destroyed_at = now()`,
+      ],
+      ['taken away', 'delete from user_keys'],
+    ] as const) {
+      it(`finds a key that was ${what} though the log says of no erasure`, async () => {
+        for (const id of [2, 3]) await world.create(id)
+        await project()
+        await world.sql.query(forge)
+        expect(await check.round()).to.deep.equal([ofUser('user_keys', 'missing')])
+        expect(lines.map(({ message }) => message)).to.deep.equal(['drift found'])
+        const { db, keys, test } = world
+        const rebuilt = await rebuild({
+          name: 'tasks',
+          connection: test.config.connection,
+          db,
+          keys,
+        }).then(
+          () => null,
+          ({ message }: Error) => message,
+        )
+        expect(rebuilt).to.match(/^The key of user-1 is gone, and the log says of no erasure/)
+        expect(await world.rows()).to.have.length(2)
+      })
+    }
+
+    it('finds such a key also of a user without tasks', async () => {
+      await destroyKey(world.sql, 1)
+      expect(await check.round()).to.deep.equal([ofUser('user_keys', 'missing')])
+    })
+
+    it('finds a key that was put back', async () => {
+      await world.create(2)
+      await world.sql.query('create table aside as select * from user_keys')
+      await eraseUser(world.sql, 1)
+      await world.sql.query('select remove_erased_rows(1)')
+      await world.sql.query('delete from user_keys; insert into user_keys select * from aside')
+      expect(await check.round()).to.deep.equal([ofUser('user_keys', 'extra')])
+    })
+
+    for (const [what, forge, drift, known] of [
+      [
+        'is missing in the audit',
+        'delete from audit_events where task_id is null',
+        ofUser('audit', 'missing', ['1']),
+        1,
+      ],
+      [
+        'says something else there',
+        `update audit_events set actor_id = 9, changes = '{"x":{}}' where task_id is null`,
+        ofUser('audit', 'different', ['1.actor_id', '1.changes']),
+        1,
+      ],
+      [
+        'stands there twice',
+        `insert into audit_events select -1, task_id, user_id, version + 1, type, actor_id, occurred_at,
+           recorded_at, request_id, changes, undoes, hash from audit_events where task_id is null`,
+        ofUser('audit', 'extra', ['2']),
+        1,
+      ],
+      [
+        'is of another user there',
+        'update audit_events set user_id = 7 where task_id is null',
+        { ...ofUser('audit', 'extra', ['1']), stream_id: 'user-7' },
+        2,
+      ],
+    ] as const) {
+      it(`finds that the erasure ${what}, and so does a rebuild`, async () => {
+        await world.create(2)
+        await eraseUser(world.sql, 1)
+        await world.sql.query('select remove_erased_rows(1)')
+        await project()
+        expect(await check.round()).to.deep.equal([])
+        await world.sql.query(forge)
+        expect(await check.round())
+          .to.deep.include(drift)
+          .and.have.lengthOf(known)
+        const { db, keys, test } = world
+        const { connection } = test.config
+        const rebuilt = await rebuild({ name: 'audit', connection, db, keys, rest: 0 })
+        expect(rebuilt.differences).to.equal(1)
+        expect(await check.round()).to.deep.equal([])
+      })
+    }
+  })
+
+  it('finds a row of the audit that is of no stream of the log', async () => {
+    await world.create(2)
+    await project()
+    await world.sql.query(`
+      insert into audit_events select 1000000, 77, user_id, 1, type, actor_id, occurred_at, recorded_at,
+        request_id, changes, undoes, hash from audit_events`)
+    const forged = { ...of('audit', 'extra', ['1']), stream_id: 'task-77' }
+    expect(await check.round()).to.deep.equal([forged])
+    const { db, keys, test } = world
+    const rebuilt = await rebuild({ name: 'audit', connection: test.config.connection, db, keys })
+    expect(rebuilt).to.deep.include({ differences: 1, first: [forged] })
   })
 
   it('takes a parked stream as far as it is parked', async () => {

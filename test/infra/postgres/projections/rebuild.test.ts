@@ -10,6 +10,7 @@ import type {
   Rebuildable,
   RebuildOptions,
 } from '../../../../src/infra/postgres/projections/rebuild/rebuild-run.ts'
+import { eraseUser } from '../../../support/erase.ts'
 import { openWriter } from '../../../support/late-writers.ts'
 import { silent } from '../../../support/log.ts'
 import { until } from '../../../support/processes.ts'
@@ -340,18 +341,9 @@ describe('Rebuilding a projection', () => {
   it('gives a user no row who was erased before it or during it', async () => {
     for (const user of [1, 2, 3, 4]) {
       await world.create(user, user)
-      await world.sql.query(
-        `insert into users (id, username, email, password_hash, created_at, updated_at)
-         overriding system value values ($1, $2, $2, '', now(), now())`,
-        [user, `user-${user}`],
-      )
     }
     const erase = async (user: number) => {
-      await world.sql.query(
-        `select erase_user($1, 1, gen_random_uuid(), 1, '{}', null, null,
-          'r')`,
-        [user],
-      )
+      await eraseUser(world.sql, user)
       await world.sql.query('select remove_erased_rows($1)', [user])
     }
     await erase(1)

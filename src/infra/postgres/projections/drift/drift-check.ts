@@ -1,7 +1,8 @@
 import { AppError } from '../../../../app/errors.ts'
 import type { Log } from '../../../../app/ports/process.ts'
-import { taskStreamId } from '../../../../domain/task/view.ts'
-import { type Drift, type DriftPorts, driftOfAudit, driftOfTasks } from './drift.ts'
+import { isTaskStreamId, taskIdOf } from '../../../../domain/task/view.ts'
+import type { Statement } from '../../connection/database.ts'
+import { type Drift, type DriftPorts, driftOfAudit, driftOfKeys, driftOfTasks } from './drift.ts'
 
 export type DriftCheckOptions = DriftPorts & {
   readonly log: Log
@@ -13,7 +14,7 @@ export type DriftCheckOptions = DriftPorts & {
 }
 
 export type DriftCheck = {
-  /** Checks some tasks; which, moves on from call to call. Error: `database_unavailable`. */
+  /** Checks some streams; which, moves on from call to call. Error: `database_unavailable`. */
   readonly round: () => Promise<readonly Drift[]>
 }
 
@@ -22,31 +23,45 @@ const EVENTS_AT_MOST = 2_000
 /** Of the log, searched for first events in one round. */
 const SPAN = 1_000
 
-// Each as [id, place to go on from]. What has just been written; then, round and round, the streams
-// (a row may be missing) and the rows (an event may).
+const OURS = `stream_id ~ '^(task|user)-[0-9]{1,18}$'`
+
+// Each as [stream_id, place to go on from]. What has just been written; then, round and round, the streams
+// (a row may be missing), the rows of both tables (an event may), and the keys that are destroyed.
 const NEWEST = {
-  name: 'newest_tasks',
+  name: 'newest_streams',
   text: `
-    select substr(stream_id, 6)::bigint as id, max(position) as place from (
+    select stream_id, max(position) as place from (
       select stream_id, position from events
-      where position > $1 and stream_id like 'task-%' order by position desc limit $2) e
+      where position > $1 and ${OURS} order by position desc limit $2) e
     group by stream_id`,
 }
 const STREAMS = {
   name: 'next_streams',
   text: `
-    select substr(stream_id, 6)::bigint as id, position as place from events
-    where position > $1 and position <= $1 + ${SPAN} and version = 1 and stream_id like 'task-%'
+    select stream_id, position as place from events
+    where position > $1 and position <= $1 + ${SPAN} and version = 1 and ${OURS}
     order by position limit $2`,
 }
-const ROWS = {
-  name: 'next_rows',
-  text: 'select id, id as place from tasks where id > $1 order by id limit $2',
+const TASKS = {
+  name: 'next_tasks',
+  text: `select 'task-' || id as stream_id, id as place from tasks where id > $1 order by id limit $2`,
+}
+const AUDIT = {
+  name: 'next_audit_rows',
+  text: `
+    select coalesce('task-' || task_id, 'user-' || user_id) as stream_id, position as place
+    from audit_events where position > $1 order by position limit $2`,
+}
+const KEYS = {
+  name: 'next_destroyed_keys',
+  text: `
+    select 'user-' || user_id as stream_id, user_id as place from user_keys
+    where destroyed_at is not null and user_id > $1 order by user_id limit $2`,
 }
 const TOO_MUCH = {
   name: 'too_much_for_a_round',
   text: `
-    select substr(stream_id, 6)::bigint as id from (
+    select stream_id from (
       select stream_id, version, sum(bytes) over (order by bytes, stream_id) as total
       from streams s
         cross join lateral (
@@ -57,40 +72,49 @@ const TOO_MUCH = {
 }
 const END = { name: 'end_of_log', text: 'select max(position) as position from events' }
 
-/** Compares tasks with the log all the time, as a small and steady load. */
+/** Those that go round and round, from the least place that there may be. */
+const AROUND = { tasks: TASKS, audit: AUDIT, keys: KEYS } as const
+const BEFORE_ALL = Number.MIN_SAFE_INTEGER
+
+/** Compares tasks, audit and keys with the log all the time, as a small and steady load. */
 export function driftCheck(options: DriftCheckOptions): DriftCheck {
   const { db, log, tasksARound = 20, bytesARound = 8_000_000, onChecked, onDrift } = options
-  const share = Math.max(1, Math.floor(tasksARound / 3))
-  const place = { newest: 0, streams: 0, rows: 0 }
+  const share = Math.max(1, Math.floor(tasksARound / 4))
+  const place = { newest: 0, streams: 0, tasks: BEFORE_ALL, audit: BEFORE_ALL, keys: BEFORE_ALL }
 
-  const after = async (statement: typeof ROWS, from: number) => {
-    const rows = await db.query<{ id: number; place: number }>(statement, [from, share])
+  const after = async (statement: Statement, from: number) => {
+    const rows = await db.query<{ stream_id: string; place: number }>(statement, [from, share])
     return {
-      ids: rows.map(({ id }) => id),
+      ids: rows.map(({ stream_id }) => stream_id),
       last: Math.max(from, ...rows.map(({ place }) => place)),
     }
   }
-  const pick = async (): Promise<readonly number[]> => {
+  const pick = async (): Promise<readonly string[]> => {
     const newest = await after(NEWEST, place.newest)
     const streams = await after(STREAMS, place.streams)
-    const rows = await after(ROWS, place.rows)
     const [end] = await db.query<{ position: number | null }>(END, [])
     const next = streams.ids.length < share ? place.streams + SPAN : streams.last
     place.newest = newest.last
     place.streams = next >= (end?.position ?? 0) ? 0 : next
-    place.rows = rows.ids.length < share ? 0 : rows.last
-    const ids = [...new Set([...newest.ids, ...streams.ids, ...rows.ids])]
-    const skipped = await db.query<{ id: number }>(TOO_MUCH, [ids.map(taskStreamId), bytesARound])
-    const tooMuch = new Set(skipped.map(({ id }) => id))
-    return ids.filter((id) => !tooMuch.has(id))
+    const ids = new Set([...newest.ids, ...streams.ids])
+    for (const what of ['tasks', 'audit', 'keys'] as const) {
+      const rows = await after(AROUND[what], place[what])
+      place[what] = rows.ids.length < share ? BEFORE_ALL : rows.last
+      for (const id of rows.ids) ids.add(id)
+    }
+    const values = [[...ids], bytesARound]
+    const skipped = await db.query<{ stream_id: string }>(TOO_MUCH, values)
+    for (const { stream_id } of skipped) ids.delete(stream_id)
+    return [...ids]
   }
 
-  const check = async (ids: readonly number[]) => [
-    ...(await driftOfTasks(options, ids)),
+  const check = async (ids: readonly string[]) => [
+    ...(await driftOfTasks(options, ids.filter(isTaskStreamId).map(taskIdOf))),
     ...(await driftOfAudit(options, ids)),
+    ...(await driftOfKeys(options, ids)),
   ]
   /** A task whose events cannot be folded does not hide what is wrong with the others. */
-  const oneByOne = async (ids: readonly number[]) => {
+  const oneByOne = async (ids: readonly string[]) => {
     const drifts: Drift[] = []
     for (const id of ids) {
       try {
@@ -98,7 +122,7 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
       } catch (error) {
         if (error instanceof AppError) throw error
         const { message } = error as Error
-        log.error({ stream_id: taskStreamId(id), err: message }, 'cannot check a task for drift')
+        log.error({ stream_id: id, err: message }, 'cannot check a task for drift')
       }
     }
     return drifts

@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { historyOf } from '../../../../app/history.ts'
+import type { AuditEvent } from '../../../../app/ports/audit.ts'
 import type { Recorded } from '../../../../app/ports/event-store.ts'
 import type { TaskEvent } from '../../../../domain/task/events.ts'
-import { type TaskView, taskStreamId } from '../../../../domain/task/view.ts'
+import { isTaskStreamId, type TaskView, taskStreamId } from '../../../../domain/task/view.ts'
+import { userId } from '../../../../domain/user.ts'
 import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
 import { withNgrams } from '../../tasks/ngrams.ts'
@@ -11,7 +13,7 @@ import { isKnown } from '../projection.ts'
 
 /** Where a projection does not say what the log says. Holds names of fields, never their values. */
 export type Drift = {
-  readonly projection: 'tasks' | 'audit'
+  readonly projection: 'tasks' | 'audit' | 'user_keys'
   readonly stream_id: string
   readonly kind: 'different' | 'missing' | 'extra'
   /** Those that differ. Of the audit as `version.field`, or `version` for a row as a whole. */
@@ -21,12 +23,12 @@ export type Drift = {
 export type DriftPorts = { readonly db: Database; readonly keys: UserKeys }
 
 // Row and events in one statement, which is one snapshot: a write in between shows in both or in none.
-// Rows of an erased user go soon after the key, not with it.
+// Rows of an erased user go soon after the erasure, not with it.
 const TASKS = {
   name: 'drift_of_tasks',
   text: `
-    select w.id, to_jsonb(t) as row, e.events, k.destroyed_at is not null as erased,
-      k.destroyed_at < now() - interval '10 minutes' as gone
+    select w.id, to_jsonb(t) as row, e.events, u.occurred_at is not null as erased,
+      u.occurred_at < now() - interval '10 minutes' as gone
     from unnest($1::bigint[]) as w (id)
       left join tasks t on t.id = w.id
       cross join lateral (
@@ -34,8 +36,9 @@ const TASKS = {
           'type', type, 'schema_version', schema_version, 'data', data,
           'occurred_at', occurred_at) order by version), '[]') as events
         from events where stream_id = 'task-' || w.id) e
-      left join user_keys k
-        on k.user_id = coalesce((e.events->0->'data'->>'user_id')::bigint, t.user_id)
+      left join events u on u.type = 'UserErased' and u.version = 1
+        and u.stream_id
+          = 'user-' || coalesce((e.events->0->'data'->>'user_id')::bigint, t.user_id)
     order by w.id`,
 }
 
@@ -43,10 +46,10 @@ const TASKS = {
 const AUDIT = {
   name: 'drift_of_audit',
   text: `
-    select w.id, e.events, a.rows
-    from unnest($1::bigint[]) as w (id)
+    select w.stream_id, e.events, a.rows
+    from unnest($1::text[]) as w (stream_id)
       cross join (select position from projections where name = 'audit') p
-      left join parked_streams s on s.projection = 'audit' and s.stream_id = 'task-' || w.id
+      left join parked_streams s on s.projection = 'audit' and s.stream_id = w.stream_id
       cross join lateral (
         select coalesce(jsonb_agg(jsonb_build_object('position', position, 'stream_id', stream_id,
           'version', version, 'type', type, 'schema_version', schema_version, 'data', data,
@@ -54,7 +57,7 @@ const AUDIT = {
           'metadata', metadata, 'occurred_at', occurred_at, 'recorded_at', recorded_at,
           'hash', encode(hash, 'hex')) order by version), '[]') as events
         from events
-        where stream_id = 'task-' || w.id and position <= p.position
+        where stream_id = w.stream_id and position <= p.position
           and (s.version is null or version < s.version)) e
       cross join lateral (
         select coalesce(jsonb_agg(jsonb_build_object('position', position, 'task_id', task_id,
@@ -62,8 +65,34 @@ const AUDIT = {
           'occurred_at', occurred_at, 'recorded_at', recorded_at, 'request_id', request_id,
           'changes', changes, 'undoes', undoes, 'hash', encode(hash, 'hex'))
           order by position), '[]') as rows
-        from audit_events where task_id = w.id) a
-    order by w.id`,
+        from (
+          select * from audit_events
+            where w.stream_id like 'task-%' and task_id = substr(w.stream_id, 6)::bigint
+          union all
+          select * from audit_events where w.stream_id like 'user-%'
+            and task_id is null and user_id = substr(w.stream_id, 6)::bigint) of_stream) a
+    order by length(w.stream_id), w.stream_id`,
+}
+
+// Of the users of these streams, and of those whose texts stand in them, who then had a key.
+const KEYS = {
+  name: 'drift_of_keys',
+  text: `
+    with users as (
+      select substr(stream_id, 6)::bigint as user_id, false as wrote
+        from unnest($1::text[]) as w (stream_id) where stream_id like 'user-%'
+      union
+      select (data->'title'->>'user')::bigint, true from events
+        where stream_id = any ($1) and version = 1 and data->'title' ? 'user')
+    select distinct 'user-' || user_id as stream_id,
+      case when erased then 'extra' else 'missing' end as kind
+    from users left join user_keys k using (user_id)
+      cross join lateral (
+        select exists (
+          select from events where stream_id = 'user-' || user_id and type = 'UserErased') as erased) e
+    where case when erased then k.wrapped_key is not null
+      else k.destroyed_at is not null or (wrote and k.user_id is null) end
+    order by 1`,
 }
 
 /**
@@ -94,18 +123,18 @@ export async function driftOfTasks(
   })
 }
 
-/** The same of the audit, as far as it has come. */
+/** The same of the audit, as far as it has come, of these streams. */
 export async function driftOfAudit(
   { db }: Pick<DriftPorts, 'db'>,
-  ids: readonly number[],
+  stream_ids: readonly string[],
 ): Promise<readonly Drift[]> {
-  const found = await db.query<AuditFound>(AUDIT, [ids])
-  return found.flatMap(({ id, events, rows }): Drift[] => {
+  const found = await db.query<AuditFound>(AUDIT, [stream_ids])
+  return found.flatMap(({ stream_id, events, rows }): Drift[] => {
     if (!events.every(isKnown)) return []
-    const stream_id = taskStreamId(id)
     const of = (kind: Drift['kind'], fields: readonly string[]): Drift[] =>
       fields.length === 0 ? [] : [{ projection: 'audit', stream_id, kind, fields }]
-    const expected = new Map(historyOf(events.map(timed)).map((row) => [row.position, row]))
+    const history = isTaskStreamId(stream_id) ? historyOf : userHistoryOf
+    const expected = new Map(history(events.map(timed)).map((row) => [row.position, row]))
     const there = new Map(rows.map(timed).map((row) => [row.position, row]))
     return [
       ...of('missing', versions(expected, there)),
@@ -123,6 +152,30 @@ export async function driftOfAudit(
   })
 }
 
+/** What happened to a user changes no field. */
+const userHistoryOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] =>
+  events.map(({ stream_id, event_id, schema_version, data, metadata, ...event }) => {
+    const { request_id } = metadata
+    return { ...event, task_id: null, user_id: userId(stream_id), request_id, changes: {} }
+  })
+
+/**
+ * Keys that are gone of users who were not erased, as far as the log says, and that are there of users
+ * who were. Of these streams' users, and of those who wrote in them.
+ */
+export async function driftOfKeys(
+  { db }: Pick<DriftPorts, 'db'>,
+  stream_ids: readonly string[],
+): Promise<readonly Drift[]> {
+  const found = await db.query<Pick<Drift, 'stream_id' | 'kind'>>(KEYS, [stream_ids])
+  return found.map(({ stream_id, kind }) => ({
+    projection: 'user_keys',
+    stream_id,
+    kind,
+    fields: [],
+  }))
+}
+
 type TaskFound = {
   readonly id: number
   readonly row: TaskView | null
@@ -134,7 +187,7 @@ type TaskFound = {
 type ComparedRow = { readonly position: number; readonly version: number }
 
 type AuditFound = {
-  readonly id: number
+  readonly stream_id: string
   readonly events: readonly Recorded<TaskEvent>[]
   readonly rows: readonly ComparedRow[]
 }

@@ -24,7 +24,8 @@ const UNEQUAL_EVENTS = {
         using (position)
     where l is distinct from s and not exists (
       select from parked_streams where projection in ('audit', 'audit_rebuild')
-        and stream_id = 'task-' || coalesce(l.task_id, s.task_id))
+        and stream_id = coalesce('task-' || coalesce(l.task_id, s.task_id),
+          'user-' || coalesce(l.user_id, s.user_id)))
     order by position`,
 }
 // The worker sees that the row has changed, and begins again from it.
@@ -44,11 +45,11 @@ const KEEP_PARKED = {
 export function auditPlan(): Plan {
   const tables = { events: 'audit_events_rebuild', facts: 'audit_facts_rebuild' }
   const projection = auditProjection(tables)
-  let compared = 0
+  let compared = Number.MIN_SAFE_INTEGER
   const compare = async (run: Run, upTo: number) => {
     while (compared < Math.min(upTo, run.position)) {
       const began = performance.now()
-      const end = Math.min(compared + COMPARED_AT_ONCE, upTo, run.position)
+      const end = Math.min(Math.max(compared, 0) + COMPARED_AT_ONCE, upTo, run.position)
       const rows = await run.query<UnequalEvent>(UNEQUAL_EVENTS, [compared, end])
       note(run, rows.map(driftOf))
       compared = end
@@ -77,6 +78,12 @@ export function auditPlan(): Plan {
         await take(run, events, live.position)
       }
       await compare(run, live.position)
+      // Nobody writes it now: what stands beyond the log is of no event.
+      const beyond = await run.query<UnequalEvent>(UNEQUAL_EVENTS, [
+        run.position,
+        Number.MAX_SAFE_INTEGER,
+      ])
+      note(run, beyond.map(driftOf))
       await lock()
       await run.query(TAKE_OVER, [run.position])
       await run.query(UNPARK, [])

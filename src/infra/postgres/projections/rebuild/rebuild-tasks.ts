@@ -1,9 +1,9 @@
-import { taskIdOf } from '../../../../domain/task/view.ts'
+import { taskIdOf, taskStreamId } from '../../../../domain/task/view.ts'
 import { userId } from '../../../../domain/user.ts'
 import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
 import { type TimedEvent, taskRowsProjection } from '../../tasks/task-rows-projection.ts'
-import { driftOfTasks } from '../drift/drift.ts'
+import { driftOfKeys, driftOfTasks } from '../drift/drift.ts'
 import {
   LEFT_AT_MOST,
   note,
@@ -50,7 +50,8 @@ const REMOVE_ERASED = {
   name: 'remove_erased_in_rebuild',
   text: `
     delete from tasks_rebuild t using user_keys k
-    where k.user_id = t.user_id and k.destroyed_at is not null`,
+    where k.user_id = t.user_id and k.destroyed_at is not null and exists (
+      select from events where stream_id = 'user-' || k.user_id and type = 'UserErased')`,
 }
 const REMOVE_OF_USERS = {
   name: 'remove_of_users_in_rebuild',
@@ -123,6 +124,14 @@ async function explain(
       some.map(({ id }) => id),
     )
     note(run, drifts)
+    const [lost] = await driftOfKeys(
+      ports,
+      some.map(({ id }) => taskStreamId(id)),
+    )
+    // Without the key the new table would lose rows that are all that is left of the texts.
+    if (lost?.kind === 'missing') {
+      throw new Error(`The key of ${lost.stream_id} is gone, and the log says of no erasure.`)
+    }
     const wrong = new Set(drifts.map(({ stream_id }) => taskIdOf(stream_id)))
     const doubtful = some.filter(({ id, at_same_version }) => at_same_version && !wrong.has(id))
     const [still] = await run.query<{ id: number }>(UNEQUAL_STILL, [doubtful.map(({ id }) => id)])
