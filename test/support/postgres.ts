@@ -26,6 +26,8 @@ let server: EmbeddedPostgres | undefined
 /** One server for all spec files, also those that run in processes of their own. */
 export async function mochaGlobalSetup(): Promise<void> {
   directory = await mkdtemp(join(tmpdir(), 'tasktrail-test-'))
+  // For the hundreds of processes that tests start, see processes.ts.
+  process.env.NODE_COMPILE_CACHE = join(directory, 'compiled')
   const password = randomUUID()
   server = await startEmbeddedPostgres({
     dataDir: join(directory, 'postgres'),

@@ -16,13 +16,17 @@ export type Started = {
   readonly ended: Promise<string>
 }
 
-/** Starts a process with these variables and PATH alone. */
+/**
+ * Starts a process with these variables and PATH alone, and with what others of this run have compiled:
+ * most of them do little else than begin.
+ */
 export function startProcess(
   command: string,
   args: readonly string[],
   { env = {}, cwd = process.cwd() }: { env?: Record<string, string>; cwd?: string } = {},
 ): Started {
-  const own = { PATH: process.env.PATH ?? '', ...env }
+  const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env
+  const own = { PATH, NODE_COMPILE_CACHE, ...env }
   const child = spawn(command, args, { env: own, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   const [out, err]: [string[], string[]] = [[], []]
   createInterface({ input: child.stdout }).on('line', (line) => out.push(line))

@@ -7,6 +7,7 @@ try {
     dataDir,
     password: 'a password',
     database: 'things',
+    settings: { fsync: 'off' },
     ...(port !== undefined && { port: Number(port) }),
   })
   console.log(`ready pid ${server.pid} port ${server.port}`)

@@ -6,8 +6,8 @@ import { until } from '../../../support/processes.ts'
 import { tasksInLog } from '../../../support/tasks-in-log.ts'
 import { type StartedWorker, workers } from '../../../support/workers.ts'
 
-/** `KILLS=500` for the long form. */
-const KILLS = Number(process.env.KILLS ?? 20)
+/** `WORKER_KILLS=500` for the long form. */
+const KILLS = Number(process.env.WORKER_KILLS ?? 20)
 
 describe(`A worker that is killed ${KILLS} times while it works`, function () {
   this.timeout(60_000 + KILLS * 10_000)
