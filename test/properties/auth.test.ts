@@ -53,7 +53,7 @@ describe('The auth service', function () {
   let db: Database
 
   before(async () => {
-    system = await startSystem()
+    system = await startSystem({ BCRYPT_COST: '10' })
     sql = new pg.Client(system.database.url)
     await sql.connect()
     db = openDatabase({ ...system.database.config, role: 'tasktrail_auth', log: silent })
