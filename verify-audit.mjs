@@ -77,8 +77,9 @@ var Unreadable = class extends Error {}
 
 /** What is there is not broken, but what is missing proves nothing. */
 var Incomplete = class extends Error {}
-function nameOf({ stream_id, version, position, seal, table }) {
+function nameOf({ stream_id, version, position, seal, line, table }) {
   if (table !== undefined) return `The table ${table}`
+  if (line !== undefined) return `Line ${line}`
   if (stream_id === undefined) return seal === undefined ? 'The export' : `Seal ${seal}`
   const event = version === undefined ? stream_id : `${stream_id} version ${version}`
   return position === undefined || position === null ? event : `${event} (position ${position})`
@@ -88,9 +89,6 @@ var placeOf = ({ stream_id, version, position }) => ({
   version,
   position,
 })
-
-// src/verifier/seals.ts
-import { verify as isSignature } from 'node:crypto'
 
 // src/verifier/formats.ts
 import { createHash, createPublicKey } from 'node:crypto'
@@ -115,7 +113,8 @@ function eventHash(event) {
     .update(canonical({ ...facts, actor_id, metadata, occurred_at }))
     .digest('hex')
 }
-var eventDigest = ({ position, recorded_at, hash }) => sha256(`${position}/${recorded_at}/${hash}`)
+var eventDigest = ({ position, recorded_at, hash: hash2 }) =>
+  sha256(`${position}/${recorded_at}/${hash2}`)
 var headDigest = (head) =>
   typeof head === 'string' ? Buffer.from(head, 'hex') : sha256(head.join('/'))
 function sealHash(seal, heads_digest) {
@@ -128,8 +127,8 @@ function sealHash(seal, heads_digest) {
 function readKey(pem) {
   const key = publicKey(pem)
   if (key.asymmetricKeyType !== 'ed25519') throw new Unreadable('A key is not of Ed25519.')
-  const id = sha256(key.export({ format: 'der', type: 'spki' })).toString('hex')
-  return { key, id: id.slice(0, 16) }
+  const id2 = sha256(key.export({ format: 'der', type: 'spki' })).toString('hex')
+  return { key, id: id2.slice(0, 16) }
 }
 function publicKey(pem) {
   try {
@@ -139,124 +138,140 @@ function publicKey(pem) {
   }
 }
 
-// src/verifier/seals.ts
-var isShown = (head) => typeof head !== 'string'
-var isHead = (head) =>
-  Array.isArray(head) &&
-  head.length === 3 &&
-  typeof head[0] === 'string' &&
-  Number.isSafeInteger(head[1]) &&
-  typeof head[2] === 'string'
-var areHeads = (heads) => Array.isArray(heads) && heads.every(isHead)
-var isSeal = ({ heads, signature }) =>
-  Array.isArray(heads) &&
-  heads.every((head) => (isShown(head) ? isHead(head) : HASH.test(head))) &&
-  typeof signature === 'string' &&
-  /^([0-9a-f]{2})*$/.test(signature)
-
-/** A seal by itself and as the successor of the one before it. */
-function requireSeal(seal, before, keys, whole) {
-  const broken = (why) => new Broken({ seal: seal.number }, why)
-  if (!isSeal(seal)) throw broken('is changed: it does not have the form of a seal.')
-  const number = (before?.number ?? 0) + 1
-  if (whole ? seal.number !== number : !(seal.number >= number)) {
-    throw broken(`stands where seal ${number} belongs.`)
-  }
-  if (seal.number === number && seal.previous !== (before?.hash ?? null)) {
-    throw broken('is not chained to the seal before it.')
-  }
-  if (!(seal.position > (before?.position ?? 0))) throw broken('covers no position of its own.')
-  if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not have its streams in order.')
-  const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
-  if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
-    throw broken('is changed: its digest does not belong to its streams.')
-  }
-  const hash = sealHash(seal, heads_digest)
-  if (hash.toString('hex') !== seal.hash) {
-    throw broken('is changed: its hash does not belong to what it says.')
-  }
-  const known = keys.find(({ id }) => id === seal.key_id)
-  if (known === undefined) {
-    const ids = keys.map(({ id }) => id).join(', ')
-    throw broken(`is signed by the key ${seal.key_id}, which is none of those given (${ids}).`)
-  }
-  if (!isSignature(null, hash, known.key, Buffer.from(seal.signature, 'hex'))) {
-    throw broken(`is not signed by the key ${seal.key_id}, as it says.`)
-  }
+// src/verifier/shapes.ts
+var is = (what, test) => (value, name) => {
+  if (value === undefined) return `it lacks ${name}`
+  return test(value) ? null : `its ${name} is not ${what}`
 }
-function areInOrder(heads) {
-  const ids = heads.map(([stream_id]) => Buffer.from(stream_id))
-  return ids.every((id, index) => {
-    const before = ids[index - 1]
-    return before === undefined || id.compare(before) > 0
-  })
+var isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
+var isMoment = (value) =>
+  typeof value === 'string' &&
+  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) &&
+  isDate(value)
+var isDate = (text2) => {
+  const date = new Date(text2)
+  return !Number.isNaN(date.getTime()) && date.toISOString() === text2
 }
-var MARK_BYTES = 46
-var changedMarks = ({ number }) =>
-  new Broken({ seal: number }, 'is changed: its marks are not those it was made with.')
+var text = is('a text', (value) => typeof value === 'string')
+var count = is('a count', (value) => Number.isSafeInteger(value) && Number(value) >= 0)
+var id = is('a whole number above 0', (value) => Number.isSafeInteger(value) && Number(value) > 0)
+var moment = is('a time in UTC with milliseconds', isMoment)
+var hash = is('a hash of 64 hex digits', (value) => typeof value === 'string' && HASH.test(value))
+var hex = is('hex', (value) => typeof value === 'string' && /^([0-9a-f]{2})*$/.test(value))
+var flag = is('true', (value) => value === true)
+var json = is('an object', isObject)
 
-/** What stood where when the seal was made: its signed digest proves it, but for the streams. */
-function readMarks(seal, marks) {
-  const { events, events_digest, heads } = seal
-  if (marks.length !== events * MARK_BYTES) throw changedMarks(seal)
-  const expected = Array.from({ length: events }, (_, index) => {
-    const start = index * MARK_BYTES
-    const position = marks.readUIntBE(start, 6)
-    const recorded_at = new Date(marks.readUIntBE(start + 8, 6)).toISOString()
-    const hash = marks.toString('hex', start + 14, start + MARK_BYTES)
-    const stream_id = heads[marks.readUInt16BE(start + 6)]?.[0]
-    if (stream_id === undefined) throw changedMarks(seal)
-    return { position, stream_id, hash, digest: eventDigest({ position, recorded_at, hash }) }
-  })
-  const proof = sha256(Buffer.concat(expected.map(({ digest }) => digest))).toString('hex')
-  if (proof !== events_digest) throw changedMarks(seal)
-  return expected
+/** What a field of a task can be. */
+var scalar = is(
+  'a text, true, false or null',
+  (value) => value === null || typeof value === 'string' || typeof value === 'boolean',
+)
+var matching = (pattern) =>
+  is(`of the form ${pattern.source}`, (value) => typeof value === 'string' && pattern.test(value))
+var optional = (shape) => (value, name) => (value === undefined ? null : shape(value, name))
+var nullable = (shape) => (value, name) => (value === null ? null : shape(value, name))
+var first = (faults) => {
+  for (const fault of faults) if (fault !== null) return fault
+  return null
+}
+var listOf = (shape) => (value, name) => {
+  if (!Array.isArray(value)) return is('a list', () => false)(value, name)
+  return first(value.map((item, index) => shape(item, `${name}[${index}]`)))
+}
+var tuple =
+  (...shapes) =>
+  (value, name) => {
+    if (!Array.isArray(value) || value.length !== shapes.length) {
+      return is(`a list of ${shapes.length}`, () => false)(value, name)
+    }
+    return first(shapes.map((shape, index) => shape(value[index], `${name}[${index}]`)))
+  }
+var recordOf = (shape) => (value, name) => {
+  if (!isObject(value)) return json(value, name)
+  return first(Object.entries(value).map(([key, member]) => shape(member, `${name}.${key}`)))
+}
+
+/** It has these fields; what else it has, is not looked at. */
+var fields = (shapes) => (value, name) => {
+  if (!isObject(value)) return json(value, name === '' ? 'value' : name)
+  return first(
+    Object.entries(shapes).map(([field, shape]) =>
+      shape(
+        Object.hasOwn(value, field) ? value[field] : undefined,
+        name === '' ? field : `${name}.${field}`,
+      ),
+    ),
+  )
 }
 
 // src/verifier/export-lines.ts
 function eventOf(line) {
-  const { position, version, type, occurred_at, recorded_at, hash, stored } = line
-  const shown = { position, version, type, occurred_at, recorded_at, hash }
+  const { position, version, type, occurred_at, recorded_at, hash: hash2, stored } = line
+  const shown = { position, version, type, occurred_at, recorded_at, hash: hash2 }
   return { ...stored, ...shown, actor_id: line.actor.user_id, line }
 }
-var isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
-var isEventLine = (line) =>
-  isObject(line) &&
-  Number.isSafeInteger(line.position) &&
-  Number.isSafeInteger(line.version) &&
-  ['type', 'occurred_at', 'recorded_at', 'hash'].every((name) => typeof line[name] === 'string') &&
-  isObject(line.actor) &&
-  isObject(line.changes) &&
-  Object.values(line.changes).every(isObject) &&
-  isObject(line.stored) &&
-  isObject(line.stored.data) &&
-  isObject(line.stored.metadata) &&
-  isObject(line.text_keys) &&
-  ['string', 'undefined'].includes(typeof (line.stored.prev_hash ?? undefined)) &&
-  typeof line.stored.stream_id === 'string'
-var isParked = (stream) =>
-  Array.isArray(stream) &&
-  stream.length === 2 &&
-  typeof stream[0] === 'string' &&
-  Number.isSafeInteger(stream[1])
-var isTrailerLine = (line) =>
-  isObject(line) &&
-  isObject(line.trailer) &&
-  isObject(line.trailer.query) &&
-  Array.isArray(line.trailer.parked) &&
-  line.trailer.parked.every(isParked) &&
-  areHeads(line.trailer.heads) &&
-  Array.isArray(line.trailer.seals) &&
-  line.trailer.seals.every((seal) => isObject(seal) && Array.isArray(seal.heads))
+var CHANGE = fields({ from: scalar, to: scalar })
+var HEAD = tuple(text, id, hash)
+var LINE = fields({
+  position: id,
+  task_id: nullable(id),
+  version: id,
+  type: text,
+  actor: fields({ user_id: id }),
+  occurred_at: moment,
+  recorded_at: moment,
+  request_id: text,
+  changes: recordOf(CHANGE),
+  undoes: optional(listOf(id)),
+  erased: optional(flag),
+  unreadable: optional(flag),
+  hash,
+  stored: fields({
+    stream_id: text,
+    event_id: text,
+    schema_version: id,
+    data: json,
+    metadata: json,
+    prev_hash: nullable(hash),
+  }),
+  text_keys: recordOf(text),
+})
+var TRAILER = {
+  count,
+  position: count,
+  exported_at: moment,
+  exported_by: id,
+  query: json,
+  parked: listOf(tuple(text, id)),
+  heads: listOf(HEAD),
+  seals: listOf(json),
+}
+var SEAL = {
+  number: id,
+  position: id,
+  events: id,
+  events_digest: hash,
+  heads: listOf((head, name) => (typeof head === 'string' ? hash : HEAD)(head, name)),
+  sealed_at: moment,
+  previous: nullable(hash),
+  hash,
+  key_id: text,
+  signature: hex,
+}
+
+/** Why a line is none that an export writes of an event; null when it is one. */
+var faultInLine = (line) => LINE(line, '')
+var faultInTrailer = (trailer) => fields(TRAILER)(trailer, '')
+var faultInSeal = (seal) => fields(SEAL)(seal, '')
 
 /** What nothing covers would pass for checked. */
 function requireFields(value, known, broken) {
   const strange = Object.keys(value).find((name) => !known.includes(name))
   if (strange !== undefined) throw broken(`it has a field "${strange}" that no export writes`)
 }
-function parse2(text) {
+function parse2(text2) {
   try {
-    return JSON.parse(text)
+    return JSON.parse(text2)
   } catch {
     return undefined
   }
@@ -266,11 +281,11 @@ function parse2(text) {
  * A key twice, or a number that is rounded in reading: a program would read other facts than those
  * that are hashed. What JSON.stringify wrote has neither.
  */
-function requireSingleKeys(text, line, place) {
-  if (text === JSON.stringify(line)) return
+function requireSingleKeys(text2, line, place) {
+  if (text2 === JSON.stringify(line)) return
   const stack = []
   let wasKey = ''
-  for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:]|[^\s"{}[\]:,]+/g)) {
+  for (const [token] of text2.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:]|[^\s"{}[\]:,]+/g)) {
     if (token === '{' || token === '[') stack.push(new Set())
     else if (token === '}' || token === ']') stack.pop()
     else if (token === ':') {
@@ -293,8 +308,7 @@ var SHOWN = [
 var STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', 'prev_hash']
 
 /**
- * What a line shows is what the stored event says. How many fields there are of which nothing tells what
- * was so before.
+ * What a line shows is what the stored event says. The fields of which nothing tells what was so before.
  */
 function requireShown(line, state) {
   const { version, position, changes, stored } = line
@@ -306,7 +320,7 @@ function requireShown(line, state) {
   if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
     throw broken('its changes are not of the fields that it stores')
   }
-  const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken)).length
+  const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken))
   const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
   state.facts ??= {}
   for (const [name, value] of Object.entries(facts)) {
@@ -321,6 +335,7 @@ function requireForm(line, broken) {
   const isOfStream =
     line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
   if (!isOfStream) throw broken('its task_id is not of its stream')
+  if (line.recorded_at !== line.occurred_at) throw broken('its recorded_at is not its occurred_at')
   if (line.request_id !== stored.metadata.request_id) {
     throw broken('its request_id is not the stored one')
   }
@@ -333,11 +348,6 @@ function requireForm(line, broken) {
   requireFields(stored, STORED, broken)
   requireFields(line.text_keys, encrypted, broken)
   for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
-  for (const flag of ['erased', 'unreadable']) {
-    if (line[flag] !== undefined && line[flag] !== true) {
-      throw broken(`its ${flag} is not what an export writes`)
-    }
-  }
 }
 
 /** Whether what a change says was so before is known; that it is so now always is. */
@@ -354,7 +364,7 @@ function isProven(name, { version, erased, unreadable, changes }, to, { facts },
   }
   return false
 }
-var isText = (name) => TEXTS.some((text) => text === name)
+var isText = (name) => TEXTS.some((text2) => text2 === name)
 
 /** What changes should say: the stored values, with texts in the clear where their keys are there. */
 function storedValues({ type, stored, text_keys, erased, unreadable }, broken) {
@@ -386,8 +396,8 @@ function decrypt({ cipher }, key, stream_id, name, broken) {
     const decipher = createDecipheriv('aes-256-gcm', secret, Buffer.alloc(12), options)
     decipher.setAAD(Buffer.from(`${stream_id}/${name}`))
     decipher.setAuthTag(sealed.subarray(-16))
-    const text = decipher.update(sealed.subarray(16, -16))
-    return UTF_8.decode(Buffer.concat([text, decipher.final()]))
+    const text2 = decipher.update(sealed.subarray(16, -16))
+    return UTF_8.decode(Buffer.concat([text2, decipher.final()]))
   } catch {
     throw broken(`the key of its ${name} does not open the stored text`)
   }
@@ -395,33 +405,74 @@ function decrypt({ cipher }, key, stream_id, name, broken) {
 
 /** Enough of a value to know it again. */
 function brief(value) {
-  const text = canonical(value)
-  return text.length <= 32 ? text : sha256(text).toString('base64')
+  const text2 = canonical(value)
+  return text2.length <= 32 ? text2 : sha256(text2).toString('base64')
 }
 
 // src/verifier/filters.ts
+var ANYWHERE = ['start', 'middle', 'end']
 
-/** What can be asked for. Whose a task is not every event tells. */
+/** What can be asked for. Whose a task is not every event tells; times do not go back in a stream. */
 var FILTERS = {
-  user_id: ({ stored: { stream_id, data } }, id) =>
-    stream_id.startsWith('user-')
-      ? stream_id === `user-${id}`
-      : [data.user_id, ...TEXTS.map((name) => userOf(data[name]))].every(
-          (user) => user === undefined || user === id,
-        ),
-  task_id: ({ task_id }, id) => task_id === id,
-  actor_id: ({ actor }, id) => actor.user_id === id,
-  type: ({ type }, types) => Array.isArray(types) && types.includes(type),
-  from: ({ recorded_at }, time) => typeof time === 'string' && recorded_at >= time,
-  to: ({ recorded_at }, time) => typeof time === 'string' && recorded_at < time,
-  request_id: ({ request_id }, id) => request_id === id,
+  user_id: {
+    value: id,
+    finds: ({ stored: { stream_id, data } }, user_id) =>
+      stream_id.startsWith('user-')
+        ? stream_id === `user-${user_id}`
+        : [data.user_id, ...TEXTS.map((name) => userOf(data[name]))].every(
+            (user) => user === undefined || user === user_id,
+          ),
+    leavesOut: [],
+  },
+  task_id: {
+    value: id,
+    finds: ({ task_id }, id2) => task_id === id2,
+    leavesOut: [],
+  },
+  actor_id: {
+    value: id,
+    finds: ({ actor }, id2) => actor.user_id === id2,
+    leavesOut: ANYWHERE,
+  },
+  type: {
+    value: listOf(matching(/^[A-Z][A-Za-z]{0,99}$/)),
+    finds: ({ type }, types) => Array.isArray(types) && types.includes(type),
+    leavesOut: ANYWHERE,
+  },
+  from: {
+    value: moment,
+    finds: ({ recorded_at }, time) => recorded_at >= String(time),
+    leavesOut: ['start'],
+  },
+  to: {
+    value: moment,
+    finds: ({ recorded_at }, time) => recorded_at < String(time),
+    leavesOut: ['end'],
+  },
+  request_id: {
+    value: matching(/^[A-Za-z0-9._-]{1,128}$/),
+    finds: ({ request_id }, id2) => request_id === id2,
+    leavesOut: ANYWHERE,
+  },
 }
 
-/** Those that leave out whole streams, or nothing. */
-var WHOLE_STREAMS = ['user_id', 'task_id']
+/** What no export is asked for would excuse what is missing. */
+function requireFilters(query, broken) {
+  requireFields(query, Object.keys(FILTERS), broken)
+  for (const [name, value] of Object.entries(query)) {
+    const fault = FILTERS[name]?.value(value, `query.${name}`) ?? null
+    if (fault !== null) throw broken(fault)
+  }
+}
+var partsLeftOut = (query) =>
+  new Set(Object.keys(query).flatMap((name) => FILTERS[name]?.leavesOut ?? []))
+
+/** The filter by which a line should not have been found, if there is one. */
+var unmetFilter = (line, filters) =>
+  filters.find(([name, value]) => !FILTERS[name]?.finds(line, value))
 var inWords = ([name, value]) => `${name}=${JSON.stringify(value)}`
-var userOf = (text) =>
-  typeof text === 'object' && text !== null && 'user' in text ? text.user : undefined
+var userOf = (text2) =>
+  typeof text2 === 'object' && text2 !== null && 'user' in text2 ? text2.user : undefined
 
 // src/verifier/wrong-file.ts
 var COMPRESSED = {
@@ -463,25 +514,25 @@ function wrongFile(head) {
       .trimStart(),
   )
 }
-function wrongText(text) {
-  if (/^("?position"?)[,;\t]/.test(text)) {
+function wrongText(text2) {
+  if (/^("?position"?)[,;\t]/.test(text2)) {
     return `is no NDJSON export. What was exported as CSV cannot be checked: ${AGAIN}.`
   }
-  if (text.startsWith('<')) {
+  if (text2.startsWith('<')) {
     return `is a page of HTML or XML, not an export: something answered in the service's place.`
   }
-  if (/^\{\s*"events"\s*:/.test(text)) return `is a page of JSON, not an export: ${AGAIN}.`
-  if (/^\{\s*"(error|title|status|code|message)"\s*:/.test(text) || isProblem(text)) {
-    return `is no export but an answer that refuses one${reasonIn(text)}.`
+  if (/^\{\s*"events"\s*:/.test(text2)) return `is a page of JSON, not an export: ${AGAIN}.`
+  if (/^\{\s*"(error|title|status|code|message)"\s*:/.test(text2) || isProblem(text2)) {
+    return `is no export but an answer that refuses one${reasonIn(text2)}.`
   }
-  if (!text.startsWith('{')) return `is no NDJSON export: it does not begin with "{".`
+  if (!text2.startsWith('{')) return `is no NDJSON export: it does not begin with "{".`
   return undefined
 }
 
 /** RFC 9457; an event has a type too, which is no address. */
-var isProblem = (text) => /^\{\s*"type"\s*:\s*"(about:|https?:|\/)/.test(text)
-function reasonIn(text) {
-  const answer = parse2(text)
+var isProblem = (text2) => /^\{\s*"type"\s*:\s*"(about:|https?:|\/)/.test(text2)
+function reasonIn(text2) {
+  const answer = parse2(text2)
   if (!isObject(answer)) return ''
   const reason = answer.message ?? answer.detail ?? answer.error ?? answer.title
   return typeof reason === 'string' ? `: "${reason}"` : ''
@@ -492,14 +543,7 @@ var NEWLINE = 10
 var CHUNK = 65536
 
 /** Enough to tell what a file is that is no export. */
-var HEAD = 4096
-var TRAILER = [
-  ...['count', 'position', 'exported_at', 'exported_by', 'query', 'parked', 'heads', 'seals'],
-]
-var SEAL = [
-  ...['number', 'position', 'events', 'events_digest', 'heads', 'sealed_at', 'previous', 'hash'],
-  ...['key_id', 'signature'],
-]
+var HEAD2 = 4096
 var UTF_82 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Without the mark of its encoding, should it begin the file, and without what ends a line. */
@@ -528,14 +572,14 @@ async function* linesOf(file) {
   for await (const chunk of createReadStream(file)) {
     let start = 0
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      const [at2, text2] = line(chunk.subarray(start, end))
-      if (text2 !== '') yield [at2, text2]
+      const [at2, text3] = line(chunk.subarray(start, end))
+      if (text3 !== '') yield [at2, text3]
       start = end + 1
     }
     if (start < chunk.length) begun.push(chunk.subarray(start))
   }
-  const [at, text] = line(Buffer.alloc(0))
-  if (text !== '') yield [at, text]
+  const [at, text2] = line(Buffer.alloc(0))
+  if (text2 !== '') yield [at, text2]
 }
 
 /** All lines but the last, which is the trailer: that has been read already, and may be long. */
@@ -546,18 +590,31 @@ async function* readEvents(file) {
     before = line
   }
 }
-function readEvent(number, text) {
-  const line = parse2(text)
+function readEvent(number, text2) {
+  const line = parse2(text2)
+  if (line === undefined) throw new Unreadable(`Line ${number} is no line of an NDJSON export.`)
   if (isObject(line) && line.stored === null) {
     const { task_id, version, position } = line
     const stream_id = task_id === null ? 'A user' : `task-${task_id}`
     const place = { stream_id, version: Number(version), position: Number(position) }
     throw new Broken(place, 'is shown, but the log that was exported does not hold it.')
   }
-  if (!isEventLine(line)) throw new Unreadable(`Line ${number} is no event of an NDJSON export.`)
+  const fault = faultInLine(line)
+  if (fault !== null) throw new Broken(placeIn(line, number), `is no event of an export: ${fault}.`)
   const event = eventOf(line)
-  requireSingleKeys(text, line, placeOf(event))
+  requireSingleKeys(text2, line, placeOf(event))
   return event
+}
+
+/** Which event a line is of, if it says so. */
+function placeIn(line, number) {
+  const { version, position, stored } = isObject(line) ? line : {}
+  const { stream_id } = isObject(stored) ? stored : {}
+  const isEvent =
+    typeof stream_id === 'string' && Number.isSafeInteger(version) && Number.isSafeInteger(position)
+  return isEvent
+    ? { stream_id, version: Number(version), position: Number(position) }
+    : { line: number }
 }
 
 /** The trailer is the last line, and what it says is needed from the first on. Error: `Unreadable`. */
@@ -569,13 +626,12 @@ async function readTrailer(file) {
   const handle = await open(file).catch(unreadable)
   try {
     const end = await requireExport(file, handle)
-    const text = textOf(await lastLine(handle, end), 'Its last line')
-    const line = parse2(text)
-    if (!isTrailerLine(line)) {
+    const text2 = textOf(await lastLine(handle, end), 'Its last line')
+    const line = parse2(text2)
+    if (!isObject(line) || !Object.hasOwn(line, 'trailer')) {
       throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
     }
-    requireTrailer(text, line)
-    return line.trailer
+    return trailerIn(text2, line)
   } catch (error) {
     return unreadable(error)
   } finally {
@@ -589,8 +645,8 @@ async function requireExport(file, handle) {
   if (!stat.isFile() && !stat.isDirectory()) {
     throw new Unreadable(`${file} is no file: an export is read twice, so save it first.`)
   }
-  const head = Buffer.alloc(HEAD)
-  const { bytesRead } = await handle.read(head, 0, HEAD, 0)
+  const head = Buffer.alloc(HEAD2)
+  const { bytesRead } = await handle.read(head, 0, HEAD2, 0)
   const end = await contentEnd(handle, stat.size)
   if (end === 0) throw new Unreadable(`${file} is empty.`)
   const wrong = wrongFile(head.subarray(0, bytesRead))
@@ -602,8 +658,8 @@ async function requireExport(file, handle) {
 async function contentEnd(handle, size) {
   for (let end = size; end > 0; end -= CHUNK) {
     const start = Math.max(0, end - CHUNK)
-    const text = (await bytesOf(handle, start, end)).toString('latin1').trimEnd()
-    if (text !== '') return start + text.length
+    const text2 = (await bytesOf(handle, start, end)).toString('latin1').trimEnd()
+    if (text2 !== '') return start + text2.length
   }
   return 0
 }
@@ -624,13 +680,103 @@ async function bytesOf(handle, start, end) {
 }
 
 /** What stands in it is printed, and decides what is asked of the rest. */
-function requireTrailer(text, line) {
+function trailerIn(text2, line) {
   const broken = (why) => new Broken({}, `has a changed trailer: ${why}.`)
-  requireSingleKeys(text, line, {})
+  requireSingleKeys(text2, line, {})
   requireFields(line, ['trailer'], broken)
-  requireFields(line.trailer, TRAILER, broken)
-  requireFields(line.trailer.query, Object.keys(FILTERS), broken)
-  for (const seal of line.trailer.seals) requireFields(seal, SEAL, broken)
+  const fault = faultInTrailer(line.trailer)
+  if (fault !== null) throw broken(fault)
+  const trailer = line.trailer
+  requireFields(trailer, Object.keys(TRAILER), broken)
+  requireFilters(trailer.query, broken)
+  for (const seal of trailer.seals) {
+    const fault2 = faultInSeal(seal)
+    if (fault2 !== null && Number.isSafeInteger(seal.number)) {
+      throw new Broken({ seal: seal.number }, `is changed: ${fault2}.`)
+    }
+    if (fault2 !== null) throw broken(`a seal is no seal: ${fault2}`)
+    requireFields(seal, Object.keys(SEAL), broken)
+  }
+  return trailer
+}
+
+// src/verifier/seals.ts
+import { verify as isSignature } from 'node:crypto'
+var isShown = (head) => typeof head !== 'string'
+var isHead = (head) =>
+  Array.isArray(head) &&
+  head.length === 3 &&
+  typeof head[0] === 'string' &&
+  Number.isSafeInteger(head[1]) &&
+  typeof head[2] === 'string'
+var isSeal = ({ heads, signature }) =>
+  Array.isArray(heads) &&
+  heads.every((head) => (isShown(head) ? isHead(head) : HASH.test(head))) &&
+  typeof signature === 'string' &&
+  /^([0-9a-f]{2})*$/.test(signature)
+
+/** A seal by itself and as the successor of the one before it. */
+function requireSeal(seal, before, keys, whole) {
+  const broken = (why) => new Broken({ seal: seal.number }, why)
+  if (!isSeal(seal)) throw broken('is changed: it does not have the form of a seal.')
+  const number = (before?.number ?? 0) + 1
+  if (whole ? seal.number !== number : !(seal.number >= number)) {
+    throw broken(`stands where seal ${number} belongs.`)
+  }
+  if (seal.number === number && seal.previous !== (before?.hash ?? null)) {
+    throw broken('is not chained to the seal before it.')
+  }
+  if (!(seal.position > (before?.position ?? 0))) throw broken('covers no position of its own.')
+  if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not have its streams in order.')
+  const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
+  if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
+    throw broken('is changed: its digest does not belong to its streams.')
+  }
+  const hash2 = sealHash(seal, heads_digest)
+  if (hash2.toString('hex') !== seal.hash) {
+    throw broken('is changed: its hash does not belong to what it says.')
+  }
+  const known = keys.find(({ id: id2 }) => id2 === seal.key_id)
+  if (known === undefined) {
+    const ids = keys.map(({ id: id2 }) => id2).join(', ')
+    throw broken(`is signed by the key ${seal.key_id}, which is none of those given (${ids}).`)
+  }
+  if (!isSignature(null, hash2, known.key, Buffer.from(seal.signature, 'hex'))) {
+    throw broken(`is not signed by the key ${seal.key_id}, as it says.`)
+  }
+}
+function areInOrder(heads) {
+  const ids = heads.map(([stream_id]) => Buffer.from(stream_id))
+  return ids.every((id2, index) => {
+    const before = ids[index - 1]
+    return before === undefined || id2.compare(before) > 0
+  })
+}
+var MARK_BYTES = 46
+var changedMarks = ({ number }) =>
+  new Broken({ seal: number }, 'is changed: its marks are not those it was made with.')
+
+/** What stood where when the seal was made: its signed digest proves it, but for the streams. */
+function readMarks(seal, marks) {
+  const { events, events_digest, heads } = seal
+  if (marks.length !== events * MARK_BYTES) throw changedMarks(seal)
+  const expected = Array.from({ length: events }, (_, index) => {
+    const start = index * MARK_BYTES
+    const position = marks.readUIntBE(start, 6)
+    const recorded_at = new Date(marks.readUIntBE(start + 8, 6)).toISOString()
+    const hash2 = marks.toString('hex', start + 14, start + MARK_BYTES)
+    const stream_id = heads[marks.readUInt16BE(start + 6)]?.[0]
+    if (stream_id === undefined) throw changedMarks(seal)
+    return {
+      position,
+      stream_id,
+      hash: hash2,
+      digest: eventDigest({ position, recorded_at, hash: hash2 }),
+    }
+  })
+  const proof = sha256(Buffer.concat(expected.map(({ digest }) => digest))).toString('hex')
+  if (proof !== events_digest) throw changedMarks(seal)
+  return expected
 }
 
 // src/verifier/open-seal.ts
@@ -672,14 +818,14 @@ function requireCovered(seal, whole, someParked) {
 }
 
 /** A stream that is there as far as the seal covers it ends there as the seal says. */
-function requireSealedHead(seal, state, [stream_id, version, hash]) {
+function requireSealedHead(seal, state, [stream_id, version, hash2]) {
   const last = { stream_id, version: state.version, position: state.position }
   if (state.version > version) {
     throw new Broken(last, `was not there when seal ${seal.number} was made.`)
   }
-  if (state.hash === hash) return
-  const first = state.proven + 1
-  const what = first === version ? 'it' : `one of versions ${first} to ${version}`
+  if (state.hash === hash2) return
+  const first2 = state.proven + 1
+  const what = first2 === version ? 'it' : `one of versions ${first2} to ${version}`
   const why = `is not what seal ${seal.number} covers: ${what} was rewritten, hash and all.`
   throw new Broken(last, why)
 }
@@ -691,10 +837,11 @@ function requireSealedHead(seal, state, [stream_id, version, hash]) {
  * and nothing for each event.
  */
 function follow(options) {
-  const { keys, complete, whole, parked = new Map(), kept = new Map(), inspect } = options
+  const { keys, leftOut, whole, parked = new Map(), kept = new Map(), inspect } = options
   const streams = new Map()
   const unmet = new Map(kept)
   const signers = []
+  const loose = []
   let lastSeal = null
   let [events, sealed, gaps, seals, at] = [0, 0, 0, 0, 0]
   let seal = null
@@ -703,21 +850,21 @@ function follow(options) {
     requireAsKept(next)
     seal = openSeal(next, at)
   }
-  const requireAsKept = ({ number, hash }) => {
+  const requireAsKept = ({ number, hash: hash2 }) => {
     const known = unmet.get(number)
-    if (known !== undefined && known !== hash) {
+    if (known !== undefined && known !== hash2) {
       throw new Broken({ seal: number }, `is another than the one that was kept: ${known}.`)
     }
     unmet.delete(number)
   }
   const add = (event) => {
-    const { stream_id, version, position, prev_hash, hash } = event
+    const { stream_id, version, position, prev_hash, hash: hash2 } = event
     if (!(position > at)) throw new Broken(placeOf(event), `stands after position ${at}.`)
     const state = streams.get(stream_id) ?? newState()
     const mark = seal?.marks_read?.[seal.found]
     if (seal?.marks_read) requireNoneBefore(seal, event, mark)
     const isLink = prev_hash === null || HASH.test(prev_hash)
-    if (!isLink || eventHash(event) !== hash) {
+    if (!isLink || eventHash(event) !== hash2) {
       throw new Broken(placeOf(event), 'is changed: its hash does not belong to what it says.')
     }
     if (seal !== null && mark !== undefined) requireExpected(seal, event, mark)
@@ -727,7 +874,8 @@ function follow(options) {
     }
     inspect?.(event, state)
     if (seal !== null) addToSeal(seal, event, mark)
-    Object.assign(state, { version, hash, position, run: state.run + 1 })
+    const since = state.run === 0 ? position : state.since
+    Object.assign(state, { version, hash: hash2, position, run: state.run + 1, since })
     streams.set(stream_id, state)
     events++
     at = position
@@ -738,8 +886,11 @@ function follow(options) {
     if (event.version <= state.version) {
       throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
     }
-    if (complete) requireParked(event.stream_id, state, `version ${event.version} follows`, parked)
+    if (!leftOut.has(state.version === 0 ? 'start' : 'middle')) {
+      requireParked(event.stream_id, state, `version ${event.version} follows`, parked)
+    }
     gaps++
+    if (state.run > 0) loose.push(runOf(event.stream_id, state))
     state.run = 0
     state.facts = null
   }
@@ -749,8 +900,8 @@ function follow(options) {
     if (mark?.position === event.position) return
     throw new Broken(placeOf(event), `was not there when seal ${open2.number} was made.`)
   }
-  const requireExpected = (open2, event, { stream_id, hash }) => {
-    if (event.hash === hash && event.stream_id !== stream_id) throw changedMarks(open2)
+  const requireExpected = (open2, event, { stream_id, hash: hash2 }) => {
+    if (event.hash === hash2 && event.stream_id !== stream_id) throw changedMarks(open2)
     const version = versionAfter(stream_id)
     if (event.stream_id === stream_id && event.version === version) return
     throw new Broken(placeOf(event), `stands where ${stream_id} version ${version} was sealed.`)
@@ -766,21 +917,22 @@ function follow(options) {
     for (const head of seal.heads.filter(isShown)) requireHead(seal, head)
     requireCovered(seal, whole, parked.size > 0)
     seals++
-    const { number, position, sealed_at, hash, key_id } = seal
-    lastSeal = { number, position, sealed_at, hash }
+    const { number, position, sealed_at, hash: hash2, key_id } = seal
+    lastSeal = { number, position, sealed_at, hash: hash2 }
     const signer = signers.at(-1)
     if (signer?.key_id === key_id) signer.last = number
     else signers.push({ key_id, first: number, last: number })
     seal = null
   }
-  const requireHead = (open2, [stream_id, version, hash]) => {
+  const requireHead = (open2, [stream_id, version, hash2]) => {
     const state = streams.get(stream_id)
     if (state === undefined || state.version < version) {
       const why = `seal ${open2.number} covers version ${version}`
-      if (complete) requireParked(stream_id, state, why, parked)
+      const mayBeMissing = leftOut.has('end') || (state === undefined && leftOut.has('start'))
+      if (!mayBeMissing) requireParked(stream_id, state, why, parked)
       return
     }
-    requireSealedHead(open2, state, [stream_id, version, hash])
+    requireSealedHead(open2, state, [stream_id, version, hash2])
     sealed += state.run
     state.run = 0
     state.proven = version
@@ -800,7 +952,9 @@ function follow(options) {
     },
     report: () => {
       const counts = { events, streams: streams.size, sealed, gaps, seals, position: at }
-      return { ...counts, lastSeal, signers: [...signers] }
+      const ends = [...streams].filter(([, { run }]) => run > 0)
+      const unsealed = [...loose, ...ends.map(([stream_id, state]) => runOf(stream_id, state))]
+      return { ...counts, unsealed, lastSeal, signers: [...signers] }
     },
   }
 }
@@ -809,8 +963,14 @@ var newState = () => ({
   hash: null,
   position: 0,
   run: 0,
+  since: 0,
   proven: 0,
   facts: {},
+})
+var runOf = (stream_id, { version, run, since, position }) => ({
+  stream_id,
+  versions: [version - run + 1, version],
+  positions: [since, position],
 })
 
 /** What should follow may be missing only where its stream was parked. */
@@ -859,39 +1019,42 @@ var KNOWN_SCHEMA = 1
 async function verifyExport(file, keys, kept = new Map()) {
   const trailer = await readTrailer(file)
   const filters = Object.entries(trailer.query)
-  const complete = filters.every(([name]) => WHOLE_STREAMS.includes(name))
+  const leftOut = partsLeftOut(trailer.query)
   const hidesStreams = !trailer.seals.every(({ heads }) => heads.every(isShown))
   const parked = new Map(trailer.parked)
   const whole = filters.length === 0 && !hidesStreams && parked.size === 0
   const erasedUsers = new Set()
-  let [erased, unreadable, unproven] = [0, 0, 0]
+  const unreadable = []
+  const unproven = []
+  let erased = 0
   const trail = follow({
     keys,
-    complete,
+    leftOut,
     whole,
     parked,
     kept,
-    inspect({ line }, state) {
+    inspect({ line, ...event }, state) {
       requireKnownForm(line)
       requireAsked(line, filters)
-      unproven += requireShown(line, state)
+      const fields2 = requireShown(line, state)
+      if (fields2.length > 0) unproven.push([placeOf(event), fields2])
       if (line.erased) erased++
-      if (line.unreadable) unreadable++
+      if (line.unreadable) unreadable.push(placeOf(event))
       if (line.erased) for (const user of erasedUsersOf(line)) erasedUsers.add(user)
     },
   })
   await walk(trail, readEvents(file), asyncOf(trailer.seals))
-  requireHeads(trailer, trail.streams, complete, parked)
+  requireHeads(trailer, trail.streams, leftOut, parked)
   const report = trail.report()
   requireExtent(trailer, report)
-  const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`)).length
+  const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`))
   const { exported_at, exported_by } = trailer
   const said = { exported_at, exported_by, filters, parked: trailer.parked }
   return { ...report, whole, erased, unreadable, doubtful, unproven, said }
 }
-function requireExtent({ count: count2, position }, report) {
-  if (count2 !== report.events) {
-    throw new Broken({}, `holds ${report.events} events; its trailer counts ${count2}.`)
+function requireExtent({ count: count3, position }, report) {
+  if (count3 !== report.events) {
+    throw new Broken({}, `holds ${report.events} events; its trailer counts ${count3}.`)
   }
   if (report.position > position) {
     throw new Broken({}, `goes beyond position ${position}, where its trailer says it ends.`)
@@ -908,7 +1071,7 @@ function requireKnownForm({ version, stored: { stream_id, schema_version } }) {
 
 /** Else a filter that was put into the trailer would excuse what is missing. */
 function requireAsked(line, filters) {
-  const other = filters.find(([name, value]) => !FILTERS[name]?.(line, value))
+  const other = unmetFilter(line, filters)
   if (other === undefined) return
   const place = placeOf({ ...line, stream_id: line.stored.stream_id })
   throw new Broken(
@@ -920,23 +1083,25 @@ function requireAsked(line, filters) {
 /** Users whose key is said to be gone. */
 var erasedUsersOf = ({ stored: { data }, text_keys }) =>
   TEXTS.flatMap((name) => {
-    const text = data[name]
-    return isEncrypted(text) && text_keys[name] === undefined ? [text.user] : []
+    const text2 = data[name]
+    return isEncrypted(text2) && text_keys[name] === undefined ? [text2.user] : []
   })
 async function* asyncOf(values2) {
   yield* values2
 }
 
 /** An end that is cut off shows, also where no seal covers it yet; but the trailer is not signed. */
-function requireHeads({ heads }, streams, complete, parked) {
-  const named = new Map(heads.map(([stream_id, version, hash]) => [stream_id, { version, hash }]))
+function requireHeads({ heads }, streams, leftOut, parked) {
+  const named = new Map(
+    heads.map(([stream_id, version, hash2]) => [stream_id, { version, hash: hash2 }]),
+  )
   for (const [stream_id, state] of streams) {
     const head = named.get(stream_id)
     const last = { stream_id, version: state.version, position: state.position }
     if (head === undefined || head.version < state.version) {
       throw new Broken(last, 'goes beyond the end of its stream in the trailer.')
     }
-    if (head.version > state.version && complete) {
+    if (head.version > state.version && !leftOut.has('end')) {
       const why = `the trailer ends its stream with version ${head.version}`
       requireParked(stream_id, state, why, parked)
     }
@@ -970,31 +1135,28 @@ async function readKeyFile(file) {
   })
   return readKey(pem)
 }
-function readKept(text) {
-  const [, number, hash] = /^([1-9]\d{0,14}):([0-9a-f]{64})$/.exec(text) ?? []
-  if (hash === undefined) {
+function readKept(text2) {
+  const [, number, hash2] = /^([1-9]\d{0,14}):([0-9a-f]{64})$/.exec(text2) ?? []
+  if (hash2 === undefined) {
     throw new Unreadable('--seal needs <number>:<hash>, the hash as 64 hex digits.')
   }
-  return [Number(number), hash]
+  return [Number(number), hash2]
 }
 
 // src/verifier/report.ts
-
-/** Of a great many parked streams so many are named. */
-var PARKED_NAMED = 10
-var count = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
+var count2 = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
 
 /** What is proven and what is not, in lines. */
 function describe(report) {
   const { events, streams, sealed, gaps, position } = report
   const lines = [
-    `Nothing is broken: ${count(events, 'event')} of ${count(streams, 'stream')}, up to position ${position}.`,
+    `Nothing is broken: ${count2(events, 'event')} of ${count2(streams, 'stream')}, up to position ${position}.`,
     ...describeSeals(report),
-    `Sealed: ${count(sealed, 'event')}. Not proven by a seal: ${count(events - sealed, 'event')}.`,
+    `Sealed: ${count2(sealed, 'event')}. Not proven by a seal: ${count2(events - sealed, 'event')}.`,
   ]
   if (gaps > 0) {
     lines.push(
-      `The filter leaves ${count(gaps, 'gap')}: what stands before a gap is not chained to what follows.`,
+      `The filter leaves ${count2(gaps, 'gap')}: what stands before a gap is not chained to what follows.`,
     )
   }
   return lines
@@ -1005,17 +1167,18 @@ function describeSeals({ seals, lastSeal, signers }) {
       'No seal: the chains hold, but no signature proves them. Whoever could write could have written all of it anew.',
     ]
   }
-  const { number, sealed_at, position, hash } = lastSeal
+  const { number, sealed_at, position, hash: hash2 } = lastSeal
   const keys = signers.map(
-    ({ key_id, first, last }) => `${key_id} (${first === last ? first : `${first} to ${last}`})`,
+    ({ key_id, first: first2, last }) =>
+      `${key_id} (${first2 === last ? first2 : `${first2} to ${last}`})`,
   )
   return [
-    `${count(seals, 'seal')}, the last one is number ${number} of ${sealed_at}, up to position ${position}, ${hash}.`,
+    `${count2(seals, 'seal')}, the last one is number ${number} of ${sealed_at}, up to position ${position}, ${hash2}.`,
     `Signed by ${keys.join(', ')}.`,
   ]
 }
 function describeExport(report) {
-  const { said, erased, doubtful, unproven } = report
+  const { said, erased } = report
   const asked =
     said.filters.length === 0 ? '' : `, asked for ${said.filters.map(inWords).join(' ')}`
   const lines = [
@@ -1023,62 +1186,59 @@ function describeExport(report) {
     `It says of itself: exported at ${JSON.stringify(said.exported_at)} by user ${JSON.stringify(said.exported_by)}${asked}.`,
     extentOf(report),
   ]
-  if (unproven > 0) {
-    lines.push(
-      `Not proven: ${count(unproven, 'value')} in "from", of which the events before are not there.`,
-    )
-  }
   if (erased > 0) {
-    lines.push(`${count(erased, 'event')} are said to be of erased accounts: their texts are gone.`)
-  }
-  if (doubtful > 0) {
     lines.push(
-      `Of ${count(doubtful, 'account')} among them no UserErased is in the export: nothing proves the erasure.`,
+      `${count2(erased, 'event')} are said to be of erased accounts: their texts are gone.`,
     )
   }
   return lines
 }
 function extentOf({ whole, lastSeal }) {
   if (!whole) {
-    return 'It is a part of the log. Nothing is said of other events, nor that a stream has none after those that are here; positions and recorded_at are not proven.'
+    return 'It is a part of the log. Nothing is said of other events, nor that a stream has none after those that are here. Of a position is proven between which seals it lies.'
   }
   if (lastSeal === null) return 'It says that it is the whole log; nothing proves that.'
   const { number, position } = lastSeal
   return `It is the whole log up to seal ${number} (position ${position}); nothing proves what is after it.`
 }
 
-/**
- * The trailer is not signed: whoever takes events away could say there that they were parked. And of the
- * whole log no stream is hidden.
- */
-function requireNoneMissing(report) {
-  const { events, position, unreadable, whole, said } = report
-  const { parked, filters } = said
-  const sound = `${count(events, 'event')} up to position ${position} are not broken, but`
-  if (parked.length > 0) {
-    const some = parked
-      .slice(0, PARKED_NAMED)
-      .map(([id, version]) => `${id} from version ${version} on`)
-    const more = parked.length > some.length ? ` and more of ${count(parked.length, 'stream')}` : ''
-    throw new Incomplete(
-      `${sound} others are not in the export: ${some.join(', ')}${more}. It says itself that they were parked, and nothing tells whether that is so: export again when they are resumed.`,
-    )
+/** What in an export nothing proves, a line each; none only where everything is proven. */
+var notProven = (report) => [
+  ...report.unsealed.map((run) => `${nameOfRun(run)}: no seal proves it.`),
+  ...report.unproven.map(
+    ([event, fields2]) =>
+      `${nameOf(event)}: nothing proves what was so before, its "from" of ${fields2.join(', ')}.`,
+  ),
+  ...report.unreadable.map(
+    (event) => `${nameOf(event)}: it says that a text or its key is damaged.`,
+  ),
+  ...report.doubtful.map(
+    (user) => `user-${user}: said to be erased, but no UserErased is in the export.`,
+  ),
+  ...report.said.parked.map(
+    ([stream_id, version]) =>
+      `${stream_id} from version ${version} on: it says that they were parked, and nothing tells whether that is so. Export again when they are resumed.`,
+  ),
+  ...notProvenAsAWhole(report),
+]
+
+/** The trailer is not signed: whoever takes events away could change it too. */
+function* notProvenAsAWhole({ lastSeal, whole, said }) {
+  if (lastSeal === null)
+    yield 'The export: it has no seal, so nothing proves that nothing is missing.'
+  if (!whole && said.filters.length === 0 && said.parked.length === 0) {
+    yield 'The export: its seals cover streams that are not in it, though it says that nothing was filtered.'
   }
-  if (unreadable > 0) {
-    throw new Incomplete(
-      `${sound} ${count(unreadable, 'event')} of them it says to be unreadable: a text or its key is damaged, and nothing tells what stood there.`,
-    )
-  }
-  if (filters.length === 0 && !whole) {
-    throw new Incomplete(
-      `${sound} its seals cover streams that are not in it, though it says that nothing was filtered.`,
-    )
-  }
+}
+function nameOfRun({ stream_id, versions, positions }) {
+  const [first2, last] = versions
+  if (first2 === last) return nameOf({ stream_id, version: first2, position: positions[0] })
+  return `${stream_id} versions ${first2} to ${last} (positions ${positions.join(' to ')})`
 }
 
 /** Escapes what a terminal takes for orders, and what is not seen: much of it was written by others. */
-var printable = (text) =>
-  text.replace(
+var printable = (text2) =>
+  text2.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
     (sign) => `\\u{${sign.codePointAt(0)?.toString(16)}}`,
   )
@@ -1086,8 +1246,10 @@ var printable = (text) =>
 /** Runs a check and says what came of it; the exit code. */
 async function conclude(check) {
   try {
-    for (const line of await check()) console.log(printable(line))
-    return 0
+    const { says, notProven: notProven2 } = await check()
+    for (const line of says) console.log(printable(line))
+    for (const line of notProven2) console.error(printable(`NOT PROVEN: ${line}`))
+    return notProven2.length === 0 ? 0 : 3
   } catch (error) {
     const [code, why] = verdictOf(error)
     console.error(printable(why))
@@ -1112,14 +1274,13 @@ Checks an export of the audit trail, offline: every event, chain, text and seal.
   --seal <number>:<hash>    a seal that somebody noted elsewhere, which must be the one in the export
   -h, --help                prints this
 
-Ends with 0 when nothing is broken (the report says what is proven), 1 when something is broken, 2 when
-it cannot be checked, and 3 when nothing that is there is broken but something is missing, such as events
-of parked streams.`
+Ends with 0 when everything in the file is proven, 1 when something is broken, 2 when it cannot be
+checked, and 3 when nothing is broken but not everything is proven: each event that is not is named, such
+as those that no seal covers yet.`
 var { values, args } = commandLine({ usage: USAGE, options: KEY_OPTIONS, takes: [1, 1] })
 process.exitCode = await conclude(async () => {
   const { keys, kept } = await readKeys(values)
   if (keys.length === 0) throw new Unreadable('No key: nothing can be proven without one (--key).')
   const report = await verifyExport(args[0] ?? '', keys, kept)
-  requireNoneMissing(report)
-  return describeExport(report)
+  return { says: describeExport(report), notProven: notProven(report) }
 })

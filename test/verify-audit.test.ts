@@ -14,8 +14,9 @@ import { digestOf, headDigest, sealHash } from '../src/infra/postgres/audit/seal
 import { postgresSealer } from '../src/infra/postgres/audit/sealer.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
 import { verifyExport } from '../src/verifier/export.ts'
-import { Broken, Incomplete } from '../src/verifier/failures.ts'
+import { Broken, Incomplete, Unreadable } from '../src/verifier/failures.ts'
 import { canonical, eventHash, readKey } from '../src/verifier/formats.ts'
+import { notProven } from '../src/verifier/report.ts'
 import { created, renamed } from './support/appends.ts'
 import { type Export, exportOf, type Line, textOf, writeExport } from './support/exports.ts'
 import { silent } from './support/log.ts'
@@ -215,7 +216,7 @@ describe('verify-audit.mjs', () => {
   })
 
   it('says of how many erased accounts it has not seen the erasure', async () => {
-    expect(await check(textOf(whole))).to.include({ erased: 2, doubtful: 1 })
+    expect(await check(textOf(whole))).to.deep.include({ erased: 2, doubtful: [2] })
   })
 
   it('takes no line but the last for the trailer', async () => {
@@ -225,7 +226,7 @@ describe('verify-audit.mjs', () => {
     expect(error).to.be.instanceOf(Broken)
     expect((error as Broken).place.position).to.equal(6)
     const two = await outcome(lines.toSpliced(5, 0, lines.at(-2) ?? '').join('\n'))
-    expect(two).to.have.property('message', 'Line 6 is no event of an NDJSON export.')
+    expect(two).to.have.property('message', 'Line 6 is no event of an export: it lacks position.')
   })
 
   it('finds what no export writes into its trailer', async () => {
@@ -299,12 +300,11 @@ describe('verify-audit.mjs', () => {
     expect(twice.place.position).to.equal(3)
   })
 
-  it('finds a time of recording that is changed, by the seal', async () => {
+  it('finds a time of recording that is changed', async () => {
     const error = await broken(
       at(7, (line) => Object.assign(line, { recorded_at: '2020-01-01T00:00:00.000Z' })),
     )
-    expect(error.place).to.deep.equal({ seal: 2 })
-    expect(error.message).to.match(/positions? 5 to 9/)
+    expect(error.place.position).to.equal(7)
   })
 
   it('finds a stream that was hashed anew from a changed event on, by the seal', async () => {
@@ -415,7 +415,6 @@ describe('verify-audit.mjs', () => {
     it('takes no filter for an excuse of what it would not leave out', async () => {
       for (const [position, query] of [
         [2, { type: ['TaskCreated'] }],
-        [1, { type: 'TaskCreated, TaskCompleted' }],
         [8, { user_id: 1 }],
         [8, { actor_id: 1 }],
         [3, { task_id: 1 }],
@@ -454,8 +453,9 @@ describe('verify-audit.mjs', () => {
     it('counts what nothing tells was so before', async () => {
       const part = await ofTypes(...TYPES)
       at(4, (line) => Object.assign(line.changes.status ?? {}, { from: 'in_progress' }))(part)
-      expect(await check(textOf(part))).to.include({ events: 7, unproven: 6 })
-      expect(await check(textOf(whole))).to.include({ unproven: 0 })
+      const { events, unproven } = await check(textOf(part))
+      expect([events, unproven.flatMap(([, fields]) => fields).length]).to.deep.equal([7, 6])
+      expect((await check(textOf(whole))).unproven).to.deep.equal([])
     })
 
     it('proves the streams of one task from end to end', async () => {
@@ -532,6 +532,189 @@ describe('verify-audit.mjs', () => {
     })
   })
 
+  describe('on exports that somebody made false', () => {
+    /** What is said not to be proven, or to be broken. */
+    const found = async (forge: (copy: Export) => void, from = whole) => {
+      const copy = structuredClone(from)
+      forge(copy)
+      return check(textOf(copy)).then(notProven, (error: unknown) => {
+        if (error instanceof Broken) return error.message
+        throw error
+      })
+    }
+    const mine = () => exportOf(log, { user_id: 1 }, ({ user_id }) => user_id === 1)
+    /** One more event, with a hash of its own, at the end of a stream. */
+    const append = (copy: Export, task_id: number, skipped = 0) => {
+      const of = (line: Line) => line.task_id === task_id
+      const last = copy.lines.findLast(of)
+      const line = structuredClone(last ?? whole.lines[0]) as Line
+      const version = (last?.version ?? 0) + 1 + skipped
+      const position = copy.trailer.position + 1
+      const data = { status: 'completed' }
+      const from = version === 1 ? null : 'pending'
+      const changes = { status: { from, to: 'completed' } }
+      Object.assign(line, { task_id, version, position, type: 'TaskCompleted', changes })
+      Reflect.deleteProperty(line, 'undoes')
+      Object.assign(line, { text_keys: {} })
+      Object.assign(line.stored, {
+        data,
+        stream_id: `task-${task_id}`,
+        prev_hash: last?.hash ?? null,
+      })
+      const { stored, actor, type, occurred_at } = line
+      line.hash = eventHash({ ...stored, version, type, occurred_at, actor_id: actor.user_id })
+      copy.lines.push(line)
+      copy.trailer.count++
+      copy.trailer.position = position
+      copy.trailer.heads = [
+        ...copy.trailer.heads.filter(([id]) => id !== `task-${task_id}`),
+        [`task-${task_id}`, version, line.hash],
+      ]
+    }
+    const without = (copy: Export, ...positions: number[]) => {
+      copy.lines = copy.lines.filter(({ position }) => !positions.includes(position))
+      copy.trailer.count = copy.lines.length
+    }
+
+    it('proves no event that was made up', async () => {
+      expect(await found((copy) => append(copy, 9))).to.include(
+        'task-9 version 1 (position 12): no seal proves it.',
+      )
+      const part = await mine()
+      expect(await found((copy) => append(copy, 2), part)).to.include(
+        'task-2 versions 3 to 4 (positions 10 to 12): no seal proves it.',
+      )
+    })
+
+    it('proves none that was made up and of which the seals were taken away', async () => {
+      const said = await found((copy) => {
+        without(copy, ...copy.lines.map(({ position }) => position))
+        Object.assign(copy.trailer, { position: 0, heads: [], seals: [] })
+        append(copy, 9)
+      })
+      expect(said).to.deep.equal([
+        'task-9 version 1 (position 1): no seal proves it.',
+        'The export: it has no seal, so nothing proves that nothing is missing.',
+      ])
+    })
+
+    it('proves nothing of which the seals were taken away', async () => {
+      expect(await found(({ trailer }) => void trailer.seals.pop())).to.include.members([
+        'task-1 versions 4 to 6 (positions 5 to 11): no seal proves it.',
+        'task-2 versions 2 to 3 (positions 7 to 10): no seal proves it.',
+        'task-3 versions 1 to 2 (positions 8 to 9): no seal proves it.',
+      ])
+    })
+
+    it('takes no filter that nobody can ask for', async () => {
+      for (const query of [
+        { from: '0' },
+        { from: 0 },
+        { from: '2020-01-01' },
+        { from: null },
+        { to: 'z' },
+        { to: '9999-99-99T00:00:00.000Z' },
+        { type: 'TaskCreated' },
+        { type: [1] },
+        { user_id: '1' },
+        { task_id: 0 },
+        { actor_id: 1.5 },
+        { request_id: '' },
+        { request_id: ['r-1'] },
+      ]) {
+        const said = await found((copy) => {
+          without(copy, 4)
+          Object.assign(copy.trailer, { query })
+        })
+        expect(said, JSON.stringify(query)).to.match(
+          /^The export has a changed trailer: its query\./,
+        )
+      }
+    })
+
+    it('lets a time leave out the beginnings and the ends of streams, and nothing between', async () => {
+      const [from, to] = ['1970-01-01T00:00:00.000Z', '9999-01-01T00:00:00.000Z']
+      const asked =
+        (query: object, ...positions: number[]) =>
+        (copy: Export) => {
+          without(copy, ...positions)
+          Object.assign(copy.trailer, { query })
+        }
+      for (const query of [{ from }, { to }, { from, to }]) {
+        expect(await found(asked(query, 4))).to.match(/^task-1 version 3 is missing/)
+      }
+      expect(await found(asked({ to }, 3))).to.match(/^task-2 version 1 is missing/)
+      expect(await found(asked({ from }, 7, 10))).to.match(/^task-2 version 2 is missing/)
+      expect(await found(asked({ from }, 3))).to.include(
+        'task-2 version 2 (position 7): nothing proves what was so before, its "from" of description.',
+      )
+    })
+
+    it('names what stands before a gap that another filter explains', async () => {
+      const said = await found(
+        (copy) => {
+          without(copy, 4)
+          Object.assign(copy.trailer, { query: { actor_id: 1 } })
+        },
+        await mine(),
+      )
+      expect(said).to.include('task-1 versions 1 to 2 (positions 1 to 2): no seal proves it.')
+    })
+
+    it('proves none that was made up under a filter', async () => {
+      const type = ['TaskCompleted']
+      const part = await exportOf(log, { type }, (event) => type.includes(event.type))
+      expect(await found((copy) => append(copy, 1, 6), part))
+        .to.be.an('array')
+        .and.include.members([
+          'task-1 version 2 (position 2): no seal proves it.',
+          'task-1 version 9 (position 12): no seal proves it.',
+        ])
+    })
+
+    it('finds each field that is missing or of another type, and never fails itself', async () => {
+      type Path = readonly (string | number)[]
+      const pathsIn = (value: unknown, path: Path = []): Path[] =>
+        typeof value !== 'object' || value === null
+          ? [path]
+          : [
+              ...(path.length === 0 ? [] : [path]),
+              ...Object.entries(value).flatMap(([key, member]) => pathsIn(member, [...path, key])),
+            ]
+      const at = (root: unknown, path: Path) =>
+        path.reduce<unknown>((value, key) => Reflect.get(value as object, key), root)
+      const values = [undefined, null, 0, -1, 1.5, '', 'x', true, [], {}, [null]]
+      const some = structuredClone(whole)
+      Object.assign(some.trailer, { parked: [['task-9', 1]] })
+      const known = notProven(await check(textOf(some))).length
+      for (const path of [
+        ...pathsIn(some.lines[3], ['lines', 3]),
+        ...pathsIn(some.lines[6], ['lines', 6]),
+        ...pathsIn(some.trailer, ['trailer']),
+      ]) {
+        const before = at(some, path)
+        // What the trailer says of itself and of parked streams nothing can be held against.
+        const isSaid = /exported_|parked|position/.test(String(path[1]))
+        for (const value of values) {
+          const copy = structuredClone(some)
+          const parent = at(copy, path.slice(0, -1)) as object
+          const last = path.at(-1) ?? ''
+          if (value === undefined) Reflect.deleteProperty(parent, last)
+          else Reflect.set(parent, last, value)
+          const same = JSON.stringify(value) === JSON.stringify(before)
+          const said = `${path.join('.')} = ${JSON.stringify(value)}`
+          const error = await check(textOf(copy)).then(
+            (report) => (notProven(report).length > known ? 'not proven' : null),
+            (error: unknown) => error,
+          )
+          if (error === null) expect(same || isSaid, said).to.equal(true)
+          else if (error !== 'not proven' && !(error instanceof Unreadable))
+            expect(error, said).to.be.instanceOf(Broken)
+        }
+      }
+    })
+  })
+
   it('has nothing to find fault with in an export without events', async () => {
     const none = await exportOf(log, { task_id: 4 }, () => false)
     expect(await check(textOf(none))).to.include({ events: 0, streams: 0, seals: 0 })
@@ -590,7 +773,7 @@ describe('verify-audit.mjs', () => {
       expect(erased.status).to.equal(204)
       await projectAudit(database)
       const after = await ask('', auditor.token)
-      expect(after).to.include({ whole: true, events: 22, doubtful: 0, unproven: 0 })
+      expect(after).to.deep.include({ whole: true, events: 22, doubtful: [], unproven: [] })
       expect(after.erased).to.be.above(0)
     })
   })
@@ -603,45 +786,78 @@ describe('verify-audit.mjs', () => {
     }
     const key = () => ['--key', join(directory, 'public.pem')]
 
+    let sealed: Export
+    before(async () => {
+      const other = await openLog()
+      for (const id of [1, 2]) await other.write(id)
+      await other.sealer.seal()
+      await other.write(1)
+      await other.sealer.seal()
+      sealed = await exportOf(other)
+      await other.stop()
+    })
+
     it('reports what is proven', async () => {
-      await writeExport(file, whole)
+      await writeExport(file, sealed)
       const { code, out, err } = await run([file, ...key()])
       expect({ code, err }).to.deep.equal({ code: 0, err: [] })
       expect(out.join('\n'))
-        .to.match(/Nothing is broken: 11 events of 3 streams/)
-        .and.match(/2 seals, the last one is number 2 of \S+Z, up to position 9/)
-        .and.match(/Sealed: 9 events\. Not proven by a seal: 2 events\./)
+        .to.match(/Nothing is broken: 3 events of 2 streams/)
+        .and.match(/2 seals, the last one is number 2 of \S+Z, up to position 3/)
+        .and.match(/Sealed: 3 events\. Not proven by a seal: 0 events\./)
         .and.match(/Signed by [0-9a-f]{16} \(1 to 2\)\./)
         .and.match(/It says of itself: exported at "2026-11-24T12:00:00\.000Z" by user 1\./)
         .and.match(
-          /It is the whole log up to seal 2 \(position 9\); nothing proves what is after it\./,
+          /It is the whole log up to seal 2 \(position 3\); nothing proves what is after it\./,
         )
+    })
+
+    it('names each event that is not proven, and ends with 3', async () => {
+      await writeExport(file, whole)
+      const { code, out, err } = await run([file, ...key()])
+      expect(code).to.equal(3)
+      expect(out.join('\n'))
+        .to.match(/Sealed: 9 events\. Not proven by a seal: 2 events\./)
         .and.match(/2 events are said to be of erased accounts/)
-        .and.match(/Of 1 account among them no UserErased is in the export/)
+      expect(err).to.deep.equal([
+        'NOT PROVEN: task-1 version 6 (position 11): no seal proves it.',
+        'NOT PROVEN: task-2 version 3 (position 10): no seal proves it.',
+        'NOT PROVEN: user-2: said to be erased, but no UserErased is in the export.',
+      ])
     })
 
     it('says of a part what it does not prove', async () => {
       const type = ['TaskCreated', 'TaskReopened']
       await writeExport(file, await exportOf(log, { type }, (event) => type.includes(event.type)))
-      const { code, out } = await run([file, ...key()])
-      expect(code).to.equal(0)
+      const { code, out, err } = await run([file, ...key()])
+      expect(code).to.equal(3)
       expect(out.join('\n'))
         .to.match(
           /by user 1, asked for type=\["TaskCreated","TaskReopened"\]\.\nIt is a part of the log/,
         )
         .and.match(/nor that a stream has none after those that are here/)
-        .and.match(/Not proven: 1 value in "from", of which the events before are not there/)
+      expect(err).to.deep.equal([
+        'NOT PROVEN: task-1 version 1 (position 1): no seal proves it.',
+        'NOT PROVEN: task-3 version 1 (position 8): no seal proves it.',
+        'NOT PROVEN: task-1 version 3 (position 4): nothing proves what was so before, its "from" of status.',
+        'NOT PROVEN: user-2: said to be erased, but no UserErased is in the export.',
+      ])
     })
 
     it('takes nothing for the whole log on its word alone', async () => {
-      const unsealed = structuredClone(whole)
+      const unsealed = structuredClone(sealed)
       unsealed.trailer.seals = []
       await writeExport(file, unsealed)
-      const { code, out } = await run([file, ...key()])
-      expect(code).to.equal(0)
+      const { code, out, err } = await run([file, ...key()])
+      expect(code).to.equal(3)
       expect(out.join('\n'))
         .to.match(/No seal: the chains hold, but no signature proves them\./)
         .and.match(/It says that it is the whole log; nothing proves that\./)
+      expect(err).to.deep.equal([
+        'NOT PROVEN: task-1 versions 1 to 2 (positions 1 to 3): no seal proves it.',
+        'NOT PROVEN: task-2 version 1 (position 2): no seal proves it.',
+        'NOT PROVEN: The export: it has no seal, so nothing proves that nothing is missing.',
+      ])
 
       const hidden = structuredClone(whole)
       hidden.lines = hidden.lines.filter(({ task_id }) => task_id !== 3)
@@ -656,18 +872,30 @@ describe('verify-audit.mjs', () => {
       }
       await writeExport(file, hidden)
       const cut = await run([file, ...key()])
-      expect({ code: cut.code, out: cut.out }).to.deep.equal({ code: 3, out: [] })
-      expect(cut.err[0]).to.match(
-        /^NOT PROVEN: 9 events .* its seals cover streams that are not in it/,
+      expect(cut.code).to.equal(3)
+      expect(cut.err.at(-1)).to.match(
+        /^NOT PROVEN: The export: its seals cover streams that are not in it/,
       )
+    })
+
+    it('does not take an empty export for the whole log', async () => {
+      const none = structuredClone(sealed)
+      none.lines = []
+      Object.assign(none.trailer, { count: 0, position: 0, heads: [], seals: [] })
+      await writeExport(file, none)
+      const { code, err } = await run([file, ...key()])
+      expect(code).to.equal(3)
+      expect(err).to.deep.equal([
+        'NOT PROVEN: The export: it has no seal, so nothing proves that nothing is missing.',
+      ])
     })
 
     it('writes nothing that a terminal would obey', async () => {
       const orders = '\u001b[1A\r\u009b2K\u202ePROVEN\nAll is proven.'
       const copy = structuredClone(whole)
-      copy.trailer.exported_at = orders
+      copy.trailer.parked = [[orders, 1]]
       await writeExport(file, copy)
-      const said = (await run([file, ...key()])).out.join('\n')
+      const said = (await run([file, ...key()])).err.join('\n')
       at(3, (line) => Object.assign(line.stored, { stream_id: orders }))(copy)
       await writeExport(file, copy)
       const { code, err } = await run([file, ...key()])
@@ -695,17 +923,16 @@ describe('verify-audit.mjs', () => {
       copy.lines = copy.lines.filter(({ position }) => position !== 7 && position !== 10)
       Object.assign(copy.trailer, { count: 9, parked: [['task-2', 2]] })
       await writeExport(file, copy)
-      const { code, out, err } = await run([file, ...key()])
-      expect({ code, out }).to.deep.equal({ code: 3, out: [] })
-      expect(err).to.deep.equal([
-        'NOT PROVEN: 9 events up to position 11 are not broken, but others are not in the export: ' +
-          'task-2 from version 2 on. It says itself that they were parked, and nothing tells whether ' +
-          'that is so: export again when they are resumed.',
-      ])
+      const { code, err } = await run([file, ...key()])
+      expect(code).to.equal(3)
+      expect(err.at(-1)).to.equal(
+        'NOT PROVEN: task-2 from version 2 on: it says that they were parked, and nothing tells ' +
+          'whether that is so. Export again when they are resumed.',
+      )
     })
 
     it('reads what editors and other systems make of an export without changing it', async () => {
-      const text = textOf(whole)
+      const text = textOf(sealed)
       for (const [what, copy] of Object.entries({
         'a blank last line': `${text}\n`,
         'blank lines at the end and in between': text.replaceAll('\n', '\n\n \n'),
@@ -761,9 +988,8 @@ describe('verify-audit.mjs', () => {
         ['position,task_id\n1,1\n', /CSV/],
         [text.slice(0, -20), /cut off/],
         [text.slice(0, text.lastIndexOf('{"trailer"')), /cut off/],
-        [text.replace('{"position":3', '{"positon":3'), /Line 3 is no event/],
         ['{}\n', /cut off/],
-        [text.replace('"text_keys":{', '"text_keys":null,"x":{'), /Line 1 is no event/],
+        [text.replace('{"position":3', '{position:3'), /Line 3 is no line of an NDJSON export/],
         ['\n\r\n  \n', /is empty/],
         [`${text.slice(0, text.lastIndexOf('{"trailer"'))}\n\n`, /cut off/],
         ['<!doctype html>\n<title>Log in</title>\n', /a page of HTML/],
@@ -813,8 +1039,8 @@ describe('verify-audit.mjs', () => {
     })
 
     it('finds that a seal which was kept is another, and ends with 1', async () => {
-      await writeExport(file, whole)
-      const [first, second] = whole.trailer.seals.map(({ hash }) => hash)
+      await writeExport(file, sealed)
+      const [first, second] = sealed.trailer.seals.map(({ hash }) => hash)
       const kept = (number: number, hash = '') => ['--seal', `${number}:${hash}`]
       expect(await run([file, ...key(), ...kept(1, first), ...kept(2, second)])).to.include({
         code: 0,
@@ -830,7 +1056,7 @@ describe('verify-audit.mjs', () => {
       const { publicKey } = generateKeyPairSync('ed25519')
       const other = join(directory, 'other.pem')
       await writeFile(other, publicKey.export({ format: 'pem', type: 'spki' }))
-      await writeExport(file, whole)
+      await writeExport(file, sealed)
       expect(await run([file, '--key', other, ...key()])).to.include({ code: 0 })
       const { code, err } = await run([file, '--key', other])
       expect(code).to.equal(1)

@@ -2,31 +2,27 @@ import { createReadStream } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import {
   type ExportEvent,
+  type ExportLine,
   eventOf,
-  isEventLine,
-  isObject,
-  isTrailerLine,
+  faultInLine,
+  faultInSeal,
+  faultInTrailer,
   parse,
   requireFields,
   requireSingleKeys,
+  SEAL,
+  TRAILER,
   type Trailer,
 } from './export-lines.ts'
-import { Broken, placeOf, Unreadable } from './failures.ts'
-import { FILTERS } from './filters.ts'
+import { Broken, type Place, placeOf, Unreadable } from './failures.ts'
+import { requireFilters } from './filters.ts'
+import { isObject } from './shapes.ts'
 import { wrongFile } from './wrong-file.ts'
 
 const NEWLINE = 10
 const CHUNK = 65_536
 /** Enough to tell what a file is that is no export. */
 const HEAD = 4_096
-
-const TRAILER = [
-  ...['count', 'position', 'exported_at', 'exported_by', 'query', 'parked', 'heads', 'seals'],
-]
-const SEAL = [
-  ...['number', 'position', 'events', 'events_digest', 'heads', 'sealed_at', 'previous', 'hash'],
-  ...['key_id', 'signature'],
-]
 
 const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -77,16 +73,29 @@ export async function* readEvents(file: string): AsyncGenerator<readonly ExportE
 
 function readEvent(number: number, text: string): ExportEvent {
   const line = parse(text)
+  if (line === undefined) throw new Unreadable(`Line ${number} is no line of an NDJSON export.`)
   if (isObject(line) && line.stored === null) {
     const { task_id, version, position } = line
     const stream_id = task_id === null ? 'A user' : `task-${task_id}`
     const place = { stream_id, version: Number(version), position: Number(position) }
     throw new Broken(place, 'is shown, but the log that was exported does not hold it.')
   }
-  if (!isEventLine(line)) throw new Unreadable(`Line ${number} is no event of an NDJSON export.`)
-  const event = eventOf(line)
+  const fault = faultInLine(line)
+  if (fault !== null) throw new Broken(placeIn(line, number), `is no event of an export: ${fault}.`)
+  const event = eventOf(line as ExportLine)
   requireSingleKeys(text, line, placeOf(event))
   return event
+}
+
+/** Which event a line is of, if it says so. */
+function placeIn(line: unknown, number: number): Place {
+  const { version, position, stored } = isObject(line) ? line : {}
+  const { stream_id } = isObject(stored) ? stored : {}
+  const isEvent =
+    typeof stream_id === 'string' && Number.isSafeInteger(version) && Number.isSafeInteger(position)
+  return isEvent
+    ? { stream_id, version: Number(version), position: Number(position) }
+    : { line: number }
 }
 
 /** The trailer is the last line, and what it says is needed from the first on. Error: `Unreadable`. */
@@ -100,11 +109,10 @@ export async function readTrailer(file: string): Promise<Trailer> {
     const end = await requireExport(file, handle)
     const text = textOf(await lastLine(handle, end), 'Its last line')
     const line = parse(text)
-    if (!isTrailerLine(line)) {
+    if (!isObject(line) || !Object.hasOwn(line, 'trailer')) {
       throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
     }
-    requireTrailer(text, line)
-    return line.trailer
+    return trailerIn(text, line)
   } catch (error) {
     return unreadable(error as NodeJS.ErrnoException)
   } finally {
@@ -156,11 +164,22 @@ async function bytesOf(handle: FileHandle, start: number, end: number): Promise<
 }
 
 /** What stands in it is printed, and decides what is asked of the rest. */
-function requireTrailer(text: string, line: { readonly trailer: Trailer }): void {
+function trailerIn(text: string, line: Readonly<Record<string, unknown>>): Trailer {
   const broken = (why: string) => new Broken({}, `has a changed trailer: ${why}.`)
   requireSingleKeys(text, line, {})
   requireFields(line, ['trailer'], broken)
-  requireFields(line.trailer, TRAILER, broken)
-  requireFields(line.trailer.query, Object.keys(FILTERS), broken)
-  for (const seal of line.trailer.seals) requireFields(seal, SEAL, broken)
+  const fault = faultInTrailer(line.trailer)
+  if (fault !== null) throw broken(fault)
+  const trailer = line.trailer as Trailer
+  requireFields(trailer, Object.keys(TRAILER), broken)
+  requireFilters(trailer.query, broken)
+  for (const seal of trailer.seals) {
+    const fault = faultInSeal(seal)
+    if (fault !== null && Number.isSafeInteger(seal.number)) {
+      throw new Broken({ seal: seal.number }, `is changed: ${fault}.`)
+    }
+    if (fault !== null) throw broken(`a seal is no seal: ${fault}`)
+    requireFields(seal, Object.keys(SEAL), broken)
+  }
+  return trailer
 }

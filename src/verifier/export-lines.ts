@@ -1,8 +1,24 @@
 import { Broken, type Place } from './failures.ts'
 import type { Head, Seal, TrailEvent } from './formats.ts'
-import { areHeads } from './seals.ts'
+import {
+  count,
+  fields,
+  flag,
+  hash,
+  hex,
+  id,
+  json,
+  listOf,
+  moment,
+  nullable,
+  optional,
+  recordOf,
+  scalar,
+  text,
+  tuple,
+} from './shapes.ts'
 
-/** A line of an export. What no guard looks at is hashed, or compared with what is. */
+/** A line of an export. */
 export type ExportLine = Pick<
   TrailEvent,
   'position' | 'version' | 'type' | 'occurred_at' | 'recorded_at' | 'hash'
@@ -42,41 +58,62 @@ export function eventOf(line: ExportLine): ExportEvent {
   return { ...stored, ...shown, actor_id: line.actor.user_id, line }
 }
 
-type Unknown = Readonly<Record<string, unknown>>
+const CHANGE = fields({ from: scalar, to: scalar })
+const HEAD = tuple(text, id, hash)
 
-export const isObject = (value: unknown): value is Unknown =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+const LINE = fields({
+  position: id,
+  task_id: nullable(id),
+  version: id,
+  type: text,
+  actor: fields({ user_id: id }),
+  occurred_at: moment,
+  recorded_at: moment,
+  request_id: text,
+  changes: recordOf(CHANGE),
+  undoes: optional(listOf(id)),
+  erased: optional(flag),
+  unreadable: optional(flag),
+  hash,
+  stored: fields({
+    stream_id: text,
+    event_id: text,
+    schema_version: id,
+    data: json,
+    metadata: json,
+    prev_hash: nullable(hash),
+  }),
+  text_keys: recordOf(text),
+})
 
-export const isEventLine = (line: unknown): line is ExportLine =>
-  isObject(line) &&
-  Number.isSafeInteger(line.position) &&
-  Number.isSafeInteger(line.version) &&
-  ['type', 'occurred_at', 'recorded_at', 'hash'].every((name) => typeof line[name] === 'string') &&
-  isObject(line.actor) &&
-  isObject(line.changes) &&
-  Object.values(line.changes).every(isObject) &&
-  isObject(line.stored) &&
-  isObject(line.stored.data) &&
-  isObject(line.stored.metadata) &&
-  isObject(line.text_keys) &&
-  ['string', 'undefined'].includes(typeof (line.stored.prev_hash ?? undefined)) &&
-  typeof line.stored.stream_id === 'string'
+export const TRAILER = {
+  count,
+  position: count,
+  exported_at: moment,
+  exported_by: id,
+  query: json,
+  parked: listOf(tuple(text, id)),
+  heads: listOf(HEAD),
+  seals: listOf(json),
+}
 
-const isParked = (stream: unknown): boolean =>
-  Array.isArray(stream) &&
-  stream.length === 2 &&
-  typeof stream[0] === 'string' &&
-  Number.isSafeInteger(stream[1])
+export const SEAL = {
+  number: id,
+  position: id,
+  events: id,
+  events_digest: hash,
+  heads: listOf((head, name) => (typeof head === 'string' ? hash : HEAD)(head, name)),
+  sealed_at: moment,
+  previous: nullable(hash),
+  hash,
+  key_id: text,
+  signature: hex,
+}
 
-export const isTrailerLine = (line: unknown): line is { readonly trailer: Trailer } =>
-  isObject(line) &&
-  isObject(line.trailer) &&
-  isObject(line.trailer.query) &&
-  Array.isArray(line.trailer.parked) &&
-  line.trailer.parked.every(isParked) &&
-  areHeads(line.trailer.heads) &&
-  Array.isArray(line.trailer.seals) &&
-  line.trailer.seals.every((seal) => isObject(seal) && Array.isArray(seal.heads))
+/** Why a line is none that an export writes of an event; null when it is one. */
+export const faultInLine = (line: unknown): string | null => LINE(line, '')
+export const faultInTrailer = (trailer: unknown): string | null => fields(TRAILER)(trailer, '')
+export const faultInSeal = (seal: unknown): string | null => fields(SEAL)(seal, '')
 
 /** What nothing covers would pass for checked. */
 export function requireFields(

@@ -1,7 +1,7 @@
 import { readEvents, readTrailer } from './export-file.ts'
 import type { ExportEvent, ExportLine, Trailer } from './export-lines.ts'
-import { Broken, placeOf, Unreadable } from './failures.ts'
-import { FILTERS, inWords, WHOLE_STREAMS } from './filters.ts'
+import { Broken, type Place, placeOf, Unreadable } from './failures.ts'
+import { inWords, type Part, partsLeftOut, unmetFilter } from './filters.ts'
 import type { KeptSeals, SealKey } from './formats.ts'
 import { isShown } from './seals.ts'
 import { isEncrypted, requireShown, TEXTS } from './shown.ts'
@@ -14,11 +14,11 @@ export type ExportReport = Report & {
   readonly whole: boolean
   readonly erased: number
   /** Events of which a text, or its key, is said to be damaged. */
-  readonly unreadable: number
+  readonly unreadable: readonly Place[]
   /** Accounts that are said to be erased, without their UserErased. */
-  readonly doubtful: number
-  /** How many values in `from` nothing proves. */
-  readonly unproven: number
+  readonly doubtful: readonly unknown[]
+  /** Events with fields of which nothing proves what was so before. */
+  readonly unproven: readonly (readonly [event: Place, fields: readonly string[]])[]
   /** What the trailer says, which nothing proves. */
   readonly said: Pick<Trailer, 'exported_at' | 'exported_by' | 'parked'> & {
     readonly filters: readonly [name: string, value: unknown][]
@@ -36,33 +36,36 @@ export async function verifyExport(
 ): Promise<ExportReport> {
   const trailer = await readTrailer(file)
   const filters = Object.entries(trailer.query)
-  const complete = filters.every(([name]) => WHOLE_STREAMS.includes(name))
+  const leftOut = partsLeftOut(trailer.query)
   const hidesStreams = !trailer.seals.every(({ heads }) => heads.every(isShown))
   const parked = new Map(trailer.parked)
   const whole = filters.length === 0 && !hidesStreams && parked.size === 0
   const erasedUsers = new Set<unknown>()
-  let [erased, unreadable, unproven] = [0, 0, 0]
+  const unreadable: Place[] = []
+  const unproven: [Place, readonly string[]][] = []
+  let erased = 0
   const trail = follow<ExportEvent>({
     keys,
-    complete,
+    leftOut,
     whole,
     parked,
     kept,
-    inspect({ line }, state) {
+    inspect({ line, ...event }, state) {
       requireKnownForm(line)
       requireAsked(line, filters)
-      unproven += requireShown(line, state)
+      const fields = requireShown(line, state)
+      if (fields.length > 0) unproven.push([placeOf(event), fields])
       if (line.erased) erased++
-      if (line.unreadable) unreadable++
+      if (line.unreadable) unreadable.push(placeOf(event))
       if (line.erased) for (const user of erasedUsersOf(line)) erasedUsers.add(user)
     },
   })
   await walk(trail, readEvents(file), asyncOf(trailer.seals))
-  requireHeads(trailer, trail.streams, complete, parked)
+  requireHeads(trailer, trail.streams, leftOut, parked)
   const report = trail.report()
   requireExtent(trailer, report)
   // A user's stream holds nothing but UserErased.
-  const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`)).length
+  const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`))
   const { exported_at, exported_by } = trailer
   const said = { exported_at, exported_by, filters, parked: trailer.parked }
   return { ...report, whole, erased, unreadable, doubtful, unproven, said }
@@ -88,7 +91,7 @@ function requireKnownForm({ version, stored: { stream_id, schema_version } }: Ex
 
 /** Else a filter that was put into the trailer would excuse what is missing. */
 function requireAsked(line: ExportLine, filters: ExportReport['said']['filters']): void {
-  const other = filters.find(([name, value]) => !FILTERS[name]?.(line, value))
+  const other = unmetFilter(line, filters)
   if (other === undefined) return
   const place = placeOf({ ...line, stream_id: line.stored.stream_id })
   throw new Broken(
@@ -112,7 +115,7 @@ async function* asyncOf<T>(values: readonly T[]): AsyncGenerator<T> {
 function requireHeads(
   { heads }: Trailer,
   streams: Trail['streams'],
-  complete: boolean,
+  leftOut: ReadonlySet<Part>,
   parked: ReadonlyMap<string, number>,
 ): void {
   const named = new Map(heads.map(([stream_id, version, hash]) => [stream_id, { version, hash }]))
@@ -122,7 +125,7 @@ function requireHeads(
     if (head === undefined || head.version < state.version) {
       throw new Broken(last, 'goes beyond the end of its stream in the trailer.')
     }
-    if (head.version > state.version && complete) {
+    if (head.version > state.version && !leftOut.has('end')) {
       const why = `the trailer ends its stream with version ${head.version}`
       requireParked(stream_id, state, why, parked)
     }

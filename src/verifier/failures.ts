@@ -6,6 +6,8 @@ export type Place = {
   readonly position?: number | undefined
   /** The number of a seal that is broken itself. */
   readonly seal?: number
+  /** Of an export, where no event can be told. */
+  readonly line?: number
   /** In the database, of a table as a whole. */
   readonly table?: string
 }
@@ -25,8 +27,9 @@ export class Unreadable extends Error {}
 /** What is there is not broken, but what is missing proves nothing. */
 export class Incomplete extends Error {}
 
-function nameOf({ stream_id, version, position, seal, table }: Place): string {
+export function nameOf({ stream_id, version, position, seal, line, table }: Place): string {
   if (table !== undefined) return `The table ${table}`
+  if (line !== undefined) return `Line ${line}`
   if (stream_id === undefined) return seal === undefined ? 'The export' : `Seal ${seal}`
   const event = version === undefined ? stream_id : `${stream_id} version ${version}`
   return position === undefined || position === null ? event : `${event} (position ${position})`

@@ -1,27 +1,84 @@
-import type { ExportLine } from './export-lines.ts'
+import { type ExportLine, requireFields } from './export-lines.ts'
+import type { Broken } from './failures.ts'
+import { id, listOf, matching, moment, type Shape } from './shapes.ts'
 import { TEXTS } from './shown.ts'
 
-/** Whether a line is of what was asked for. */
-type Filter = (line: ExportLine, value: unknown) => boolean
+/** Where in a stream events may be missing. */
+export type Part = 'start' | 'middle' | 'end'
 
-/** What can be asked for. Whose a task is not every event tells. */
-export const FILTERS: Readonly<Record<string, Filter>> = {
-  user_id: ({ stored: { stream_id, data } }, id) =>
-    stream_id.startsWith('user-')
-      ? stream_id === `user-${id}`
-      : [data.user_id, ...TEXTS.map((name) => userOf(data[name]))].every(
-          (user) => user === undefined || user === id,
-        ),
-  task_id: ({ task_id }, id) => task_id === id,
-  actor_id: ({ actor }, id) => actor.user_id === id,
-  type: ({ type }, types) => Array.isArray(types) && types.includes(type),
-  from: ({ recorded_at }, time) => typeof time === 'string' && recorded_at >= time,
-  to: ({ recorded_at }, time) => typeof time === 'string' && recorded_at < time,
-  request_id: ({ request_id }, id) => request_id === id,
+type Filter = {
+  readonly value: Shape
+  /** Whether a line is of what was asked for. */
+  readonly finds: (line: ExportLine, value: unknown) => boolean
+  /** What it leaves out of a stream of which it finds something. */
+  readonly leavesOut: readonly Part[]
 }
 
-/** Those that leave out whole streams, or nothing. */
-export const WHOLE_STREAMS: readonly string[] = ['user_id', 'task_id']
+const ANYWHERE: readonly Part[] = ['start', 'middle', 'end']
+
+/** What can be asked for. Whose a task is not every event tells; times do not go back in a stream. */
+const FILTERS: Readonly<Record<string, Filter>> = {
+  user_id: {
+    value: id,
+    finds: ({ stored: { stream_id, data } }, user_id) =>
+      stream_id.startsWith('user-')
+        ? stream_id === `user-${user_id}`
+        : [data.user_id, ...TEXTS.map((name) => userOf(data[name]))].every(
+            (user) => user === undefined || user === user_id,
+          ),
+    leavesOut: [],
+  },
+  task_id: {
+    value: id,
+    finds: ({ task_id }, id) => task_id === id,
+    leavesOut: [],
+  },
+  actor_id: {
+    value: id,
+    finds: ({ actor }, id) => actor.user_id === id,
+    leavesOut: ANYWHERE,
+  },
+  type: {
+    value: listOf(matching(/^[A-Z][A-Za-z]{0,99}$/)),
+    finds: ({ type }, types) => Array.isArray(types) && types.includes(type),
+    leavesOut: ANYWHERE,
+  },
+  from: {
+    value: moment,
+    finds: ({ recorded_at }, time) => recorded_at >= String(time),
+    leavesOut: ['start'],
+  },
+  to: {
+    value: moment,
+    finds: ({ recorded_at }, time) => recorded_at < String(time),
+    leavesOut: ['end'],
+  },
+  request_id: {
+    value: matching(/^[A-Za-z0-9._-]{1,128}$/),
+    finds: ({ request_id }, id) => request_id === id,
+    leavesOut: ANYWHERE,
+  },
+}
+
+type Query = Readonly<Record<string, unknown>>
+
+/** What no export is asked for would excuse what is missing. */
+export function requireFilters(query: Query, broken: (why: string) => Broken): void {
+  requireFields(query, Object.keys(FILTERS), broken)
+  for (const [name, value] of Object.entries(query)) {
+    const fault = FILTERS[name]?.value(value, `query.${name}`) ?? null
+    if (fault !== null) throw broken(fault)
+  }
+}
+
+export const partsLeftOut = (query: Query): ReadonlySet<Part> =>
+  new Set(Object.keys(query).flatMap((name) => FILTERS[name]?.leavesOut ?? []))
+
+/** The filter by which a line should not have been found, if there is one. */
+export const unmetFilter = (
+  line: ExportLine,
+  filters: readonly (readonly [name: string, value: unknown])[],
+) => filters.find(([name, value]) => !FILTERS[name]?.finds(line, value))
 
 export const inWords = ([name, value]: readonly [string, unknown]): string =>
   `${name}=${JSON.stringify(value)}`

@@ -1,10 +1,7 @@
 import type { ExportReport } from './export.ts'
-import { Broken, Incomplete } from './failures.ts'
+import { Broken, Incomplete, nameOf } from './failures.ts'
 import { inWords } from './filters.ts'
-import type { Report } from './trail.ts'
-
-/** Of a great many parked streams so many are named. */
-const PARKED_NAMED = 10
+import type { Report, Run } from './trail.ts'
 
 const count = (number: number, noun: string): string =>
   `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
@@ -44,7 +41,7 @@ function describeSeals({ seals, lastSeal, signers }: Report): readonly string[] 
 }
 
 export function describeExport(report: ExportReport): readonly string[] {
-  const { said, erased, doubtful, unproven } = report
+  const { said, erased } = report
   const asked =
     said.filters.length === 0 ? '' : `, asked for ${said.filters.map(inWords).join(' ')}`
   const lines = [
@@ -53,19 +50,8 @@ export function describeExport(report: ExportReport): readonly string[] {
       `${JSON.stringify(said.exported_by)}${asked}.`,
     extentOf(report),
   ]
-  if (unproven > 0) {
-    lines.push(
-      `Not proven: ${count(unproven, 'value')} in "from", of which the events before are not there.`,
-    )
-  }
   if (erased > 0) {
     lines.push(`${count(erased, 'event')} are said to be of erased accounts: their texts are gone.`)
-  }
-  if (doubtful > 0) {
-    lines.push(
-      `Of ${count(doubtful, 'account')} among them no UserErased is in the export: nothing proves the ` +
-        'erasure.',
-    )
   }
   return lines
 }
@@ -74,7 +60,7 @@ function extentOf({ whole, lastSeal }: ExportReport): string {
   if (!whole) {
     return (
       'It is a part of the log. Nothing is said of other events, nor that a stream has none after ' +
-      'those that are here; positions and recorded_at are not proven.'
+      'those that are here. Of a position is proven between which seals it lies.'
     )
   }
   if (lastSeal === null) return 'It says that it is the whole log; nothing proves that.'
@@ -82,35 +68,41 @@ function extentOf({ whole, lastSeal }: ExportReport): string {
   return `It is the whole log up to seal ${number} (position ${position}); nothing proves what is after it.`
 }
 
-/**
- * The trailer is not signed: whoever takes events away could say there that they were parked. And of the
- * whole log no stream is hidden.
- */
-export function requireNoneMissing(report: ExportReport): void {
-  const { events, position, unreadable, whole, said } = report
-  const { parked, filters } = said
-  const sound = `${count(events, 'event')} up to position ${position} are not broken, but`
-  if (parked.length > 0) {
-    const some = parked
-      .slice(0, PARKED_NAMED)
-      .map(([id, version]) => `${id} from version ${version} on`)
-    const more = parked.length > some.length ? ` and more of ${count(parked.length, 'stream')}` : ''
-    throw new Incomplete(
-      `${sound} others are not in the export: ${some.join(', ')}${more}. It says itself that they ` +
-        'were parked, and nothing tells whether that is so: export again when they are resumed.',
-    )
+/** What in an export nothing proves, a line each; none only where everything is proven. */
+export const notProven = (report: ExportReport): readonly string[] => [
+  ...report.unsealed.map((run) => `${nameOfRun(run)}: no seal proves it.`),
+  ...report.unproven.map(
+    ([event, fields]) =>
+      `${nameOf(event)}: nothing proves what was so before, its "from" of ${fields.join(', ')}.`,
+  ),
+  ...report.unreadable.map(
+    (event) => `${nameOf(event)}: it says that a text or its key is damaged.`,
+  ),
+  ...report.doubtful.map(
+    (user) => `user-${user}: said to be erased, but no UserErased is in the export.`,
+  ),
+  ...report.said.parked.map(
+    ([stream_id, version]) =>
+      `${stream_id} from version ${version} on: it says that they were parked, and nothing tells ` +
+      'whether that is so. Export again when they are resumed.',
+  ),
+  ...notProvenAsAWhole(report),
+]
+
+/** The trailer is not signed: whoever takes events away could change it too. */
+function* notProvenAsAWhole({ lastSeal, whole, said }: ExportReport): Generator<string> {
+  if (lastSeal === null)
+    yield 'The export: it has no seal, so nothing proves that nothing is missing.'
+  if (!whole && said.filters.length === 0 && said.parked.length === 0) {
+    yield 'The export: its seals cover streams that are not in it, though it says that nothing was ' +
+      'filtered.'
   }
-  if (unreadable > 0) {
-    throw new Incomplete(
-      `${sound} ${count(unreadable, 'event')} of them it says to be unreadable: a text or its key is ` +
-        'damaged, and nothing tells what stood there.',
-    )
-  }
-  if (filters.length === 0 && !whole) {
-    throw new Incomplete(
-      `${sound} its seals cover streams that are not in it, though it says that nothing was filtered.`,
-    )
-  }
+}
+
+function nameOfRun({ stream_id, versions, positions }: Run): string {
+  const [first, last] = versions
+  if (first === last) return nameOf({ stream_id, version: first, position: positions[0] })
+  return `${stream_id} versions ${first} to ${last} (positions ${positions.join(' to ')})`
 }
 
 /** Escapes what a terminal takes for orders, and what is not seen: much of it was written by others. */
@@ -120,11 +112,16 @@ const printable = (text: string): string =>
     (sign) => `\\u{${sign.codePointAt(0)?.toString(16)}}`,
   )
 
+/** What a check found to be so, and what it found nothing to prove. */
+type Conclusion = { readonly says: readonly string[]; readonly notProven: readonly string[] }
+
 /** Runs a check and says what came of it; the exit code. */
-export async function conclude(check: () => Promise<readonly string[]>): Promise<number> {
+export async function conclude(check: () => Promise<Conclusion>): Promise<number> {
   try {
-    for (const line of await check()) console.log(printable(line))
-    return 0
+    const { says, notProven } = await check()
+    for (const line of says) console.log(printable(line))
+    for (const line of notProven) console.error(printable(`NOT PROVEN: ${line}`))
+    return notProven.length === 0 ? 0 : 3
   } catch (error) {
     const [code, why] = verdictOf(error)
     console.error(printable(why))

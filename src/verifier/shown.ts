@@ -15,10 +15,9 @@ const STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', '
 type Fault = (why: string) => Broken
 
 /**
- * What a line shows is what the stored event says. How many fields there are of which nothing tells what
- * was so before.
+ * What a line shows is what the stored event says. The fields of which nothing tells what was so before.
  */
-export function requireShown(line: ExportLine, state: StreamState): number {
+export function requireShown(line: ExportLine, state: StreamState): readonly string[] {
   const { version, position, changes, stored } = line
   const place = { stream_id: stored.stream_id, version, position }
   const broken: Fault = (why) => new Broken(place, `is changed: ${why}.`)
@@ -28,7 +27,7 @@ export function requireShown(line: ExportLine, state: StreamState): number {
   if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
     throw broken('its changes are not of the fields that it stores')
   }
-  const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken)).length
+  const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken))
   const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
   state.facts ??= {}
   for (const [name, value] of Object.entries(facts)) {
@@ -45,6 +44,8 @@ function requireForm(line: ExportLine, broken: Fault): void {
   const isOfStream =
     line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
   if (!isOfStream) throw broken('its task_id is not of its stream')
+  // The database gives an event one time, which its hash covers.
+  if (line.recorded_at !== line.occurred_at) throw broken('its recorded_at is not its occurred_at')
   if (line.request_id !== stored.metadata.request_id) {
     throw broken('its request_id is not the stored one')
   }
@@ -57,11 +58,6 @@ function requireForm(line: ExportLine, broken: Fault): void {
   requireFields(stored, STORED, broken)
   requireFields(line.text_keys, encrypted, broken)
   for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
-  for (const flag of ['erased', 'unreadable'] as const) {
-    if (line[flag] !== undefined && line[flag] !== true) {
-      throw broken(`its ${flag} is not what an export writes`)
-    }
-  }
 }
 
 /** Whether what a change says was so before is known; that it is so now always is. */

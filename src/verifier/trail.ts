@@ -1,4 +1,5 @@
 import { Broken, Incomplete, placeOf } from './failures.ts'
+import type { Part } from './filters.ts'
 import {
   eventHash,
   HASH,
@@ -22,8 +23,9 @@ export type StreamState = {
   version: number
   hash: string | null
   position: number
-  /** How many events since the last gap, or the last seal. */
+  /** How many events since the last gap, or the last seal; where the first of them stands. */
   run: number
+  since: number
   /** Up to which version a seal proves it. */
   proven: number
   /** Digests of the fields as they are; null after a gap. Whoever inspects events keeps them. */
@@ -35,6 +37,8 @@ export type Report = {
   readonly streams: number
   /** How many of the events a seal proves. */
   readonly sealed: number
+  /** The others, in the order of their streams' first gaps and ends. */
+  readonly unsealed: readonly Run[]
   readonly gaps: number
   readonly seals: number
   readonly lastSeal: Pick<Seal, 'number' | 'position' | 'sealed_at' | 'hash'> | null
@@ -43,13 +47,19 @@ export type Report = {
   /** Of the last event. */
   readonly position: number
 }
+/** Events of a stream that follow one another. */
+export type Run = {
+  readonly stream_id: string
+  readonly versions: readonly [first: number, last: number]
+  readonly positions: readonly [first: number, last: number]
+}
 type Signer = { readonly key_id: string; readonly first: number; last: number }
 
 export type TrailOptions<Event extends TrailEvent> = {
   readonly keys: readonly SealKey[]
-  /** Each stream is there from its first event on, without gaps, but for those that are `parked`. */
-  readonly complete: boolean
-  /** So are all streams, and all seals. */
+  /** Where events may be missing in a stream; elsewhere only those that are `parked`. */
+  readonly leftOut: ReadonlySet<Part>
+  /** All streams are there, and all seals. */
   readonly whole: boolean
   /** Versions from which on events of these streams may be missing. */
   readonly parked?: ReadonlyMap<string, number>
@@ -77,10 +87,11 @@ export type Trail<Event extends TrailEvent = TrailEvent> = {
 export function follow<Event extends TrailEvent = TrailEvent>(
   options: TrailOptions<Event>,
 ): Trail<Event> {
-  const { keys, complete, whole, parked = new Map(), kept = new Map(), inspect } = options
+  const { keys, leftOut, whole, parked = new Map(), kept = new Map(), inspect } = options
   const streams = new Map<string, StreamState>()
   const unmet = new Map(kept)
   const signers: Signer[] = []
+  const loose: Run[] = []
   let lastSeal: Report['lastSeal'] = null
   let [events, sealed, gaps, seals, at] = [0, 0, 0, 0, 0]
   let seal: OpenSeal | null = null
@@ -116,7 +127,8 @@ export function follow<Event extends TrailEvent = TrailEvent>(
     }
     inspect?.(event, state)
     if (seal !== null) addToSeal(seal, event, mark)
-    Object.assign(state, { version, hash, position, run: state.run + 1 })
+    const since = state.run === 0 ? position : state.since
+    Object.assign(state, { version, hash, position, run: state.run + 1, since })
     streams.set(stream_id, state)
     events++
     at = position
@@ -127,8 +139,11 @@ export function follow<Event extends TrailEvent = TrailEvent>(
     if (event.version <= state.version) {
       throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
     }
-    if (complete) requireParked(event.stream_id, state, `version ${event.version} follows`, parked)
+    if (!leftOut.has(state.version === 0 ? 'start' : 'middle')) {
+      requireParked(event.stream_id, state, `version ${event.version} follows`, parked)
+    }
     gaps++
+    if (state.run > 0) loose.push(runOf(event.stream_id, state))
     state.run = 0
     state.facts = null
   }
@@ -173,7 +188,8 @@ export function follow<Event extends TrailEvent = TrailEvent>(
     const state = streams.get(stream_id)
     if (state === undefined || state.version < version) {
       const why = `seal ${open.number} covers version ${version}`
-      if (complete) requireParked(stream_id, state, why, parked)
+      const mayBeMissing = leftOut.has('end') || (state === undefined && leftOut.has('start'))
+      if (!mayBeMissing) requireParked(stream_id, state, why, parked)
       return
     }
     requireSealedHead(open, state, [stream_id, version, hash])
@@ -197,7 +213,9 @@ export function follow<Event extends TrailEvent = TrailEvent>(
     },
     report: () => {
       const counts = { events, streams: streams.size, sealed, gaps, seals, position: at }
-      return { ...counts, lastSeal, signers: [...signers] }
+      const ends = [...streams].filter(([, { run }]) => run > 0)
+      const unsealed = [...loose, ...ends.map(([stream_id, state]) => runOf(stream_id, state))]
+      return { ...counts, unsealed, lastSeal, signers: [...signers] }
     },
   }
 }
@@ -207,8 +225,15 @@ const newState = (): StreamState => ({
   hash: null,
   position: 0,
   run: 0,
+  since: 0,
   proven: 0,
   facts: {},
+})
+
+const runOf = (stream_id: string, { version, run, since, position }: StreamState): Run => ({
+  stream_id,
+  versions: [version - run + 1, version],
+  positions: [since, position],
 })
 
 /** What should follow may be missing only where its stream was parked. */

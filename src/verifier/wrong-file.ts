@@ -1,4 +1,5 @@
-import { isObject, parse } from './export-lines.ts'
+import { parse } from './export-lines.ts'
+import { isObject } from './shapes.ts'
 
 const COMPRESSED: Readonly<Record<string, readonly number[]>> = {
   gzip: [0x1f, 0x8b],

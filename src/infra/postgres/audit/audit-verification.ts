@@ -76,7 +76,7 @@ export async function verifyLog(
   keys: readonly SealKey[],
   kept: KeptSeals = new Map(),
 ): Promise<Report> {
-  const trail = follow({ keys, kept, complete: true, whole: true })
+  const trail = follow({ keys, kept, leftOut: new Set(), whole: true })
   await walk(trail, readEvents(query), readSeals(query))
   await requireStreams(query, trail.streams)
   const report = trail.report()
