@@ -9,8 +9,9 @@ import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
 import { taskAggregate } from './app/task-aggregate.ts'
-import { taskChanges } from './app/task-changes.ts'
+import { STREAM_BATCH, taskChanges } from './app/task-changes.ts'
 import { timeTravel } from './app/time-travel.ts'
+import { undoSteps } from './app/undo-steps.ts'
 import { commandLine } from './command-line.ts'
 import { type TaskServiceConfig, taskServiceConfig } from './config.ts'
 import type { TaskEvent } from './domain/task/events.ts'
@@ -18,12 +19,13 @@ import type { TaskCommand } from './domain/task/task.ts'
 import type { TaskView } from './domain/task/view.ts'
 import { AUDIT_ENDPOINTS, auditRoutes } from './http/audit.ts'
 import { lookAt } from './http/audit-access.ts'
-import { admission } from './http/authenticate.ts'
+import { admission, recheck } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
 import { healthEndpoints, healthRoutes, wholeHealth, wholeHealthRoute } from './http/health.ts'
 import { requireKnownPosition, requirePast } from './http/known-position.ts'
 import { openApi } from './http/openapi.ts'
+import { places } from './http/places.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { TASK_HISTORY_ENDPOINTS, taskHistoryRoutes } from './http/task-history.ts'
@@ -34,6 +36,7 @@ import { serviceDiscovery } from './infra/auth-client/service-discovery.ts'
 import { encryptedEventStore } from './infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { answering, postgresUserKeys, type UserKeys } from './infra/encryption/user-keys.ts'
+import { handleOutlined, outlinedTexts } from './infra/outlined-texts.ts'
 import { postgresAuditAccesses } from './infra/postgres/audit/audit-accesses.ts'
 import { INDEX_ORDER_SETTINGS } from './infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from './infra/postgres/audit/audit-trail.ts'
@@ -57,6 +60,9 @@ const ROLE = 'tasktrail_task'
 const AUDIT_DATABASE = { poolMax: 3, settings: INDEX_ORDER_SETTINGS }
 /** Calls of one user that take long. */
 const COSTLY_PER_SECOND = 10
+
+/** Pages and the like: each takes up to ten megabytes while it is made. */
+const READING = { all: 8, each: 4, waiting: 100, ms: 5_000, retryAfter: 1 }
 
 type AuthService = TokenValidator & SessionCheck & AuthServiceHealth
 
@@ -193,13 +199,14 @@ function httpService(
   ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   const look = lookAt(accesses, clock, 'looked')
+  const reading = places(READING)
   const changes = taskChanges(events)
   const stopping = new AbortController()
   const { signal } = stopping
   const given = requireKnownPosition(events.last)
   const { end } = events
   const stream = streamTaskEvents({
-    changes,
+    changes: taskChanges(events, STREAM_BATCH),
     notifier,
     tokens: authService,
     sessions: authService,
@@ -210,18 +217,29 @@ function httpService(
   })
   taskHistoryRoutes(on, {
     handle,
+    handleByHistory: handleOutlined(events),
+    undoSteps: (row) => undoSteps(outlinedTexts(events).store)(row),
     events,
     tasks,
     changes,
     stream,
     requireKnownPosition: given,
     look,
+    reading,
   })
   const past = timeTravel(events)
-  taskRoutes(on, { handle, tasks, past, look, requirePast: requirePast(events.now) })
+  taskRoutes(on, { handle, tasks, past, look, requirePast: requirePast(events.now), reading })
   const copy = lookAt(accesses, clock, 'exported')
   const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)
-  auditRoutes(on, { trail, exportAudit: exportAudit(trail), look, copy, limit: costly, clock })
+  auditRoutes(on, {
+    trail,
+    exportAudit: exportAudit(trail),
+    look,
+    copy,
+    limit: costly,
+    clock,
+    recheck: recheck(authService),
+  })
   const { retire, ...rest } = service(router, {
     log,
     newId: uuidv7,

@@ -14,22 +14,29 @@ export type TaskChanges = (
 
 // Many ask at once, each stream whenever something happens: none of them may hold much.
 const EVENTS_AT_ONCE = 5_000
-const TEXTS_AT_ONCE = 20
-const PAGE_CHARACTERS = 1024 * 1024
+
+/** How much of one answer is held at once: it ends after so many characters, counted some events at a time. */
+export type ChangesSize = { readonly characters: number; readonly events: number }
+const PAGE: ChangesSize = { characters: 1024 * 1024, events: 20 }
+/** A stream holds it until its client takes it, and there are many streams. */
+export const STREAM_BATCH: ChangesSize = { characters: 64 * 1024, events: 2 }
 
 /**
  * A user's changes in log order after a position; a reader that goes on from the last one skips none. Fewer
  * than `limit` when their texts are long. Error: `database_unavailable`.
  */
-export function taskChanges(store: EventStore<TaskEvent, TaskView>): TaskChanges {
+export function taskChanges(
+  store: EventStore<TaskEvent, TaskView>,
+  size: ChangesSize = PAGE,
+): TaskChanges {
   return async (actor_id, after, limit) => {
     const found = await store.summariesOfActor(actor_id, after, limit)
     // What happened to the user is no change of a task; nothing of the user's follows it.
     const page = found.filter(({ stream_id }) => isTaskStreamId(stream_id))
     const events: AuditEvent[] = []
     let characters = 0
-    for (const some of chunks(await followed(store, page), TEXTS_AT_ONCE)) {
-      if (characters >= PAGE_CHARACTERS) return { events, more: true }
+    for (const some of chunks(await followed(store, page), size.events)) {
+      if (characters >= size.characters) return { events, more: true }
       const full = await withTexts(store, some)
       events.push(...full)
       characters += JSON.stringify(full).length

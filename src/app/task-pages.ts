@@ -8,30 +8,30 @@ export type Candidates = { readonly tasks: readonly TaskView[]; readonly more: b
 
 /**
  * The page of a list, now or in the past: it ends with `limit` tasks, or once the texts that were read
- * for it fill `PAGE_BYTES`; then a search goes on with the next page, even if this one has few tasks.
+ * for it fill `bytes`; then a search goes on with the next page, even if this one has few tasks.
  */
 export async function fillPage(
   query: TaskQuery,
   candidates: AsyncIterable<Candidates>,
 ): Promise<TaskPage> {
-  const { q, limit } = query
+  const { q, limit, bytes = PAGE_BYTES } = query
   const isFound = q === undefined ? () => true : searchFor(q)
   const cursor = cursorBy(query)
   const tasks: TaskView[] = []
   let last: TaskView | undefined
-  let bytes = 0
+  let read = 0
   for await (const { tasks: some, more } of candidates) {
     for (const task of some) {
-      if (last && bytes >= PAGE_BYTES) return { tasks, next: cursor(last) }
+      if (last && read >= bytes) return { tasks, next: cursor(last) }
       if (isFound(task.title, task.description)) {
         const end = tasks.at(-1)
         if (end && tasks.length === limit) return { tasks, next: cursor(end) }
         tasks.push(task)
       }
-      bytes += bytesOf(task)
+      read += bytesOf(task)
       last = task
     }
-    if (last && more && bytes >= PAGE_BYTES) return { tasks, next: cursor(last) }
+    if (last && more && read >= bytes) return { tasks, next: cursor(last) }
   }
   return { tasks, next: null }
 }

@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream'
-import { Semaphore, withTimeout } from 'async-mutex'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { AuditExport, ExportAudit } from '../app/audit-export.ts'
@@ -9,11 +8,12 @@ import type { Clock } from '../app/ports/process.ts'
 import { type RecordAccess, visibleUser } from './audit-access.ts'
 import { csv, type Format, ndjson } from './audit-formats.ts'
 import * as schema from './audit-schemas.ts'
+import type { Recheck } from './authenticate.ts'
 import { negotiate } from './content-types.ts'
 import { readCursor, writeCursor } from './cursors.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { type Fault, HttpError } from './errors.ts'
-import { type Enter, onePerUser } from './one-per-user.ts'
+import { inPlace, places } from './places.ts'
 import type { RateLimit } from './rate-limit.ts'
 
 const findEvents = {
@@ -73,17 +73,25 @@ export type AuditRoutes = {
   /** How often a user may ask for an export. */
   readonly limit: RateLimit
   readonly clock: Clock
+  /** Throws when the caller may not see any more what they might. */
+  readonly recheck: Recheck
   /** After how long an export is cut off, however it goes on. @default an hour */
   readonly longestExportMs?: number
+  /** How long a client may be slower than an export must be taken. @default 30 s */
+  readonly graceMs?: number
 }
 
 const PAGE_SIZE = 50
-const EXPORTS_AT_ONCE = 2
+const EXPORTS_OF_USERS = 2
+const EXPORTS_OF_AUDITORS = 2
 const EXPORT_WAIT_MS = 1_000
 const LONGEST_EXPORT_MS = 3_600_000
+const PAGES_AT_ONCE = 6
 const PAGE_WAIT_MS = 1_000
-/** A client that takes nothing for so long is gone. */
-const DRAIN_MS = 30_000
+/** Bytes a second: a client that takes fewer of an export holds its place for too long. */
+const SLOWEST = 32 * 1024
+/** Milliseconds that it may be slower, or take nothing, all in all. */
+const GRACE_MS = 30_000
 
 type Query = z.output<z.ZodObject<typeof schema.auditQuery>>
 
@@ -91,7 +99,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
   const { trail, look } = dependencies
   const send = sendExport(dependencies)
   // A question may take as long as the database lets it, and few connections serve everybody's.
-  const enter = onePerUser(PAGE_WAIT_MS, new HttpError('too_many_requests', { retryAfter: 1 }))
+  const enter = places({ all: PAGES_AT_ONCE, ms: PAGE_WAIT_MS, retryAfter: 1 })
 
   on(findEvents, async ({ query }, ctx, caller) => {
     const exporting = exportType(ctx)
@@ -101,9 +109,8 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
     if (exporting !== null) return send(ctx, caller, exporting, wanted)
 
     const after = readCursor(order, cursor)
-    const leave = await enter(caller.user_id)
     const page = { descending: order === 'desc', limit, after }
-    try {
+    await inPlace(enter, caller.user_id, async () => {
       // What is a user's own needs no record.
       if (wanted.user_id === null) {
         await look(ctx, caller, { ...given(wanted), order, limit, after })
@@ -112,9 +119,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
       tellReached(ctx, reached)
       const next_cursor = next === null ? null : writeCursor(order, next)
       ctx.body = { events: events.map(schema.auditEventOf), next_cursor }
-    } finally {
-      leave()
-    }
+    })
   })
 }
 
@@ -153,7 +158,8 @@ function refuse(faults: readonly Fault[]): void {
 }
 
 function sendExport(dependencies: AuditRoutes) {
-  const { exportAudit, copy, limit, clock, longestExportMs = LONGEST_EXPORT_MS } = dependencies
+  const { exportAudit, copy, limit, clock, recheck } = dependencies
+  const { longestExportMs = LONGEST_EXPORT_MS, graceMs = GRACE_MS } = dependencies
   const enter = exportPlaces()
 
   return async (ctx: Context, caller: Caller, type: ExportType, wanted: AuditQuery) => {
@@ -168,19 +174,29 @@ function sendExport(dependencies: AuditRoutes) {
     }
     // Takes no copy: nothing is read, and nothing is on record.
     if (ctx.method === 'HEAD') return describe(await exportAudit(wanted), clock().toISOString())
-    const leave = await enter(caller.user_id)
+    const leave = await enter(caller)
     try {
       await copy(ctx, caller, { ...given(wanted), format: extension })
       const exported = await exportAudit(wanted)
       const exported_at = clock().toISOString()
       const facts = { exported_at, exported_by: caller.user_id, query: given(wanted) }
-      const pieces = format(exported, facts)
+      const check = () => recheck(ctx, caller)
+      const { batches, trailer } = exported
+      const { heads, seals } = trailer
+      const pieces = format(
+        {
+          ...exported,
+          batches: checked(batches, check),
+          trailer: { ...trailer, heads: checked(heads, check), seals: checked(seals, check) },
+        },
+        facts,
+      )
       // Reads on only as the client does; an error on the way ends the connection, not the answer.
       const signal = AbortSignal.timeout(longestExportMs)
-      const body = Readable.from(pieces, { objectMode: false, signal }).once('close', leave)
+      const taken = paced(pieces, () => ctx.res.destroy(), graceMs)
+      const body = Readable.from(taken, { objectMode: false, signal }).once('close', leave)
       describe(exported, exported_at)
       ctx.body = body
-      ctx.res.setTimeout(DRAIN_MS, () => ctx.res.destroy())
     } catch (error) {
       leave()
       throw error
@@ -188,26 +204,36 @@ function sendExport(dependencies: AuditRoutes) {
   }
 }
 
-/** One for each user, of the few that there are. */
-function exportPlaces(): Enter {
-  const enter = onePerUser(EXPORT_WAIT_MS, new HttpError('export_under_way', { retryAfter: 10 }))
-  const underWay = withTimeout(
-    new Semaphore(EXPORTS_AT_ONCE),
-    EXPORT_WAIT_MS,
-    new HttpError('overloaded', { retryAfter: 5 }),
-  )
-  return async (user_id) => {
-    const leave = await enter(user_id)
+/** One for each user, of the few that there are; some of those only auditors get. */
+function exportPlaces() {
+  const refusal = new HttpError('export_under_way', { retryAfter: 10 })
+  const few = { ms: EXPORT_WAIT_MS, refusal, retryAfter: 5 }
+  const users = places({ ...few, all: EXPORTS_OF_USERS })
+  const auditors = places({ ...few, all: EXPORTS_OF_AUDITORS })
+  return (caller: Caller) => (visibleUser(caller) === null ? auditors : users)(caller.user_id)
+}
+
+/** The pieces, as long as the client takes them at some speed; one that does not is cut off. */
+async function* paced(pieces: AsyncIterable<string>, cutOff: () => void, grace: number) {
+  let credit = grace
+  for await (const piece of pieces) {
+    credit = Math.min(grace, credit + (piece.length / SLOWEST) * 1000)
+    const began = performance.now()
+    const late = setTimeout(cutOff, credit)
     try {
-      const [, release] = await underWay.acquire()
-      return () => {
-        release()
-        leave()
-      }
-    } catch (error) {
-      leave()
-      throw error
+      yield piece
+    } finally {
+      clearTimeout(late)
     }
+    credit -= performance.now() - began
+  }
+}
+
+/** The same, of which nothing is shown before it was asked once more whether it may be. */
+async function* checked<T>(batches: AsyncIterable<T>, check: () => Promise<void>) {
+  for await (const batch of batches) {
+    await check()
+    yield batch
   }
 }
 

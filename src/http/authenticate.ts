@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'koa'
+import { LRUCache } from 'lru-cache'
 import { AppError } from '../app/errors.ts'
 import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
 import type { Admit } from './endpoint.ts'
@@ -13,6 +14,12 @@ export function bearerToken(ctx: Context): string {
   return token.trim()
 }
 
+/** Of these no more is kept than their hashes. */
+const VALID_LATELY = { max: 10_000, ttl: 5 * 60_000 }
+
+const hashOf = (ctx: Context): string =>
+  createHash('sha256').update(ctx.get('Authorization')).digest('base64')
+
 export type Admission = {
   readonly tokens: TokenValidator
   /** What services of Tasktrail present: the current key, and the one before while it is rotated. */
@@ -24,18 +31,26 @@ export type Admission = {
 /**
  * Who may call what. Requests are counted by user where there is one, else by address; those that are
  * refused for want of a valid token apart from the public ones. An address with too many of them is
- * refused before the token is looked at: made-up tokens cost calls that everyone else needs.
+ * refused before the token is looked at: made-up tokens cost calls that everyone else needs. Not a token
+ * that was valid a moment ago, which is validated all the same: its holder may share the address.
  */
 export function admission({ tokens, internalApiKeys, limit, refusals }: Admission): Admit {
   const isInternal = isOneOf(internalApiKeys)
 
+  const valid = new LRUCache<string, true>(VALID_LATELY)
+
   async function validate(ctx: Context): Promise<Caller> {
-    await refusals.check(ctx, byAddress(ctx))
+    const hash = hashOf(ctx)
+    if (!valid.has(hash)) await refusals.check(ctx, byAddress(ctx))
     try {
-      return await tokens.validate(bearerToken(ctx), ctx.state.request_id)
+      const caller = await tokens.validate(bearerToken(ctx), ctx.state.request_id)
+      valid.set(hash, true)
+      return caller
     } catch (error) {
-      const refused = error instanceof AppError && STATUS[error.code] === 401
-      if (refused) await refusals.count(ctx, byAddress(ctx))
+      if (error instanceof AppError && STATUS[error.code] === 401) {
+        valid.delete(hash)
+        await refusals.count(ctx, byAddress(ctx))
+      }
       throw error
     }
   }
@@ -60,6 +75,17 @@ export function admission({ tokens, internalApiKeys, limit, refusals }: Admissio
     }
   }
 }
+
+/** Error: that of `TokenValidator`, or `session_ended` when the caller's role is another one by now. */
+export type Recheck = (ctx: Context, caller: Caller) => Promise<void>
+
+/** For answers that go on for long. */
+export const recheck =
+  (tokens: TokenValidator): Recheck =>
+  async (ctx, caller) => {
+    const { role } = await tokens.validate(bearerToken(ctx), ctx.state.request_id)
+    if (role !== caller.role) throw new AppError('session_ended')
+  }
 
 /** Compares with all of them, in constant time; hashes, because the lengths differ. */
 function isOneOf(expected: readonly string[]): (given: string) => boolean {

@@ -21,6 +21,10 @@ const POLICY = [
   "style-src 'self' 'unsafe-inline'",
   "img-src 'self' data:",
   "connect-src 'self'",
+  // What default-src does not speak for.
+  "frame-ancestors 'none'",
+  "base-uri 'none'",
+  "form-action 'none'",
 ].join('; ')
 
 const page = (title: string, base: string) => `<!doctype html>

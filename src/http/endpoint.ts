@@ -79,9 +79,12 @@ export function routes(router: Router, admit: Admit) {
     router[endpoint.method](endpoint.path, async (ctx) => {
       const context = ctx as unknown as Context
       context.state.route = endpoint.path
-      const caller = await admit(context, endpoint.access)
+      let caller = await admit(context, endpoint.access)
       if (types.length > 0) negotiate(context, types)
+      const isWhole = context.req.complete
       const body = await (endpoint.body ? readBody(context) : refuseBody(context))
+      // A body may take its time, and the session may have ended since.
+      if (!isWhole && endpoint.access === 'token') caller = await admit(context, endpoint.access)
       await handler(parse(context, body), context, caller as Caller)
     })
   }

@@ -119,7 +119,7 @@ export const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   unsupported_media_type: 'The body must be application/json in UTF-8, not compressed',
   idempotency_key_reused: 'This Idempotency-Key was used with another request',
   too_many_attempts: 'Too many failed attempts; try again later',
-  too_many_streams: 'Too many streams of this user are open',
+  too_many_streams: 'Too many streams of this user, or from this address, are open',
   export_under_way: 'Another export of this user is under way; wait until it has ended',
   too_many_requests: 'Too many requests; slow down',
   internal_error: 'An unexpected error occurred',

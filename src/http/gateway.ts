@@ -5,6 +5,7 @@ import { v7 as uuid } from 'uuid'
 import { isVisit, showFrontPage } from './front-page.ts'
 import { refuseBroken } from './refuse-broken.ts'
 import { route } from './routing.ts'
+import { CONNECTIONS } from './server.ts'
 
 export type Upstream = { readonly host: string; readonly port: number }
 
@@ -14,6 +15,8 @@ export type GatewayOptions = {
   readonly upstreams: Readonly<Record<'auth-service' | 'task-service', Upstream>>
   /** Of a connection to a service on which nothing moves. @default 60_000, the load balancer's */
   readonly idleTimeoutMs?: number
+  /** How slow a client may be. @default `CONNECTIONS` */
+  readonly connections?: Partial<typeof CONNECTIONS>
 }
 
 export type Gateway = {
@@ -46,7 +49,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     answer(req, res, 'service_unavailable')
   })
 
-  const server = createServer((req, res) => {
+  const server = createServer({ ...CONNECTIONS, ...options.connections }, (req, res) => {
     takeOriginForm(req)
     const { url = '' } = req
     if (!url.startsWith('/')) return answer(req, res, 'malformed_request')
@@ -67,8 +70,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       }
     }
   })
-  // Longer than the clients' own, so that it is the client who drops an idle connection.
-  server.keepAliveTimeout = 75_000
   server.on('clientError', refuseBroken(uuid))
   server.listen(options.port, options.host)
   await once(server, 'listening')

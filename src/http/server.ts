@@ -9,6 +9,21 @@ import { HttpError } from './errors.ts'
 import { overload } from './overload.ts'
 import { refuseBroken } from './refuse-broken.ts'
 import { requestId } from './request-id.ts'
+import { type Unsent, unsentBytes } from './unsent.ts'
+
+/** What services and gateway ask of those who connect. */
+export const CONNECTIONS = {
+  maxHeaderSize: 16 * 1024,
+  headersTimeout: 10_000,
+  requestTimeout: 15_000,
+  // Node looks for requests that take too long only every 30 s, unless told otherwise.
+  connectionsCheckingInterval: 1_000,
+  // Longer than the load balancer's 60 s, or it would send a request on a connection we just closed.
+  keepAliveTimeout: 75_000,
+}
+
+/** A connection on which nothing moves for so long in the middle of an answer is closed. */
+const STALL_MS = 30_000
 
 export type ServiceOptions = {
   readonly log: Log
@@ -17,6 +32,7 @@ export type ServiceOptions = {
   readonly maxEventLoopDelay: number
   /** Paths that are answered under overload too. */
   readonly spared: readonly string[]
+  readonly unsent?: Unsent | undefined
 }
 
 export type Service = {
@@ -28,7 +44,7 @@ export type Service = {
 }
 
 export function service(router: Router, options: ServiceOptions): Service {
-  const { log, newId, maxEventLoopDelay, spared } = options
+  const { log, newId, maxEventLoopDelay, spared, unsent } = options
   let retiring = false
   const app = new Koa({ proxy: true, maxIpsCount: 1 })
   app.use((ctx, next) => {
@@ -41,11 +57,13 @@ export function service(router: Router, options: ServiceOptions): Service {
   app.use(async (ctx, next) => {
     ctx.set('Cache-Control', 'no-store')
     ctx.set('X-Content-Type-Options', 'nosniff')
+    if (ctx.secure) ctx.set('Strict-Transport-Security', 'max-age=31536000')
     await next()
     // Only now: it may have been told to retire since the request came.
     if (retiring) ctx.set('Connection', 'close')
   })
   app.use(answerErrors(log))
+  app.use(unsentBytes(unsent))
   app.use(overload({ maxDelay: maxEventLoopDelay, spared }))
   app.use(refuseUnknown(router))
   app.use(router.routes() as unknown as Koa.Middleware)
@@ -56,13 +74,8 @@ export function service(router: Router, options: ServiceOptions): Service {
     log.warn({ request_id: ctx?.state.request_id, err: error.message }, 'answer failed')
   })
 
-  // Node looks for requests that take too long only every 30 s, unless told otherwise.
-  const limits = { maxHeaderSize: 16 * 1024, connectionsCheckingInterval: 1_000 }
-  const server = createServer(limits, app.callback())
-  // Longer than the load balancer's 60 s, or it would send a request on a connection we just closed.
-  server.keepAliveTimeout = 75_000
-  server.headersTimeout = 10_000
-  server.requestTimeout = 15_000
+  const server = createServer(CONNECTIONS, app.callback())
+  server.timeout = STALL_MS
   server.on('clientError', refuseBroken(newId))
   return {
     listen: (port, host) => listening(server, port, host),

@@ -1,10 +1,11 @@
 import { z } from 'zod'
-import type { HandleCommand } from '../app/handle-command.ts'
+import type { CommandContext, HandleCommand } from '../app/handle-command.ts'
 import { historyPage } from '../app/history.ts'
+import type { Caller } from '../app/ports/authorization.ts'
 import type { EventStore } from '../app/ports/event-store.ts'
 import type { TaskList } from '../app/ports/tasks.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
-import { undoSteps } from '../app/undo-steps.ts'
+import type { UndoSteps } from '../app/undo-steps.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { TaskEvent } from '../domain/task/events.ts'
 import type { TaskCommand } from '../domain/task/task.ts'
@@ -14,6 +15,7 @@ import { auditEvent, auditEventOf } from './audit-schemas.ts'
 import { linkNext, NEXT_LINK, readCursor, writeCursor } from './cursors.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import type { RequireKnownPosition } from './known-position.ts'
+import { type Enter, inPlace, places } from './places.ts'
 import { CHANGING, commandContext, OWN, REPLAYED, showTask, taskAnswer } from './task-answers.ts'
 import * as schema from './task-schemas.ts'
 import type { streamTaskEvents } from './task-stream.ts'
@@ -124,12 +126,17 @@ export const TASK_HISTORY_ENDPOINTS: readonly Endpoint[] = [
 
 export type TaskHistoryRoutes = {
   readonly handle: HandleCommand<TaskCommand, TaskView>
+  /** The same for what goes by all that happened to a task. */
+  readonly handleByHistory: HandleCommand<TaskCommand, TaskView>
+  readonly undoSteps: (row: TaskView) => Promise<UndoSteps>
   readonly events: EventStore<TaskEvent, TaskView>
   readonly tasks: Pick<TaskList, 'ownerOf'>
   readonly changes: TaskChanges
   readonly stream: ReturnType<typeof streamTaskEvents>
   readonly requireKnownPosition: RequireKnownPosition
   readonly look: RecordAccess
+  /** Places for what takes some megabytes while it is made. */
+  readonly reading: Enter
 }
 
 /** Before the routes of single tasks: /tasks/changes and /tasks/stream are no ids. */
@@ -137,8 +144,26 @@ export function taskHistoryRoutes(
   on: ReturnType<typeof routes>,
   dependencies: TaskHistoryRoutes,
 ): void {
-  const { handle, events, look, tasks } = dependencies
-  const steps = undoSteps(events)
+  const { handle, events, look, tasks, reading } = dependencies
+  // What goes back reads all of a history: few do at once.
+  const histories = places({ all: 6, each: 5, waiting: 20, ms: 5_000, retryAfter: 2 })
+
+  const goBack = async (
+    caller: Caller,
+    id: number,
+    command: TaskCommand,
+    context: CommandContext<TaskView>,
+  ) => {
+    const ownership = await tasks.ownerOf(id)
+    if (ownership === null) throw new DomainError('task_not_found')
+    if (ownership.owner_id !== caller.user_id) {
+      throw new DomainError(ownership.isErased ? 'task_not_found' : 'task_forbidden')
+    }
+    return inPlace(histories, caller.user_id, async () => {
+      const handled = await dependencies.handleByHistory(taskStreamId(id), command, context)
+      return { handled, steps: await dependencies.undoSteps(handled.row) }
+    })
+  }
 
   on(history, async ({ params: { id }, query }, ctx, caller) => {
     const { order, limit } = query
@@ -148,7 +173,9 @@ export function taskHistoryRoutes(
     await admitToTask(look, ctx, caller, ownership, { task_id: id, history: true, order, cursor })
     const place =
       order === 'asc' ? { after: cursor ?? 0 } : { before: cursor ?? Number.MAX_SAFE_INTEGER }
-    const { events: found, more } = await historyPage(events, id, place, limit)
+    const { events: found, more } = await inPlace(reading, caller.user_id, () =>
+      historyPage(events, id, place, limit),
+    )
     const last = found.at(-1)
     if (last === undefined && cursor === undefined) throw new DomainError('task_not_found')
     const next_cursor = more && last ? writeCursor(`history ${order}`, last.version) : null
@@ -160,16 +187,16 @@ export function taskHistoryRoutes(
     const { version } = body
     const context = commandContext(ctx, caller, headers, body)
     const command = { type: 'UndoTask', actor_id: caller.user_id, version } as const
-    const handled = await handle(taskStreamId(params.id), command, context)
-    const { redone, ...answer } = await steps(handled.row)
+    const { handled, steps } = await goBack(caller, params.id, command, context)
+    const { redone, ...answer } = steps
     showTask(ctx, handled, answer)
   })
 
   on(redo, async ({ params, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, headers, null)
     const command = { type: 'RedoTask', actor_id: caller.user_id } as const
-    const handled = await handle(taskStreamId(params.id), command, context)
-    const { undone, ...answer } = await steps(handled.row)
+    const { handled, steps } = await goBack(caller, params.id, command, context)
+    const { undone, ...answer } = steps
     showTask(ctx, handled, answer)
   })
 
@@ -181,7 +208,9 @@ export function taskHistoryRoutes(
 
   on(changes, async ({ query }, ctx, caller) => {
     const { since = 0, limit } = query
-    const { events: found } = await dependencies.changes(caller.user_id, since, limit)
+    const { events: found } = await inPlace(reading, caller.user_id, () =>
+      dependencies.changes(caller.user_id, since, limit),
+    )
     if (found.length === 0) await dependencies.requireKnownPosition('since', since)
     const next_cursor = String(found.at(-1)?.position ?? since)
     ctx.body = { events: found.map(auditEventOf), next_cursor }

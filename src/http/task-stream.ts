@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
+import { Semaphore } from 'async-mutex'
 import type { Context } from 'koa'
 import type { AuditEvent } from '../app/ports/audit.ts'
 import type { Caller, SessionCheck, TokenValidator } from '../app/ports/authorization.ts'
@@ -11,6 +12,7 @@ import { auditEventOf } from './audit-schemas.ts'
 import { bearerToken } from './authenticate.ts'
 import { HttpError } from './errors.ts'
 import type { RequireKnownPosition } from './known-position.ts'
+import { byAddress } from './rate-limit.ts'
 import { sessionRounds, type WatchSession } from './session-rounds.ts'
 import { whenGone } from './when-gone.ts'
 
@@ -33,7 +35,11 @@ export type TaskStreamDependencies = {
 
 const PAGE = 100
 const PER_USER = 10
+/** Whoever has many accounts has few addresses. */
+const PER_ADDRESS = 100
 const PER_PROCESS = 1_000
+/** What a stream is to send is read from the log: few do that at once, the others wait. */
+const BATCHES_AT_ONCE = 4
 const RETRY_MS = 1_000
 /** Below the load balancer's idle time. */
 const HEARTBEAT_MS = 15_000
@@ -48,25 +54,28 @@ const DRAIN_MS = 30_000
 export function streamTaskEvents(dependencies: TaskStreamDependencies) {
   const { stopping, drainMs = DRAIN_MS, sessions, log, sessionCheckMs } = dependencies
   const watchSession = sessionRounds(sessions, log, sessionCheckMs)
-  const open = new Map<number, number>()
+  const batches = new Semaphore(BATCHES_AT_ONCE)
+  const changes: TaskChanges = (...page) =>
+    batches.runExclusive(() => dependencies.changes(...page))
+  const users = counter(PER_USER)
+  const addresses = counter(PER_ADDRESS)
   let total = 0
 
-  const enter = (user_id: number) => {
-    const own = open.get(user_id) ?? 0
-    if (own >= PER_USER) throw new HttpError('too_many_streams', { retryAfter: RETRY_MS / 1000 })
+  const enter = (ctx: Context, caller: Caller) => {
+    const [user, address] = [String(caller.user_id), byAddress(ctx)]
+    if (users.isFull(user) || addresses.isFull(address)) {
+      throw new HttpError('too_many_streams', { retryAfter: RETRY_MS / 1000 })
+    }
     if (total >= PER_PROCESS || stopping.aborted) throw new HttpError('overloaded')
-    open.set(user_id, own + 1)
     total++
+    const leave = [users.enter(user), addresses.enter(address), () => total--]
     return () => {
-      total--
-      const left = (open.get(user_id) ?? 1) - 1
-      if (left > 0) open.set(user_id, left)
-      else open.delete(user_id)
+      for (const step of leave) step()
     }
   }
 
   return async (ctx: Context, caller: Caller, lastEventId: number | undefined): Promise<void> => {
-    const leave = enter(caller.user_id)
+    const leave = enter(ctx, caller)
     const gone = whenGone(ctx)
     try {
       if (lastEventId !== undefined)
@@ -79,7 +88,12 @@ export function streamTaskEvents(dependencies: TaskStreamDependencies) {
       const out = new PassThrough()
       ctx.body = out
       const session = { token: bearerToken(ctx), request_id: ctx.state.request_id, caller }
-      void feed(out, from, session, gone, { ...dependencies, watchSession, drainMs })
+      void feed(out, from, session, gone, {
+        ...dependencies,
+        changes,
+        watchSession,
+        drainMs,
+      })
         .catch(() => {})
         .finally(() => {
           out.end()
@@ -95,6 +109,22 @@ export function streamTaskEvents(dependencies: TaskStreamDependencies) {
       leave()
       throw error
     }
+  }
+}
+
+/** Counts by key, up to `most`. */
+function counter(most: number) {
+  const inside = new Map<string, number>()
+  return {
+    isFull: (key: string) => (inside.get(key) ?? 0) >= most,
+    enter(key: string): () => void {
+      inside.set(key, (inside.get(key) ?? 0) + 1)
+      return () => {
+        const left = (inside.get(key) ?? 1) - 1
+        if (left > 0) inside.set(key, left)
+        else inside.delete(key)
+      }
+    },
   }
 }
 

@@ -1,4 +1,3 @@
-import { Semaphore, withTimeout } from 'async-mutex'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import { AppError } from '../app/errors.ts'
@@ -14,7 +13,7 @@ import { badCursor, linkNext, NEXT_LINK } from './cursors.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { HttpError } from './errors.ts'
 import type { RequirePast } from './known-position.ts'
-import { onePerUser } from './one-per-user.ts'
+import { type Enter, inPlace, places } from './places.ts'
 import { firstFalse, preconditions } from './preconditions.ts'
 import {
   CHANGING,
@@ -115,25 +114,25 @@ export type TaskRoutes = {
   /** Notes an auditor's look at the past of another's task. */
   readonly look: RecordAccess
   readonly requirePast: RequirePast
+  /** Places for what takes some megabytes while it is made. */
+  readonly reading: Enter
 }
 
 /** More than this in one answer only page by page. */
 const WHOLE_LIST = 10_000
+const LONG_LISTS = { all: 1, ms: 2_000, retryAfter: 2 }
+/** So many tasks with so much text can be made many at a time. */
 const SHORT_LIST = 200
-const LONG_LIST_WAIT_MS = 2_000
+const SHORT_BYTES = 1024 * 1024
 
 export function taskRoutes(
   on: ReturnType<typeof routes>,
-  { handle, tasks, past, look, requirePast }: TaskRoutes,
+  { handle, tasks, past, look, requirePast, reading }: TaskRoutes,
 ): void {
   // A long list takes some forty megabytes while it is made: a few at once would end the process. So
   // does one of the past, and it takes longer: those who look back wait for each other alone.
-  const longLists = oneAtATime()
-  const pastLists = oneAtATime()
-  const enterPast = onePerUser(
-    LONG_LIST_WAIT_MS,
-    new HttpError('too_many_requests', { retryAfter: 2 }),
-  )
+  const longLists = places(LONG_LISTS)
+  const pastLists = places(LONG_LISTS)
 
   on(createTask, async ({ body: fields, headers }, ctx, caller) => {
     const context = commandContext(ctx, caller, headers, fields)
@@ -157,7 +156,8 @@ export function taskRoutes(
     const sort = order.replace('-', '') as TaskSort
     const { user_id } = caller
     const list = { ...filters, user_id, sort, descending, after }
-    const page = (size: number) => tasks.list({ ...list, limit: size })
+    const page = (size: number, within: { readonly bytes?: number } = {}) =>
+      tasks.list({ ...list, ...within, limit: size })
     const show = ({ tasks: rows, next }: Awaited<ReturnType<typeof page>>) => {
       const next_cursor = next && schema.writeCursor(order, next)
       if (next_cursor) linkNext(ctx, next_cursor)
@@ -168,16 +168,18 @@ export function taskRoutes(
     if (as_of !== undefined) {
       await requirePast(as_of)
       const gone = whenGone(ctx)
-      const leave = await enterPast(user_id)
       // The past is folded from all of the user's events, however short the page.
-      const shown = pastLists.runExclusive(async () =>
+      return inPlace(pastLists, user_id, async () =>
         show(await past.listAt({ ...list, limit }, as_of, gone)),
       )
-      return shown.finally(leave)
     }
-    const first = await page(Math.min(limit, SHORT_LIST))
-    if (limit <= SHORT_LIST || first.next === null) show(first)
-    else await longLists.runExclusive(async () => show(await page(limit)))
+    const isShort = await inPlace(reading, user_id, async () => {
+      const first = await page(Math.min(limit, SHORT_LIST), { bytes: SHORT_BYTES })
+      const isWhole = first.next === null || first.tasks.length === limit
+      if (isWhole) show(first)
+      return isWhole
+    })
+    if (!isShort) await inPlace(longLists, user_id, async () => show(await page(limit)))
   })
 
   /** From the log: it knows of an erasure before the read table does. */
@@ -188,7 +190,7 @@ export function taskRoutes(
     // Also when there was no task then: that would say something of another's task too.
     const query = { task_id: id, ...(moment !== 'now' && moment) }
     await admitToTask(look, ctx, caller, ownership, query)
-    const task = await past.taskAt(id, moment)
+    const task = await inPlace(reading, caller.user_id, () => past.taskAt(id, moment))
     if (typeof task === 'string') throw new DomainError(task)
     return task
   }
@@ -227,9 +229,6 @@ export function taskRoutes(
     ctx.status = 204
   })
 }
-
-const oneAtATime = () =>
-  withTimeout(new Semaphore(1), LONG_LIST_WAIT_MS, new HttpError('overloaded', { retryAfter: 2 }))
 
 function momentOf({
   version,

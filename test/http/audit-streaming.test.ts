@@ -3,6 +3,7 @@ import { get, type IncomingMessage } from 'node:http'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import type { AuditExport } from '../../src/app/audit-export.ts'
+import { AppError } from '../../src/app/errors.ts'
 import type { AuditEvent, AuditTrail, ExportedEvent } from '../../src/app/ports/audit.ts'
 import type { Caller } from '../../src/app/ports/authorization.ts'
 import { auditRoutes } from '../../src/http/audit.ts'
@@ -51,6 +52,8 @@ describe('Of what is asked of the audit trail', () => {
   /** Batches read, and exports that have ended. */
   let read = 0
   let ended = 0
+  /** Whether the session is over. */
+  let over = false
   /** Pages asked for, each answered by its `resolve`. */
   let pages: { user_id: number | null; resolve: () => void }[] = []
 
@@ -69,8 +72,8 @@ describe('Of what is asked of the audit trail', () => {
     }
   }
 
-  async function serve(longestExportMs: number) {
-    ;[read, ended, pages] = [0, 0, []]
+  async function serve(longestExportMs: number, graceMs = 30_000) {
+    ;[read, ended, pages, over] = [0, 0, [], false]
     const router = strictRouter()
     const find: AuditTrail['find'] = ({ user_id }) =>
       new Promise((resolve) => {
@@ -80,7 +83,7 @@ describe('Of what is asked of the audit trail', () => {
     auditRoutes(
       routes(router, async (ctx) => ({
         ...CALLER,
-        role: 'user',
+        role: Number(ctx.get('x-user')) > 100 ? 'auditor' : 'user',
         user_id: Number(ctx.get('x-user')),
       })),
       {
@@ -91,6 +94,10 @@ describe('Of what is asked of the audit trail', () => {
         copy: async () => {},
         limit: async () => {},
         clock: () => new Date(),
+        graceMs,
+        recheck: async () => {
+          if (over) throw new AppError('session_ended')
+        },
       },
     )
     server = service(router, {
@@ -170,6 +177,39 @@ describe('Of what is asked of the audit trail', () => {
       for (const open of [other, next]) open.destroy()
     })
 
+    it('is cut off when its client takes it too slowly, though it takes something', async () => {
+      await server.close(0)
+      await serve(60_000, 500)
+      const answer = await ask()
+      const taking = setInterval(() => answer.read(50), 10)
+      await until(() => ended === 1, 'the end of the export')
+      clearInterval(taking)
+      answer.destroy()
+    })
+
+    it('goes on for a client that is fast, however long it takes', async () => {
+      await server.close(0)
+      await serve(60_000, 200)
+      const answer = await ask()
+      answer.resume()
+      const began = performance.now()
+      await until(() => performance.now() - began > 600, 'three times as long')
+      expect([answer.destroyed, ended]).to.deep.equal([false, 0])
+      answer.destroy()
+    })
+
+    it('ends once its session is over, or its role another one, with the next batch', async () => {
+      const answer = await ask()
+      answer.resume()
+      await until(() => read > 10, 'a part of it')
+      over = true
+      const before = read
+      await once(answer, 'error')
+      expect(read - before).to.be.at.most(1)
+      expect(answer.complete).to.equal(false)
+      await until(() => ended === 1, 'the end of the export')
+    })
+
     it('is cut off when it takes too long, though its client goes on reading', async () => {
       await server.close(0)
       await serve(500)
@@ -180,12 +220,19 @@ describe('Of what is asked of the audit trail', () => {
       await until(() => ended === 1, 'the end of the export')
     })
 
-    it('has one other beside it; a third is told to come back', async () => {
+    it('has one other beside it; a third is told to come back, unless it is an auditor’s', async () => {
       const open = [await ask(1), await ask(2)]
       const refused = await ask(3)
       expect(refused.statusCode).to.equal(503)
       expect(refused.headers['retry-after']).to.equal('5')
       refused.resume()
+      for (const auditor of [101, 102]) {
+        const answer = await ask(auditor)
+        expect(answer.statusCode).to.equal(200)
+        answer.destroy()
+      }
+      await until(() => ended === 2, 'the end of the auditors’ exports')
+      ended = 0
       for (const answer of open) answer.destroy()
       await until(() => ended === 2, 'the end of the exports')
       const next = await ask()

@@ -14,7 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import Koa from 'koa'
 import { type Gateway, type GatewayOptions, startGateway } from '../../src/http/gateway.ts'
-import { strictRouter } from '../../src/http/server.ts'
+import { CONNECTIONS, strictRouter } from '../../src/http/server.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { until } from '../support/processes.ts'
 
@@ -54,6 +54,16 @@ describe('The gateway', () => {
     ;[port = 0] = await freePorts(1)
     gateway = await startGateway({ host: '127.0.0.1', port, upstreams })
   })
+  it('drops a client whose headers are slow as soon as the services do', async () => {
+    await stop()
+    const limits = { headersTimeout: 100, connectionsCheckingInterval: 20 }
+    gateway = await startGateway({ host: '127.0.0.1', port, upstreams, connections: limits })
+    const client = connect(port, '127.0.0.1')
+    client.write('GET /tasks HTTP/1.1\r\nHo')
+    expect(await text(client)).to.match(/^HTTP\/1.1 408 /)
+    expect(CONNECTIONS).to.include({ headersTimeout: 10_000, requestTimeout: 15_000 })
+  })
+
   const stop = async () => {
     const closed = gateway.close()
     gateway.destroy()

@@ -98,6 +98,30 @@ describe('The rate limit', () => {
     expect((await list(ann)).headers.get('ratelimit-policy')).to.equal(`"default";q=${POINTS};w=1`)
   })
 
+  it('lets a token that was valid lately through a flood of made-up ones from its address', async () => {
+    const headers = { 'x-forwarded-for': '198.51.100.62' }
+    const junk = async () => {
+      const token = `forged-${Math.random()}`
+      return (await system.call('GET', '/tasks', { headers, token })).status
+    }
+    const list = () => system.call('GET', '/tasks', { headers, token: ann.token })
+    await eventually(async () => {
+      if ((await list()).status !== 200) throw new Error('too_many_requests')
+    })
+    for (let n = 0; n < 20; n++) {
+      const statuses = await Promise.all(Array.from({ length: 3 * POINTS }, junk))
+      const { headers: told } = await list()
+      expect(told.get('ratelimit-policy'), `${statuses}`).to.equal(`"default";q=${POINTS};w=1`)
+    }
+    const flood = await Promise.all(Array.from({ length: 3 * POINTS }, junk))
+    expect(flood).to.include(429)
+    const { body, headers: told } = await system.call('GET', '/tasks', { headers, token: 'other' })
+    expect([body.code, told.get('ratelimit-policy')]).to.deep.equal([
+      'too_many_requests',
+      `"refused";q=${POINTS};w=1`,
+    ])
+  })
+
   it('counts by the network of an IPv6 address, also what comes without a valid token', async () => {
     const refusedOf = async (call: (headers: Record<string, string>) => Promise<Answer>) => {
       const answers: Answer[] = []

@@ -244,6 +244,9 @@ describe('The documentation page', () => {
       expect(policy)
         .to.match(/^default-src 'none'/)
         .and.not.match(/https?:|\*/)
+      for (const closed of ['frame-ancestors', 'base-uri', 'form-action']) {
+        expect(policy?.split('; ')).to.include(`${closed} 'none'`)
+      }
       const html = await page.text()
       expect(html).to.not.match(/\/\/|@import|<style|<script>|javascript:/)
       const references = [...html.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, path]) => path ?? '')
@@ -254,6 +257,16 @@ describe('The documentation page', () => {
         expect(asset.status, reference).to.equal(200)
         expect(asset.headers.get('content-type')).to.match(/javascript|css|image\/png/)
         expect((await asset.arrayBuffer()).byteLength).to.be.above(50)
+      }
+    })
+
+    it(`of ${base} is asked for by TLS alone once it was, and only then`, async () => {
+      const url = (base === '/auth' ? system.urls.auth : system.urls.task) + base
+      for (const path of ['/docs', '/health', '/nothing']) {
+        const plain = await fetch(url + path)
+        expect(plain.headers.get('strict-transport-security')).to.equal(null)
+        const secure = await fetch(url + path, { headers: { 'x-forwarded-proto': 'https' } })
+        expect(secure.headers.get('strict-transport-security')).to.equal('max-age=31536000')
       }
     })
 

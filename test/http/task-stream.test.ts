@@ -410,6 +410,59 @@ describe('Streams on which nothing happens', () => {
   })
 })
 
+describe('Many accounts at one address', () => {
+  it('have a hundred streams between them', async () => {
+    const router = strictRouter()
+    const stream = streamTaskEvents({
+      changes: async () => ({ events: [], more: false }),
+      notifier: { subscribe: () => () => {} },
+      tokens: { validate: async () => CALLER },
+      sessions: { ended: async () => [] },
+      log: silent,
+      end: async () => 0,
+      requireKnownPosition: async () => {},
+      stopping: new AbortController().signal,
+    })
+    router.get('/tasks/stream', (ctx) => {
+      const caller = { ...CALLER, user_id: Number(ctx.get('x-user')) }
+      return stream(ctx as unknown as Context, caller, undefined)
+    })
+    const options = { log: silent, newId: () => 'id', maxEventLoopDelay: 0, spared: [] }
+    const server = service(router, options)
+    const { port } = await server.listen(0, '127.0.0.1')
+    const leaving = new AbortController()
+    const ask = async (user: number, address: string) => {
+      const headers = {
+        authorization: 'Bearer x',
+        'x-user': `${user}`,
+        'x-forwarded-for': address,
+      }
+      const { signal } = leaving
+      return fetch(`http://127.0.0.1:${port}/tasks/stream`, { headers, signal })
+    }
+    const statuses: number[] = []
+    for (let user = 1; user <= 110; user++) statuses.push((await ask(user, '198.51.100.7')).status)
+    expect(statuses.filter((status) => status === 200)).to.have.length(100)
+    const refused = await ask(1_000, '198.51.100.7')
+    expect(refused.status).to.equal(429)
+    expect(await refused.text()).to.include('"too_many_streams"')
+    expect((await ask(1_000, '198.51.100.8')).status).to.equal(200)
+    leaving.abort()
+    const again = async () => {
+      const headers = {
+        authorization: 'Bearer x',
+        'x-user': '1',
+        'x-forwarded-for': '198.51.100.7',
+      }
+      const answer = await fetch(`http://127.0.0.1:${port}/tasks/stream`, { headers })
+      await answer.body?.cancel()
+      return answer.status === 200
+    }
+    await until(again, 'a place')
+    await server.close(0)
+  })
+})
+
 describe('A stream that fails', () => {
   const failing = async (error: Error, check: (text: string, lines: readonly string[]) => void) => {
     const lines: string[] = []

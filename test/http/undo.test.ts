@@ -176,6 +176,27 @@ describe('Undo and restore', () => {
     }
   })
 
+  it('put back texts that are long, and equal ones, as they were', async () => {
+    const [long, other] = ['long '.repeat(1_000), 'other '.repeat(1_000)]
+    const title = 'x'.repeat(200)
+    const id = await newTask({ title, description: title })
+    const path = `/tasks/${id}`
+    for (const description of [long, other, long]) await call('PUT', path, { description })
+    await call('PUT', path, { title: 'Two', description: null })
+    const seen: unknown[] = []
+    const step = async (verb: string, body: object) => {
+      const { task } = (
+        await call('POST', `${path}/${verb}`, body, { 'idempotency-key': `${seen.length}-${id}` })
+      ).body
+      expect((await call('GET', path)).body.task).to.deep.equal(task)
+      seen.push([task.title, task.description])
+    }
+    for (let n = 0; n < 4; n++) await step('undo', {})
+    for (let n = 0; n < 4; n++) await step('redo', {})
+    const back = [long, other, long, title].map((text) => [title, text])
+    expect(seen).to.deep.equal([...back, ...back.slice(0, 3).toReversed(), ['Two', null]])
+  })
+
   describe('without a version, when another is first,', () => {
     let sql: pg.Client
     before(async () => {

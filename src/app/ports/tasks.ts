@@ -16,6 +16,8 @@ export type TaskQuery = {
   readonly sort: TaskSort
   readonly descending: boolean
   readonly limit: number
+  /** The page also ends once its texts fill so many bytes. @default 8 MiB */
+  readonly bytes?: number
   /** The last row of the page before. */
   readonly after?: TaskCursor | undefined
 }

@@ -43,7 +43,7 @@ const asksForDue = ({ due_from, due_before, has_due_date }: TaskQuery): boolean 
 export type Prepared = { readonly statement: Statement; readonly values: readonly unknown[] }
 
 /**
- * A page of rows. `found` in each is how many there are up to `limit`: those after `PAGE_BYTES` of
+ * A page of rows. `found` in each is how many there are up to `limit`: those after `bytes` of
  * texts are left out. Each combination has an SQL text of its own, without "is null or": so it begins
  * where the page begins, also under a plan for all values.
  */
@@ -65,7 +65,7 @@ export function taskPage(query: TaskQuery, way: Way, limit: number): Prepared {
     texts: q === undefined ? [] : [`ngrams @> ${put(ngramsToFind(user_id, q), 'int[]')}`],
     limit: put(limit, 'int'),
   }
-  const text = inFull(WAYS[way](asked), asked)
+  const text = inFull(WAYS[way](asked), asked, query.bytes)
   const name = createHash('sha256').update(text).digest('base64url').slice(0, 16)
   return { statement: { name: `tasks_${name}`, text }, values }
 }
@@ -161,7 +161,7 @@ function ranges(asked: Asked, conditions: readonly string[], first?: string): st
 }
 
 /** The rows, of which each is looked up by its id: a plan for many would read all that there are. */
-const inFull = (page: string, { order }: Asked): string => `
+const inFull = (page: string, { order }: Asked, bytes = PAGE_BYTES): string => `
   select ${TASK_COLUMNS}, found from (
     select *, count(*) over () as found, sum(bytes) over (order by place) - bytes as before from (
       select task.*, octet_length(title) + coalesce(octet_length(description), 0) as bytes,
@@ -170,5 +170,5 @@ const inFull = (page: string, { order }: Asked): string => `
         cross join lateral (select ${TASK_COLUMNS} from tasks where id = page.id limit 1) task
     ) placed
   ) measured
-  where before < ${PAGE_BYTES}
+  where before < ${bytes}
   order by place`

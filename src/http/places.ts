@@ -1,0 +1,76 @@
+import { Semaphore, withTimeout } from 'async-mutex'
+import { HttpError } from './errors.ts'
+
+/** Waits for a place; what it returns gives the place back. */
+export type Enter = (user_id: number) => Promise<() => void>
+
+export type Places = {
+  /** How many there are in this process. */
+  readonly all: number
+  /** How many of them one user may hold. @default 1 */
+  readonly each?: number
+  /** How many calls of one user may wait; those after them are refused at once. @default 10 */
+  readonly waiting?: number
+  /** How long a call waits. */
+  readonly ms: number
+  /** What a user hears whose own places are taken. @default `too_many_requests` */
+  readonly refusal?: HttpError
+  /** Seconds after which trying again makes sense. */
+  readonly retryAfter: number
+}
+
+/**
+ * For what takes much memory while it is made: so many at once in this process, and so many of one user,
+ * so that nobody takes all of what everybody shares. Who waits in vain for a place of the process is
+ * told `overloaded`.
+ */
+export function places(on: Places): Enter {
+  const { all, each = 1, waiting = 10, ms, retryAfter } = on
+  const { refusal = new HttpError('too_many_requests', { retryAfter }) } = on
+  const everybodys = withTimeout(
+    new Semaphore(all),
+    ms,
+    new HttpError('overloaded', { retryAfter }),
+  )
+  const users = new Map<number, { readonly own: Semaphore; inside: number }>()
+
+  return async (user_id) => {
+    const user = users.get(user_id) ?? { own: new Semaphore(each), inside: 0 }
+    if (user.inside >= each + waiting) throw refusal
+    users.set(user_id, user)
+    user.inside++
+    const leave = [
+      () => {
+        user.inside--
+        if (user.inside === 0) users.delete(user_id)
+      },
+    ]
+    const leaveAll = () => {
+      for (const step of leave.splice(0).reverse()) step()
+    }
+    try {
+      for (const place of [withTimeout(user.own, ms, refusal), everybodys]) {
+        const [, release] = await place.acquire()
+        leave.push(release)
+      }
+      return leaveAll
+    } catch (error) {
+      leaveAll()
+      throw error
+    }
+  }
+}
+
+/** Does the work in a place. */
+export async function inPlace<T>(
+  enter: Enter,
+  user_id: number,
+  work: () => Promise<T>,
+): Promise<T> {
+  const leave = await enter(user_id)
+  try {
+    return await work()
+  } finally {
+    leave()
+  }
+}

@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto'
+import { AppError } from '../app/errors.ts'
+import { type HandleCommand, handleCommand } from '../app/handle-command.ts'
+import type { EventStore, Recorded } from '../app/ports/event-store.ts'
+import { taskAggregate } from '../app/task-aggregate.ts'
+import type { TaskEvent } from '../domain/task/events.ts'
+import type { TaskCommand } from '../domain/task/task.ts'
+import type { TaskView } from '../domain/task/view.ts'
+import { TEXT_FIELDS } from './encryption/encrypted-texts.ts'
+
+type Store = EventStore<TaskEvent, TaskView>
+
+/** What a place of a text begins with: no text has it. */
+const MARK = '\0'
+/** A shorter text stands for itself. */
+const SHORT = 100
+const PAGE = 200
+
+/**
+ * For one command that goes by a whole history, and hardly by its texts: whole streams are loaded page by
+ * page, and of each long text is kept where it stands: of equal ones, where the first one does. What is
+ * appended has its texts again; `inFull` gives those of a row back.
+ */
+export function outlinedTexts(store: Store) {
+  const places = new Map<string, string>()
+
+  const placeOf = (text: unknown, field: string, place: string): unknown => {
+    if (typeof text !== 'string' || text.length < SHORT) return text
+    const hash = createHash('sha256').update(`${field} ${text}`).digest('base64')
+    const known = places.get(hash) ?? `${MARK}${place}`
+    places.set(hash, known)
+    return known
+  }
+  const outline = (event: Recorded<TaskEvent>): Recorded<TaskEvent> => {
+    const place = String(event.position)
+    const data = withTexts(event.data, (text, field) => placeOf(text, field, place))
+    return { ...event, data } as Recorded<TaskEvent>
+  }
+
+  const inFull = async <Data extends object>(data: Data): Promise<Data> => {
+    const texts: unknown[] = TEXT_FIELDS.map((field) => Reflect.get(data, field))
+    const wanted = texts.filter(isPlace)
+    if (wanted.length === 0) return data
+    const events = await store.readAt(wanted.map((place) => Number(place.slice(MARK.length))))
+    return withTexts(data, (text, field) => {
+      if (!isPlace(text)) return text
+      const event = events.find(({ position }) => text === `${MARK}${position}`)
+      const full = Reflect.get(event?.data ?? {}, field)
+      // Its key was destroyed since it was loaded, and with it the session that asks.
+      if (typeof full !== 'string') throw new AppError('session_ended')
+      return full
+    })
+  }
+
+  const load: Store['load'] = async (stream_id, after = 0) => {
+    const all: Recorded<TaskEvent>[] = []
+    for (let version = after; ; ) {
+      const { events, more } = await store.page(stream_id, { after: version }, PAGE)
+      all.push(...events.map(outline))
+      const last = all.at(-1)
+      version = last?.version ?? after
+      if (!more) return { version, head_hash: last?.hash ?? null, events: all }
+    }
+  }
+
+  const append: Store['append'] = async (facts) => {
+    const events = await Promise.all(
+      facts.events.map(
+        async (event) => ({ ...event, data: await inFull(event.data) }) as TaskEvent,
+      ),
+    )
+    const result = await store.append({ ...facts, events, row: await inFull(facts.row) })
+    if (result.outcome !== 'conflict') return result
+    return { ...result, missed: { ...result.missed, events: result.missed.events.map(outline) } }
+  }
+
+  return { store: { ...store, load, append }, inFull }
+}
+
+/** Commands that go by a whole history, at the memory of its outline. */
+export const handleOutlined =
+  (store: Store): HandleCommand<TaskCommand, TaskView> =>
+  async (...command) => {
+    const outlined = outlinedTexts(store)
+    const { row, replayed } = await handleCommand(taskAggregate, outlined.store)(...command)
+    return { row: await outlined.inFull(row), replayed }
+  }
+
+const isPlace = (text: unknown): text is string => typeof text === 'string' && text.startsWith(MARK)
+
+function withTexts<Data extends object>(
+  data: Data,
+  map: (text: unknown, field: string) => unknown,
+): Data {
+  const texts = TEXT_FIELDS.filter((field) => field in data).map((field) => {
+    return [field, map(Reflect.get(data, field), field)]
+  })
+  return { ...data, ...Object.fromEntries(texts) }
+}
