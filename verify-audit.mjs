@@ -77,8 +77,8 @@ var Unreadable = class extends Error {}
 
 /** What is there is not broken, but what is missing proves nothing. */
 var Incomplete = class extends Error {}
-function nameOf({ stream_id, version, position, seal, line, table }) {
-  if (table !== undefined) return `The table ${table}`
+function nameOf({ stream_id, version, position, seal, line, table, id: id2 }) {
+  if (table !== undefined) return id2 === undefined ? `The table ${table}` : `${table} ${id2}`
   if (line !== undefined) return `Line ${line}`
   if (stream_id === undefined) return seal === undefined ? 'The export' : `Seal ${seal}`
   const event = version === undefined ? stream_id : `${stream_id} version ${version}`
@@ -118,8 +118,17 @@ var eventDigest = ({ position, recorded_at, hash: hash2 }) =>
 var headDigest = (head) =>
   typeof head === 'string' ? Buffer.from(head, 'hex') : sha256(head.join('/'))
 function sealHash(seal, heads_digest) {
-  const { number, position, events, events_digest, sealed_at, previous, key_id } = seal
-  const covered = { number, position, events, events_digest, heads_digest, sealed_at }
+  const { number, position, events, events_digest, records_digest, sealed_at, previous, key_id } =
+    seal
+  const covered = {
+    number,
+    position,
+    events,
+    events_digest,
+    heads_digest,
+    records_digest,
+    sealed_at,
+  }
   return sha256(canonical({ ...covered, previous, key_id }))
 }
 
@@ -248,9 +257,10 @@ var TRAILER = {
 }
 var SEAL = {
   number: id,
-  position: id,
-  events: id,
+  position: count,
+  events: count,
   events_digest: hash,
+  records_digest: hash,
   heads: listOf((head, name) => (typeof head === 'string' ? hash : HEAD)(head, name)),
   sealed_at: moment,
   previous: nullable(hash),
@@ -726,7 +736,12 @@ function requireSeal(seal, before, keys, whole) {
   if (seal.number === number && seal.previous !== (before?.hash ?? null)) {
     throw broken('is not chained to the seal before it.')
   }
-  if (!(seal.position > (before?.position ?? 0))) throw broken('covers no position of its own.')
+  const after = before?.position ?? 0
+  const isInPlace =
+    seal.events > 0
+      ? seal.position > after
+      : seal.position === after || (seal.number !== number && seal.position > after)
+  if (!isInPlace) throw broken('covers no position of its own.')
   if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not have its streams in order.')
   const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
   if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
@@ -804,7 +819,7 @@ function addToSeal(seal, event, mark) {
 function requireCovered(seal, whole, someParked) {
   const { number, found, events, position, after } = seal
   const range = `from position ${after + 1} to ${position}`
-  if (found === 0 && !whole && !someParked) {
+  if (found === 0 && events > 0 && !whole && !someParked) {
     throw new Broken({ seal: number }, 'covers no event of the export.')
   }
   if (found > events || (whole && found < events)) {

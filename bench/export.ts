@@ -39,7 +39,8 @@ const ADD_SEALS = `
   insert into seals
     select number, max(position), sum(events), sha256('1'), '', jsonb_agg(
         jsonb_build_array(stream_id, version, encode(sha256(stream_id::bytea), 'hex'))
-        order by stream_id collate "C"), sha256('2'), now(), sha256('3'), sha256('4'), 'key', sha512('5')
+        order by stream_id collate "C"), sha256('2'), now(), sha256('3'), sha256('4'), 'key', sha512('5'),
+      0, 0, '', sha256('6')
     from (
       select 1 + position / 10000 as number, stream_id, max(position) as position,
         max(version) as version, count(*) as events

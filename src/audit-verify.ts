@@ -2,6 +2,7 @@ import { commandLine } from './command-line.ts'
 import { findDatabase, keptSecret } from './find-database.ts'
 import { verifyLog } from './infra/postgres/audit/audit-verification.ts'
 import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
+import type { RecordsReport } from './infra/postgres/audit/sealed-records.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import { singleConnection } from './infra/postgres/connection/database.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
@@ -13,7 +14,7 @@ import { conclude, describe } from './verifier/report.ts'
 const ROLE = 'tasktrail_auditor'
 const USAGE = `Usage: npm run audit:verify [-- --key <public.pem>]... [--seal <number>:<hash>]...
 
-Checks every event and every seal in the database. Without a key it takes SEAL_KEY from the environment,
+Checks every event, every seal, and the records of accesses and security events in the database. Without a key it takes SEAL_KEY from the environment,
 or else from DATA_DIR; name one key more for each that signed before. Each seal that was noted elsewhere,
 as an earlier report printed it, must be in the database.
 
@@ -36,7 +37,7 @@ async function run(given: NamedKeys) {
       kept,
     )
     // What no seal covers yet is no reason to doubt a database: the report counts it.
-    return { says: describe(report), notProven: [] }
+    return { says: [...describe(report), ...describeRecords(report.records)], notProven: [] }
   } catch (error) {
     throw (error as { code?: unknown }).code === '42P01'
       ? new Unreadable('The database holds no tables of Tasktrail yet: run "npm run migrate".')
@@ -45,6 +46,12 @@ async function run(given: NamedKeys) {
     await client.end()
   }
 }
+
+const describeRecords = (records: RecordsReport): readonly string[] =>
+  Object.entries(records).map(
+    ([table, { sealed, unsealed, removed }]) =>
+      `Of ${table} sealed: ${sealed}; not proven by a seal: ${unsealed}; removed when they expired: ${removed}.`,
+  )
 
 async function ownKey(): Promise<SealKey> {
   const secret = await keptSecret(process.env, 'SEAL_KEY')

@@ -96,7 +96,7 @@ describe('npm run migrate', () => {
       ['events, streams', '', /\d_events/],
       [
         'seals',
-        `values (1, 1, 1, '', '', '[]', '', now(), null, 'hash', 'key', 'signature')`,
+        `values (1, 1, 1, '', '', '[]', '', now(), null, 'hash', 'key', 'signature', 0, 0, '', '')`,
         /\d_seals/,
       ],
       ['security_events', "(type, details, occurred_at) values ('x', '{}', now())", /\d_users/],

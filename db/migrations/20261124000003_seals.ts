@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 
-// A seal covers every event since the seal before it, is chained to that one, and is signed with a key
+// A seal covers every event, and every access and security event on record, since the seal before it, is chained to that one, and is signed with a key
 // that is not in the database: nobody changes, cuts off or moves what has been sealed, except who may
 // change everything here and takes away the seals from there on too. The worker then seals what is
 // there now, if it has been started since; a seal that was kept elsewhere shows it.
@@ -9,8 +9,8 @@ export async function up(knex: Knex): Promise<void> {
     create table seals (
       number bigint primary key check (number > 0),
       -- Covers the events above the previous seal's position, up to this one, which is its last.
-      position bigint not null unique,
-      events bigint not null check (events > 0),
+      position bigint not null,
+      events bigint not null check (events >= 0),
       -- SHA-256 over position, recorded_at and hash of each event in order.
       events_digest bytea not null,
       -- 46 bytes an event, to say which one is not as it was: its position (6), which of the heads
@@ -24,18 +24,61 @@ export async function up(knex: Knex): Promise<void> {
       previous bytea,
       hash bytea not null,
       key_id text not null,
-      signature bytea not null
+      signature bytea not null,
+      -- How far it goes in audit_accesses and in security_events; 45 bytes for each row that is new in it
+      -- (src/verifier/records.ts), and the digest of all that. A mark outlives its row: where a row is
+      -- missing it says how old that would be now.
+      access_id bigint not null,
+      security_event_id bigint not null,
+      records_marks bytea not null,
+      records_digest bytea not null
     );
+    create index seals_by_position on seals (position, number);
     create trigger seals_are_append_only
       before update or delete or truncate on seals
       for each statement execute function refuse_change();
     alter table seals enable always trigger seals_are_append_only;
 
+    -- An id of a table up to which no row can appear any more; null when a writer does not end. Who
+    -- writes a row locks the table before it draws the row's id, and until it commits. So whoever may
+    -- still add one at or below the id of step 1 holds that lock in step 2, and is waited for in step 3.
+    -- Nobody waits for this, and that lock takes the right to write the table.
+    create function settled_id(p_table regclass) returns bigint
+    language plpgsql volatile security definer set search_path = public, pg_temp as $$
+    declare
+      drawn bigint;
+      writers text[];
+    begin
+      execute format('select case when is_called then last_value else 0 end from %s',
+        pg_get_serial_sequence(p_table::text, 'id')) into drawn;                         -- step 1
+      select array_agg(virtualtransaction) into writers from pg_locks                    -- step 2
+        where locktype = 'relation' and relation = p_table and mode = 'RowExclusiveLock' and granted
+          and database = (select oid from pg_database where datname = current_database());
+      for n in 1..100 loop                                                               -- step 3
+        if not exists (
+            select from pg_locks
+            where locktype = 'relation' and relation = p_table and mode = 'RowExclusiveLock'
+              and virtualtransaction = any (writers)) then
+          return drawn;
+        end if;
+        perform pg_sleep(0.01);
+      end loop;
+      return null;
+    end
+    $$;
+    revoke execute on function settled_id from public;
+
     grant select, insert on seals to tasktrail_worker;
+    grant select on audit_accesses, security_events to tasktrail_worker;
+    grant execute on function settled_id to tasktrail_worker;
     grant select on seals to tasktrail_task, tasktrail_auditor;
   `)
 }
 
 export async function down(knex: Knex): Promise<void> {
-  await knex.raw('drop table seals')
+  await knex.raw(`
+    drop table seals;
+    drop function settled_id;
+    revoke select on audit_accesses, security_events from tasktrail_worker;
+  `)
 }

@@ -15,15 +15,18 @@ export async function up(knex: Knex): Promise<void> {
       execute function refuse_change();
     alter table audit_accesses enable always trigger audit_accesses_are_kept;
 
-    -- Removes some of those that are older than so many days, the oldest first; how many there were.
+    -- Removes some of those that are older than so many days, the oldest first; how many there were. None
+    -- goes before one with a lower id: a row that is missing behind one that is there was taken away.
     create function remove_expired_accesses(p_days int, p_limit int) returns bigint
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     declare
       removed bigint;
     begin
-      delete from audit_accesses where id in (
-          select id from audit_accesses order by id limit p_limit for update skip locked)
-        and recorded_at < now() - make_interval(days => greatest(p_days, 30));
+      with oldest as (
+          select id, bool_and(recorded_at < now() - make_interval(days => greatest(p_days, 30)))
+            over (order by id) as all_expired
+          from (select id, recorded_at from audit_accesses order by id limit p_limit) first)
+        delete from audit_accesses where id in (select id from oldest where all_expired);
       get diagnostics removed = row_count;
       return removed;
     end

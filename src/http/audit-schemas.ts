@@ -104,6 +104,9 @@ const seal = z.strictObject({
   position: z.int().meta({ description: 'Of the last event that it covers' }),
   events: z.int(),
   events_digest: z.string(),
+  records_digest: z.string().meta({
+    description: 'Of the accesses and security events that it covers, which are not in the export',
+  }),
   heads: z
     .array(z.union([head, z.string()]))
     .meta({ description: 'Streams that are not in the export only as the digests of their heads' }),

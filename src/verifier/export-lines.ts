@@ -99,9 +99,10 @@ export const TRAILER = {
 
 export const SEAL = {
   number: id,
-  position: id,
-  events: id,
+  position: count,
+  events: count,
   events_digest: hash,
+  records_digest: hash,
   heads: listOf((head, name) => (typeof head === 'string' ? hash : HEAD)(head, name)),
   sealed_at: moment,
   previous: nullable(hash),

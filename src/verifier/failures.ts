@@ -8,8 +8,9 @@ export type Place = {
   readonly seal?: number
   /** Of an export, where no event can be told. */
   readonly line?: number
-  /** In the database, of a table as a whole. */
+  /** In the database, of a table as a whole, or of a row in it. */
   readonly table?: string
+  readonly id?: number
 }
 
 /** Something is not as it was: an event, or a seal, or the whole. */
@@ -27,8 +28,8 @@ export class Unreadable extends Error {}
 /** What is there is not broken, but what is missing proves nothing. */
 export class Incomplete extends Error {}
 
-export function nameOf({ stream_id, version, position, seal, line, table }: Place): string {
-  if (table !== undefined) return `The table ${table}`
+export function nameOf({ stream_id, version, position, seal, line, table, id }: Place): string {
+  if (table !== undefined) return id === undefined ? `The table ${table}` : `${table} ${id}`
   if (line !== undefined) return `Line ${line}`
   if (stream_id === undefined) return seal === undefined ? 'The export' : `Seal ${seal}`
   const event = version === undefined ? stream_id : `${stream_id} version ${version}`

@@ -33,6 +33,8 @@ export type Seal = {
   readonly hash: string
   readonly key_id: string
   readonly signature: string
+  /** Of the accesses and security events that it covers. */
+  readonly records_digest: string
   /** As the database keeps them; an export has none. */
   readonly marks?: Buffer
 }
@@ -77,8 +79,17 @@ export const headDigest = (head: Head | string): Buffer =>
   typeof head === 'string' ? Buffer.from(head, 'hex') : sha256(head.join('/'))
 
 export function sealHash(seal: Seal, heads_digest: string): Buffer {
-  const { number, position, events, events_digest, sealed_at, previous, key_id } = seal
-  const covered = { number, position, events, events_digest, heads_digest, sealed_at }
+  const { number, position, events, events_digest, records_digest, sealed_at, previous, key_id } =
+    seal
+  const covered = {
+    number,
+    position,
+    events,
+    events_digest,
+    heads_digest,
+    records_digest,
+    sealed_at,
+  }
   return sha256(canonical({ ...covered, previous, key_id }))
 }
 

@@ -40,7 +40,7 @@ export function requireCovered(seal: OpenSeal, whole: boolean, someParked: boole
   const { number, found, events, position, after } = seal
   const range = `from position ${after + 1} to ${position}`
   // A part comes with the seals of its events; only a copy of everything has those of parked ones.
-  if (found === 0 && !whole && !someParked) {
+  if (found === 0 && events > 0 && !whole && !someParked) {
     throw new Broken({ seal: number }, 'covers no event of the export.')
   }
   if (found > events || (whole && found < events)) {

@@ -46,7 +46,7 @@ export type Export = { lines: Line[]; trailer: Trailer }
 const SEALS = `
   select number, position, events, encode(events_digest, 'hex') as events_digest, heads, sealed_at,
     encode(previous, 'hex') as previous, encode(hash, 'hex') as hash, key_id,
-    encode(signature, 'hex') as signature
+    encode(signature, 'hex') as signature, encode(records_digest, 'hex') as records_digest
   from seals order by number`
 
 /** What an export holds of those events that `isAsked`; as the service writes it. */

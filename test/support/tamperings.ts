@@ -331,6 +331,10 @@ const SEAL_CHANGES: readonly string[] = [
   `signature = sha512(signature)`,
   `signature = ''`,
   `number = number + 1000`,
+  `access_id = access_id + 1`,
+  `security_event_id = security_event_id - 1`,
+  `records_marks = '\\x00'`,
+  `records_digest = sha256(records_digest)`,
 ]
 
 /** Changes or takes away a seal; the number of the one that does not fit then. */

@@ -79,6 +79,8 @@ export type ExportedSeal = {
   readonly position: number
   readonly events: number
   readonly events_digest: string
+  /** Of the accesses and security events that it covers. */
+  readonly records_digest: string
   /** Of streams that are not in the export only the digests of their heads. */
   readonly heads: readonly (StreamHead | string)[]
   readonly sealed_at: string

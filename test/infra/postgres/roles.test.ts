@@ -50,6 +50,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     user_keys: 'insert(user_id) insert(wrapped_by) insert(wrapped_key) select',
   },
   tasktrail_worker: {
+    audit_accesses: 'select',
     audit_events: 'delete insert select update',
     audit_facts: 'delete insert select update',
     events: 'select',
@@ -57,6 +58,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     parked_streams: 'delete insert select update',
     projections: 'insert select update',
     seals: 'insert select',
+    security_events: 'select',
     streams: 'select',
     tasks: 'select',
     user_keys: 'select update(wrapped_by) update(wrapped_key)',
@@ -89,6 +91,7 @@ const FUNCTIONS = {
     'remove_expired_accesses',
     'remove_expired_answers',
     'safe_position',
+    'settled_id',
   ],
   tasktrail_auditor: ['safe_position'],
 }
@@ -219,7 +222,8 @@ describe('The roles of the database', () => {
     ],
     tasktrail_worker: [
       'select from users',
-      'select from security_events',
+      'insert into security_events default values',
+      'insert into audit_accesses default values',
       'select from commands',
       'delete from events',
       'update streams set version = 1',

@@ -87,7 +87,7 @@ const SEALS_OF = {
     from unnest($1::bigint[]) as wanted (position)
       cross join lateral (
         select number, position from seals
-        where position >= wanted.position order by position limit 1) seal
+        where position >= wanted.position order by position, number limit 1) seal
     where seal.position <= $2`,
 }
 
@@ -97,7 +97,7 @@ const SEALS = {
   text: `
     select number, position, events, encode(events_digest, 'hex') as events_digest, heads, sealed_at,
       encode(previous, 'hex') as previous, encode(hash, 'hex') as hash, key_id,
-      encode(signature, 'hex') as signature
+      encode(signature, 'hex') as signature, encode(records_digest, 'hex') as records_digest
     from (
       select *, sum(events) over (order by number) - events as before from (
         select * from seals

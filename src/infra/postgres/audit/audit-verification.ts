@@ -4,6 +4,7 @@ import { follow, type Report, type StreamState, type Trail } from '../../../veri
 import { walk } from '../../../verifier/walk.ts'
 import type { Query } from '../projections/projection.ts'
 import { eventsAfter, instant } from './exact-rows.ts'
+import { type RecordsReport, verifyRecords } from './sealed-records.ts'
 
 const EVENTS_A_PAGE = 500
 const SEALS_A_PAGE = 10
@@ -16,7 +17,8 @@ const READ_SEALS = {
     select number, position, events, encode(events_digest, 'hex') as events_digest,
       events_marks as marks, heads, encode(heads_digest, 'hex') as heads_digest,
       ${instant('sealed_at', 'US', '000ZAD')}, encode(previous, 'hex') as previous,
-      encode(hash, 'hex') as hash, key_id, encode(signature, 'hex') as signature
+      encode(hash, 'hex') as hash, key_id, encode(signature, 'hex') as signature,
+      encode(records_digest, 'hex') as records_digest
     from seals where number > $1 and number <= ${Number.MAX_SAFE_INTEGER}
     order by number limit ${SEALS_A_PAGE}`,
 }
@@ -66,7 +68,8 @@ type StreamRow = {
 }
 
 /**
- * Checks every event, every seal and every stream's head. Call it in one repeatable-read transaction,
+ * Checks every event, every seal and every stream's head, what the audit shows of them, and the records of
+ * accesses and security events. Call it in one repeatable-read transaction,
  * so that all of it is of the same moment. Keeps a little for each stream in memory. `kept`: seals that
  * must be there, as somebody noted them. Error: `Broken`, at the first event by position that is not as
  * it was.
@@ -75,14 +78,14 @@ export async function verifyLog(
   query: Query,
   keys: readonly SealKey[],
   kept: KeptSeals = new Map(),
-): Promise<Report> {
+): Promise<Report & { readonly records: RecordsReport }> {
   const trail = follow({ keys, kept, leftOut: new Set(), whole: true })
   await walk(trail, readEvents(query), readSeals(query))
   await requireStreams(query, trail.streams)
   const report = trail.report()
   await requireAllRead(query, report)
   await requireShown(query, report)
-  return report
+  return { ...report, records: await verifyRecords(query) }
 }
 
 async function* readEvents(query: Query): AsyncGenerator<readonly TrailEvent[]> {

@@ -1,10 +1,13 @@
 import type { TrailEvent } from '../../../verifier/formats.ts'
+import { type RecordMark, type RecordTable, recordHash } from '../../../verifier/records.ts'
 import type { Query } from '../projections/projection.ts'
 
-/** A column to the microsecond, and with the era: a time that no event of ours has makes no hash of ours. */
-export const instant = (column: string, fraction: 'MS' | 'US', exact: string) => `
+const timeOf = (column: string, fraction: 'MS' | 'US', exact: string) => `
   replace(to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.${fraction}"Z"BC'),
-    '${exact}', 'Z') as ${column}`
+    '${exact}', 'Z')`
+/** A column to the microsecond, and with the era: a time that no event of ours has makes no hash of ours. */
+export const instant = (column: string, fraction: 'MS' | 'US', exact: string) =>
+  `${timeOf(column, fraction, exact)} as ${column}`
 
 // JSON as text: pg would parse it with numbers rounded.
 const READ = {
@@ -28,6 +31,36 @@ export async function eventsAfter(
   const rows = await query<Row>(READ, [after, upTo, limit])
   return rows.map(({ data, metadata, ...row }) => {
     return { ...row, data: exactly(data), metadata: exactly(metadata) }
+  })
+}
+
+const RECORD_TIMES = {
+  audit_accesses: ['accessed_at', 'recorded_at'],
+  security_events: ['occurred_at', 'recorded_at'],
+} as const satisfies Record<RecordTable, readonly string[]>
+
+const readRecords = (table: RecordTable) => ({
+  name: `read_${table}_exactly`,
+  text: `
+    select id, ${instant('recorded_at', 'MS', 'ZAD')},
+      (to_jsonb(r) || jsonb_build_object(${RECORD_TIMES[table]
+        .map((name) => `'${name}', ${timeOf(name, 'US', 'ZAD')}`)
+        .join(', ')}))::text as row
+    from ${table} r where id > $1 and id <= $2 order by id limit $3`,
+})
+
+/** Rows of a table of records as they are stored, hashed. */
+export async function recordsAfter(
+  query: Query,
+  table: RecordTable,
+  after: number,
+  upTo: number,
+  limit: number,
+): Promise<readonly RecordMark[]> {
+  type Row = Pick<RecordMark, 'id' | 'recorded_at'> & { readonly row: string }
+  const rows = await query<Row>(readRecords(table), [after, upTo, limit])
+  return rows.map(({ id, recorded_at, row }) => {
+    return { table, id, recorded_at, hash: recordHash(table, exactly(row) as object) }
   })
 }
 

@@ -20,6 +20,8 @@ export type SealFacts = {
   readonly events: number
   readonly events_digest: string
   readonly heads_digest: string
+  /** Of accesses and security events: src/verifier/records.ts. */
+  readonly records_digest: string
   readonly sealed_at: string
   /** The hash of the seal before it; null for the first. */
   readonly previous: string | null
@@ -48,10 +50,10 @@ export function secretSealSigner(secret: string): SealSigner {
 
 /** SHA-256 over a seal as canonical JSON (RFC 8785): what is signed. */
 export function sealHash(seal: SealFacts): Buffer {
-  const { number, position, events, events_digest, heads_digest, sealed_at, previous, key_id } =
-    seal
-  const covered = { number, position, events, events_digest, heads_digest, sealed_at }
-  return sha256(canonicalize({ ...covered, previous, key_id }) as string)
+  const { number, position, events, events_digest, heads_digest, records_digest } = seal
+  const { sealed_at, previous, key_id } = seal
+  const covered = { number, position, events, events_digest, heads_digest, records_digest }
+  return sha256(canonicalize({ ...covered, sealed_at, previous, key_id }) as string)
 }
 
 /** Covers where an event stands and when it was recorded, which its own hash does not. */

@@ -1,6 +1,7 @@
 import { verify } from 'node:crypto'
 import type { StreamHead } from '../../../app/ports/audit.ts'
 import type { Clock } from '../../../app/ports/process.ts'
+import { type RecordEnds, recordsDigest, writeRecordMarks } from '../../../verifier/records.ts'
 import { safePosition } from '../event-store/safe-position.ts'
 import type { Query } from '../projections/projection.ts'
 import { type ChainedEvent, chainedEvents } from './chained-events.ts'
@@ -12,12 +13,15 @@ import {
   type SealSigner,
   sealHash,
 } from './seal-signer.ts'
+import { NO_RECORDS, recordsToSeal } from './sealed-records.ts'
 
 export type Sealed = {
   readonly number: number
   /** Of the last event that it covers. */
   readonly position: number
   readonly events: number
+  /** Accesses and security events. */
+  readonly records: number
   /** In hex: kept elsewhere, it shows later whether this seal is still the one. */
   readonly hash: string
   /** The seal before was signed with another key: others need both to check. */
@@ -27,7 +31,8 @@ export type Sealed = {
 export type Sealer = {
   /**
    * Seals the events since the last seal, 10,000 at most and none from the first on that is not as it was
-   * appended; null when there is nothing to seal. Error: `SealRefused`.
+   * appended, and the accesses and security events; null when there is nothing to seal. Error:
+   * `SealRefused`.
    */
   readonly seal: (query: Query) => Promise<Sealed | null>
 }
@@ -54,7 +59,8 @@ const LAST_SEAL = {
   text: `
     select number, position, events, encode(events_digest, 'hex') as events_digest,
       encode(heads_digest, 'hex') as heads_digest, sealed_at, encode(previous, 'hex') as previous,
-      encode(hash, 'hex') as hash, key_id, signature,
+      encode(hash, 'hex') as hash, key_id, signature, encode(records_digest, 'hex') as records_digest,
+      access_id as audit_accesses, security_event_id as security_events,
       exists (select from seals where number = $1 and hash = decode($2, 'hex')) as known_is_there
     from seals order by number desc limit 1`,
 }
@@ -64,8 +70,9 @@ const ADD = {
   name: 'add_seal',
   text: `
     insert into seals (number, position, events, events_digest, events_marks, heads, heads_digest,
-        sealed_at, previous, hash, key_id, signature)
-      select $1::bigint, $2, $3, $4, $5, $6, $7, $8, $9::bytea, $10, $11, $12
+        sealed_at, previous, hash, key_id, signature, access_id, security_event_id, records_marks,
+        records_digest)
+      select $1::bigint, $2, $3, $4, $5, $6, $7, $8, $9::bytea, $10, $11, $12, $13, $14, $15, $16
       where $9 is null or exists (select from seals where number = $1::bigint - 1 and hash = $9)
       on conflict do nothing returning number`,
 }
@@ -73,14 +80,21 @@ const ADD = {
 const UNSEALED = {
   name: 'unsealed_seconds',
   text: `
-    select coalesce(greatest(extract(epoch from clock_timestamp() - (
-      select recorded_at from events
-      where position > coalesce((select max(position) from seals), 0)
-      order by position limit 1)), 0), 0)::float8 as seconds`,
+    with last as (
+      select coalesce(max(position), 0) as position, coalesce(max(access_id), 0) as access_id,
+        coalesce(max(security_event_id), 0) as security_event_id
+      from (select * from seals order by number desc limit 1) seal)
+    select coalesce(greatest(extract(epoch from clock_timestamp() - least(
+      (select recorded_at from events where position > (select position from last)
+        order by position limit 1),
+      (select recorded_at from audit_accesses where id > (select access_id from last)
+        order by id limit 1),
+      (select recorded_at from security_events where id > (select security_event_id from last)
+        order by id limit 1))), 0), 0)::float8 as seconds`,
 }
 
 type KnownSeal = { readonly number: number; readonly hash: string }
-type LastSeal = SealFacts & KnownSeal & { readonly signature: Buffer }
+type LastSeal = SealFacts & RecordEnds & KnownSeal & { readonly signature: Buffer }
 type FoundSeal = LastSeal & { readonly known_is_there: boolean }
 
 /**
@@ -111,9 +125,13 @@ export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
         last?.position ?? 0,
         await safePosition(query),
       )
-      const position = events.at(-1)?.position
-      if (position === undefined && broken !== null) throw new ChainBroken(broken)
-      if (position === undefined) return null
+      const { ends, records } = await recordsToSeal(query, last ?? NO_RECORDS)
+      if (events.length + records.length === 0) {
+        if (broken !== null) throw new ChainBroken(broken)
+        return null
+      }
+      const position = events.at(-1)?.position ?? last?.position ?? 0
+      const records_marks = writeRecordMarks(records)
 
       const heads = headsOf(events)
       const facts = {
@@ -122,6 +140,7 @@ export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
         events: events.length,
         events_digest: digestOf(events.map(eventDigest)).toString('hex'),
         heads_digest: digestOf(heads.map(headDigest)).toString('hex'),
+        records_digest: recordsDigest(ends, records_marks).toString('hex'),
         sealed_at: clock().toISOString(),
         previous: last?.hash ?? null,
         key_id: signer.key_id,
@@ -142,16 +161,21 @@ export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
         digest,
         facts.key_id,
         await signer.sign(digest),
+        ends.audit_accesses,
+        ends.security_events,
+        records_marks,
+        Buffer.from(facts.records_digest, 'hex'),
       ])
       if (added.length === 0) return null
       known = { number, hash }
       const rotated = last !== undefined && last.key_id !== signer.key_id
-      return { number, position, events: events.length, hash, rotated }
+      const sealed = { events: events.length, records: records.length }
+      return { number, position, ...sealed, hash, rotated }
     },
   }
 }
 
-/** Age of the first event that no seal covers; 0 when there is none. */
+/** Age of the first event, access or security event that no seal covers; 0 when there is none. */
 export async function unsealedSeconds(query: Query): Promise<number> {
   const [row] = await query<{ seconds: number }>(UNSEALED, [])
   return row?.seconds ?? 0

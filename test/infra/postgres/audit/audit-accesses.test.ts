@@ -50,6 +50,17 @@ describe('The record of who looked', () => {
     ])
   })
 
+  it('does not go while an older one that is younger by its time is there', async () => {
+    for (const ago of [101, 99, 101, 101]) await given(1, ago)
+    for (let step = 0; step < 3; step++) {
+      await worker.query({ name: 'now', text: 'select remove_expired_accesses(100, 2)' }, [])
+    }
+    expect(await days()).to.deep.equal([
+      [101, 2],
+      [99, 1],
+    ])
+  })
+
   it('is kept for 30 days, whoever wants it gone', async () => {
     await given(1, 31)
     await given(1, 29)

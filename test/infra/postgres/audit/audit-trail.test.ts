@@ -201,7 +201,7 @@ describe('The audit trail on PostgreSQL', () => {
           '{}', 1, '{}', now(), sha256('')
         from generate_series(1, 4500) n`)
     await sql.query(`
-      insert into seals select n, n, 1, '', '', '[]', '', now(), null, '', 'key', ''
+      insert into seals select n, n, 1, '', '', '[]', '', now(), null, '', 'key', '', 0, 0, '', ''
         from generate_series(1, 4500) n`)
     let most = 0
     const counting: Database = {
@@ -232,7 +232,7 @@ describe('The audit trail on PostgreSQL', () => {
     await holding(placed)
     const seal = (number: number) =>
       sql.query(`insert into seals values
-        (${number}, ${number}, 1, '', '', '[]', '', now(), null, '', 'key', '')`)
+        (${number}, ${number}, 1, '', '', '[]', '', now(), null, '', 'key', '', 0, 0, '', '')`)
     await seal(first)
     const { batches, trailer } = await exportAudit(trail)({ user_id: 1 })
     for (const { position } of placed.slice(1)) await seal(position)

@@ -188,6 +188,7 @@ describe('Sealing', () => {
       hash: 'sha256(hash)',
       position: '1',
       events_digest: 'sha256(hash)',
+      records_digest: 'sha256(hash)',
     }
     for (const [name, value] of Object.entries(column)) {
       const { rows } = await log.root.query(`select ${name} as before from seals`)
@@ -234,6 +235,82 @@ describe('Sealing', () => {
           .catch(({ message }) => message)
         expect(error, column).to.match(/violates check constraint/)
       }
+    })
+  })
+
+  describe('accesses and security events', () => {
+    const look = (by: pg.Client = log.root) =>
+      by.query(`insert into audit_accesses (kind, user_id, role, request_id, query, accessed_at)
+        values ('looked', 1, 'auditor', 'r', '{}', now())`)
+    const happen = (by: pg.Client = log.root) =>
+      by.query(`insert into security_events (type, details, occurred_at) values ('x', '{}', now())`)
+
+    it('are sealed with the events, and without any', async () => {
+      await look()
+      expect(await log.sealer.seal()).to.include({ number: 1, position: 0, events: 0, records: 1 })
+      await happen()
+      await write([1])
+      expect(await log.sealer.seal()).to.include({ number: 2, position: 1, events: 1, records: 1 })
+      await look()
+      await look()
+      expect(await log.sealer.seal()).to.include({ number: 3, position: 1, events: 0, records: 2 })
+      expect(await log.sealer.seal()).to.equal(null)
+      await write([1])
+      expect(await log.sealer.seal()).to.include({ number: 4, position: 2, events: 1, records: 0 })
+      const { records, ...report } = await verifyLog(log.query, [sealKey])
+      expect(report).to.include({ events: 2, sealed: 2, seals: 4 })
+      expect(records.audit_accesses).to.deep.equal({ sealed: 3, unsealed: 0, removed: 0 })
+      expect(records.security_events).to.deep.equal({ sealed: 1, unsealed: 0, removed: 0 })
+    })
+
+    it('tell how long they wait for it', async () => {
+      for (const add of [look, happen]) {
+        await add()
+        expect(await unsealedSeconds(log.query)).to.be.greaterThan(0)
+        await log.sealer.seal()
+        expect(await unsealedSeconds(log.query)).to.equal(0)
+      }
+    })
+
+    it('are not gone past while one is still being written, and nobody waits for that', async () => {
+      for (const [add, table] of [
+        [look, 'audit_accesses'],
+        [happen, 'security_events'],
+      ] as const) {
+        const other = new pg.Client(log.database.config.connection)
+        await other.connect()
+        await other.query('begin')
+        await add(other)
+        await add()
+        const sealing = log.sealer.seal()
+        await add()
+        expect(await sealing).to.equal(null)
+        await other.query('commit')
+        await other.end()
+        expect(await log.sealer.seal()).to.include({ records: 3 })
+        const { records } = await verifyLog(log.query, [sealKey])
+        expect(records[table]).to.include({ sealed: 3, unsealed: 0 })
+      }
+    })
+
+    it('are all sealed once, also while many write', async () => {
+      const clients = [1, 2, 3, 4].map(() => new pg.Client(log.database.config.connection))
+      await Promise.all(clients.map((client) => client.connect()))
+      let writing = true
+      const writers = clients.map(async (client) => {
+        for (let n = 0; n < 100; n++) await (n % 2 === 0 ? look(client) : happen(client))
+      })
+      const sealed = (async () => {
+        while (writing) await log.sealer.seal()
+      })()
+      await Promise.all(writers)
+      writing = false
+      await sealed
+      while ((await log.sealer.seal()) !== null);
+      await Promise.all(clients.map((client) => client.end()))
+      const { records } = await verifyLog(log.query, [sealKey])
+      expect(records.audit_accesses).to.include({ sealed: 200, unsealed: 0 })
+      expect(records.security_events).to.include({ sealed: 200, unsealed: 0 })
     })
   })
 

@@ -1,0 +1,62 @@
+import { canonical, sha256 } from './formats.ts'
+
+/** Tables that seals cover beside the log, in the order of their marks; rows are only added. */
+export const RECORDS = ['audit_accesses', 'security_events'] as const
+export type RecordTable = (typeof RECORDS)[number]
+
+/** What a seal holds of a row. */
+export type RecordMark = {
+  readonly table: RecordTable
+  readonly id: number
+  readonly recorded_at: string
+  readonly hash: string
+}
+
+/** Up to which id a seal covers each table. */
+export type RecordEnds = Readonly<Record<RecordTable, number>>
+
+/** Over all that a row says. A column that is null counts for nothing, so that one more changes no row. */
+export const recordHash = (table: RecordTable, row: object): string =>
+  sha256(
+    canonical({
+      table,
+      row: Object.fromEntries(Object.entries(row).filter(([, v]) => v !== null)),
+    }),
+  ).toString('hex')
+
+/** What a seal signs of them all. */
+export const recordsDigest = (ends: RecordEnds, marks: Buffer): Buffer =>
+  sha256(Buffer.concat([sha256(canonical(ends)), marks]))
+
+// Table (1), id (6), recorded_at in ms (6), hash (32).
+const MARK_BYTES = 45
+
+export function writeRecordMarks(records: readonly RecordMark[]): Buffer {
+  const marks = Buffer.alloc(records.length * MARK_BYTES)
+  for (const [index, { table, id, recorded_at, hash }] of records.entries()) {
+    const start = index * MARK_BYTES
+    marks.writeUInt8(RECORDS.indexOf(table), start)
+    marks.writeUIntBE(id, start + 1, 6)
+    marks.writeUIntBE(Date.parse(recorded_at), start + 7, 6)
+    marks.write(hash, start + 13, 'hex')
+  }
+  return marks
+}
+
+/** Null: they have not the form of marks. */
+export function readRecordMarks(marks: Buffer): readonly RecordMark[] | null {
+  const count = marks.length / MARK_BYTES
+  if (!Number.isInteger(count)) return null
+  const read: RecordMark[] = []
+  for (let start = 0; start < marks.length; start += MARK_BYTES) {
+    const table = RECORDS[marks.readUInt8(start)]
+    if (table === undefined) return null
+    read.push({
+      table,
+      id: marks.readUIntBE(start + 1, 6),
+      recorded_at: new Date(marks.readUIntBE(start + 7, 6)).toISOString(),
+      hash: marks.toString('hex', start + 13, start + MARK_BYTES),
+    })
+  }
+  return read
+}
