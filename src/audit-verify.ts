@@ -18,7 +18,7 @@ Checks every event, every seal, and the records of accesses and security events 
 or else from DATA_DIR; name one key more for each that signed before. Each seal that was noted elsewhere,
 as an earlier report printed it, must be in the database.
 
-Ends with 0 when nothing is broken, 1 when something is, 2 when it cannot check.`
+Exit code: 0 nothing is broken, 1 something is broken, 2 it cannot be checked.`
 
 async function run(given: NamedKeys) {
   const { keys: named, kept } = await readKeys(given)
@@ -27,9 +27,9 @@ async function run(given: NamedKeys) {
   await requireReachable(config)
   const client = await connect(config)
   try {
-    // Everything of one moment; writers are not held up.
+    // One snapshot of everything; writers are not blocked.
     await client.query('begin isolation level repeatable read read only')
-    // The tables themselves: no copies in a schema of the role's name, no rows hidden by a policy.
+    // Only the real tables: no copies in a schema named like the role, and no rows hidden by a policy.
     await client.query('set local search_path = public, pg_temp; set local row_security = off')
     const report = await verifyLog(
       async (statement, values) => (await client.query({ ...statement, values: [...values] })).rows,
@@ -61,17 +61,17 @@ async function ownKey(): Promise<SealKey> {
   )
 }
 
-/** With an auditor's rights, or those of the login where it may not take that role. */
+/** With an auditor's rights, or with the login's own if it may not take that role. */
 async function connect({ connection }: DatabaseConfig) {
   const as = async (role: string) => {
     const client = singleConnection(connection, role)
-    // It ends with the database; the statement then fails and says so.
+    // The connection may be lost; the statement then fails and reports it.
     client.on('error', () => {})
     await client.connect()
     return client
   }
   return as(ROLE).catch((error: { readonly code?: unknown }) => {
-    // Not a member of the role, or there is none.
+    // Not a member of the role, or the role does not exist.
     if (!['42501', '22023'].includes(String(error.code))) throw error
     return as('none')
   })

@@ -35,7 +35,7 @@ import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
 const BASE = '/auth'
-/** Answered under overload too: task-service can do nothing without it. */
+/** Answered even under overload: task-service depends on it. */
 const VALIDATE = ['/auth/validate', '/auth/validate/sessions']
 
 const Token = {
@@ -135,7 +135,7 @@ function httpService(
   })
 }
 
-/** The whole of auth-service, wired; not yet listening. */
+/** All of auth-service, wired; not yet listening. */
 export function authService(config: AuthServiceConfig, log: Log, clock: Clock): Running {
   const container = new Container()
   container.bind(Token.config).toConstantValue(config)

@@ -7,22 +7,22 @@ export type CommandLine<O extends Options> = {
   /** What `--help` prints. */
   readonly usage: string
   readonly options?: O
-  /** How many arguments it takes beside its options. @default none */
+  /** How many positional arguments it takes. @default none */
   readonly takes?: readonly [least: number, most: number]
 }
 
 export type Given<O extends Options> = {
   readonly values: Values<O>
-  /** What is not an option. */
+  /** The positional arguments. */
   readonly args: readonly string[]
 }
 
-/** The command was not called as its usage says. */
+/** The command line does not match the usage. */
 export class UsageError extends Error {}
 
 /**
- * What this process was called with. Ends it with 0 when that is `--help`, and with 2 when it is
- * nothing that the usage says, in one sentence. So it stands before anything that has an effect.
+ * Parses the command line. Ends the process with 0 after `--help`, and with 2 and one sentence if the
+ * arguments do not match the usage. So call it before anything that has an effect.
  */
 export function commandLine<const O extends Options = Record<string, never>>(
   line: CommandLine<O>,
@@ -52,7 +52,7 @@ function parse<O extends Options>(
 }
 
 function refuse(usage: string, error: Error): never {
-  // Node's own message goes on with advice.
+  // Node's own message continues with advice.
   const [what = ''] = error instanceof UsageError ? [error.message] : error.message.split(/\.\s|\n/)
   console.error(`${what.replace(/\.$/, '')}.\n\n${usage}`)
   process.exit(2)
@@ -63,12 +63,12 @@ export function wholeNumbers<O extends Options>(line: CommandLine<O>): readonly 
   const { args } = commandLine(line)
   const wrong = args.find((arg) => !/^[1-9]\d{0,9}$/.test(arg))
   if (wrong === undefined) return args.map(Number)
-  return refuse(line.usage, new UsageError(`'${wrong}' is no whole number above zero.`))
+  return refuse(line.usage, new UsageError(`'${wrong}' is not a whole number above zero.`))
 }
 
 /**
- * Runs a command and prints the lines that it returns. When it fails it says why in one sentence and
- * ends with 1, or with 2 where it was called wrongly.
+ * Runs a command and prints the lines that it returns. If it fails, it says why in one sentence and exits
+ * with 1; after wrong usage with 2.
  */
 export async function command<const O extends Options = Record<string, never>>(
   line: CommandLine<O>,

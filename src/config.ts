@@ -4,7 +4,7 @@ import type { Login } from './infra/postgres/connection/logins.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
-/** The environment is missing something or holds something that makes no sense; says all of it. */
+/** The environment is incomplete or malformed. The message lists everything that is wrong. */
 export class ConfigError extends Error {}
 
 const whole = (min: number, max: number, fallback?: number) => {
@@ -17,7 +17,7 @@ const whole = (min: number, max: number, fallback?: number) => {
 }
 const filled = z.string().min(1, 'must not be empty')
 const secret = (min: number) => z.string().min(min, `must be at least ${min} characters long`)
-/** One that goes in a header: what cannot stand there would fail every call, not the start. */
+/** Sent as a header. What a header cannot carry is refused at start-up, not on every call. */
 const headerSecret = (min: number) =>
   secret(min).regex(/^[!-~]*$/, 'must be printable ASCII without spaces')
 const httpUrl = z
@@ -31,7 +31,7 @@ const databaseUrl = z.object({
       (url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''),
       'must be a postgres:// URL',
     )
-    // pg prefers them to ours, which take the role that limits a service.
+    // pg would prefer them to our own, which switch to the service's restricted role.
     .refine((url) => !URL.parse(url)?.searchParams.has('options'), 'must not carry options'),
   DB_POOL_MAX: whole(1, 100, 10),
 })
@@ -79,11 +79,11 @@ const worker = z.object({
   ...textKeys,
   SEAL_KEY: secret(32),
   SEAL_INTERVAL_SECONDS: whole(1, 86_400, 60),
-  // The database keeps them for 30 days, whatever is set here.
+  // The database keeps them for at least 30 days, whatever is set here.
   ACCESS_RETENTION_DAYS: whole(30, 36_500, 365),
 })
 
-/** An empty variable counts as one that is not set: container definitions often carry those. */
+/** An empty variable counts as not set: container definitions often carry those. */
 const present = (env: Env): Env =>
   Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
 
@@ -129,11 +129,11 @@ function database(
 export const databaseConfig = (env: Env): DatabaseConfig =>
   database(usesUrl(env) ? parse(databaseUrl, env) : parse(databaseParts, env))
 
-/** The settings of a process, and the database that the environment names in either way. */
+/** The settings of a process, and its database, which the environment names in one of two ways. */
 const configOf =
   <Shape extends z.core.$ZodLooseShape>(own: z.ZodObject<Shape>) =>
   (env: Env): z.output<z.ZodObject<Shape>> & { readonly database: DatabaseConfig } => {
-    // One parse for both, so that all that is wrong is said at once.
+    // Parsed together, so that one error lists everything that is wrong.
     const place = usesUrl(env) ? databaseUrl : databaseParts
     const settings = parse(own.extend(place.shape), env) as z.output<z.ZodObject<Shape>> &
       z.output<typeof place>
@@ -155,7 +155,7 @@ const LOGINS = [
   { user: 'WORKER_DB_USER', password: 'WORKER_DB_PASSWORD', role: 'tasktrail_worker' },
 ] as const
 
-/** The logins that a migration is to make: those whose user or password the environment names. */
+/** The logins that a migration creates: those whose user or password the environment names. */
 export function logins(env: Env): readonly Login[] {
   return LOGINS.flatMap(({ user, password, role }) => {
     if (!present(env)[user] && !present(env)[password]) return []

@@ -29,8 +29,8 @@ export async function findDatabase(env: Env): Promise<DatabaseConfig> {
 }
 
 /**
- * Works with the environment's database, or else with the embedded one in DATA_DIR: where its server
- * does not run, it runs for as long as that takes.
+ * Uses the environment's database, or else the embedded one in DATA_DIR. If that server is not running, it
+ * runs for the duration of `work`.
  */
 export async function withDatabase<T>(
   env: Env,
@@ -48,11 +48,11 @@ export async function withDatabase<T>(
   return work(databaseConfig(embeddedEnv(server.port, password))).finally(server.stop)
 }
 
-/** A secret of the environment, or else one that is kept under DATA_DIR already; makes none. */
+/** A secret from the environment, or else one already stored under DATA_DIR. Never generates one. */
 export const keptSecret = async (env: Env, name: keyof Secrets): Promise<string | undefined> =>
   env[name] || (await readSecrets(env))?.[name]
 
-/** What went wrong, in one sentence; what the database itself says stands under an adapter's code. */
+/** What went wrong, in one sentence. For an adapter's error it is the database's own message. */
 export function databaseFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { message, cause } = error

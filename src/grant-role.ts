@@ -11,7 +11,7 @@ const USAGE = `Usage: npm run grant-role -- <username> <role>
 Gives a user a role: ${ROLES.join(', ')}.`
 
 const isRole = (name: string): name is Role => ROLES.some((role) => role === name)
-/** A connection that is lost fails the statement, and that is reported. */
+/** A lost connection fails the statement, and that is reported. */
 const silent = { info: () => {}, warn: () => {}, error: () => {} }
 
 async function grant([username = '', role = '']: readonly string[]): Promise<string> {
@@ -24,7 +24,7 @@ async function grant([username = '', role = '']: readonly string[]): Promise<str
     const requestContext = { request_id: randomUUID(), ip: null, user_agent: 'grant-role', now }
     const user = await postgresUsers(db).setRole(username, role, requestContext)
     if (user === null) throw new Error(`There is no user "${username}".`)
-    return `${user.username} has the role ${user.role} now.`
+    return `${user.username} now has the role ${user.role}.`
   } finally {
     await db.close()
   }

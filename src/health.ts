@@ -1,5 +1,5 @@
-// `node health.js /auth/health`: whether the service in this container answers 200 there. The image
-// has no curl, and ECS asks by a command.
+// `node health.js /auth/health` checks that the service in this container answers 200 there. The image has
+// no curl, and an ECS health check is a command.
 import { get } from 'node:http'
 
 const PATIENCE_MS = 4_000

@@ -7,10 +7,10 @@ import type { Query } from './infra/postgres/projections/projection.ts'
 
 const NAMES = ['PASSWORD_PEPPER', 'TEXT_KEY', 'SEAL_KEY']
 
-const USAGE = `Usage: npm run keys                    the fingerprints of the keys that the data need
-       npm run keys -- forget <NAME>   takes the next key that a process starts with, unseen
+const USAGE = `Usage: npm run keys                    prints the fingerprints of the keys that the data needs
+       npm run keys -- forget <NAME>   accepts whichever key the next process starts with
 
-NAME is ${NAMES.join(', ')}. To forget one replaces SEAL_KEY, or gives up what the lost key protects.`
+NAME is ${NAMES.join(', ')}. Forget a key to replace SEAL_KEY, or to give up what a lost key protects.`
 
 async function run([what, name = '', ...more]: readonly string[]): Promise<readonly string[]> {
   if (what !== undefined && what !== 'forget')

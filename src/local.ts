@@ -35,17 +35,17 @@ import type { Query } from './infra/postgres/projections/projection.ts'
 
 const USAGE = `Usage: npm start
 
-Runs the whole of Tasktrail on this machine until Ctrl-C: PostgreSQL, both services, the worker and a
+Runs all of Tasktrail on this machine until Ctrl-C: PostgreSQL, both services, the worker and a
 gateway. DATA_DIR says where data and secrets are kept (.data), HOST and PORT where the gateway listens
 (127.0.0.1, 8080). Every other setting is an environment variable too.`
 
 commandLine({ usage: USAGE })
 
-/** The environment, without the variables that are set to nothing. */
+/** The environment without its empty variables. */
 const env: Env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ''))
 const say = (line: string): void => console.log(line)
 const stopping = new AbortController()
-/** Of all processes in full; the console shows what a person needs. */
+/** The full logs of all processes; the console shows what a person needs. */
 let logs: LogFiles | undefined
 /** How to stop what has been started; the last started stops first. */
 const stops: (() => Promise<unknown>)[] = []
@@ -79,7 +79,7 @@ async function start(): Promise<void> {
   const upstream = (port: number) => ({ host: '127.0.0.1', port })
   const upstreams = { 'auth-service': upstream(authPort), 'task-service': upstream(taskPort) }
   const gateway = await startGateway({ host, port, upstreams })
-  // What is open ends with the services, or with this process.
+  // Open connections end with the services, or with this process.
   stops.push(async () => void gateway.close())
   stopping.signal.throwIfAborted()
   const url = `http://${reachable(host)}:${port}`
@@ -89,7 +89,7 @@ async function start(): Promise<void> {
   say(`Logs: ${logDirectory(env)}\n\n${examples(url)}\n\nCtrl-C stops it.`)
 }
 
-/** A host as it stands in a URL. */
+/** A host as a URL writes it. */
 function reachable(host: string): string {
   if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
   return isIPv6(host) ? `[${host}]` : host
@@ -101,7 +101,7 @@ function gatewayPort(text = '8080'): number {
   throw new ConfigError(`PORT must be a whole number from 1 to 65535, not "${text}".`)
 }
 
-/** Says what is wrong with the settings before anything runs. */
+/** Reports what is wrong with the settings before anything runs. */
 function requireSound(auth: Env, task: Env, worker: Env): void {
   const database = namesDatabase(env) ? {} : embeddedEnv(1, 'not known yet')
   authServiceConfig({ ...auth, ...database })
@@ -123,7 +123,7 @@ async function embeddedDatabase(password: string): Promise<Env> {
     const server = { dataDir, password, database: EMBEDDED_DATABASE, log, ...place }
     const running = await startEmbeddedPostgres(server)
     port = running.port
-    place = { port } // Found once; the services know it from then on.
+    place = { port } // Chosen once: the services rely on it from then on.
     return running
   }
   const postgres = await keep('postgres', begin, () => `127.0.0.1:${port}`)
@@ -138,7 +138,7 @@ async function migrate(env: Env): Promise<void> {
   await schema.latest().finally(schema.close)
 }
 
-/** Nobody writes before the keys are those that the data need. */
+/** Nothing writes until the keys are known to match the data. */
 async function checkKeys(database: Env, settings: Env): Promise<void> {
   const { PASSWORD_PEPPER = '', TEXT_KEY = '', TEXT_KEY_PREVIOUS, SEAL_KEY = '' } = settings
   const client = singleConnection(databaseConfig(database).connection, 'none')
@@ -201,7 +201,7 @@ async function keep(
   return running
 }
 
-// ------------------------------------------------------------------------------------ what is said
+// ---------------------------------------------------------------------------------- console output
 
 const introduce = (name: string, pid: number, address: string): void =>
   say(`${name.padEnd(12)}  pid ${String(pid).padEnd(7)}  ${address}`)
@@ -219,16 +219,16 @@ const examples = (url: string): string => `Try it:
 
   curl ${url}/tasks -H "Authorization: Bearer $TOKEN"`
 
-// ------------------------------------------------------------------------------- beginning and end
+// ---------------------------------------------------------------------------------- start and stop
 
-/** The first signal stops everything; more of them change nothing. */
+/** The first signal stops everything; later ones are ignored. */
 const stop = (): void => {
   if (!stopping.signal.aborted) say('Tasktrail is stopping.')
   stopping.abort()
 }
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop)
 whenLauncherDies(stop)
-// Who reads our lines may go before us.
+// Whoever reads our output may exit before us.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 let code = 0

@@ -11,14 +11,14 @@ import {
 } from './infra/postgres/connection/migrations.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
 
-const USAGE = `Usage: npm run migrate                runs the migrations that have not run
-       npm run migrate:status         which have run, which have not
-       npm run migrate:rollback       takes back the last one, while nothing else is connected
+const USAGE = `Usage: npm run migrate                runs the pending migrations
+       npm run migrate:status         lists which have run and which are pending
+       npm run migrate:rollback       rolls back the last one, if nothing else is connected
        npm run migrate:rollback -- --destroy-the-log
-                                      also one that drops events, users or keys
-       npm run migrate:make -- <name> writes an empty one
+                                      even one that drops events, users or keys
+       npm run migrate:make -- <name> creates an empty one
 
-The database is that of the environment, or else the one that npm start keeps in DATA_DIR.`
+Uses the environment's database, or else the one that npm start keeps in DATA_DIR.`
 
 const OPTIONS = { 'destroy-the-log': { type: 'boolean', default: false } } as const
 
@@ -29,9 +29,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const names = await latest()
     const later = await newer()
     if (later.length > 0) {
-      return [
-        `The schema is further than this version, by ${later.join(', ')}: nothing to migrate.`,
-      ]
+      return [`The schema is newer than this version (${later.join(', ')}): nothing to migrate.`]
     }
     return names.length === 0 ? ['Nothing to migrate.'] : names.map((name) => `Migrated ${name}`)
   },

@@ -6,9 +6,9 @@ import { WrongKey } from './infra/postgres/keys/required-key.ts'
 
 export type Running = {
   readonly service: Service
-  /** Resolves when the keys are those that the data need. Errors: `WrongKey`; the database's. */
+  /** Resolves if the keys match the data. Errors: `WrongKey`; the database's. */
   readonly requireKeys: () => Promise<void>
-  /** Lets go of what the service used, in the order in which nothing is missing before its user ends. */
+  /** Releases what the service used, each part before those that it depends on. */
   readonly dispose: () => Promise<void>
 }
 
@@ -34,9 +34,9 @@ export const logger = (name: string, level: string) =>
 export const serviceUsage = (script: string, name: string): string =>
   `Usage: npm run ${script}
 
-Runs ${name} until SIGTERM or SIGINT. Its settings are environment variables; what is missing it names.`
+Runs ${name} until SIGTERM or SIGINT. Its settings are environment variables; it names those that are missing.`
 
-/** Says what is wrong in one sentence and ends the process, when the environment makes no sense. */
+/** Parses the environment. If that fails, says why in one sentence and ends the process. */
 export function configured<Config>(parse: (env: Env) => Config): Config {
   try {
     return parse(process.env)
@@ -48,9 +48,9 @@ export function configured<Config>(parse: (env: Env) => Config): Config {
 }
 
 /**
- * Runs a service as this process until it is told to stop: SIGTERM, SIGINT, or its parent's end. It
- * then answers on for a while, so that the load balancer can look away, finishes what it has begun,
- * and lets go of its database last.
+ * Runs a service as this process until SIGTERM, SIGINT, or the end of its parent. It then keeps answering
+ * for a while, so that the load balancer can drain it, finishes the requests under way, and closes its
+ * database last.
  */
 export async function run(
   name: string,
@@ -71,7 +71,7 @@ export async function run(
     if (stopping) return
     stopping = true
     log.info({ reason }, 'stopping')
-    // Also when nothing is left to wait for, and Node ends by itself.
+    // Also when nothing is left to wait for and Node ends by itself.
     process.once('exit', (code) => log.info({ code }, 'stopped'))
     setTimeout(() => process.exit(1), drainSeconds * 1000 + FINISH_MS + GIVE_UP_MS).unref()
     service.retire()
@@ -82,9 +82,9 @@ export async function run(
   }
   process.on('SIGTERM', () => stop('SIGTERM', settings.DRAIN_SECONDS))
   process.on('SIGINT', () => stop('SIGINT', settings.DRAIN_SECONDS))
-  // `npm start` gives its services a channel: it closes when the runner ends, however it ends.
+  // `npm start` gives its services a channel. It closes when the runner ends, for whatever reason.
   process.on('disconnect', () => stop('the parent is gone', 0))
-  // It closed before anyone listened.
+  // The channel closed before we listened.
   if (process.connected === false) void stop('the parent is gone', 0)
 
   const known = await keysKnown(requireKeys)
@@ -99,7 +99,7 @@ export async function run(
   log.info({ address, port, pid: process.pid }, 'listening')
 }
 
-/** False while the database cannot say. Ends the process when a key is another than the data need. */
+/** False while the database is unreachable. Ends the process if a key does not match the data. */
 async function keysKnown(requireKeys: () => Promise<void>): Promise<boolean> {
   try {
     await requireKeys()

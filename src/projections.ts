@@ -22,10 +22,10 @@ import {
   type Rebuildable,
 } from './infra/postgres/projections/rebuild/rebuild-run.ts'
 
-/** Those that the worker keeps behind the log. */
+/** Those that the worker updates. */
 const PROJECTIONS: readonly Projection[] = [auditProjection()]
 
-const USAGE = `Usage: npm run projections [-- status]            how far each is behind the log, what is parked
+const USAGE = `Usage: npm run projections [-- status]            how far each lags behind the log, what is parked
        npm run projections -- rebuild <name>         rebuilds it while writes go on
        npm run projections -- park <name> [stream]   stops it, or one stream in it
        npm run projections -- resume <name> [stream] lets it go on
@@ -33,9 +33,9 @@ const USAGE = `Usage: npm run projections [-- status]            how far each is
 rebuild takes ${REBUILDABLE.join(' or ')}; park and resume take audit.`
 
 type Command = {
-  /** How many arguments follow its name. */
+  /** How many arguments it takes after its name. */
   readonly takes: readonly [least: number, most: number]
-  /** The lines that it says. */
+  /** Returns the lines to print. */
   readonly run: (config: DatabaseConfig, args: readonly string[]) => Promise<readonly string[]>
 }
 
@@ -59,7 +59,7 @@ function named(name: string | undefined): Projection {
   throw new UsageError(`There is no projection "${name}": use ${names}.`)
 }
 
-/** A connection that is lost fails the statement, and that is reported. */
+/** A lost connection fails the statement, and that is reported. */
 const silent = { info: () => {}, warn: () => {}, error: () => {} }
 
 async function status(config: DatabaseConfig): Promise<readonly string[]> {
@@ -73,7 +73,7 @@ function line(status: ProjectionStatus): string {
   return `${name.padEnd(10)}  ${state}, at ${position} of ${head}, ${howFar(status)}`
 }
 
-/** What is parked is never up to date: nothing brings it there. */
+/** Parked is never up to date: nothing advances it. */
 function howFar({ state, lag_positions, lag_seconds, parked_streams }: ProjectionStatus): string {
   const streams = parked_streams === 1 ? '1 parked stream' : `${parked_streams} parked streams`
   const some = parked_streams > 0
@@ -88,10 +88,10 @@ function howFar({ state, lag_positions, lag_seconds, parked_streams }: Projectio
 const parkedLines = ({ parked }: ProjectionStatus): readonly string[] =>
   parked.map(
     ({ stream_id, version, parked_at, error }) =>
-      `  ${stream_id} from its event ${version} on, since ${parked_at}: ${error}`,
+      `  ${stream_id} from version ${version} on, since ${parked_at}: ${error}`,
   )
 
-/** Gives way to what else runs on this machine. */
+/** Yields to whatever else runs on this machine. */
 const LESS_URGENT = 5
 
 async function rebuildAgain(
@@ -109,9 +109,7 @@ async function rebuildAgain(
   setPriority(LESS_URGENT)
   const interrupted = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () =>
-      interrupted.abort(new Error(`Interrupted: ${name} is what it was before.`)),
-    )
+    process.once(signal, () => interrupted.abort(new Error(`Interrupted: ${name} is unchanged.`)))
   }
   const { connection } = config
   const db = openDatabase({ connection, poolMax: 2, role: 'tasktrail_worker', log: silent })
@@ -138,22 +136,22 @@ function everySecond(): (progress: Progress) => void {
   }
 }
 
-/** What a rebuild could not drop; texts stand in what was replaced of the tasks. */
+/** Who drops what a rebuild could not. A replaced tasks table still holds texts. */
 const DROPPED_BY: Readonly<Record<Rebuildable, string>> = {
-  tasks: 'the worker does it within a minute',
-  audit: 'the next rebuild does it',
+  tasks: 'the worker drops it within a minute',
+  audit: 'the next rebuild drops it',
 }
 
 function rebuiltLines(name: Rebuildable, rebuilt: Rebuilt): readonly string[] {
   const { events, seconds, differences, first, parked, fencedMs, remains } = rebuilt
   const perSecond = Math.round(events / seconds)
-  const many = differences === 1 ? '1 row that was' : `${differences} rows that were`
+  const many = differences === 1 ? '1 row' : `${differences} rows`
   return [
     `The projection ${name} is rebuilt: ${events} events in ${seconds.toFixed(1)} s ` +
       `(${perSecond} events/s), swapped in ${fencedMs.toFixed(1)} ms.`,
     differences === 0
-      ? 'The one before was as the log says.'
-      : `The one before had ${many} not as the log says:`,
+      ? 'The one before matched the log.'
+      : `The one before differed from the log in ${many}:`,
     ...first.map(({ kind, stream_id, fields }) => `  ${stream_id}: ${kind} ${fields.join(', ')}`),
     ...parked.map((stream_id) => `${stream_id} stays parked: see status.`),
     ...(remains === null
@@ -175,6 +173,6 @@ async function run([name = 'status', ...args]: readonly string[]): Promise<reado
   return wanted.run(config, args)
 }
 
-// Who reads our lines may go before us: that stops no rebuild.
+// Whoever reads our output may exit first: that must not stop a rebuild.
 process.stdout.on('error', () => {})
 await command({ usage: USAGE, takes: [0, 3] }, ({ args }) => run(args), databaseFailure)

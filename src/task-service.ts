@@ -56,9 +56,9 @@ import { token } from './token.ts'
 
 const BASE = '/tasks'
 const ROLE = 'tasktrail_task'
-// A few connections of their own: reports and exports hold up nobody who works on a task.
+// A small pool of its own, so that reports and exports do not delay work on tasks.
 const AUDIT_DATABASE = { poolMax: 3, settings: INDEX_ORDER_SETTINGS }
-/** Calls of one user that take long. */
+/** Expensive calls of one user. */
 const COSTLY_PER_SECOND = 10
 
 /** Pages and the like: each takes up to ten megabytes while it is made. */
@@ -186,7 +186,7 @@ function httpService(
   const router = strictRouter()
   const internalApiKeys = [config.INTERNAL_API_KEY]
   const on = routes(router, admission({ tokens: authService, internalApiKeys, limit, refusals }))
-  // Before the tasks: /tasks/health and /tasks/docs are no task ids.
+  // Before the task routes: /tasks/health and /tasks/docs are not task ids.
   healthRoutes(on, { base: BASE, name: 'task', ping: db.ping })
   wholeHealthRoute(on, authService.answers)
   const title = 'Tasktrail task-service'
@@ -255,7 +255,7 @@ function httpService(
   }
 }
 
-/** The whole of task-service, wired; not yet listening. */
+/** All of task-service, wired; not yet listening. */
 export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): Running {
   const container = new Container()
   container.bind(Token.config).toConstantValue(config)

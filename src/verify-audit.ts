@@ -4,11 +4,10 @@
  *
  *   node verify-audit.mjs export.ndjson --key public.pem [--key older.pem] [--seal number:hash]
  *
- * It needs Node 20 or newer and nothing else, and trusts nothing but the public keys, and the seals that
- * were kept elsewhere. Each event's hash is computed anew, each chain followed, each text decrypted with
- * the key beside it and compared, and each seal held against its signature and against the events. The
- * trailer is not signed: what it says of the export is only held against the rest. `npm run audit:verify`
- * checks a database by the same functions.
+ * It needs only Node 20 or newer. It trusts only the public keys, and the seals that were kept elsewhere.
+ * It recomputes each event's hash, follows each chain, decrypts each text with the key beside it and
+ * compares it, and checks each seal against its signature and the events. The trailer is not signed: it is
+ * only compared with the rest. `npm run audit:verify` checks a database with the same functions.
  */
 import { commandLine } from './command-line.ts'
 import { verifyExport } from './verifier/export.ts'
@@ -20,9 +19,9 @@ const USAGE = `Usage: node verify-audit.mjs <export.ndjson> --key <public.pem> [
 
 Checks an export of the audit trail, offline: every event, chain, text and seal.
 
-  --key <public.pem>        a public key that seals may be signed with; again for each older one
-  --seal <number>:<hash>    a seal that somebody noted elsewhere, which must be the one in the export
-  -h, --help                prints this
+  --key <public.pem>        a public key that signed seals; repeat it for each older one
+  --seal <number>:<hash>    a seal recorded elsewhere; the export must hold the same one
+  -h, --help                prints this help
 
 Ends with 0 when everything in the file is proven, 1 when something is broken, 2 when it cannot be
 checked, and 3 when nothing is broken but not everything is proven: each event that is not is named, such

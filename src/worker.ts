@@ -32,7 +32,7 @@ const LAG_MS = 15_000
 const DRIFT_MS = 1_000
 const REWRAP_AGAIN_MS = 30_000
 
-/** Something that goes on by itself until it is closed. */
+/** A background job that runs until it is closed. */
 type Background = { readonly close: () => Promise<void> }
 
 const Token = {
@@ -118,7 +118,7 @@ const background = new ContainerModule(({ bind }) => {
   bind(Token.lag).toResolvedValue(lag, [Token.db, Token.state, Token.log]).inSingletonScope()
 })
 
-/** What runs beside the requests; it ends in this order. */
+/** The background jobs, in the order in which they are closed. */
 const BACKGROUND = [
   Token.lag,
   Token.drift,
@@ -174,8 +174,7 @@ function seals(
     for (let sealed = await seal(query); sealed !== null; sealed = await seal(query)) {
       metrics.sealed(sealed.events)
       log.info({ ...sealed, key_id }, 'sealed')
-      if (sealed.rotated)
-        log.warn({ key_id }, 'SEAL_KEY is another one than before: keep both keys')
+      if (sealed.rotated) log.warn({ key_id }, 'SEAL_KEY has changed: keep both keys')
       if (over.aborted) return
     }
   }
@@ -184,10 +183,10 @@ function seals(
     try {
       await sealAll(session)
     } catch (error) {
-      // It goes on leading, lest another one that knows of nothing seals in its place.
+      // It stays the leader: another process that does not know of the change would seal instead.
       if (!(error instanceof SealRefused)) throw error
       metrics.sealRefused()
-      log.error({ key_id, err: error.message }, `does not seal: ${error.why}`)
+      log.error({ key_id, err: error.message }, `sealing has stopped: ${error.why}`)
     }
     await session.rest(SEAL_INTERVAL_SECONDS * 1_000)
   }
@@ -215,7 +214,7 @@ function drift(
   return lead({ name: 'drift', connection, role: ROLE, log, work })
 }
 
-/** Until all data keys are wrapped by the present key, which is then the one that the texts need. */
+/** Until all data keys are wrapped with the current key; from then on the texts need no other. */
 function rewrap({ TEXT_KEY }: WorkerConfig, db: Database, wrap: KeyWrap, log: Log): Background {
   const work = rewrappingUserKeys(db, wrap, log)
   return repeat(REWRAP_AGAIN_MS, async (signal) => {
@@ -229,7 +228,7 @@ function rewrap({ TEXT_KEY }: WorkerConfig, db: Database, wrap: KeyWrap, log: Lo
 
 type State = () => Promise<{ readonly projections: readonly ProjectionState[] } | null>
 type ProjectionState = Awaited<ReturnType<typeof projectionStatus>>[number] & {
-  /** Whether it is this process that writes it. */
+  /** Whether this process updates it. */
   readonly leader: boolean
 }
 
@@ -245,7 +244,7 @@ function state(db: Database, audit: Leadership, metrics: WorkerMetrics): State {
   }
 }
 
-/** One line a projection and one of the seals, for metrics that are made of the log. */
+/** Logs one line per projection and one for the seals; metrics are derived from them. */
 function lag({ query }: Database, state: State, log: Log): Background {
   return repeat(LAG_MS, async () => {
     for (const status of (await state())?.projections ?? []) {
@@ -266,7 +265,7 @@ function httpService(log: Log, db: Database, state: State, metrics: WorkerMetric
   return service(router, { log, newId: uuidv7, maxEventLoopDelay: 0, spared: [] })
 }
 
-/** The whole of the worker, at work; not yet listening. */
+/** All of the worker, running; not yet listening. */
 export function worker(config: WorkerConfig, log: Log, clock: Clock): Running {
   const container = new Container()
   container.bind(Token.config).toConstantValue(config)

@@ -75,7 +75,7 @@ describe('npm run audit:verify', () => {
     await log.root.query(change(-1))
     expect({ code, out }).to.deep.equal({ code: 1, out: [] })
     expect(err).to.deep.equal([
-      'BROKEN: task-1 version 2 (position 3) is changed: its hash does not belong to what it says.',
+      'BROKEN: task-1 version 2 (position 3) is changed: its hash does not match its contents.',
     ])
     expect(await verify()).to.include({ code: 0 })
   })
@@ -86,7 +86,7 @@ describe('npm run audit:verify', () => {
     const other = hash.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))
     for (const [seals, code, message] of [
       [[`1:${hash}`], 0, /^$/],
-      [[`1:${other}`], 1, /^BROKEN: Seal 1 is another/],
+      [[`1:${other}`], 1, /^BROKEN: Seal 1 is not the one/],
       [[`1:${hash}`, `2:${hash}`], 1, /^BROKEN: Seal 2 is missing/],
       [['1'], 2, /^--seal needs/],
     ] as const) {
@@ -142,7 +142,7 @@ describe('npm run audit:verify', () => {
   it('names the key that it does not know', async () => {
     const { code, err } = await verify([], { SEAL_KEY: 'another secret, as long as the others' })
     expect(code).to.equal(1)
-    expect(err[0]).to.contain(`Seal 1 is signed by the key ${signer.key_id}, which is none of`)
+    expect(err[0]).to.contain(`Seal 1 is signed by the key ${signer.key_id}, which is not among`)
   })
 
   it('says in one sentence why it cannot check, and ends with 2', async () => {

@@ -55,10 +55,10 @@ describe('npm run grant-role', () => {
     const id = await user('Ada')
     expect(await grant(['ada', 'auditor'])).to.deep.equal({
       ended: 'code 0',
-      out: ['Ada has the role auditor now.'],
+      out: ['Ada now has the role auditor.'],
       err: [],
     })
-    expect((await grant(['ADA', 'user'])).out).to.deep.equal(['Ada has the role user now.'])
+    expect((await grant(['ADA', 'user'])).out).to.deep.equal(['Ada now has the role user.'])
     const { rows } = await sql.query('select role from users where id = $1', [id])
     expect(rows).to.deep.equal([{ role: 'user' }])
     expect(await rolesGranted(id)).to.deep.equal([
@@ -155,7 +155,7 @@ describe('npm run grant-role', () => {
         await client.query(ADD, ['grace']).finally(() => client.end())
         expect(await grant(['grace', 'admin'], env)).to.deep.equal({
           ended: 'code 0',
-          out: ['grace has the role admin now.'],
+          out: ['grace now has the role admin.'],
           err: [],
         })
       } finally {

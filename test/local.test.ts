@@ -399,7 +399,7 @@ describe('npm start', function () {
       const server = createServer().listen(port, '127.0.0.1')
       await once(server, 'listening')
       expect(await failure()).to.equal(
-        `Port ${port} is taken: stop what listens there, or set PORT.`,
+        `Port ${port} is in use: stop what listens there, or set PORT.`,
       )
       server.close()
       expect(existsSync(join(place, 'data'))).to.equal(false)
@@ -424,7 +424,7 @@ describe('npm start', function () {
       await mkdir(dataDir, { recursive: true })
       await writeFile(join(dataDir, 'PG_VERSION'), '17\n')
       expect(await failure()).to.equal(
-        `${dataDir} was made by PostgreSQL 17 and this is PostgreSQL 15: ` +
+        `${dataDir} was created by PostgreSQL 17, but this is PostgreSQL 15: ` +
           'move it away, or set DATA_DIR to another directory.',
       )
     })
@@ -433,7 +433,7 @@ describe('npm start', function () {
       const file = join(place, 'data', 'secrets.json')
       await mkdir(join(place, 'data'))
       await writeFile(file, '{')
-      expect(await failure()).to.equal(`${file} is damaged: it holds no JSON object.`)
+      expect(await failure()).to.equal(`${file} is damaged: it does not hold a JSON object.`)
     })
 
     it('when a key is not the one that the data need, and says where it goes', async () => {
@@ -455,7 +455,7 @@ describe('npm start', function () {
       )
       await rm(file)
       expect(await failure()).to.equal(
-        `${file} is missing, and the data beside it need it: put your backup of it back.`,
+        `${file} is missing, and the data beside it needs it: restore it from your backup.`,
       )
       await writeFile(file, JSON.stringify({ ...kept, JWT_SECRET: 'x'.repeat(40) }))
       const last = await start()

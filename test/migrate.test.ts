@@ -115,8 +115,8 @@ describe('npm run migrate', () => {
           ended: 'code 1',
           out: [],
           err: [
-            `Taking back ${name} would destroy ${tables}: make a backup first, and name the ` +
-              'destruction with --destroy-the-log if you mean it.',
+            `Rolling back ${name} would destroy ${tables}: make a backup first, and confirm ` +
+              'with --destroy-the-log.',
           ],
         }
         expect(await migrate(['rollback'])).to.deep.equal(expected)
@@ -142,7 +142,7 @@ describe('npm run migrate', () => {
         out: [],
         err: [
           'Connected to this database: tasktrail_auth (1), tasktrail_task (1). Stop the services ' +
-            'and whatever else uses it: no migration is taken back under them.',
+            'and whatever else uses it: no migration is rolled back under them.',
         ],
       })
     }
@@ -210,13 +210,13 @@ describe('npm run migrate', () => {
     for (const name of later) await ranBefore(name)
     expect(await migrate(['latest'])).to.deep.equal({
       ended: 'code 0',
-      out: [`The schema is further than this version, by ${later.join(', ')}: nothing to migrate.`],
+      out: [`The schema is newer than this version (${later.join(', ')}): nothing to migrate.`],
       err: [],
     })
     expect(await migrate(['rollback'])).to.deep.equal({
       ended: 'code 1',
       out: [],
-      err: ['A newer version has migrated this schema: only that one can take it back.'],
+      err: ['A newer version has migrated this schema: only that one can roll it back.'],
     })
     const { out } = await migrate(['status'])
     expect(out).to.deep.equal([...all, ...later].map((name) => `done     ${name}`))

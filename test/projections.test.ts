@@ -58,7 +58,7 @@ describe('npm run projections', () => {
       'The projection audit is parked, not live.',
     ])
     expect(await says('resume', 'audit')).to.deep.equal([
-      'The projection audit goes on from position 0.',
+      'The projection audit resumes at position 0.',
     ])
     expect(await refuses('resume', 'audit')).to.deep.equal([
       'The projection audit is live, not parked.',
@@ -80,13 +80,13 @@ describe('npm run projections', () => {
     await caughtUp(sql)
     const [line, parked] = await says('status')
     expect(line).to.equal('audit       live, at 8 of 8, up to date except for 1 parked stream')
-    expect(parked).to.match(/^ {2}task-1 from its event 2 on, since 20\S+Z: new row .* "none"$/)
+    expect(parked).to.match(/^ {2}task-1 from version 2 on, since 20\S+Z: new row .* "none"$/)
     expect(await refuses('resume', 'audit', 'task-1')).to.deep.equal([
       'new row for relation "audit_events" violates check constraint "none"',
     ])
     await sql.query('alter table audit_events drop constraint none')
     expect(await says('resume', 'audit', 'task-1')).to.deep.equal([
-      'task-1 goes on in audit: 3 events processed, up to position 8.',
+      'task-1 is resumed in audit: 3 events processed, up to position 8.',
     ])
     await log.add(bad, [renamed('After')])
     await caughtUp(sql)
@@ -122,7 +122,7 @@ describe('npm run projections', () => {
     await caughtUp(sql)
     await sql.query('select pg_advisory_unlock(42)')
     expect(await resumed).to.deep.equal([
-      `task-${long} goes on in audit: 1202 events processed, up to position 1204.`,
+      `task-${long} is resumed in audit: 1202 events processed, up to position 1204.`,
     ])
     await expectFoldOfLog(database)
   })
@@ -143,7 +143,7 @@ describe('npm run projections', () => {
     expect(rows).to.deep.equal([{ version: 501, position: 501 }])
     await sql.query('alter table audit_events drop constraint none')
     expect(await says('resume', 'audit', `task-${id}`)).to.deep.equal([
-      `task-${id} goes on in audit: 201 events processed, up to position 701.`,
+      `task-${id} is resumed in audit: 201 events processed, up to position 701.`,
     ])
     await log.add(id, [renamed('After')])
     await caughtUp(sql)
@@ -153,13 +153,13 @@ describe('npm run projections', () => {
   it('parks one stream by hand', async () => {
     await log.create(1)
     expect(await says('park', 'audit', 'task-1')).to.deep.equal([
-      'task-1 is parked for audit from its event 1 on.',
+      'task-1 is parked for audit from version 1 on.',
     ])
     expect(await refuses('park', 'audit', 'task-1')).to.deep.equal([
-      'task-1 is parked for audit already.',
+      'task-1 is already parked for audit.',
     ])
     expect(await says('resume', 'audit', 'task-1')).to.deep.equal([
-      'task-1 goes on in audit: 0 events processed, up to position 0.',
+      'task-1 is resumed in audit: 0 events processed, up to position 0.',
     ])
   })
 

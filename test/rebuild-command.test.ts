@@ -92,7 +92,7 @@ describe('npm run projections -- rebuild', () => {
       /^The projection tasks is rebuilt: 2 events in [\d.]+ s \(\d+ events\/s\), swapped in [\d.]+ ms\.$/,
     )
     expect(run.out.slice(-2)).to.deep.equal([
-      'The one before had 1 row that was not as the log says:',
+      'The one before differed from the log in 1 row:',
       '  task-2: different title',
     ])
     expect(await world.rows()).to.deep.equal(await world.folded())
@@ -144,7 +144,7 @@ describe('npm run projections -- rebuild', () => {
       run.child.kill(signal)
       expect(await finished(run)).to.deep.equal({
         ended: 'code 1',
-        err: ['Interrupted: tasks is what it was before.'],
+        err: ['Interrupted: tasks is unchanged.'],
       })
       expect(await remains()).to.deep.equal([])
     })

@@ -424,7 +424,7 @@ describe('verify-audit.mjs', () => {
       ] as const) {
         const error = await broken((copy) => Object.assign(copy.trailer, { query }))
         expect(error.place.position, JSON.stringify(query)).to.equal(position)
-        expect(error.message).to.match(/the trailer says were asked for/)
+        expect(error.message).to.match(/does not match the filters in the trailer/)
       }
       const error = await broken((copy) => {
         copy.lines = copy.lines.filter(({ position }) => position !== 4)
@@ -813,7 +813,7 @@ describe('verify-audit.mjs', () => {
         .and.match(/2 seals, the last one is number 2 of \S+Z, up to position 3/)
         .and.match(/Sealed: 3 events\. Not proven by a seal: 0 events\./)
         .and.match(/Signed by [0-9a-f]{16} \(1 to 2\)\./)
-        .and.match(/It says of itself: exported at "2026-11-24T12:00:00\.000Z" by user 1\./)
+        .and.match(/Its trailer says: exported at "2026-11-24T12:00:00\.000Z" by user 1\./)
         .and.match(
           /It is the whole log up to seal 2 \(position 3\); nothing proves what is after it\./,
         )
@@ -840,7 +840,7 @@ describe('verify-audit.mjs', () => {
       expect(code).to.equal(3)
       expect(out.join('\n'))
         .to.match(
-          /by user 1, asked for type=\["TaskCreated","TaskReopened"\]\.\nIt is a part of the log/,
+          /by user 1, filtered by type=\["TaskCreated","TaskReopened"\]\.\nIt is a part of the log/,
         )
         .and.match(/nor that a stream has none after those that are here/)
       expect(err).to.deep.equal([
@@ -921,7 +921,7 @@ describe('verify-audit.mjs', () => {
       const { code, out, err } = await run([file, ...key()])
       expect({ code, out }).to.deep.equal({ code: 1, out: [] })
       expect(err).to.deep.equal([
-        'BROKEN: task-2 version 2 (position 7) is changed: its hash does not belong to what it says.',
+        'BROKEN: task-2 version 2 (position 7) is changed: its hash does not match its contents.',
       ])
     })
 
@@ -981,7 +981,7 @@ describe('verify-audit.mjs', () => {
       const piped = `cat '${file}' | node verify-audit.mjs /dev/stdin ${key().join(' ')}`
       const { ended, err } = startProcess('bash', ['-c', piped])
       expect(await ended).to.equal('code 2')
-      expect(err[0]).to.match(/is no file: an export is read twice, so save it first\.$/)
+      expect(err[0]).to.match(/is not a regular file: an export is read twice, so save it first\.$/)
     })
 
     it('is what its sources make: npm run build:verifier', async () => {
@@ -1003,13 +1003,13 @@ describe('verify-audit.mjs', () => {
         ['{"events":[],"next_cursor":null}', /a page of JSON, not an export: export it again/],
         [
           '{"error":"Unauthorized","message":"Token has expired","code":"token_expired"}',
-          /an answer that refuses one: "Token has expired"\.$/,
+          /a refusal of one: "Token has expired"\.$/,
         ],
         [
           JSON.stringify({ type: 'about:blank', title: 'Forbidden', detail: 'Not yours' }, null, 2),
-          /an answer that refuses one: "Not yours"\.$/,
+          /a refusal of one: "Not yours"\.$/,
         ],
-        ['[{"position":1}]', /no NDJSON export: it does not begin with/],
+        ['[{"position":1}]', /not an NDJSON export: it does not begin with/],
         [gzipSync(text), /is compressed with gzip: unpack it first\.$/],
         [zstdCompressSync(text), /is compressed with zstd: unpack it first\.$/],
         [Buffer.from('PK\u0003\u0004rest'), /is compressed with zip/],
@@ -1055,7 +1055,7 @@ describe('verify-audit.mjs', () => {
       const { code, err } = await run([file, ...key(), ...kept(2, first)])
       expect({ code, err }).to.deep.equal({
         code: 1,
-        err: [`BROKEN: Seal 2 is another than the one that was kept: ${first}.`],
+        err: [`BROKEN: Seal 2 is not the one that was kept: ${first}.`],
       })
     })
 
@@ -1067,7 +1067,9 @@ describe('verify-audit.mjs', () => {
       expect(await run([file, '--key', other, ...key()])).to.include({ code: 0 })
       const { code, err } = await run([file, '--key', other])
       expect(code).to.equal(1)
-      expect(err[0]).to.match(/^BROKEN: Seal 1 is signed by the key [0-9a-f]{16}, which is none of/)
+      expect(err[0]).to.match(
+        /^BROKEN: Seal 1 is signed by the key [0-9a-f]{16}, which is not among/,
+      )
     })
   })
 })

@@ -170,8 +170,8 @@ describe('The worker as a process', () => {
     await until(async () => (await sql.query(sealed)).rowCount === 1, 'all sealed')
     await sql.query('alter table seals disable trigger all; delete from seals')
     await log.create(3)
-    const refusal = /"level":"error".*"does not seal/
-    expect(JSON.parse(await worker.line(refusal)).err).to.match(/^seal \d+ is not there any more/)
+    const refusal = /"level":"error".*"sealing has stopped/
+    expect(JSON.parse(await worker.line(refusal)).err).to.match(/^seal \d+ is missing or changed/)
     const said = () => worker.out.filter((line) => refusal.test(line)).length
     await until(() => said() > 1, 'another round')
     expect((await sql.query('select from seals')).rowCount).to.equal(0)

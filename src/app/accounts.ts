@@ -35,7 +35,7 @@ export function accounts(on: AccountsDependencies) {
   const { users, sessions, securityEvents, attempts, hasher, tokens, newSessionId, lifetime, log } =
     on
 
-  /** Errors: `too_many_attempts`, `hashing_busy`; null: there is no such user, or the password is wrong. */
+  /** Errors: `too_many_attempts`, `hashing_busy`. Null: there is no such user, or the password is wrong. */
   async function prove(
     username: string,
     find: () => Promise<Credentials | null>,
@@ -44,12 +44,12 @@ export function accounts(on: AccountsDependencies) {
     requestContext: RequestContext,
   ): Promise<Credentials | null> {
     const address = limitingKey(requestContext.ip ?? '')
-    // Looked up first: a try is counted only when its outcome can become known.
+    // Looked up first: an attempt counts only if its outcome can become known.
     const credentials = await find()
     await attempts.begin(username, address, requestContext.now)
     const hash = credentials?.password_hash ?? null
     const proven = await hasher.verify(password, hash).catch(async (busy) => {
-      await noted('withdraw a try to log in', attempts.withdraw(username, address))
+      await noted('withdraw a login attempt', attempts.withdraw(username, address))
       throw busy
     })
     if (credentials === null || !proven) {
@@ -57,17 +57,17 @@ export function accounts(on: AccountsDependencies) {
       await securityEvents.add(failure, { user_id, username }, requestContext)
       return null
     }
-    await noted('forget the tries before a login', attempts.clear(username, address))
+    await noted('clear the attempts before a login', attempts.clear(username, address))
     return credentials
   }
 
-  /** Housekeeping: when it fails that is noted, and what it belongs to goes on. */
+  /** Housekeeping: a failure is logged, and the request goes on. */
   const noted = (what: string, work: Promise<void>): Promise<void> =>
     work.catch((error) => log.warn({ err: error }, `cannot ${what}`))
 
   /**
-   * That a caller knows their current password; a wrong one leaves the session as it is.
-   * Errors: `too_many_attempts`, `hashing_busy`, `wrong_password`.
+   * Checks that the caller knows their current password; a wrong one does not end the session. Errors:
+   * `too_many_attempts`, `hashing_busy`, `wrong_password`.
    */
   async function confirm(
     { user_id, username }: Caller,
@@ -81,7 +81,7 @@ export function accounts(on: AccountsDependencies) {
     return credentials
   }
 
-  /** At today's cost, if that can be done now: who has proven the password is let in either way. */
+  /** Rehashes at the current cost, if that can be done now; the user is let in either way. */
   async function rehash(credentials: Credentials, password: string): Promise<void> {
     try {
       await users.rehash(credentials, await hasher.hash(password))
@@ -96,7 +96,8 @@ export function accounts(on: AccountsDependencies) {
       { username, email, password }: { username: string; email: string; password: string },
       requestContext: RequestContext,
     ): Promise<User> {
-      // What cannot succeed takes no slot from those who log in. Of two at the same moment `add` decides.
+      // A registration that cannot succeed must not take a hashing slot from logins. In a race `add`
+      // decides.
       await users.requireFree(username, email)
       const password_hash = await hasher.hash(password)
       return users.add({ username, email, password_hash }, requestContext)
@@ -121,7 +122,7 @@ export function accounts(on: AccountsDependencies) {
       return { token, expires_in: lifetime, user: credentials.user }
     },
 
-    /** Who holds the token, as things are now. Errors: those of TokenValidator. */
+    /** The user who holds the token, as of now. Errors: those of TokenValidator. */
     async validate(token: string, now: Date): Promise<Caller> {
       const { sid, iat, exp } = tokens.verify(token, now)
       const found = await sessions.use(sid, now)
@@ -131,13 +132,13 @@ export function accounts(on: AccountsDependencies) {
       return { user_id, username, email, role, session_id: sid, iat, exp }
     },
 
-    /** Those of the sessions that are over, or never were. */
+    /** Those of the sessions that have ended or never existed. */
     async ended(session_ids: readonly string[], now: Date): Promise<readonly string[]> {
       const living = new Set(await sessions.living(session_ids, now))
       return session_ids.filter((id) => !living.has(id))
     },
 
-    /** Error: `session_ended`, when the account has gone since the token was validated. */
+    /** Error: `session_ended`, if the account was erased after the token was validated. */
     async me(caller: Caller): Promise<User> {
       const credentials = await users.find(caller.user_id)
       if (credentials === null) throw new AppError('session_ended')
@@ -150,7 +151,7 @@ export function accounts(on: AccountsDependencies) {
 
     /**
      * Ends every session. Errors: `wrong_password`, `too_many_attempts`, `hashing_busy`, and
-     * `session_ended` when the password has been changed meanwhile.
+     * `session_ended` if the password was changed meanwhile.
      */
     async changePassword(
       caller: Caller,
@@ -167,7 +168,7 @@ export function accounts(on: AccountsDependencies) {
       if (!changed) throw new AppError('session_ended')
     },
 
-    /** For good. Errors: those of `changePassword`. */
+    /** Erases the account for good. Errors: those of `changePassword`. */
     async erase(caller: Caller, password: string, requestContext: RequestContext): Promise<void> {
       const credentials = await confirm(caller, password, 'erasure_failed', requestContext)
       const erased = await users.erase(credentials, caller.session_id, requestContext)

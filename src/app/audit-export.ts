@@ -12,19 +12,19 @@ import type {
 import { type StreamIds, streamIds } from './stream-ids.ts'
 
 export type AuditExport = {
-  /** How far the audit trail had come: events above it are not in the export. */
+  /** How far the audit trail had got: later events are not in the export. */
   readonly position: number
-  /** Streams of which events below it may be missing too. */
+  /** Streams that may lack earlier events too. */
   readonly parked: readonly ParkedStream[]
   readonly batches: AsyncIterable<readonly ExportedEvent[]>
-  /** What says whether the batches are whole; to be read after them, in this order. */
+  /** Tells whether the batches are complete; to be read after them, in this order. */
   readonly trailer: AuditTrailer
 }
 
 export type AuditTrailer = {
   readonly count: () => number
   readonly heads: AsyncIterable<readonly StreamHead[]>
-  /** Those that cover an event of the export; of a copy of everything, all. */
+  /** Those that cover an exported event; in an export without filters, all. */
   readonly seals: AsyncIterable<readonly ExportedSeal[]>
 }
 
@@ -32,17 +32,14 @@ export type ExportAudit = (query: AuditQuery) => Promise<AuditExport>
 
 const SEALS_AT_ONCE = 100
 
-/**
- * Copies what the query finds out of the audit trail; only the stream ids and the numbers of seals are
- * kept in memory.
- */
+/** Copies the query's results from the audit trail. Keeps only stream ids and seal numbers in memory. */
 export const exportAudit =
   (trail: AuditTrail): ExportAudit =>
   async (query) => {
     const streams = streamIds()
     const numbers = isWhole(query) ? null : new Set<number>()
     let count = 0
-    // Of a part only seals that there are now: of those that are made meanwhile some would be missing.
+    // With filters only the seals that exist now: of those made meanwhile some would be missing.
     const { position, parked, sealed, batches } = await trail.read(query)
     async function* counted() {
       for await (const batch of batches) {

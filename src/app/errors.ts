@@ -19,12 +19,12 @@ export type AppErrorCode =
   | 'newer_version'
   | 'auth_service_unavailable'
 
-/** What a use case or an adapter could not do. Knows its code and nothing of HTTP. */
+/** A failure of a use case or an adapter. Knows its code and nothing of HTTP. */
 export class AppError extends Error {
   readonly code: AppErrorCode
-  /** Seconds after which trying again makes sense. */
+  /** Seconds after which a retry makes sense. */
   readonly retryAfter: number | undefined
-  /** The stream's version now, with `version_mismatch`. */
+  /** The stream's current version, with `version_mismatch`. */
   readonly version: number | undefined
 
   constructor(

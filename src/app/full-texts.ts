@@ -4,13 +4,13 @@ import type { EventStore } from './ports/event-store.ts'
 export const PAGE_BYTES = 8 * 1024 * 1024
 
 export type FullTexts = {
-  /** The text that a summary has at this place, of this field; null stays null. */
+  /** The text that this placeholder of a summary's field stands for; null stays null. */
   readonly text: <Text extends string | null>(field: 'title' | 'description', place: Text) => Text
-  /** Whether a text at this place is null because it is damaged, or its key. */
+  /** Whether the text of this placeholder is null because it, or its key, is damaged. */
   readonly isUnreadable: (place: string | null) => boolean
 }
 
-/** What the summaries' texts are. */
+/** Reads the texts of the summaries. */
 export async function fullTexts<Event extends { readonly data: object }>(
   store: Pick<EventStore<Event, unknown>, 'readAt'>,
   places: readonly (string | null)[],
@@ -25,7 +25,6 @@ export async function fullTexts<Event extends { readonly data: object }>(
   }
 }
 
-/** Some at a time. */
 export function* chunks<T>(all: readonly T[], size: number): Generator<readonly T[]> {
   for (let at = 0; at < all.length; at += size) yield all.slice(at, at + size)
 }

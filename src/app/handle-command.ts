@@ -17,19 +17,19 @@ export type Aggregate<State, Command, Event, Row> = {
   readonly schema_version: number
   readonly decider: Decider<State, Command, Event>
   readonly view: (row: Row | null, event: Event & EventEnvelope) => Row | null
-  /** Whether this version knows the event; if not, a newer one has written it. */
+  /** Whether this version knows the event; if not, a newer version wrote it. */
   readonly knows: (event: Recorded<Event>) => boolean
 }
 
 export type CommandContext<Row> = {
   readonly actor_id: number
   readonly metadata: Metadata
-  /** Whether the client accepts the present row; without it, any row will do. */
+  /** Whether the client accepts the current row; undefined accepts any. */
   readonly precondition: ((row: Row | null) => boolean) | undefined
   readonly command: CommandKey | undefined
 }
 
-/** The row after the command. `replayed`: the command had been done before; this is that answer. */
+/** The row after the command. `replayed`: the command was done before; this is its stored answer. */
 export type Handled<Row> = { readonly row: Row; readonly replayed: boolean }
 
 export type HandleCommand<Command, Row> = (
@@ -40,16 +40,16 @@ export type HandleCommand<Command, Row> = (
 
 const MAX_TRIES = 20
 
-/** What was erased is not there any more, and the session of whose it was is over. */
+/** An erased task does not exist any more, and its owner's session has ended. */
 const gone = (own: boolean) =>
   own ? new AppError('session_ended') : new DomainError('task_not_found')
 
 /**
- * Load, decide, append; when another writer was first, decide again on top of its events.
+ * Loads, decides and appends; if another writer came first, decides again on top of its events.
  *
- * Errors: the decider's, `version_mismatch`, `write_conflict` (others were first again and again),
- * for what was erased `task_not_found` or its owner's `session_ended`, `newer_version` (it has written
- * what this version does not know), `texts_unavailable`, and the event store's.
+ * Errors: the decider's, `version_mismatch`, `write_conflict` (others came first again and again),
+ * `newer_version` (a newer version wrote an event that this one does not know), `texts_unavailable`, and
+ * the event store's. For an erased task `task_not_found`, or `session_ended` for its owner.
  */
 export function handleCommand<State, Command, Event, Row>(
   aggregate: Aggregate<State, Command, Event, Row>,
@@ -73,7 +73,7 @@ export function handleCommand<State, Command, Event, Row>(
       if (history.events.some((event) => event.unreadable)) throw new AppError('texts_unavailable')
       const events = decider.decide(command, state, loaded)
       const before = history.events.reduce(view, null)
-      // After the decider: RFC 9110 looks at preconditions only of what would succeed without.
+      // After the decider: RFC 9110 evaluates preconditions only if the request would succeed without them.
       if (precondition?.(before) === false) throw new AppError('version_mismatch', { version })
       const placed = events.map((event, index) => {
         const place = { stream_id, version: version + index + 1, occurred_at: TIME_OF_APPEND }
@@ -83,7 +83,7 @@ export function handleCommand<State, Command, Event, Row>(
       if (row === null) throw new Error(`${stream_id} has no row after ${version} events`)
       return { events, row }
     }
-    /** Asked after loading: what was loaded may be what this very command did a moment ago. */
+    /** Asked after loading: the loaded events may already include this very command. */
     const answered = async (refusal: unknown): Promise<Handled<Row>> => {
       const row = context.command ? await store.answer(actor_id, context.command) : null
       if (row === null) throw refusal

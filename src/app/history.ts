@@ -4,7 +4,7 @@ import { type TaskView, taskIdOf, taskStreamId } from '../domain/task/view.ts'
 import type { AuditEvent } from './ports/audit.ts'
 import type { EventStore, Recorded, StreamPlace } from './ports/event-store.ts'
 
-/** A page of a task's events, each with the values before it. Reads what it shows and a few more. */
+/** A page of a task's events, each with the values before it. Reads those and a few more. */
 export async function historyPage(
   store: EventStore<TaskEvent, TaskView>,
   id: number,
@@ -26,11 +26,11 @@ const valuesOf = (events: readonly Recorded<TaskEvent>[]): FieldValues | null =>
     NO_FIELD_VALUES,
   )
 
-/** A task that a newer version has created in a way that this one does not know is as if it were not there. */
+/** A task does not exist for this version if a newer one created it in an unknown way. */
 const isUnknown = (values: FieldValues | null, event: Recorded<TaskEvent>): boolean =>
   values === null && readTaskEvent(event) === null
 
-/** A task's events from its first one on, or from where it had these values, each with those before it. */
+/** A task's events from the first on, or from where it had `values`, each with the values before it. */
 export function historyOf(
   events: readonly Recorded<TaskEvent>[],
   values = NO_FIELD_VALUES,
@@ -61,7 +61,7 @@ export function historyOf(
   })
 }
 
-/** The same of several tasks, of each from its first event on; ordered by position. */
+/** The same for several tasks, each from its first event on; ordered by position. */
 export const historiesOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] =>
   [...Map.groupBy(events, ({ stream_id }) => stream_id).values()]
     .flatMap((of) => historyOf(of))

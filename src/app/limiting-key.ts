@@ -1,6 +1,6 @@
 /**
- * What limits count an address by: IPv4 as it is, also where it is mapped into IPv6; IPv6 by its first
- * 64 bits, because whoever has one address of such a network has all of them.
+ * The key by which limits count an address. IPv4: the address, also when it is mapped into IPv6. IPv6: its
+ * first 64 bits, because whoever has one address of such a network has all of them.
  */
 export function limitingKey(address: string): string {
   if (!address.includes(':')) return address
@@ -15,7 +15,7 @@ export function limitingKey(address: string): string {
     .join(':')}::/64`
 }
 
-/** The eight groups of an IPv6 address. The parser of URLs knows its many ways of writing. */
+/** The eight groups of an IPv6 address. The URL parser knows all of its notations. */
 function groupsOf(address: string): readonly number[] {
   const [withoutZone] = address.split('%')
   const { hostname } = new URL(`http://[${withoutZone}]`)

@@ -4,16 +4,16 @@ const CHUNK = 1_000
 
 export type StreamIds = {
   readonly add: (stream_id: string) => void
-  /** Only once all are added. */
+  /** To be called only after all are added. */
   readonly has: (stream_id: string) => boolean
   /** In the order of their UTF-8 bytes, which is that of PostgreSQL's collation "C". */
   readonly inOrder: () => Iterable<readonly string[]>
 }
 
 /**
- * A set of stream ids that takes eight bytes for each: an export of millions must not take memory by
- * the hundreds of megabytes. An id is kept as a number that sorts as its text does: its kind, its
- * digits filled up with zeros, and how many they were.
+ * A set of stream ids that takes eight bytes for each: an export of millions must not need hundreds of
+ * megabytes. An id is kept as a number that sorts like its text: its kind, its digits padded with zeros,
+ * and how many digits it had.
  */
 export function streamIds(): StreamIds {
   let numbers = new BigUint64Array(CHUNK)
@@ -34,7 +34,7 @@ export function streamIds(): StreamIds {
   return {
     add(stream_id) {
       const number = numberOf(stream_id)
-      // An export has many events of one stream in a row.
+      // An export has long runs of events of one stream.
       if (count > 0 && numbers[count - 1] === number) return
       if (count === numbers.length) {
         sort()
@@ -70,7 +70,8 @@ export function streamIds(): StreamIds {
 function numberOf(stream_id: string): bigint {
   const [kind = '', digits = ''] = stream_id.split('-', 2)
   const place = KINDS.indexOf(kind)
-  if (place === -1 || !/^[1-9]\d{0,15}$/.test(digits)) throw new Error(`no stream id: ${stream_id}`)
+  if (place === -1 || !/^[1-9]\d{0,15}$/.test(digits))
+    throw new Error(`not a stream id: ${stream_id}`)
   return (BigInt(place) << 60n) | (BigInt(digits.padEnd(DIGITS, '0')) << 5n) | BigInt(digits.length)
 }
 

@@ -5,14 +5,14 @@ import { historiesOf } from './history.ts'
 import type { AuditEvent } from './ports/audit.ts'
 import type { EventStore, EventSummary } from './ports/event-store.ts'
 
-/** `more`: others may follow at once. */
+/** `more`: further changes may follow at once. */
 export type TaskChanges = (
   actor_id: number,
   after: number,
   limit: number,
 ) => Promise<{ readonly events: readonly AuditEvent[]; readonly more: boolean }>
 
-// Many ask at once, each stream whenever something happens: none of them may hold much.
+// Many streams ask at once, each after every append: none of them may hold much in memory.
 const EVENTS_AT_ONCE = 5_000
 
 /** How much of one answer is held at once: it ends after so many characters, counted some events at a time. */
@@ -22,8 +22,8 @@ const PAGE: ChangesSize = { characters: 1024 * 1024, events: 20 }
 export const STREAM_BATCH: ChangesSize = { characters: 64 * 1024, events: 2 }
 
 /**
- * A user's changes in log order after a position; a reader that goes on from the last one skips none. Fewer
- * than `limit` when their texts are long. Error: `database_unavailable`.
+ * A user's changes in log order after a position; a reader that continues from the last one misses none.
+ * Fewer than `limit` if their texts are long. Error: `database_unavailable`.
  */
 export function taskChanges(
   store: EventStore<TaskEvent, TaskView>,
@@ -31,7 +31,7 @@ export function taskChanges(
 ): TaskChanges {
   return async (actor_id, after, limit) => {
     const found = await store.summariesOfActor(actor_id, after, limit)
-    // What happened to the user is no change of a task; nothing of the user's follows it.
+    // An event of the account is not a change of a task; no event of the user follows it.
     const page = found.filter(({ stream_id }) => isTaskStreamId(stream_id))
     const events: AuditEvent[] = []
     let characters = 0
@@ -45,7 +45,7 @@ export function taskChanges(
   }
 }
 
-/** What the summaries changed. Tasks with long histories are followed one after another. */
+/** What the summaries changed. Tasks with long histories are loaded one after another. */
 async function followed(
   store: EventStore<TaskEvent, TaskView>,
   page: readonly EventSummary<TaskEvent>[],
@@ -60,7 +60,7 @@ async function followed(
   return changes.toSorted((a, b) => a.position - b.position)
 }
 
-/** Of each stream the last version on the page says how many events it has until then. */
+/** A stream's last version on the page tells how many events it has up to there. */
 function batches(page: readonly EventSummary<TaskEvent>[]): readonly (readonly string[])[] {
   const all: string[][] = []
   let room = 0

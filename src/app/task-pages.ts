@@ -3,7 +3,7 @@ import type { TaskView } from '../domain/task/view.ts'
 import { PAGE_BYTES } from './full-texts.ts'
 import type { TaskCursor, TaskPage, TaskQuery } from './ports/tasks.ts'
 
-/** Tasks in the order of a list; with `q` also some that do not hold it. */
+/** Tasks in list order; with `q`, some of them may not contain it. */
 export type Candidates = { readonly tasks: readonly TaskView[]; readonly more: boolean }
 
 /**

@@ -6,10 +6,10 @@ import type { EventStore } from './ports/event-store.ts'
 import type { TaskCursor, TaskPage, TaskQuery } from './ports/tasks.ts'
 import { type Candidates, cursorBy, fillPage } from './task-pages.ts'
 
-/** A version of a task, or a time: all that happened by then, to the millisecond; or all until now. */
+/** A version of a task; or a time, with everything up to that millisecond; or now. */
 export type Moment = 'now' | { readonly version: number } | { readonly as_of: string }
 
-/** Why a task was not there. */
+/** Why a task did not exist. */
 type Absence = 'task_not_found' | 'version_not_found' | 'task_not_there_then'
 
 type Events = EventStore<TaskEvent, TaskView>
@@ -18,12 +18,12 @@ const PAGE = 1_000
 const TEXTS_AT_ONCE = 100
 
 /**
- * The past. Error of every method: `database_unavailable`; of a list whose user is erased meanwhile
- * `session_ended`; of tasks whose texts are damaged `texts_unavailable`.
+ * Reads the past. Errors: `database_unavailable` of every method; `session_ended` of a list whose user is
+ * erased meanwhile; `texts_unavailable` of tasks whose texts are damaged.
  */
 export function timeTravel(store: Events) {
   return {
-    /** A task that there is or was, or why it was not there then. Reads a few of its events. */
+    /** A task as it is or was, or why it did not exist. Reads a few of its events. */
     async taskAt(id: number, moment: Moment): Promise<TaskView | Absence> {
       const stream_id = taskStreamId(id)
       const version = await versionAt(store, stream_id, moment)
@@ -38,9 +38,9 @@ export function timeTravel(store: Events) {
     },
 
     /**
-     * The list as it was, with the filters, order and pages of the list as it is. All of the user's
-     * tasks are gone through, but without their texts; those are read for the page alone, or for `q`.
-     * Stops when the client is `gone`: then the answer is for nobody.
+     * The list as it was, with the filters, order and pages of the current list. Goes through all of the
+     * user's tasks, but without their texts, which are read only for the page or for `q`. Stops when the
+     * client is `gone`: nobody is waiting for the answer.
      */
     async listAt(query: TaskQuery, as_of: string, gone: AbortSignal): Promise<TaskPage> {
       const summaries = await outlinesAt(store, query.user_id, as_of, gone)
@@ -80,7 +80,7 @@ async function outlinesAt(
   return [...rows.values()].map(shown).filter(isThere)
 }
 
-/** The rows that follow the page before, texts aside. */
+/** The rows after the previous page, texts aside. */
 function inOrder(rows: readonly TaskView[], query: TaskQuery): readonly TaskView[] {
   const { after, descending } = query
   const compare = (a: TaskCursor, b: TaskCursor): number =>
@@ -92,7 +92,7 @@ function inOrder(rows: readonly TaskView[], query: TaskQuery): readonly TaskView
     .filter((row) => after === undefined || compare(cursor(row), after) > 0)
 }
 
-/** Only as many texts are read as the page takes. */
+/** Reads only as many texts as the page needs. */
 async function* withTexts(
   store: Events,
   summaries: readonly TaskView[],
@@ -107,7 +107,7 @@ async function* withTexts(
     if (places.some(isUnreadable)) throw new AppError('texts_unavailable')
     const tasks = some.map((summary) => {
       const title = text('title', summary.title)
-      // The caller's own, whose key was destroyed since the token was looked at.
+      // The caller's own task: its key was destroyed after the token was validated.
       if (title === null) throw new AppError('session_ended')
       return { ...summary, title, description: text('description', summary.description) }
     })

@@ -1,11 +1,10 @@
 /**
- * The rules of one aggregate as three values: where a stream begins, which events a command yields
- * in a state, and how an event changes the state. Pure: time, ids and identity arrive in the command.
+ * The rules of one aggregate as three values: where a stream begins, which events a command yields in a
+ * state, and how an event changes the state. Pure: time, ids and identity arrive in the command.
  *
- * `decide` throws a DomainError when the command is not allowed, and yields no event when it
- * changes nothing. `loaded` is the state that the command was first decided on, when others have written since.
- * An event that was decided and placed in its stream says where and when; one that a test gives may
- * not.
+ * `decide` throws a DomainError when the command is not allowed, and yields no event when it changes
+ * nothing. `loaded` is the state that the command was first decided on, if others have written since. An
+ * event read from a stream has a place and a time; one that a test supplies may have neither.
  */
 export type Decider<State, Command, Event, Envelope = object> = {
   readonly initialState: State

@@ -14,7 +14,7 @@ export type Conflict = { readonly field: string; readonly version: number }
 /** A command that the rules refuse. Knows its code and nothing of HTTP. */
 export class DomainError extends Error {
   readonly code: DomainErrorCode
-  /** Fields that stand in the way, each with the version that changed it last. */
+  /** The fields in conflict, each with the version that changed it last. */
   readonly conflicts: readonly Conflict[] | undefined
 
   constructor(code: DomainErrorCode, conflicts?: readonly Conflict[]) {

@@ -1,8 +1,8 @@
 export const ROLES = ['user', 'auditor', 'admin'] as const
 export type Role = (typeof ROLES)[number]
 
-// The storage format, as src/domain/task/events.ts says of its own.
-/** The person's data key was destroyed: no text of theirs can be read any more. */
+// The storage format: the rules in src/domain/task/events.ts apply.
+/** The user's data key was destroyed: none of their texts can be read any more. */
 export type UserEvent = {
   readonly type: 'UserErased'
   readonly data: Readonly<Record<never, never>>
@@ -12,7 +12,7 @@ export const USER_EVENT_TYPES = ['UserErased'] as const satisfies UserEvent['typ
 
 export const USER_EVENT_SCHEMA_VERSION = 1
 
-/** Whether this version knows the event; if not, a newer one has written it. */
+/** Whether this version knows the event; if not, a newer version wrote it. */
 export const isKnownUserEvent = (event: {
   readonly type: string
   readonly schema_version: number

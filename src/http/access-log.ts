@@ -2,9 +2,9 @@ import type { Context, Next } from 'koa'
 import type { Log } from '../app/ports/process.ts'
 
 /**
- * One line a request, when its answer has gone out: after how long that began, and how long all of it
- * took. The two are far apart for streams and exports, which go on as long as somebody reads them.
- * Refusals with their code. No query: search words are the user's own.
+ * One line per request, when its answer is complete: how long until the answer began, and how long all of
+ * it took. The two differ widely for streams and exports. Refusals have their code. No query: search words
+ * are private.
  */
 export const accessLog = (log: Log) => async (ctx: Context, next: Next) => {
   const began = performance.now()
@@ -12,7 +12,7 @@ export const accessLog = (log: Log) => async (ctx: Context, next: Next) => {
   let answered: number | undefined
   ctx.res.once('close', () => {
     const duration_ms = passed()
-    // Whoever goes before there is an answer has waited for it until now.
+    // A client that left before the answer began has waited until now.
     const response_ms = answered ?? duration_ms
     const { request_id, route, user_id, code } = ctx.state
     const { method, path, status, ip } = ctx

@@ -6,7 +6,7 @@ import { DomainError } from '../domain/errors.ts'
 import { errorType, PROBLEM } from './content-types.ts'
 import { type ErrorCode, type Fault, HttpError, MESSAGE, STATUS } from './errors.ts'
 
-/** Turns whatever was thrown below it into an answer. What nobody foresaw is logged and says nothing. */
+/** Turns whatever was thrown into an answer. An unexpected error is logged and answered without details. */
 export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
   try {
     await next()
@@ -16,7 +16,7 @@ export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
   }
 }
 
-/** The code of what was thrown. Logs it when it is a fault of ours, or of what we depend on. */
+/** The code of what was thrown. Logs it if it is a fault of ours, or of a dependency. */
 export function logFailure(log: Log, request_id: string, error: unknown): ErrorCode {
   const code: ErrorCode = isKnown(error) ? error.code : 'internal_error'
   if (code === 'internal_error') log.error({ request_id, err: error }, 'unexpected error')

@@ -5,11 +5,11 @@ import type { Clock } from '../app/ports/process.ts'
 import type { Ownership } from '../app/ports/tasks.ts'
 import { DomainError } from '../domain/errors.ts'
 
-/** Whose tasks and events a caller may see: their own alone; null, of auditors, everybody's. */
+/** Whose tasks and events a caller may see: only their own, or, for auditors, everybody's (null). */
 export const visibleUser = ({ role, user_id }: Caller): number | null =>
   role === 'auditor' || role === 'admin' ? null : user_id
 
-/** Records the access; the answer goes out only after that. */
+/** Records the access; the answer is sent only after that. */
 export type RecordAccess = (ctx: Context, caller: Caller, query: object) => Promise<void>
 
 export const lookAt =
@@ -20,8 +20,8 @@ export const lookAt =
   }
 
 /**
- * Lets a caller see a task, as it is or as it was, if it is theirs or they may audit; that an auditor
- * looks at another's is noted. Errors: `task_forbidden`; `task_not_found` of an erased user's.
+ * Lets a caller see a task, current or past, if it is theirs or they may audit. An auditor's access to
+ * another user's task is recorded. Errors: `task_forbidden`; `task_not_found` for an erased user's.
  */
 export async function admitToTask(
   look: RecordAccess,

@@ -3,14 +3,14 @@ import type { AuditExport } from '../app/audit-export.ts'
 import type { AuditEvent } from '../app/ports/audit.ts'
 import { auditEventOf } from './audit-schemas.ts'
 
-/** What the trailer says besides what it was made from. */
+/** What the trailer says about the export itself. */
 export type ExportFacts = {
   readonly exported_at: string
   readonly exported_by: number
   readonly query: object
 }
 
-/** The pieces of an export in one type. Whoever has its last line has all of it. */
+/** An export in one format, in pieces. Whoever has its last line has all of it. */
 export type Format = (exported: AuditExport, facts: ExportFacts) => AsyncGenerator<string>
 
 export async function* ndjson(
@@ -66,7 +66,7 @@ export async function* csv(
   { position, parked, batches, trailer }: AuditExport,
   { exported_at }: ExportFacts,
 ): AsyncGenerator<string> {
-  // Without the mark, Excel takes UTF-8 for something else.
+  // Without the byte order mark, Excel does not recognise UTF-8.
   yield BYTE_ORDER_MARK + table([COLUMNS])
   for await (const batch of batches) yield table(batch.flatMap(({ event }) => rowsOf(event)))
   let heads = 0
@@ -82,7 +82,7 @@ export async function* csv(
   yield table([...missing, ['# trailer', ...counts, parked.length]])
 }
 
-/** One row for each thing that the event changed, or one without if it changed nothing. */
+/** One row for each change of the event, or one without a change if it changed nothing. */
 function rowsOf(event: AuditEvent): readonly Cells[] {
   const { position, task_id, version, type, actor_id, occurred_at, recorded_at } = event
   const begin = [position, task_id, version, type, actor_id, occurred_at, recorded_at]
@@ -95,14 +95,14 @@ function rowsOf(event: AuditEvent): readonly Cells[] {
 
 const cell = (value: unknown): string | null => (value === null ? null : String(value))
 
-// What a spreadsheet may take for a formula besides what escape_formulas covers (=, +, -, @ and their
+// What a spreadsheet may take for a formula beyond what escape_formulas covers (=, +, -, @ and their
 // full-width forms, tab, carriage return): the same after blanks, and a line feed.
 const FORMULA = /^(?:\n|\s+[=+\-@\uff1d\uff0b\uff0d\uff20])/
 
-// Where the list separator is a semicolon, a program does not heed the quotes of a line that begins
-// without one: it begins new cells at semicolons and line ends inside texts; others do at tabs. What
-// looks like quotes there is gone by the time that the cell is read. Takes blanks that no sign follows
-// too: looking back over them from each place would take a second for a long run.
+// Where the list separator is a semicolon, a program ignores the quotes of a line that does not begin with
+// one: it starts new cells at semicolons and line ends inside texts; others do so at tabs. What looks like
+// a quote there is gone by the time the cell is read. Also takes blanks that no sign follows: looking back
+// over them from each place would take a second for a long run.
 const FORMULA_WITHIN = /([;\t\r\n][\s"]*)([=+\-@\uff1d\uff0b\uff0d\uff20])?/g
 
 const defused = (text: string): string => {

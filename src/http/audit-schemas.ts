@@ -10,7 +10,7 @@ const value = z.union([z.string(), z.boolean(), z.null()])
 export const auditEvent = z
   .strictObject({
     position: z.int().meta({ description: 'Place among all events' }),
-    task_id: z.int().nullable().meta({ description: 'null for what happened to a user' }),
+    task_id: z.int().nullable().meta({ description: 'null for an event of a user' }),
     version: z.int(),
     type: z.string().meta({ examples: ['TaskCompleted'] }),
     actor: z.strictObject({ user_id: z.int() }),
@@ -19,11 +19,8 @@ export const auditEvent = z
     request_id: z.string(),
     changes: z
       .record(z.string(), z.strictObject({ from: value, to: value }))
-      .meta({ description: 'By field; "deleted" says whether the task is' }),
-    undoes: z
-      .array(z.int())
-      .optional()
-      .meta({ description: 'Versions that this event takes back' }),
+      .meta({ description: 'By field; "deleted" says whether the task is deleted' }),
+    undoes: z.array(z.int()).optional().meta({ description: 'Versions that this event undoes' }),
     erased: z
       .literal(true)
       .optional()
@@ -31,14 +28,14 @@ export const auditEvent = z
     unreadable: z
       .literal(true)
       .optional()
-      .meta({ description: 'A text in it is damaged, or the key of one: that text is null' }),
+      .meta({ description: 'A text of it, or its key, is damaged: that text is null' }),
     hash: z.string().meta({ description: 'SHA-256, lower-case hex' }),
   })
   .meta({ id: 'AuditEvent' })
 
 const FIELDS = ['title', 'description', 'status', 'priority', 'due_date', 'deleted'] as const
 
-/** In the order of the schema, whatever the order that the event was kept in. */
+/** In the order of the schema, whatever order the event was stored in. */
 export function auditEventOf(event: AuditEvent): z.output<typeof auditEvent> {
   const { position, task_id, version, type, actor_id, occurred_at, recorded_at } = event
   const { request_id, changes, undoes, erased, unreadable, hash } = event
@@ -79,10 +76,10 @@ export const auditQuery = {
   order: z
     .enum(['asc', 'desc'])
     .optional()
-    .meta({ description: 'By position; desc, the latest first, when it is not given' }),
-  limit: pageSize.optional().meta({ description: 'Size of a page, 1 to 200; 50 when not given' }),
+    .meta({ description: 'By position; default desc, the latest first' }),
+  limit: pageSize.optional().meta({ description: 'Page size, 1 to 200; default 50' }),
   cursor: z.string().max(100, 'must be a cursor of this list').optional().meta({
-    description: 'next_cursor of the page before, with the same order',
+    description: 'next_cursor of the previous page, with the same order',
   }),
 }
 
@@ -137,7 +134,7 @@ export const exportLine = z
         exported_by: z.int(),
         query: z.looseObject({}),
         parked: z.array(parked).meta({
-          description: 'Streams whose events from this version on may be missing in the export',
+          description: 'Streams whose events from this version on may be missing from the export',
         }),
         heads: z
           .array(head)

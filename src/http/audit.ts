@@ -22,20 +22,21 @@ const findEvents = {
   summary: 'Who did what when, from what to what',
   description:
     "Events of the caller's own tasks; for the roles auditor and admin, of everybody's. Their " +
-    'calls, and all exports, are recorded. A page ends early once its texts fill 1 MiB. The trail is behind the log by a moment: Audit-Position tells how far it had come. A ' +
-    'stream with an event that the trail could not process is parked: its events from there on are ' +
-    'missing until it is resumed, and Audit-Incomplete says so.\n\n' +
-    'With Accept: application/x-ndjson or text/csv the answer is an export of all events that the ' +
-    'conditions find, oldest first; limit, cursor and order=desc are not for it. It is whole only ' +
-    'with its last line, the trailer; after an hour it is cut off. A user has one export at ' +
-    'a time at each instance. ' +
-    'As CSV it has a row for each field that an event changed (one row for an event that changed ' +
-    'none), in UTF-8 with a byte order mark; what a spreadsheet could take for a formula has an ' +
-    'apostrophe before it, inside a text too. Near its end is a row "# parked" for each parked ' +
-    'stream, with its id and the version from which on events are missing. Its last row is ' +
-    '"# trailer", the number of events, of streams and of seals, number and hash of the last seal, ' +
-    'the position up to which events are in it, the time, and the number of parked streams. As ' +
-    'NDJSON it has the events as they are stored, and the keys of their texts, so that it can be ' +
+    'calls, and all exports, are recorded. A page ends early once its texts fill 1 MiB. The trail ' +
+    'is slightly behind the log: Audit-Position says how far it had got. A stream with an event ' +
+    'that the trail could not process is parked: its events from there on are missing until it is ' +
+    'resumed, and Audit-Incomplete says so.\n\n' +
+    'With Accept: application/x-ndjson or text/csv the answer is an export of all matching events, ' +
+    'oldest first; limit, cursor and order=desc are not allowed. It is complete only with its last ' +
+    'line, the trailer; after an hour it is cut off. A user can run one export at a time on each ' +
+    'instance.\n\n' +
+    'CSV has a row for each field that an event changed (one row for an event that changed none), ' +
+    'in UTF-8 with a byte order mark. An apostrophe precedes whatever a spreadsheet could take for ' +
+    'a formula, inside a text too. Near the end is a row "# parked" for each parked stream, with ' +
+    'its id and the first missing version. The last row is "# trailer", the number of events, of ' +
+    'streams and of seals, number and hash of the last seal, the position up to which the export ' +
+    'goes, the time, and the number of parked streams.\n\n' +
+    'NDJSON has the events as they are stored, and the keys of their texts, so that it can be ' +
     'verified offline; the trailer names the parked streams.',
   access: 'token',
   query: schema.auditQuery,
@@ -51,11 +52,11 @@ const findEvents = {
         'text/csv': z.string(),
       },
       headers: {
-        'Audit-Position': 'Events up to this position are in the answer, later ones may be missing',
+        'Audit-Position': 'Events up to this position are in the answer; later ones may be missing',
         'Audit-Incomplete':
-          'How many parked streams miss events up to there, of those that the caller may see; ' +
-          'without any the header is not there',
-        'Content-Disposition': 'A name for the file, with an export',
+          'How many parked streams, of those that the caller may see, lack events up to there; ' +
+          'absent if there are none',
+        'Content-Disposition': 'File name of an export',
       },
     },
   },
@@ -67,7 +68,7 @@ export const AUDIT_ENDPOINTS: readonly Endpoint[] = [findEvents] as readonly End
 export type AuditRoutes = {
   readonly trail: AuditTrail
   readonly exportAudit: ExportAudit
-  /** Record that the caller views the trail, or exports it. */
+  /** Records that the caller viewed the trail, or exported it. */
   readonly look: RecordAccess
   readonly copy: RecordAccess
   /** How often a user may ask for an export. */
@@ -145,7 +146,7 @@ function faultsIn({ from, to, limit, cursor, order }: Query, isExport: boolean):
   if (!isExport) return faults
   for (const [field, given] of Object.entries({ limit, cursor })) {
     if (given === undefined) continue
-    faults.push({ field, message: `${field} is not for an export, which holds all events` })
+    faults.push({ field, message: `${field} is not allowed for an export, which holds all events` })
   }
   if (order === 'desc') {
     faults.push({ field: 'order', message: 'order must be asc for an export' })
@@ -172,7 +173,7 @@ function sendExport(dependencies: AuditRoutes) {
       ctx.status = 200
       ctx.type = type
     }
-    // Takes no copy: nothing is read, and nothing is on record.
+    // Makes no copy: nothing is read, and nothing is recorded.
     if (ctx.method === 'HEAD') return describe(await exportAudit(wanted), clock().toISOString())
     const leave = await enter(caller)
     try {
@@ -237,7 +238,7 @@ async function* checked<T>(batches: AsyncIterable<T>, check: () => Promise<void>
   }
 }
 
-/** How far the trail had come, and whether it has all events up to there. */
+/** Says how far the trail had got, and whether it has all events up to there. */
 function tellReached(ctx: Context, { position, parked }: Pick<AuditExport, 'position' | 'parked'>) {
   ctx.set('Audit-Position', String(position))
   if (parked.length > 0) ctx.set('Audit-Incomplete', String(parked.length))

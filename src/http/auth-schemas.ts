@@ -6,7 +6,7 @@ import { instant, text } from './fields.ts'
 const MIN_PASSWORD = 8
 const MAX_PASSWORD = 256
 
-/** Of the passwords that are long enough, the 3,000 that people choose most (NIST 800-63B). */
+/** The 3,000 most common of the passwords that are long enough (NIST 800-63B). */
 const COMMON = new Set(
   dictionary['passwords-common'].filter(({ length }) => length >= MIN_PASSWORD).slice(0, 3_000),
 )

@@ -36,18 +36,20 @@ const validate = {
   summary: 'Who holds this token',
   description: 'For task-service only: not reachable from outside, and needs the internal API key.',
   access: 'internal-with-token',
-  answers: { 200: { description: 'The caller, as things are now', body: schema.validated } },
+  answers: { 200: { description: 'The caller as of now', body: schema.validated } },
 } as const satisfies Endpoint
 
 const endedSessions = {
   method: 'post',
   path: '/auth/validate/sessions',
-  summary: 'Which of these sessions are over',
+  summary: 'Which of these sessions have ended',
   description:
-    'For task-service only, like `/auth/validate`: asks of all sessions with an open stream at once.',
+    'For task-service only, like `/auth/validate`: checks all sessions with an open stream in one call.',
   access: 'internal',
   body: schema.sessionIds,
-  answers: { 200: { description: 'Those that ended or never were', body: schema.endedSessions } },
+  answers: {
+    200: { description: 'Those that have ended or never existed', body: schema.endedSessions },
+  },
 } as const satisfies Endpoint
 
 const logout = {
@@ -57,7 +59,7 @@ const logout = {
   access: 'token',
   // Many clients send {} with every POST.
   body: z.strictObject({}),
-  answers: { 204: { description: 'The session is over, everywhere' } },
+  answers: { 204: { description: 'The session has ended on every instance' } },
 } as const satisfies Endpoint
 
 const me = {
@@ -87,7 +89,7 @@ const changePassword = {
   summary: 'Change the password',
   access: 'token',
   body: schema.passwordChange,
-  answers: { 204: { description: 'Changed; every session of the user is over' } },
+  answers: { 204: { description: 'Changed; all sessions of the user have ended' } },
   errors: ['wrong_password', 'too_many_attempts', 'hashing_busy'],
 } as const satisfies Endpoint
 
@@ -105,7 +107,7 @@ const endSession = {
   summary: "End one of the caller's sessions",
   access: 'token',
   params: schema.sessionId,
-  answers: { 204: { description: 'The session is over, everywhere' } },
+  answers: { 204: { description: 'The session has ended on every instance' } },
   errors: ['session_not_found'],
 } as const satisfies Endpoint
 
@@ -127,7 +129,7 @@ export type AuthRoutes = {
   readonly clock: Clock
   /** Counts logins by address. */
   readonly loginLimit: RateLimit
-  /** Counts registrations by address: each takes a hash as a login does. */
+  /** Counts registrations by address: each costs a hash, as a login does. */
   readonly registerLimit: RateLimit
 }
 
@@ -135,7 +137,7 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   const { accounts, clock, loginLimit, registerLimit } = dependencies
   const requestContext = (ctx: Context): RequestContext => ({
     request_id: ctx.state.request_id,
-    // An IPv6 address may go on with the name of a zone, of any length.
+    // An IPv6 address may end with a zone name of any length.
     ip: ctx.ip.slice(0, 45) || null,
     user_agent: ctx.get('User-Agent').slice(0, 500) || null,
     now: clock(),

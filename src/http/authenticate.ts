@@ -22,7 +22,10 @@ const hashOf = (ctx: Context): string =>
 
 export type Admission = {
   readonly tokens: TokenValidator
-  /** What services of Tasktrail present: the current key, and the one before while it is rotated. */
+  /**
+   * The keys that Tasktrail's own services present: the current one, and the previous one during a
+   * rotation.
+   */
   readonly internalApiKeys: readonly string[]
   readonly limit: RateLimit
   readonly refusals: RefusalLimit

@@ -7,8 +7,8 @@ const MAX_DEPTH = 20
 
 const { POST, PUT, PATCH, DELETE } = HttpMethodEnum
 
-// As Latin-1 each byte stays itself: koa-body decodes broken UTF-8 to replacement characters, and its
-// JSON loses that a key was there twice.
+// As Latin-1 each byte stays itself: koa-body would replace broken UTF-8, and its JSON parser hides a key
+// that occurs twice.
 const read = koaBody({
   parsedMethods: [POST, PUT, PATCH, DELETE],
   text: true,
@@ -24,7 +24,7 @@ const read = koaBody({
   },
 })
 
-/** The parsed JSON; a request without a body counts as one with `{}`. */
+/** The parsed JSON; a missing body counts as `{}`. */
 export async function readBody(ctx: Context): Promise<unknown> {
   if (!mayHaveBody(ctx)) return {}
   const charset = ctx.request.charset || 'utf-8'
@@ -35,7 +35,7 @@ export async function readBody(ctx: Context): Promise<unknown> {
   return bytes.length === 0 ? {} : parse(decode(bytes))
 }
 
-/** For calls that take no body: one that was sent would be ignored without a word. */
+/** For calls that take no body: one that was sent would be silently ignored. */
 export async function refuseBody(ctx: Context): Promise<void> {
   if (!mayHaveBody(ctx)) return
   if (ctx.request.length) throw new HttpError('unexpected_body')
@@ -44,14 +44,14 @@ export async function refuseBody(ctx: Context): Promise<void> {
   }
 }
 
-/** Without a length it may still turn out to be empty. */
+/** Without a length it may still be empty. */
 const mayHaveBody = ({ request: { length, headers } }: Context): boolean =>
   headers['transfer-encoding'] !== undefined || (length !== undefined && length > 0)
 
 async function bytesOf(ctx: Context): Promise<Buffer> {
-  // co-body counts a length with 32 bits: to it 4 GiB are 0.
+  // co-body keeps a length in 32 bits: it takes 4 GiB for 0.
   if ((ctx.request.length ?? 0) > MAX_BODY.bytes) throw new HttpError('body_too_large')
-  // koa-body knows `identity` in lower case alone; nothing else comes as far as this.
+  // koa-body knows only lower-case `identity`; nothing else gets this far.
   delete ctx.req.headers['content-encoding']
   await read(ctx as Parameters<typeof read>[0], async () => {})
   return Buffer.from(String(ctx.request.body), 'latin1')

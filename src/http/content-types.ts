@@ -5,7 +5,7 @@ import { HttpError } from './errors.ts'
 const JSON_TYPE = 'application/json'
 export const PROBLEM = 'application/problem+json'
 
-/** More than any client writes. The time to read an Accept grows with the square of its length. */
+/** More than any client sends. The time to read an Accept grows with the square of its length. */
 const MAX_LENGTH = 1_000
 
 const acceptOf = (ctx: Context): string => ctx.get('Accept') || '*/*'
@@ -13,8 +13,8 @@ const acceptOf = (ctx: Context): string => ctx.get('Accept') || '*/*'
 const negotiator = (accept: string) => new Negotiator({ headers: { accept } })
 
 /**
- * Which of `types` the client likes best, the first one if it does not say. All of them are in UTF-8,
- * which may be named. Who asks for problems asks for JSON where there is none.
+ * The one of `types` that the client prefers; the first if it does not say. All of them are in UTF-8, which
+ * may be named. A client that accepts only problem details gets JSON where there is no problem.
  *
  * Errors: `not_acceptable`, `validation_failed`.
  */
@@ -40,7 +40,7 @@ export function negotiate<T extends string>(ctx: Context, types: readonly T[]): 
 
 const namings = (type: string) => [`${type}; charset=utf-8`, `${type}; charset=utf8`]
 
-/** Errors are JSON for who accepts nothing that fits; problems for who names those, in whatever place. */
+/** JSON if the client accepts nothing that fits; problem details if it names them, in whatever place. */
 export function errorType(ctx: Context): typeof JSON_TYPE | typeof PROBLEM {
   ctx.vary('Accept')
   const accept = acceptOf(ctx)

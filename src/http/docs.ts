@@ -44,7 +44,7 @@ const page = (title: string, base: string) => `<!doctype html>
 </html>
 `
 
-// Without a validatorUrl the page would ask validator.swagger.io what it thinks of the document.
+// Without this the page would have validator.swagger.io validate the document.
 const start = (base: string) => `SwaggerUIBundle({
   url: '${base}/openapi.json',
   dom_id: '#docs',

@@ -12,9 +12,9 @@ import { readQuery, requireEncoded } from './request-target.ts'
 export type Answer = {
   readonly description: string
   readonly body?: z.ZodType
-  /** Names of headers with what they say. */
+  /** Descriptions of headers by name. */
   readonly headers?: Readonly<Record<string, string>>
-  /** `application/json` unless it says otherwise. */
+  /** `application/json` by default. */
   readonly type?: string
   /** Bodies of other types, by content negotiation (Accept). */
   readonly others?: Readonly<Record<string, z.ZodType>>
@@ -23,8 +23,8 @@ export type Answer = {
 type Shape = z.ZodRawShape
 
 /**
- * One call of the API: what is parsed is what the OpenAPI document shows. Headers that are not named
- * here are not looked at; anything else that is not named is refused.
+ * One call of the API: what is parsed is what the OpenAPI document shows. Headers not named here are
+ * ignored; any other input not named here is refused.
  */
 export type Endpoint<
   P extends Shape = Shape,
@@ -37,8 +37,8 @@ export type Endpoint<
   readonly summary: string
   readonly description?: string
   /**
-   * Who may call: anyone, uncounted (`open`) or within the rate limit (`public`); who has a valid
-   * token; services of Tasktrail, with the internal key, and a user's token where they ask about it.
+   * Who may call: anyone, uncounted (`open`) or within the rate limit (`public`); holders of a valid token;
+   * Tasktrail's own services, with the internal key, and with a user's token where they ask about it.
    */
   readonly access: 'open' | 'public' | 'token' | 'internal' | 'internal-with-token'
   readonly params?: P
@@ -46,7 +46,7 @@ export type Endpoint<
   readonly headers?: H
   readonly body?: z.ZodObject<B>
   readonly answers: Readonly<Record<number, Answer>>
-  /** Besides those that follow from access, body and parameters. */
+  /** In addition to those that follow from access, body and parameters. */
   readonly errors?: readonly ErrorCode[]
 }
 
@@ -57,7 +57,7 @@ export type Input<P extends Shape, Q extends Shape, H extends Shape, B extends S
   readonly body: z.output<z.ZodObject<B>>
 }
 
-/** Lets in whom the endpoint's access allows, or throws. A caller is there for access by token. */
+/** Throws unless the endpoint's access allows the call. Returns the caller where access is by token. */
 export type Admit = (ctx: Context, access: Endpoint['access']) => Promise<Caller | undefined>
 
 /** Adds routes to a router; each admits, parses all of the input, and calls its handler. */
@@ -91,7 +91,7 @@ export function routes(router: Router, admit: Admit) {
   return on
 }
 
-/** What a call may answer with, errors aside; the first one is what it answers when nothing is asked. */
+/** What a call may answer with, errors aside; the first one is the default. */
 export function typesOf({ answers }: { readonly answers: Endpoint['answers'] }): readonly string[] {
   const types = Object.values(answers).flatMap(
     ({ body, type = 'application/json', others = {} }) =>

@@ -39,7 +39,7 @@ export class HttpError extends Error {
   }
 }
 
-/** The one place where an error gets its status. A code that is missing here does not compile. */
+/** The one place where an error gets its status. A missing code fails to compile. */
 export const STATUS = {
   validation_failed: 400,
   malformed_body: 400,
@@ -100,13 +100,13 @@ export const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   task_not_found: (ctx) => `Task with id ${ctx.params.id} not found`,
   version_not_found: (ctx) => `Task with id ${ctx.params.id} has no version ${ctx.query.version}`,
   task_not_there_then: (ctx) =>
-    `Task with id ${ctx.params.id} was not created yet, or was deleted, then`,
+    `Task with id ${ctx.params.id} did not exist then: it was not yet created, or it was deleted`,
   change_not_found: (ctx) => `Task with id ${ctx.params.id} has no such change`,
   session_not_found: (ctx) => `Session with id ${ctx.params.id} not found`,
   route_not_found: (ctx) => `There is nothing at ${ctx.path}`,
   method_not_allowed: (ctx) => `${ctx.method} is not allowed here`,
   not_acceptable: 'None of the types that Accept allows is available',
-  task_exists: 'The task exists already',
+  task_exists: 'The task already exists',
   undo_conflict: 'What this would undo has been changed again since',
   nothing_to_undo: 'No change of the task is left to undo',
   nothing_to_redo: 'No undo is left to redo: there was none, or a change has followed it',
@@ -114,7 +114,7 @@ export const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   idempotency_key_in_use: 'A request with this Idempotency-Key is still running',
   username_taken: 'Username already exists',
   email_taken: 'Email already exists',
-  version_mismatch: 'If-Match or If-None-Match does not allow the version that the task has now',
+  version_mismatch: 'The current version of the task does not satisfy If-Match or If-None-Match',
   body_too_large: `The body is larger than ${MAX_BODY.name}`,
   unsupported_media_type: 'The body must be application/json in UTF-8, not compressed',
   idempotency_key_reused: 'This Idempotency-Key was used with another request',

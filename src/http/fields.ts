@@ -8,7 +8,7 @@ const codePoints = (text: string): number => {
   return count
 }
 
-/** Nothing that anybody sees, or only U+2800, which is a character without a dot. */
+/** Nothing visible, or only U+2800, a braille pattern without dots. */
 const INVISIBLE = /^[\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cf}\u2800]*$/u
 const NOT_IN_A_LINE = /[\p{Cc}\u2028\u2029]/u
 const NOT_IN_LINES = /[^\P{Cc}\t\n\r]/u
@@ -17,15 +17,15 @@ type TextRules = {
   readonly trim?: boolean
   /** May have tabs and line breaks. */
   readonly lines?: boolean
-  /** May be nothing but blanks, as a password may. */
+  /** May consist of blanks alone, as a password may. */
   readonly blank?: boolean
-  /** What is said of one without any character. */
+  /** The message for an empty text. */
   readonly empty?: string
 }
 
 /**
- * Text as people write it, which UTF-8 can carry (no half of a surrogate pair) and PostgreSQL can keep
- * (no NUL). One that must not be empty has something to see in it.
+ * Text as people write it, which UTF-8 can encode (no half of a surrogate pair) and PostgreSQL can store
+ * (no NUL). If it must not be empty, it has to contain something visible.
  */
 export const text = (
   min: number,
@@ -55,20 +55,20 @@ export const text = (
 const TIME = 'must be an ISO 8601 time with Z or an offset, such as 2026-01-31T09:00:00Z'
 const TIME_SHAPE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/
 
-/** What is wrong with a text that is no time. */
+/** What is wrong with a text that is not a time. */
 function timeFault(sent: unknown): string {
   if (typeof sent !== 'string' || !TIME_SHAPE.test(sent)) return TIME
   const day = sent.slice(0, 10)
   return utc(`${day}T00:00:00Z`).startsWith(day)
     ? 'must have a time from 00:00:00 to 23:59:59 and an offset up to 23:59'
-    : 'must be a day that the calendar has'
+    : 'must be a day of the calendar'
 }
 
-/** A time in any offset, from the year 1 to 9999; becomes UTC with milliseconds. */
+/** A time with any offset, in the years 1 to 9999; converted to UTC with milliseconds. */
 export const time = z.iso
   .datetime({ offset: true, error: ({ input }) => timeFault(input), abort: true })
   .refine((value) => /^(?!0000)\d{4}-/.test(utc(value)), {
-    error: 'must lie in the years 1 to 9999',
+    error: 'must be in the years 1 to 9999',
   })
   .transform((value) => utc(value))
 
@@ -101,7 +101,7 @@ export const listOf = <const T extends string>(values: readonly [T, ...T[]]) => 
 
 const MAX_FAULTS = 50
 
-/** Of thousands, a client needs only the first and how many there are: each is many bytes of answer. */
+/** Of thousands of faults, a client needs only the first ones and the number. */
 export function firstOf(faults: readonly Fault[]): readonly Fault[] {
   const more = faults.length - MAX_FAULTS
   if (more <= 0) return faults
@@ -109,8 +109,8 @@ export function firstOf(faults: readonly Fault[]): readonly Fault[] {
 }
 
 /**
- * What a failed parse says, one fault a field, in words for the client. Parameters and headers are named
- * as they are written.
+ * What a failed parse says, one fault per field, in words for the client. Parameters and headers are named
+ * as written.
  */
 export function faultsOf(
   error: z.ZodError,

@@ -49,16 +49,16 @@ const HEADERS = {
   Vary: 'Accept',
 }
 
-/** More than any browser writes. The time to read an Accept grows with the square of its length. */
+/** More than any browser sends. The time to read an Accept grows with the square of its length. */
 const MAX_ACCEPT = 1_000
 
-/** Whether a person with a browser looks at the address that was printed. */
+/** Whether a person has opened the printed address in a browser. */
 export const isVisit = (path: string, req: IncomingMessage): boolean =>
   path === '/' &&
   (req.method === 'GET' || req.method === 'HEAD') &&
   (req.headers.accept?.length ?? 0) <= MAX_ACCEPT &&
   new Negotiator(req).mediaType(['application/json', 'text/html']) === 'text/html'
 
-/** What this is and where to read on. */
+/** Says what this is and where to read on. */
 export const showFrontPage = (res: ServerResponse): void =>
   void res.writeHead(200, HEADERS).end(PAGE)

@@ -13,7 +13,7 @@ export type GatewayOptions = {
   readonly host: string
   readonly port: number
   readonly upstreams: Readonly<Record<'auth-service' | 'task-service', Upstream>>
-  /** Of a connection to a service on which nothing moves. @default 60_000, the load balancer's */
+  /** Idle timeout of a connection to a service. @default 60_000, like the load balancer's */
   readonly idleTimeoutMs?: number
   /** How slow a client may be. @default `CONNECTIONS` */
   readonly connections?: Partial<typeof CONNECTIONS>
@@ -22,17 +22,17 @@ export type GatewayOptions = {
 export type Gateway = {
   /** Takes no new connections; resolves when those that are open have ended. */
   readonly close: () => Promise<void>
-  /** Ends all connections, also in the middle of an answer. */
+  /** Ends all connections, even in the middle of an answer. */
   readonly destroy: () => void
 }
 
-// What belongs to one connection and not to the message. The internal key goes with calls between
-// services; from outside it is never genuine.
+// Headers of one connection, not of the message. The internal key is for calls between services; from
+// outside it is never genuine.
 const STRIPPED = ['upgrade', 'keep-alive', 'proxy-connection', 'x-internal-api-key']
 
 /**
- * The local stand-in for the load balancer: the same path rules, the same X-Forwarded headers. Paths
- * go by as they stand in the request line, so that both sides judge the same text.
+ * The local stand-in for the load balancer: the same path rules, the same X-Forwarded headers. Paths are
+ * passed on exactly as in the request line, so that both sides judge the same text.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const proxy = createProxyServer({
@@ -44,7 +44,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     delete headers['keep-alive']
   })
   proxy.on('error', (_error, req, res) => {
-    // An answer that has begun is broken off by the proxy: nobody takes it for whole.
+    // The proxy breaks off an answer that has begun: nobody takes it for complete.
     if (req === undefined || !(res instanceof ServerResponse) || res.headersSent) return
     answer(req, res, 'service_unavailable')
   })
@@ -65,7 +65,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       case 'task-service': {
         for (const name of STRIPPED) delete req.headers[name]
         const forward = { target: options.upstreams[target], headers: forwarded(req) }
-        // It rejects for what the error listener has answered.
+        // It rejects for errors that the listener has already answered.
         proxy.web(req, res, forward).catch(() => {})
       }
     }
@@ -81,7 +81,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
 const ABSOLUTE_FORM = /^https?:\/\/([A-Za-z0-9.:[\]-]+)(?=[/?]|$)/i
 
-/** A whole URL in the request line, as proxies get it, names the host and then the path (RFC 9112, 3.2.2). */
+/**
+ * An absolute URL in the request line, as proxies get it, names the host before the path (RFC 9112, 3.2.2).
+ */
 function takeOriginForm(req: IncomingMessage): void {
   const [start, host] = ABSOLUTE_FORM.exec(req.url ?? '') ?? []
   if (start === undefined) return
@@ -89,7 +91,7 @@ function takeOriginForm(req: IncomingMessage): void {
   req.url = req.url?.slice(start.length).replace(/^(?!\/)/, '/')
 }
 
-/** What the load balancer adds. It appends to X-Forwarded-For, whatever the client wrote there. */
+/** The headers that the load balancer adds. It appends to X-Forwarded-For, whatever the client sent. */
 function forwarded(req: IncomingMessage): Record<string, string> {
   const client = req.socket.remoteAddress?.replace(/^::ffff:/, '') ?? ''
   const before = req.headers['x-forwarded-for']

@@ -19,9 +19,9 @@ const healthy = (base: string, name: string) =>
 const ready = {
   method: 'get',
   path: '/ready',
-  summary: 'Whether what the service depends on answers',
+  summary: 'Whether the dependencies of the service answer',
   description:
-    'Informs; no load balancer asks, or one slow dependency would take down all instances.',
+    'For information. No load balancer uses it, or one slow dependency would take down all instances.',
   access: 'open',
   answers: {
     200: { description: 'It does', body: z.strictObject({ status: z.literal('ready') }) },
@@ -29,7 +29,7 @@ const ready = {
   errors: ['database_unavailable'],
 } as const satisfies Endpoint
 
-/** What the entrance answers at `/health`. No load balancer takes a task out for it. */
+/** What the public entrance answers at `/health`. No load balancer removes an instance because of it. */
 export const wholeHealth = {
   method: 'get',
   path: '/health',
@@ -52,7 +52,7 @@ export const healthEndpoints = (base: string, name: string): readonly Endpoint[]
   ready,
 ]
 
-/** `answers` asks auth-service and throws when it is away. */
+/** `answers` calls auth-service and throws if it is unreachable. */
 export function wholeHealthRoute(
   on: ReturnType<typeof routes>,
   answers: (request_id: string) => Promise<void>,
@@ -63,7 +63,7 @@ export function wholeHealthRoute(
   })
 }
 
-/** `ping` asks the database and throws when it is away. */
+/** `ping` queries the database and throws if it is unreachable. */
 export function healthRoutes(
   on: ReturnType<typeof routes>,
   { base, name, ping }: { base: string; name: string; ping: () => Promise<boolean> },

@@ -7,9 +7,9 @@ export const MAX_BODY = { bytes: MAX_KIB * 1024, name: `${MAX_KIB} KiB` } as con
 const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}]/g
 
 /**
- * The first key that one object has twice; `JSON.parse` would keep the last value without a word. The
- * text must be valid JSON. Own code: parsers that tell of such keys build a tree of all the text, which
- * takes fifty times as long.
+ * The first key that occurs twice in one object; `JSON.parse` would silently keep the last value. The text
+ * must be valid JSON. Our own code, because parsers that report such keys build a tree of the whole text,
+ * which takes fifty times as long.
  */
 export function duplicateKey(json: string): string | undefined {
   const open: Set<string>[] = []
@@ -26,7 +26,7 @@ export function duplicateKey(json: string): string | undefined {
   return undefined
 }
 
-/** Whether containers stand in each other more than `max` deep. */
+/** Whether containers are nested more than `max` deep. */
 export function isDeeper(value: unknown, max: number): boolean {
   let level = [value].filter(isContainer)
   for (let depth = 0; depth < max && level.length > 0; depth++) {

@@ -1,11 +1,12 @@
 import { HttpError } from './errors.ts'
 
-/** Error: `validation_failed`, of a position that this log never gave. */
+/** Error: `validation_failed`, for a position that this log never gave. */
 export type RequireKnownPosition = (field: string, position: number) => Promise<void>
 
 /**
- * `last` is the greatest position given so far. One beyond it comes from another log, or from this one before a backup of it was
- * restored. Whoever went on from there would skip what is written until the log is as long again.
+ * `last` is the greatest position given so far. A greater one comes from another log, or from this one
+ * before it was restored from a backup. A client that continued from it would miss all events until the log
+ * is that long again.
  */
 export const requireKnownPosition =
   (last: () => Promise<number>): RequireKnownPosition =>
@@ -15,10 +16,12 @@ export const requireKnownPosition =
     throw new HttpError('validation_failed', { faults: [{ field, message }] })
   }
 
-/** Error: `validation_failed`, of a time that is still to come. */
+/** Error: `validation_failed`, for a time in the future. */
 export type RequirePast = (as_of: string) => Promise<void>
 
-/** By the log's own clock: any time that an answer shows is past, whatever this service's clock says. */
+/**
+ * By the log's own clock: a time that an answer shows is always past, whatever this service's clock says.
+ */
 export const requirePast =
   (now: () => Promise<string>): RequirePast =>
   async (as_of) => {

@@ -22,7 +22,7 @@ const error = z
       .optional()
       .meta({
         description:
-          'What breaks a rule or stands in the way, by field; of more than fifty the first',
+          'What breaks a rule or is in conflict, by field; of more than fifty, the first fifty',
       }),
   })
   .meta({ id: 'Error' })
@@ -38,7 +38,7 @@ const problem = z
   })
   .meta({ id: 'Problem', description: 'RFC 9457, on Accept: application/problem+json' })
 
-/** The OpenAPI 3.1 document of a service, made from the definitions that parse its requests. */
+/** The OpenAPI 3.1 document of a service, generated from the definitions that parse its requests. */
 export function openApi(title: string, version: string, endpoints: readonly Endpoint[]): object {
   const paths: ZodOpenApiPathsObject = {}
   for (const endpoint of endpoints) {
@@ -85,9 +85,9 @@ function operation(endpoint: Endpoint): ZodOpenApiOperationObject {
     },
     ...(body && {
       requestBody: {
-        // A request without a body counts as one with {}.
+        // A missing body counts as {}.
         required: !body.safeParse({}).success,
-        description: `JSON in UTF-8, at most ${MAX_BODY.name}, no key twice in one object`,
+        description: `JSON in UTF-8, at most ${MAX_BODY.name}, no duplicate keys`,
         content: { 'application/json': { schema: body } },
       },
     }),

@@ -5,21 +5,21 @@ import { HttpError } from './errors.ts'
 const BUSY = 0.9
 
 export type Overload = {
-  /** Milliseconds within which 99 % of the event loop's turns must begin; 0 switches shedding off. */
+  /** Milliseconds within which 99 % of the event loop's turns must begin; 0 switches load shedding off. */
   readonly maxDelay: number
-  /** Paths that always pass. */
+  /** Paths that are never refused. */
   readonly spared: readonly string[]
-  /** Milliseconds over which delays are judged. @default 5000 */
+  /** Milliseconds over which delays are measured. @default 5000 */
   readonly window?: number
-  /** Requests under way up to which none is refused. @default 100 */
+  /** Up to this many requests in progress, none is refused. @default 100 */
   readonly queue?: number
 }
 
 /**
- * Refuses requests while the event loop answers too late and there is a queue. Late alone is no
- * reason: a few dozen clients that ask again as soon as they are answered make every turn of the loop
- * long, and each of them is served well. Only while the process itself is busy: the delays of a
- * machine that is busy with others are no reason either.
+ * Load shedding: refuses requests while the event loop is late and requests are queuing. Lateness alone is
+ * not enough: a few dozen clients that send the next request as soon as they are answered make every turn
+ * of the loop long, and each of them is served well. This process must also be busy itself: delays on a
+ * machine that is busy with other processes do not count.
  */
 export function overload({ maxDelay, spared, window = 5_000, queue = 100 }: Overload) {
   const delays = monitorEventLoopDelay({ resolution: 20 })
@@ -38,7 +38,7 @@ export function overload({ maxDelay, spared, window = 5_000, queue = 100 }: Over
 
   return async (ctx: Context, next: Next) => {
     if (late && underWay >= queue && !spared.includes(ctx.path)) {
-      // Clients that all come back at the same moment would meet the same overload.
+      // At random, or clients that all come back at the same moment would meet the same overload.
       throw new HttpError('overloaded', { retryAfter: 1 + Math.floor(Math.random() * 5) })
     }
     underWay++

@@ -6,10 +6,10 @@ import type { TaskView } from '../domain/task/view.ts'
 type Tag = { readonly value: string; readonly weak: boolean }
 type Tags = '*' | readonly Tag[]
 
-/** An element of a list, which may be empty, and the comma after it. */
+/** A list element, which may be empty, and the comma after it. */
 const ELEMENT = /[\t ]*(?:(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[\t ]*)?(?:,|$)/y
 
-/** Null: the header is no list of tags. */
+/** Null: the header is not a list of tags. */
 function tagsIn(header: string): Tags | null {
   if (header.trim() === '*') return '*'
   const tags: Tag[] = []
@@ -31,7 +31,7 @@ const tags = z.string().transform((header, { addIssue }): Tags => {
 
 export const preconditions = {
   'If-Match': tags.optional().meta({
-    description: '* or ETags that the task must have; 412 if it has another by now',
+    description: '* or ETags, one of which the task must have; else 412',
   }),
   'If-None-Match': tags.optional().meta({
     description: '* or ETags that the task must not have; 304 for a read, 412 for a write',
@@ -45,7 +45,7 @@ export type Preconditions = {
 
 export const etagOf = ({ version }: TaskView): string => `"${version}"`
 
-/** The first one that does not hold for the task, in the order in which RFC 9110 asks. */
+/** The first one that fails for the task, in the order of RFC 9110. */
 export function firstFalse(
   { 'If-Match': wanted, 'If-None-Match': unwanted }: Preconditions,
   task: TaskView | null,
@@ -55,7 +55,7 @@ export function firstFalse(
   return null
 }
 
-/** A deleted task has its last version still, but `*` asks for a task that is there. */
+/** A deleted task still has its last version, but `*` requires a task that exists. */
 function matches(tags: Tags, task: TaskView | null, how: 'strongly' | 'weakly'): boolean {
   if (task === null) return false
   if (tags === '*') return task.deleted_at === null

@@ -3,22 +3,22 @@ import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 import { limitingKey } from '../app/limiting-key.ts'
 import { HttpError } from './errors.ts'
 
-/** Counts a request of `key`; throws `too_many_requests` when it is one too many. */
+/** Counts a request of `key`; throws `too_many_requests` if that exceeds the limit. */
 export type RateLimit = (ctx: Context, key: string) => Promise<void>
 
-/** For what is known only afterwards: checks before the work, and counts after it. */
+/** For what is known only afterwards: checked before the work, counted after it. */
 export type RefusalLimit = {
-  /** Throws `too_many_requests` when as many of `key` were counted as may be. Counts nothing. */
+  /** Throws `too_many_requests` if the limit of `key` is reached. Counts nothing. */
   readonly check: RateLimit
   /** Counts one of `key`; throws nothing. */
   readonly count: RateLimit
 }
 
-/** The key of callers without a better one. */
+/** The key of callers that have no better one. */
 export const byAddress = (ctx: Context): string => limitingKey(ctx.ip)
 
 /**
- * At most `points` requests of one key in `seconds`, counted in this process; 0 switches it off.
+ * At most `points` requests per key in `seconds`, counted in this process; 0 switches the limit off.
  * Answers carry RateLimit headers (draft-ietf-httpapi-ratelimit-headers).
  */
 export function rateLimit(name: string, points: number, seconds: number): RateLimit {
@@ -31,7 +31,7 @@ export function rateLimit(name: string, points: number, seconds: number): RateLi
   }
 }
 
-/** The same for refusals. Those under way at the same moment are not counted yet, and pass. */
+/** The same for refusals. Requests still in progress are not counted yet, and pass. */
 export function refusalLimit(name: string, points: number, seconds: number): RefusalLimit {
   if (points === 0) return { check: async () => {}, count: async () => {} }
   const { limiter, tell, tooMany } = counter(name, points, seconds)

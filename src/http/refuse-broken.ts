@@ -10,11 +10,11 @@ const BROKEN: Readonly<Record<string, readonly [status: number, code: string, me
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request did not arrive in time'],
 }
 
-/** Bytes that are no HTTP request: there is only a socket to answer, so the answer is written here. */
+/** Bytes that are not an HTTP request: there is only a socket to answer, so the answer is written here. */
 export const refuseBroken =
   (newId: () => string) =>
   (error: NodeJS.ErrnoException, socket: Duplex): void => {
-    // An answer may be under way: to reset the connection for what still comes would take it back.
+    // An answer may be on its way: a reset, because of what still arrives, would destroy it.
     if (error.code === 'ECONNRESET' || !socket.writable) return
     const [status, code, message] = BROKEN[error.code ?? ''] ?? MALFORMED
     const reason = STATUS_CODES[status]
@@ -24,6 +24,6 @@ export const refuseBroken =
       `HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
         `X-Request-Id: ${request_id}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     )
-    // To a server of Node's, a connection lives until the client has closed its half as well.
+    // For a Node server, a connection lives until the client has closed its half too.
     setTimeout(() => socket.destroy(), LINGER_MS).unref()
   }

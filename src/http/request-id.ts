@@ -2,7 +2,7 @@ import type { Context, Next } from 'koa'
 
 const ACCEPTABLE = /^[A-Za-z0-9._-]{1,128}$/
 
-/** Takes the client's request id if it is harmless, else makes one; every answer carries it. */
+/** Uses the client's request id if it is harmless, else generates one. Every answer carries it. */
 export const requestId = (newId: () => string) => (ctx: Context, next: Next) => {
   const given = ctx.get('X-Request-Id')
   const request_id = ACCEPTABLE.test(given) ? given : newId()

@@ -1,8 +1,8 @@
 import { type Fault, HttpError } from './errors.ts'
 
 /**
- * Null: not percent-encoded as RFC 3986 wants it, or not UTF-8. `URLSearchParams` would make U+FFFD of
- * it, and the request would mean something that nobody wrote. (Bytes beyond ASCII are no HTTP to Node.)
+ * Null: not percent-encoded as RFC 3986 requires, or not UTF-8. `URLSearchParams` would turn it into
+ * U+FFFD, and the request would mean something that nobody wrote. (Node refuses bytes beyond ASCII.)
  */
 function decode(encoded: string): string | null {
   try {
@@ -23,7 +23,7 @@ export function requireEncoded(path: string): void {
     throw new HttpError('validation_failed', { faults: [notEncoded('path')] })
 }
 
-/** The parameters of a query; those that cannot be read, or stand there twice, become faults. */
+/** The parameters of a query. Those that cannot be read, or occur twice, become faults. */
 export function readQuery(query: string, faults: Fault[]): Record<string, string> {
   const values = new Map<string, string>()
   for (const pair of query.replaceAll('+', '%20').split('&')) {

@@ -30,16 +30,16 @@ export type ServiceOptions = {
   readonly newId: () => string
   /** Milliseconds; 0 switches load shedding off. */
   readonly maxEventLoopDelay: number
-  /** Paths that are answered under overload too. */
+  /** Paths that are answered even under overload. */
   readonly spared: readonly string[]
   readonly unsent?: Unsent | undefined
 }
 
 export type Service = {
   readonly listen: (port: number, host: string) => Promise<AddressInfo>
-  /** Answers from now on close their connection, so that clients look for another instance. */
+  /** From now on answers close their connection, so that clients turn to another instance. */
   readonly retire: () => void
-  /** Takes no new connection; resolves when all answers are out, at the latest after `ms`. */
+  /** Takes no new connections; resolves when all answers are sent, after `ms` at the latest. */
   readonly close: (ms: number) => Promise<void>
 }
 
@@ -48,7 +48,7 @@ export function service(router: Router, options: ServiceOptions): Service {
   let retiring = false
   const app = new Koa({ proxy: true, maxIpsCount: 1 })
   app.use((ctx, next) => {
-    // Without a load balancer in front, anyone may have written the X-Forwarded-For.
+    // Without a load balancer in front, X-Forwarded-For may hold anything.
     if (isIP(ctx.ip) === 0) ctx.request.ip = ctx.socket.remoteAddress ?? ''
     return next()
   })
@@ -59,7 +59,7 @@ export function service(router: Router, options: ServiceOptions): Service {
     ctx.set('X-Content-Type-Options', 'nosniff')
     if (ctx.secure) ctx.set('Strict-Transport-Security', 'max-age=31536000')
     await next()
-    // Only now: it may have been told to retire since the request came.
+    // Checked only now: the service may have retired since the request came.
     if (retiring) ctx.set('Connection', 'close')
   })
   app.use(answerErrors(log))
@@ -67,9 +67,9 @@ export function service(router: Router, options: ServiceOptions): Service {
   app.use(overload({ maxDelay: maxEventLoopDelay, spared }))
   app.use(refuseUnknown(router))
   app.use(router.routes() as unknown as Koa.Middleware)
-  // What fails while an answer goes out: the connection is gone or broken, there is nobody to tell.
+  // Failures while an answer is being sent: the connection is gone or broken, so there is nobody to tell.
   app.on('error', (error: NodeJS.ErrnoException, ctx?: Context) => {
-    // The client closed it, as one does with a stream; the access log says so.
+    // The client closed it, as is usual for a stream; the access log shows it.
     if (error.code === 'ERR_STREAM_PREMATURE_CLOSE') return
     log.warn({ request_id: ctx?.state.request_id, err: error.message }, 'answer failed')
   })
@@ -86,13 +86,13 @@ export function service(router: Router, options: ServiceOptions): Service {
   }
 }
 
-/** A router whose paths mean exactly what they say. */
+/** A router that matches paths exactly. */
 export const strictRouter = () => new Router({ sensitive: true, strict: true })
 
-/** No route: 404; a route, but not with this method: 405 with the methods it has. */
+/** No route: 404. A route, but not for this method: 405 with the methods that it has. */
 const refuseUnknown = (router: Router) => async (ctx: Context, next: Koa.Next) => {
   const found = router.match(ctx.path, ctx.method).path
-  // To the router the word at the end of /tasks/changes could be an id as well: it is what it says.
+  // To the router the last word of /tasks/changes could be an id: literal paths come first.
   const literal = found.filter(({ paramNames }) => paramNames.length === 0)
   const routes = literal.length > 0 ? literal : found
   const methods = new Set(routes.flatMap((route) => route.methods))
@@ -114,7 +114,7 @@ async function closed(server: Server, ms: number): Promise<void> {
   const done = new Promise<void>((resolve) => server.close(() => resolve()))
   server.closeIdleConnections()
   const timer = setTimeout(() => server.closeAllConnections(), ms)
-  // Connections that become idle from now on must not wait for their next request.
+  // Connections that become idle from now on must not wait for another request.
   const sweep = setInterval(() => server.closeIdleConnections(), 100)
   await done
   clearTimeout(timer)

@@ -2,15 +2,15 @@ import { v7 as uuidv7 } from 'uuid'
 import type { SessionCheck } from '../app/ports/authorization.ts'
 import type { Log } from '../app/ports/process.ts'
 
-/** How long a session that has ended may still see that nothing happens. */
+/** How long an idle stream may outlive its session. */
 const SESSION_CHECK_MS = 5_000
 
-/** Calls back when auth-service says that the session is over; returns how to stop that. */
+/** Calls back when auth-service reports the session as ended; returns a function that stops watching. */
 export type WatchSession = (session_id: string, onEnd: () => void) => () => void
 
 /**
- * Asks in one call for all sessions that are watched which of them are over, again and again while
- * there are any. While auth-service is away nobody is told anything.
+ * Checks all watched sessions in one call, again and again while there are any. While auth-service is
+ * unavailable no session counts as ended.
  */
 export function sessionRounds(
   sessions: SessionCheck,
@@ -26,7 +26,10 @@ export function sessionRounds(
       const ended = await sessions.ended([...watched.keys()], request_id)
       for (const id of ended) for (const onEnd of watched.get(id) ?? []) onEnd()
     } catch (error) {
-      log.warn({ request_id, err: (error as Error).message }, 'cannot ask which sessions are over')
+      log.warn(
+        { request_id, err: (error as Error).message },
+        'cannot check which sessions have ended',
+      )
     }
   }
   const plan = () => {

@@ -25,7 +25,7 @@ export const taskAnswer = (
   body: z.strictObject({ task: schema.taskSchema, ...more }),
   headers: { ...ETAG, ...headers },
 })
-/** A task that is not there, or another's. */
+/** The task does not exist, or it is another user's. */
 export const OWN: readonly ErrorCode[] = ['task_not_found', 'task_forbidden']
 export const KEYED: readonly ErrorCode[] = ['idempotency_key_reused', 'idempotency_key_in_use']
 export const CHANGING: readonly ErrorCode[] = [
@@ -37,7 +37,7 @@ export const CHANGING: readonly ErrorCode[] = [
 
 type WriteHeaders = Preconditions & { readonly 'Idempotency-Key'?: string | undefined }
 
-/** `body` is the parsed one: its keys stand in the schema's order, whatever the client's was. */
+/** `body` is the parsed one: its keys are in the schema's order, whatever the client's was. */
 export function commandContext(
   ctx: Context,
   caller: Caller,
@@ -69,6 +69,6 @@ export function showTask(
   ctx.set('ETag', etagOf(row))
   ctx.set('Cache-Control', 'private, no-cache')
   if (replayed) ctx.set('Idempotent-Replayed', 'true')
-  // A status that was set before stays.
+  // A status set before stays.
   ctx.body = { task: schema.taskOf(row), ...more }
 }

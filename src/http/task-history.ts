@@ -23,9 +23,9 @@ import type { streamTaskEvents } from './task-stream.ts'
 const history = {
   method: 'get',
   path: '/tasks/:id/history',
-  summary: 'What happened to a task, also to a deleted one',
+  summary: 'The history of a task, even of a deleted one',
   description:
-    'For its owner, and for auditors, whose look is recorded. A page ends early once its texts fill 1 MiB.',
+    'For its owner, and for auditors, whose access is recorded. A page ends early once its texts fill 1 MiB.',
   access: 'token',
   params: schema.taskId,
   query: schema.historyQuery,
@@ -46,12 +46,12 @@ const history = {
 const undo = {
   method: 'post',
   path: '/tasks/:id/undo',
-  summary: 'Take a change back',
+  summary: 'Undo a change',
   description:
-    'Without a version the latest change that is not taken back: each further call goes back one ' +
-    'more, at last to before the creation, which deletes the task. A change is taken back whole, or ' +
-    'not at all when one of its fields has been changed again since, also at the same moment. The ' +
-    'answer says which version was taken back, and which are next.',
+    'Without a version, undoes the latest change that is not undone yet: each further call goes back ' +
+    'one more, finally to before the creation, which deletes the task. A change is undone as a whole, ' +
+    'or not at all if one of its fields has been changed since, even at the same moment. The answer ' +
+    'says which version was undone, and which are next.',
   access: 'token',
   params: schema.taskId,
   headers: schema.changeHeaders,
@@ -63,9 +63,9 @@ const undo = {
 const redo = {
   method: 'post',
   path: '/tasks/:id/redo',
-  summary: 'Take the latest undo back',
+  summary: 'Revert the latest undo',
   description:
-    'As in an editor: as many times in a row as there were undos, until there is a new change.',
+    'As in an editor: as many times in a row as there were undos, until a new change is made.',
   access: 'token',
   params: schema.taskId,
   headers: schema.changeHeaders,
@@ -77,7 +77,7 @@ const redo = {
 const restore = {
   method: 'post',
   path: '/tasks/:id/restore',
-  summary: 'Bring a deleted task back, under its id',
+  summary: 'Restore a deleted task, with its id',
   access: 'token',
   params: schema.taskId,
   headers: schema.changeHeaders,
@@ -94,7 +94,7 @@ const changes = {
   query: schema.changesQuery,
   answers: {
     200: {
-      description: 'What followed; go on with next_cursor, also when there was nothing',
+      description: 'What followed; continue with next_cursor, even if there was nothing',
       body: z.strictObject({ events: z.array(auditEvent), next_cursor: z.string() }),
     },
   },
@@ -110,7 +110,11 @@ const stream = {
   access: 'token',
   headers: schema.streamHeaders,
   answers: {
-    200: { description: 'Goes on until it is closed', type: 'text/event-stream', body: z.string() },
+    200: {
+      description: 'Stays open until one side closes it',
+      type: 'text/event-stream',
+      body: z.string(),
+    },
   },
   errors: ['too_many_streams'],
 } as const satisfies Endpoint
@@ -139,7 +143,7 @@ export type TaskHistoryRoutes = {
   readonly reading: Enter
 }
 
-/** Before the routes of single tasks: /tasks/changes and /tasks/stream are no ids. */
+/** Before the routes of single tasks: /tasks/changes and /tasks/stream are not ids. */
 export function taskHistoryRoutes(
   on: ReturnType<typeof routes>,
   dependencies: TaskHistoryRoutes,

@@ -6,7 +6,7 @@ import { id, instant, listOf, text, time } from './fields.ts'
 import { preconditions } from './preconditions.ts'
 
 const title = text(1, 200, { trim: true, empty: 'is required' }).meta({
-  description: 'One line with something to see in it, blanks around it aside',
+  description: 'One line with a visible character; blanks around it are removed',
 })
 const description = text(0, 10_000, { lines: true }).nullable()
 const status = z.enum(TASK_STATUSES)
@@ -33,7 +33,7 @@ export const taskChanges = z
   })
   .meta({
     id: 'TaskChanges',
-    description: 'Fields that are absent stay as they are; null clears description and due_date',
+    description: 'Absent fields stay as they are; null clears description and due_date',
   })
 
 export const taskId = { id }
@@ -50,9 +50,9 @@ export const pageSize = z
 export const listQuery = {
   limit: pageSize
     .optional()
-    .meta({ description: 'Size of a page, 1 to 200; without it, 10,000 tasks at most' }),
+    .meta({ description: 'Page size, 1 to 200; without it, at most 10,000 tasks' }),
   cursor: z.string().max(500, 'must be a cursor of this list').optional().meta({
-    description: 'next_cursor of the page before, with the same sort',
+    description: 'next_cursor of the previous page, with the same sort',
   }),
   status: listOf(TASK_STATUSES).optional().meta({ description: 'Comma-separated' }),
   priority: listOf(TASK_PRIORITIES).optional().meta({ description: 'Comma-separated' }),
@@ -93,8 +93,8 @@ export const undoing = z
   .meta({
     id: 'Undo',
     description:
-      'What was changed by the request that this version came from is put back; without a version, ' +
-      'the latest change that is not taken back',
+      'Undoes everything that the request behind this version changed; without a version, the latest ' +
+      'change that is not undone yet',
   })
 
 export const redoing = z.strictObject({}).meta({ id: 'Redo' })
@@ -109,20 +109,22 @@ export const historyQuery = {
 
 const nextSteps = {
   next_undo: z.int().nullable().meta({
-    description: 'The version that the next undo takes back; null: nothing is left to undo',
+    description: 'The version that the next undo undoes; null: nothing is left to undo',
   }),
   next_redo: z.int().nullable().meta({
-    description: 'The version, of an undo, that the next redo takes back; null: nothing to redo',
+    description: 'The version of the undo that the next redo reverts; null: nothing to redo',
   }),
 }
 
 export const undone = {
-  undone: z.int().meta({ description: 'The version that was taken back' }),
+  undone: z.int().meta({ description: 'The version that was undone' }),
   ...nextSteps,
 }
 
 export const redone = {
-  redone: z.int().meta({ description: 'The version that had been taken back, and counts again' }),
+  redone: z
+    .int()
+    .meta({ description: 'The version whose undo was reverted: it is in effect again' }),
   ...nextSteps,
 }
 
@@ -139,8 +141,8 @@ const position = z
 export const changesQuery = {
   since: position
     .optional()
-    .meta({ description: 'next_cursor of the answer before; 0: from the beginning' }),
-  limit: pageSize.default(100).meta({ description: 'Size of a page, 1 to 200' }),
+    .meta({ description: 'next_cursor of the previous answer; 0: from the beginning' }),
+  limit: pageSize.default(100).meta({ description: 'Page size, 1 to 200' }),
 }
 
 export const streamHeaders = {
@@ -154,7 +156,7 @@ export const writeHeaders = {
     .string()
     .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
     .optional()
-    .meta({ description: 'The same request with the same key is done once (24 hours)' }),
+    .meta({ description: 'A repeated request with the same key is executed once (for 24 hours)' }),
 }
 
 export const changeHeaders = { ...writeHeaders, ...preconditions }
@@ -174,7 +176,7 @@ export const taskSchema = z
   })
   .meta({ id: 'Task' })
 
-/** In the order of the schema, also of a row that PostgreSQL kept as jsonb, in an order of its own. */
+/** In the order of the schema, even for a row that PostgreSQL kept as jsonb, in an order of its own. */
 export function taskOf(row: TaskView): z.output<typeof taskSchema> {
   const { id, user_id, title, description, status, priority, due_date } = row
   const { created_at, updated_at, version } = row
@@ -182,7 +184,7 @@ export function taskOf(row: TaskView): z.output<typeof taskSchema> {
   return { ...fields, created_at, updated_at, version }
 }
 
-// A cursor names its order: in another one it would skip tasks without a word.
+// A cursor names its order: with another one it would silently skip tasks.
 const dated = z.tuple([
   z.enum(['created_at', '-created_at', 'updated_at', '-updated_at']),
   time,
@@ -195,7 +197,7 @@ const cursor = z.union([dated, due, ranked])
 export const writeCursor = (order: string, { value, id }: TaskCursor): string =>
   Buffer.from(JSON.stringify([order, value, id])).toString('base64url')
 
-/** Null if it is no cursor of a list in this order. */
+/** Null if it is not a cursor of a list in this order. */
 export function readCursor(order: string, written: string): TaskCursor | null {
   try {
     const result = cursor.safeParse(JSON.parse(Buffer.from(written, 'base64url').toString()))

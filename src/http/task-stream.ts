@@ -22,12 +22,12 @@ export type TaskStreamDependencies = {
   readonly tokens: TokenValidator
   readonly sessions: SessionCheck
   readonly log: Log
-  /** Position at which a client begins that names none. */
+  /** Where a client begins that names no position. */
   readonly end: () => Promise<number>
   readonly requireKnownPosition: RequireKnownPosition
-  /** Aborted when the service stops: clients come back, to another instance. */
+  /** Aborted when the service stops: clients reconnect to another instance. */
   readonly stopping: AbortSignal
-  /** A stream ends when its client takes nothing for so long, or not even the end. @default 30 s */
+  /** A stream ends if its client reads nothing for this long, not even the end. @default 30 s */
   readonly drainMs?: number
   /** @default 5 s */
   readonly sessionCheckMs?: number
@@ -41,15 +41,15 @@ const PER_PROCESS = 1_000
 /** What a stream is to send is read from the log: few do that at once, the others wait. */
 const BATCHES_AT_ONCE = 4
 const RETRY_MS = 1_000
-/** Below the load balancer's idle time. */
+/** Below the load balancer's idle timeout. */
 const HEARTBEAT_MS = 15_000
 const DRAIN_MS = 30_000
 
 /**
- * The caller's changes as Server-Sent Events, each with its position as id. A client that comes back
- * with the last id that it has seen misses none. No event goes out before auth-service has said once
- * more that the session lives. A stream on which nothing happens reads and validates nothing: it is
- * woken by what is appended, or when its session is over.
+ * The caller's changes as Server-Sent Events, each with its position as id. A client that reconnects with
+ * the last id that it has seen misses none. Before any event is sent, auth-service has confirmed once more
+ * that the session is active. An idle stream reads and validates nothing: it is woken by an append, or when
+ * its session ends.
  */
 export function streamTaskEvents(dependencies: TaskStreamDependencies) {
   const { stopping, drainMs = DRAIN_MS, sessions, log, sessionCheckMs } = dependencies
@@ -98,7 +98,7 @@ export function streamTaskEvents(dependencies: TaskStreamDependencies) {
         .finally(() => {
           out.end()
           if (gone.aborted) return leave()
-          // The place is free when the connection is: what lies in its buffers counts.
+          // The place is free only when the connection is closed: its buffers count too.
           const late = setTimeout(() => ctx.res.destroy(), drainMs)
           gone.addEventListener('abort', () => {
             clearTimeout(late)
@@ -155,7 +155,7 @@ async function feed(
     watchSession(caller.session_id, bell.ring),
   ]
   try {
-    // An id without data: whoever is cut off before the first event knows where to go on.
+    // An id without data: a client that is cut off before the first event knows where to continue.
     await write(`retry: ${RETRY_MS}\nid: ${from}\n\n`)
     for (let after = from; !over.aborted; ) {
       const { events, more } = await changes(caller.user_id, after, PAGE)
@@ -168,7 +168,7 @@ async function feed(
         await write(': still here\n\n')
     }
   } catch (error) {
-    // A client that takes nothing any more is no failure, and would not take the end either.
+    // A client that stops reading is not a failure, and would not read the end either.
     if (over.aborted || (error instanceof Error && error.name === 'AbortError')) return
     const code = logFailure(log, request_id, error)
     out.write(`event: end\ndata: ${JSON.stringify({ code })}\n\n`)
@@ -181,7 +181,7 @@ function eventText(event: AuditEvent): string {
   return `id: ${event.position}\nevent: ${event.type}\ndata: ${JSON.stringify(auditEventOf(event))}\n\n`
 }
 
-/** Remembers that it rang until somebody waits; says whether it rang in time. */
+/** Remembers a ring until somebody waits; says whether it rang in time. */
 function doorbell() {
   let rang = false
   let answer: (() => void) | undefined

@@ -35,7 +35,7 @@ const createTask = {
   access: 'token',
   headers: schema.writeHeaders,
   body: schema.newTask,
-  answers: { 201: taskAnswer('Created', { ...REPLAYED, Location: 'Where the task is' }) },
+  answers: { 201: taskAnswer('Created', { ...REPLAYED, Location: 'Path of the task' }) },
   errors: KEYED,
 } as const satisfies Endpoint
 
@@ -62,14 +62,14 @@ const getTask = {
   method: 'get',
   path: '/tasks/:id',
   summary: 'One task, as it is or as it was',
-  description: 'For its owner, and for auditors, whose look is recorded.',
+  description: 'For its owner, and for auditors, whose access is recorded.',
   access: 'token',
   params: schema.taskId,
   query: schema.momentQuery,
   headers: preconditions,
   answers: {
     200: taskAnswer('The task', {}),
-    304: { description: 'Still the version of If-None-Match', headers: ETAG },
+    304: { description: 'The version in If-None-Match is current', headers: ETAG },
   },
   errors: [...OWN, 'version_not_found', 'task_not_there_then', 'version_mismatch'],
 } as const satisfies Endpoint
@@ -111,14 +111,14 @@ export type TaskRoutes = {
   readonly handle: HandleCommand<TaskCommand, TaskView>
   readonly tasks: TaskList
   readonly past: TimeTravel
-  /** Notes an auditor's look at the past of another's task. */
+  /** Records that an auditor views the past of another user's task. */
   readonly look: RecordAccess
   readonly requirePast: RequirePast
   /** Places for what takes some megabytes while it is made. */
   readonly reading: Enter
 }
 
-/** More than this in one answer only page by page. */
+/** A longer list is available only page by page. */
 const WHOLE_LIST = 10_000
 const LONG_LISTS = { all: 1, ms: 2_000, retryAfter: 2 }
 /** So many tasks with so much text can be made many at a time. */
@@ -187,7 +187,7 @@ export function taskRoutes(
     if (moment !== 'now' && 'as_of' in moment) await requirePast(moment.as_of)
     const ownership = await tasks.ownerOf(id)
     if (ownership === null || ownership.isErased) throw new DomainError('task_not_found')
-    // Also when there was no task then: that would say something of another's task too.
+    // Even if no task existed then: that too would say something about another user's task.
     const query = { task_id: id, ...(moment !== 'now' && moment) }
     await admitToTask(look, ctx, caller, ownership, query)
     const task = await inPlace(reading, caller.user_id, () => past.taskAt(id, moment))
@@ -209,7 +209,7 @@ export function taskRoutes(
     const failed = firstFalse(headers, row)
     if (failed === 'If-Match') throw new AppError('version_mismatch', { version: row.version })
     showTask(ctx, { row, replayed: false })
-    // Not by Koa's `fresh`, to which `Cache-Control: no-cache`, as fetch adds it, makes all stale.
+    // Not Koa's `fresh`: with `Cache-Control: no-cache`, which fetch adds, it takes everything for stale.
     if (failed === 'If-None-Match') ctx.status = 304
   })
 

@@ -2,17 +2,17 @@ import type { Router } from '@koa/router'
 import { AppError } from '../app/errors.ts'
 
 export type WorkerRoutes = {
-  /** What the worker does and how far it is; null when the database is away. */
+  /** What the worker does and how far it has got; null if the database is unreachable. */
   readonly state: () => Promise<object | null>
   readonly metrics: { readonly text: () => Promise<string>; readonly contentType: string }
   /** Whether the database answers. */
   readonly ping: () => Promise<boolean>
 }
 
-/** For those who run it: the gateway and the load balancer lead nobody here. */
+/** For operators: neither the gateway nor the load balancer routes here. */
 export function workerRoutes(router: Router, { state, metrics, ping }: WorkerRoutes): void {
   router.get('/worker/health', async (ctx) => {
-    // The process is well also when the database is not: starting it again would mend nothing.
+    // The process is healthy even if the database is not: restarting it would not help.
     ctx.body = { status: 'healthy', service: 'worker', ...(await state()) }
   })
   router.get('/worker/metrics', async (ctx) => {

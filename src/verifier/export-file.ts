@@ -21,12 +21,12 @@ import { wrongFile } from './wrong-file.ts'
 
 const NEWLINE = 10
 const CHUNK = 65_536
-/** Enough to tell what a file is that is no export. */
+/** Enough to recognise a file that is not an export. */
 const HEAD = 4_096
 
 const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Without the mark of its encoding, should it begin the file, and without what ends a line. */
+/** Without a byte order mark at the beginning of the file, and without the line ending. */
 function textOf(bytes: Buffer, what: string): string {
   try {
     return UTF_8.decode(bytes)
@@ -39,7 +39,7 @@ function textOf(bytes: Buffer, what: string): string {
   }
 }
 
-/** Lines that are not blank, by their number. Only a newline ends one: others may stand in a title. */
+/** Lines that are not blank, by number. Only a newline ends one: a title may contain other line breaks. */
 async function* linesOf(file: string): AsyncGenerator<readonly [number: number, text: string]> {
   let number = 0
   let begun: Buffer[] = []
@@ -62,7 +62,7 @@ async function* linesOf(file: string): AsyncGenerator<readonly [number: number, 
   if (text !== '') yield [at, text]
 }
 
-/** All lines but the last, which is the trailer: that has been read already, and may be long. */
+/** All lines but the last, the trailer, which has been read already and may be long. */
 export async function* readEvents(file: string): AsyncGenerator<readonly ExportEvent[]> {
   let before: readonly [number: number, text: string] | undefined
   for await (const line of linesOf(file)) {
@@ -78,7 +78,7 @@ function readEvent(number: number, text: string): ExportEvent {
     const { task_id, version, position } = line
     const stream_id = task_id === null ? 'A user' : `task-${task_id}`
     const place = { stream_id, version: Number(version), position: Number(position) }
-    throw new Broken(place, 'is shown, but the log that was exported does not hold it.')
+    throw new Broken(place, 'is shown, but the exported log does not hold it.')
   }
   const fault = faultInLine(line)
   if (fault !== null) throw new Broken(placeIn(line, number), `is no event of an export: ${fault}.`)
@@ -120,12 +120,14 @@ export async function readTrailer(file: string): Promise<Trailer> {
   }
 }
 
-/** Refuses a file that is something else, as far as its beginning tells; where its last line ends. */
+/** Refuses a file whose beginning shows that it is something else; returns where its last line ends. */
 async function requireExport(file: string, handle: FileHandle): Promise<number> {
   const stat = await handle.stat()
-  // A directory is said to be one by what reads it.
+  // For a directory the read itself reports that.
   if (!stat.isFile() && !stat.isDirectory()) {
-    throw new Unreadable(`${file} is no file: an export is read twice, so save it first.`)
+    throw new Unreadable(
+      `${file} is not a regular file: an export is read twice, so save it first.`,
+    )
   }
   const head = Buffer.alloc(HEAD)
   const { bytesRead } = await handle.read(head, 0, HEAD, 0)
@@ -136,7 +138,7 @@ async function requireExport(file: string, handle: FileHandle): Promise<number> 
   return end
 }
 
-/** Where the last line ends that is not blank. */
+/** Where the last line that is not blank ends. */
 async function contentEnd(handle: FileHandle, size: number): Promise<number> {
   for (let end = size; end > 0; end -= CHUNK) {
     const start = Math.max(0, end - CHUNK)

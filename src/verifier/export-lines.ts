@@ -38,7 +38,7 @@ export type ExportLine = Pick<
 }
 export type Change = { readonly from: unknown; readonly to: unknown }
 
-/** The last line of an export. It is not signed: it is only held against the rest. */
+/** The last line of an export. It is not signed: it is only compared with the rest. */
 export type Trailer = {
   readonly count: number
   readonly position: number
@@ -116,7 +116,7 @@ export const faultInLine = (line: unknown): string | null => LINE(line, '')
 export const faultInTrailer = (trailer: unknown): string | null => fields(TRAILER)(trailer, '')
 export const faultInSeal = (seal: unknown): string | null => fields(SEAL)(seal, '')
 
-/** What nothing covers would pass for checked. */
+/** A field that nothing covers would pass for checked. */
 export function requireFields(
   value: object,
   known: readonly string[],
@@ -135,8 +135,8 @@ export function parse(text: string): unknown {
 }
 
 /**
- * A key twice, or a number that is rounded in reading: a program would read other facts than those
- * that are hashed. What JSON.stringify wrote has neither.
+ * Refuses a key that occurs twice, and a number that parsing would round: a program would read other facts
+ * than were hashed. JSON.stringify writes neither.
  */
 export function requireSingleKeys(text: string, line: unknown, place: Place): void {
   if (text === JSON.stringify(line)) return

@@ -26,8 +26,8 @@ export type ExportReport = Report & {
 }
 
 /**
- * Checks an export; a report, or the error that says what is broken or cannot be checked. `kept`: hashes
- * of seals by number.
+ * Checks an export. Returns a report, or throws an error that says what is broken or cannot be checked.
+ * `kept`: hashes of seals by number.
  */
 export async function verifyExport(
   file: string,
@@ -80,27 +80,24 @@ function requireExtent({ count, position }: Trailer, report: Report): void {
   }
 }
 
-/** Only once its hash is known to be right: a changed one is broken, not new. */
+/** Called only once its hash is known to be right: a changed event is broken, not new. */
 function requireKnownForm({ version, stored: { stream_id, schema_version } }: ExportLine): void {
   if (schema_version <= KNOWN_SCHEMA) return
   throw new Unreadable(
-    `${stream_id} version ${version} has a form (${schema_version}) that this program does not know: ` +
-      'take the verify-audit.mjs of the version that made the export.',
+    `${stream_id} version ${version} has a schema version (${schema_version}) that this program does not know: ` +
+      'use the verify-audit.mjs of the version that made the export.',
   )
 }
 
-/** Else a filter that was put into the trailer would excuse what is missing. */
+/** Otherwise a filter added to the trailer would excuse what is missing. */
 function requireAsked(line: ExportLine, filters: ExportReport['said']['filters']): void {
   const other = unmetFilter(line, filters)
   if (other === undefined) return
   const place = placeOf({ ...line, stream_id: line.stored.stream_id })
-  throw new Broken(
-    place,
-    `is none of those that the trailer says were asked for (${inWords(other)}).`,
-  )
+  throw new Broken(place, `does not match the filters in the trailer (${inWords(other)}).`)
 }
 
-/** Users whose key is said to be gone. */
+/** Users whose key is reported as destroyed. */
 const erasedUsersOf = ({ stored: { data }, text_keys }: ExportLine): readonly unknown[] =>
   TEXTS.flatMap((name) => {
     const text = data[name]
@@ -111,7 +108,9 @@ async function* asyncOf<T>(values: readonly T[]): AsyncGenerator<T> {
   yield* values
 }
 
-/** An end that is cut off shows, also where no seal covers it yet; but the trailer is not signed. */
+/**
+ * Detects a stream whose end was cut off, even where no seal covers it yet; but the trailer is not signed.
+ */
 function requireHeads(
   { heads }: Trailer,
   streams: Trail['streams'],

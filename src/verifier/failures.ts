@@ -1,10 +1,10 @@
-/** Where something is broken; without any, the export as a whole. */
+/** Where something is broken; empty for the export as a whole. */
 export type Place = {
   readonly stream_id?: string
   readonly version?: number
-  /** Unknown for what is missing and was not sealed. */
+  /** Unknown for an event that is missing and was not sealed. */
   readonly position?: number | undefined
-  /** The number of a seal that is broken itself. */
+  /** The number of the broken seal. */
   readonly seal?: number
   /** Of an export, where no event can be told. */
   readonly line?: number
@@ -13,7 +13,7 @@ export type Place = {
   readonly id?: number
 }
 
-/** Something is not as it was: an event, or a seal, or the whole. */
+/** An event, a seal or the whole is not as it was. */
 export class Broken extends Error {
   readonly place: Place
   constructor(place: Place, why: string) {
@@ -25,7 +25,7 @@ export class Broken extends Error {
 /** It cannot be checked at all. */
 export class Unreadable extends Error {}
 
-/** What is there is not broken, but what is missing proves nothing. */
+/** Nothing that is present is broken, but something is missing, so nothing is proven about it. */
 export class Incomplete extends Error {}
 
 export function nameOf({ stream_id, version, position, seal, line, table, id }: Place): string {

@@ -25,7 +25,7 @@ export type Seal = {
   readonly position: number
   readonly events: number
   readonly events_digest: string
-  /** A head of a stream that is not in the export stands there as its digest. */
+  /** For a stream that is not in the export, the digest of its head. */
   readonly heads: readonly (Head | string)[]
   readonly heads_digest?: string
   readonly sealed_at: string
@@ -39,10 +39,10 @@ export type Seal = {
   readonly marks?: Buffer
 }
 
-/** A public key and the name by which seals call it. */
+/** A public key, and the id by which seals refer to it. */
 export type SealKey = { readonly key: KeyObject; readonly id: string }
 
-/** Hashes of seals by number, as somebody noted them elsewhere. */
+/** Hashes of seals by number, as recorded elsewhere. */
 export type KeptSeals = ReadonlyMap<number, string>
 
 /** Canonical JSON (RFC 8785). */
@@ -96,7 +96,7 @@ export function sealHash(seal: Seal, heads_digest: string): Buffer {
 /** Error: `Unreadable`. */
 export function readKey(pem: string): SealKey {
   const key = publicKey(pem)
-  if (key.asymmetricKeyType !== 'ed25519') throw new Unreadable('A key is not of Ed25519.')
+  if (key.asymmetricKeyType !== 'ed25519') throw new Unreadable('A key is not an Ed25519 key.')
   const id = sha256(key.export({ format: 'der', type: 'spki' })).toString('hex')
   return { key, id: id.slice(0, 16) }
 }

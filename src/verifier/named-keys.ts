@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { Unreadable } from './failures.ts'
 import { type KeptSeals, readKey, type SealKey } from './formats.ts'
 
-/** How keys and seals are named on a command line, for parseArgs. */
+/** The command-line options for keys and seals, for parseArgs. */
 export const KEY_OPTIONS = {
   key: { type: 'string', multiple: true },
   seal: { type: 'string', multiple: true },
@@ -11,7 +11,7 @@ export const KEY_OPTIONS = {
 export type NamedKeys = {
   /** Files of public keys. */
   readonly key?: readonly string[] | undefined
-  /** Seals as somebody noted them: `<number>:<hash>`. */
+  /** Seals as recorded elsewhere: `<number>:<hash>`. */
   readonly seal?: readonly string[] | undefined
 }
 

@@ -11,7 +11,7 @@ export type OpenSeal = Seal & {
   /** Position of the last event before it. */
   readonly after: number
   found: number
-  /** What it says stood where; an export does not tell. */
+  /** Which event was at each position when it was made; an export does not tell. */
   readonly marks_read: readonly Mark[] | null
 }
 
@@ -29,7 +29,7 @@ export function addToSeal(seal: OpenSeal, event: TrailEvent, mark: Mark | undefi
     throw new Broken(placeOf(event), why)
   }
   if (!seal.shown.has(event.stream_id)) {
-    const why = `stands among what seal ${seal.number} covers, but its stream is not in that seal.`
+    const why = `is among the events that seal ${seal.number} covers, but its stream is not in that seal.`
     throw new Broken(placeOf(event), why)
   }
   seal.digest.update(digest)
@@ -48,12 +48,12 @@ export function requireCovered(seal: OpenSeal, whole: boolean, someParked: boole
     throw new Broken({ seal: number }, why)
   }
   if (found === events && seal.digest.digest('hex') !== seal.events_digest) {
-    const why = `does not cover the events ${range} as they are: a position or a time is changed.`
+    const why = `does not cover the events ${range} as they are: a position or a time was changed.`
     throw new Broken({ seal: number }, why)
   }
 }
 
-/** A stream that is there as far as the seal covers it ends there as the seal says. */
+/** A stream that is present as far as the seal covers it must end there as the seal says. */
 export function requireSealedHead(
   seal: OpenSeal,
   state: StreamState,

@@ -6,7 +6,7 @@ import type { Report, Run } from './trail.ts'
 const count = (number: number, noun: string): string =>
   `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
 
-/** What is proven and what is not, in lines. */
+/** The lines of the report: what is proven and what is not. */
 export function describe(report: Report): readonly string[] {
   const { events, streams, sealed, gaps, position } = report
   const lines = [
@@ -16,7 +16,7 @@ export function describe(report: Report): readonly string[] {
   ]
   if (gaps > 0) {
     lines.push(
-      `The filter leaves ${count(gaps, 'gap')}: what stands before a gap is not chained to what follows.`,
+      `The filter leaves ${count(gaps, 'gap')}: events before a gap are not chained to those after it.`,
     )
   }
   return lines
@@ -25,8 +25,8 @@ export function describe(report: Report): readonly string[] {
 function describeSeals({ seals, lastSeal, signers }: Report): readonly string[] {
   if (lastSeal === null) {
     return [
-      'No seal: the chains hold, but no signature proves them. Whoever could write could have written ' +
-        'all of it anew.',
+      'No seal: the chains hold, but no signature proves them. Anyone with write ' +
+        'access could have rewritten all of it.',
     ]
   }
   const { number, sealed_at, position, hash } = lastSeal
@@ -43,15 +43,15 @@ function describeSeals({ seals, lastSeal, signers }: Report): readonly string[] 
 export function describeExport(report: ExportReport): readonly string[] {
   const { said, erased } = report
   const asked =
-    said.filters.length === 0 ? '' : `, asked for ${said.filters.map(inWords).join(' ')}`
+    said.filters.length === 0 ? '' : `, filtered by ${said.filters.map(inWords).join(' ')}`
   const lines = [
     ...describe(report),
-    `It says of itself: exported at ${JSON.stringify(said.exported_at)} by user ` +
+    `Its trailer says: exported at ${JSON.stringify(said.exported_at)} by user ` +
       `${JSON.stringify(said.exported_by)}${asked}.`,
     extentOf(report),
   ]
   if (erased > 0) {
-    lines.push(`${count(erased, 'event')} are said to be of erased accounts: their texts are gone.`)
+    lines.push(`Marked as erased, their texts gone: ${count(erased, 'event')}.`)
   }
   return lines
 }
@@ -63,7 +63,7 @@ function extentOf({ whole, lastSeal }: ExportReport): string {
       'those that are here. Of a position is proven between which seals it lies.'
     )
   }
-  if (lastSeal === null) return 'It says that it is the whole log; nothing proves that.'
+  if (lastSeal === null) return 'It claims to be the whole log; nothing proves that.'
   const { number, position } = lastSeal
   return `It is the whole log up to seal ${number} (position ${position}); nothing proves what is after it.`
 }

@@ -31,7 +31,7 @@ const isSeal = ({ heads, signature }: Seal): boolean =>
 
 type Before = Pick<Seal, 'number' | 'position' | 'hash'> | null
 
-/** A seal by itself and as the successor of the one before it. */
+/** Checks a seal by itself and as the successor of the one before it. */
 export function requireSeal(
   seal: Seal,
   before: Before,
@@ -42,7 +42,7 @@ export function requireSeal(
   if (!isSeal(seal)) throw broken('is changed: it does not have the form of a seal.')
   const number = (before?.number ?? 0) + 1
   if (whole ? seal.number !== number : !(seal.number >= number)) {
-    throw broken(`stands where seal ${number} belongs.`)
+    throw broken(`is in the place of seal ${number}.`)
   }
   if (seal.number === number && seal.previous !== (before?.hash ?? null)) {
     throw broken('is not chained to the seal before it.')
@@ -57,16 +57,16 @@ export function requireSeal(
   if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not have its streams in order.')
   const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
   if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
-    throw broken('is changed: its digest does not belong to its streams.')
+    throw broken('is changed: its digest does not match its streams.')
   }
   const hash = sealHash(seal, heads_digest)
   if (hash.toString('hex') !== seal.hash) {
-    throw broken('is changed: its hash does not belong to what it says.')
+    throw broken('is changed: its hash does not match its contents.')
   }
   const known = keys.find(({ id }) => id === seal.key_id)
   if (known === undefined) {
     const ids = keys.map(({ id }) => id).join(', ')
-    throw broken(`is signed by the key ${seal.key_id}, which is none of those given (${ids}).`)
+    throw broken(`is signed by the key ${seal.key_id}, which is not among those given (${ids}).`)
   }
   if (!isSignature(null, hash, known.key, Buffer.from(seal.signature, 'hex'))) {
     throw broken(`is not signed by the key ${seal.key_id}, as it says.`)
@@ -85,7 +85,7 @@ function areInOrder(heads: readonly Head[]): boolean {
 
 const MARK_BYTES = 46
 
-/** What stood at a position when the seal was made. */
+/** Which event was at a position when the seal was made. */
 export type Mark = {
   readonly position: number
   readonly stream_id: string
@@ -94,9 +94,11 @@ export type Mark = {
 }
 
 export const changedMarks = ({ number }: Pick<Seal, 'number'>): Broken =>
-  new Broken({ seal: number }, 'is changed: its marks are not those it was made with.')
+  new Broken({ seal: number }, 'is changed: its marks are not the original ones.')
 
-/** What stood where when the seal was made: its signed digest proves it, but for the streams. */
+/**
+ * Which event was at each position when the seal was made. Its signed digest proves all but the streams.
+ */
 export function readMarks(seal: Seal, marks: Buffer): readonly Mark[] {
   const { events, events_digest, heads } = seal
   if (marks.length !== events * MARK_BYTES) throw changedMarks(seal)

@@ -25,13 +25,13 @@ export function requireShown(line: ExportLine, state: StreamState): readonly str
   const to = storedValues(line, broken)
   const names = Object.keys(to)
   if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
-    throw broken('its changes are not of the fields that it stores')
+    throw broken('its changes are not those of its stored fields')
   }
   const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken))
   const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
   state.facts ??= {}
   for (const [name, value] of Object.entries(facts)) {
-    // What could not be read here the next event may show again.
+    // The next event may show what could not be read here.
     if (line.unreadable && isText(name) && value === null) delete state.facts[name]
     else state.facts[name] = brief(value)
   }
@@ -60,7 +60,7 @@ function requireForm(line: ExportLine, broken: Fault): void {
   for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
 }
 
-/** Whether what a change says was so before is known; that it is so now always is. */
+/** Whether the value before the change is known; the one after it always is. */
 function isProven(
   name: string,
   { version, erased, unreadable, changes }: ExportLine,
@@ -76,14 +76,14 @@ function isProven(
   if (from === brief(change?.from)) return true
   const mayBeMissing = (erased === true || unreadable === true) && isText(name)
   if (from !== undefined && !(mayBeMissing && change?.from === null)) {
-    throw broken(`its changes.${name}.from is not what was so before it`)
+    throw broken(`its changes.${name}.from is not the value before it`)
   }
   return false
 }
 
 const isText = (name: string): boolean => TEXTS.some((text) => text === name)
 
-/** What changes should say: the stored values, with texts in the clear where their keys are there. */
+/** What changes should say: the stored values, with the texts decrypted where their keys are present. */
 function storedValues(
   { type, stored, text_keys, erased, unreadable }: ExportLine,
   broken: Fault,
@@ -93,11 +93,11 @@ function storedValues(
     if (!isEncrypted(value)) return [name, value]
     const key = text_keys[name]
     if (key !== undefined && erased === true && unreadable !== true) {
-      throw broken(`it is said to be erased, but its ${name} can be read`)
+      throw broken(`it is marked as erased, but its ${name} can be read`)
     }
     if (key !== undefined) return [name, decrypt(value, key, stored.stream_id, name, broken)]
     if (erased !== true && unreadable !== true)
-      throw broken(`the key of its ${name} is missing, and it is not erased`)
+      throw broken(`the key of its ${name} is missing, though it is not marked as erased`)
     return [name, null]
   })
   if (type === 'TaskDeleted') to.push(['deleted', true])
@@ -134,7 +134,7 @@ function decrypt(
   }
 }
 
-/** Enough of a value to know it again. */
+/** Enough of a value to recognise it. */
 function brief(value: unknown): string {
   const text = canonical(value)
   return text.length <= 32 ? text : sha256(text).toString('base64')

@@ -28,14 +28,14 @@ export type StreamState = {
   since: number
   /** Up to which version a seal proves it. */
   proven: number
-  /** Digests of the fields as they are; null after a gap. Whoever inspects events keeps them. */
+  /** Digests of the current fields; null after a gap. Kept by whoever inspects events. */
   facts: Record<string, string> | null
 }
 
 export type Report = {
   readonly events: number
   readonly streams: number
-  /** How many of the events a seal proves. */
+  /** How many of the events are proven by a seal. */
   readonly sealed: number
   /** The others, in the order of their streams' first gaps and ends. */
   readonly unsealed: readonly Run[]
@@ -64,7 +64,7 @@ export type TrailOptions<Event extends TrailEvent> = {
   /** Versions from which on events of these streams may be missing. */
   readonly parked?: ReadonlyMap<string, number>
   readonly kept?: KeptSeals
-  /** Called with each event that is what its hash says, before its stream's state moves on. */
+  /** Called with each event whose hash is right, before its stream's state moves on. */
   readonly inspect?: (event: Event, state: StreamState) => void
 }
 
@@ -81,7 +81,7 @@ export type Trail<Event extends TrailEvent = TrailEvent> = {
 }
 
 /**
- * Follows events in the order of their positions, and seals among them. Keeps a little for each stream
+ * Follows events in the order of their positions, and the seals among them. Keeps a little for each stream
  * and nothing for each event.
  */
 export function follow<Event extends TrailEvent = TrailEvent>(
@@ -105,20 +105,20 @@ export function follow<Event extends TrailEvent = TrailEvent>(
   const requireAsKept = ({ number, hash }: Seal) => {
     const known = unmet.get(number)
     if (known !== undefined && known !== hash) {
-      throw new Broken({ seal: number }, `is another than the one that was kept: ${known}.`)
+      throw new Broken({ seal: number }, `is not the one that was kept: ${known}.`)
     }
     unmet.delete(number)
   }
 
   const add = (event: Event) => {
     const { stream_id, version, position, prev_hash, hash } = event
-    if (!(position > at)) throw new Broken(placeOf(event), `stands after position ${at}.`)
+    if (!(position > at)) throw new Broken(placeOf(event), `comes after position ${at}.`)
     const state = streams.get(stream_id) ?? newState()
     const mark = seal?.marks_read?.[seal.found]
     if (seal?.marks_read) requireNoneBefore(seal, event, mark)
     const isLink = prev_hash === null || HASH.test(prev_hash)
     if (!isLink || eventHash(event) !== hash) {
-      throw new Broken(placeOf(event), 'is changed: its hash does not belong to what it says.')
+      throw new Broken(placeOf(event), 'is changed: its hash does not match its contents.')
     }
     if (seal !== null && mark !== undefined) requireExpected(seal, event, mark)
     if (version !== state.version + 1) skip(event, state)
@@ -134,7 +134,7 @@ export function follow<Event extends TrailEvent = TrailEvent>(
     at = position
   }
 
-  /** A version that is not the next: a gap that a filter leaves, or else something is broken. */
+  /** A version that is not the next one: a filter left a gap, or something is broken. */
   const skip = (event: Event, state: StreamState) => {
     if (event.version <= state.version) {
       throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
@@ -157,11 +157,14 @@ export function follow<Event extends TrailEvent = TrailEvent>(
   }
 
   const requireExpected = (open: OpenSeal, event: Event, { stream_id, hash }: Mark) => {
-    // Which stream's an event is, its mark alone does not prove.
+    // The mark alone does not prove which stream an event is of.
     if (event.hash === hash && event.stream_id !== stream_id) throw changedMarks(open)
     const version = versionAfter(stream_id)
     if (event.stream_id === stream_id && event.version === version) return
-    throw new Broken(placeOf(event), `stands where ${stream_id} version ${version} was sealed.`)
+    throw new Broken(
+      placeOf(event),
+      `is in the place where ${stream_id} version ${version} was sealed.`,
+    )
   }
 
   const gone = (open: OpenSeal, { stream_id, position }: Mark) => {

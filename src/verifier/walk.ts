@@ -1,7 +1,7 @@
 import type { Seal, TrailEvent } from './formats.ts'
 import type { Trail } from './trail.ts'
 
-/** Adds pages of events, each seal beginning and ending where it should. */
+/** Adds pages of events, and begins and ends each seal where it should. */
 export async function walk<Event extends TrailEvent>(
   trail: Trail<Event>,
   pages: AsyncIterable<readonly Event[]>,

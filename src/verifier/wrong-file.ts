@@ -9,7 +9,8 @@ const COMPRESSED: Readonly<Record<string, readonly number[]>> = {
   xz: [0xfd, 0x37, 0x7a, 0x58, 0x5a],
 }
 
-// By its mark, or without one by the zero bytes around the first letter. UTF-32 begins as UTF-16 does.
+// Recognised by the byte order mark, or by the zero bytes around the first letter. UTF-32 begins as UTF-16
+// does.
 const ENCODED: Readonly<Record<string, readonly (readonly number[])[]>> = {
   'UTF-32': [
     [0xff, 0xfe, 0, 0],
@@ -25,7 +26,7 @@ const ENCODED: Readonly<Record<string, readonly (readonly number[])[]>> = {
 
 const AGAIN = 'export it again with "Accept: application/x-ndjson"'
 
-/** Why a file that begins like this can be no export; undefined when it can be one. */
+/** Why a file that begins like this is not an export; undefined if it may be one. */
 export function wrongFile(head: Buffer): string | undefined {
   const begins = (bytes: readonly number[]) => bytes.every((byte, index) => head[index] === byte)
   for (const [name, bytes] of Object.entries(COMPRESSED)) {
@@ -34,7 +35,7 @@ export function wrongFile(head: Buffer): string | undefined {
   for (const [name, marks] of Object.entries(ENCODED)) {
     if (marks.some(begins)) {
       return (
-        `is encoded in ${name}, as a ">" of Windows PowerShell writes: save the answer as it comes ` +
+        `is encoded in ${name}, as ">" in Windows PowerShell writes it: save the answer unchanged ` +
         '(curl --output), in UTF-8.'
       )
     }
@@ -49,20 +50,20 @@ export function wrongFile(head: Buffer): string | undefined {
 
 function wrongText(text: string): string | undefined {
   if (/^("?position"?)[,;\t]/.test(text)) {
-    return `is no NDJSON export. What was exported as CSV cannot be checked: ${AGAIN}.`
+    return `is not an NDJSON export. A CSV export cannot be verified: ${AGAIN}.`
   }
   if (text.startsWith('<')) {
     return `is a page of HTML or XML, not an export: something answered in the service's place.`
   }
   if (/^\{\s*"events"\s*:/.test(text)) return `is a page of JSON, not an export: ${AGAIN}.`
   if (/^\{\s*"(error|title|status|code|message)"\s*:/.test(text) || isProblem(text)) {
-    return `is no export but an answer that refuses one${reasonIn(text)}.`
+    return `is not an export but a refusal of one${reasonIn(text)}.`
   }
-  if (!text.startsWith('{')) return `is no NDJSON export: it does not begin with "{".`
+  if (!text.startsWith('{')) return `is not an NDJSON export: it does not begin with "{".`
   return undefined
 }
 
-/** RFC 9457; an event has a type too, which is no address. */
+/** RFC 9457; an event has a type too, but that is not a URI. */
 const isProblem = (text: string): boolean => /^\{\s*"type"\s*:\s*"(about:|https?:|\/)/.test(text)
 
 function reasonIn(text: string): string {

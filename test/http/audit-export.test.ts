@@ -210,7 +210,7 @@ describe('An export of the audit trail', () => {
     expect(status).to.equal(400)
     const fields = body.details.map(({ field }: { field: string }) => field)
     expect(fields).to.have.members(['limit', 'cursor', 'order'])
-    expect(body.details[0].message).to.match(/^limit is not for an export/)
+    expect(body.details[0].message).to.match(/^limit is not allowed for an export/)
   })
 
   it('is noted before its first byte, and does not begin when it cannot be', async () => {

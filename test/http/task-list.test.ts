@@ -246,7 +246,7 @@ describe('The list of tasks', () => {
       [
         'due_before=2026-02-30T00:00:00Z',
         'due_before',
-        /^due_before must be a day that the calendar/,
+        /^due_before must be a day of the calendar/,
       ],
       ['q=', 'q', 'q must not be empty'],
       ['q', 'q', 'q must not be empty'],

@@ -145,7 +145,7 @@ describe('The past of tasks', () => {
         expect(headers.get('etag')).to.equal(`"${version}"`)
       }
     }
-    const then = `Task with id ${id} was not created yet, or was deleted, then`
+    const then = `Task with id ${id} did not exist then: it was not yet created, or it was deleted`
     const deletion = String((await events(id)).at(-1)?.occurred_at)
     for (const [query, code, message] of [
       ['version=4', 'task_not_there_then', then],

@@ -220,7 +220,7 @@ describe('Without the key that texts are encrypted under', () => {
       expect(answer.body.code).to.equal('texts_unavailable')
       expect(Number(answer.headers.get('retry-after'))).to.be.at.least(1)
     }
-    expect(other.logged()).to.match(/No TEXT_KEY at hand is the one named [0-9a-f]{16}/)
+    expect(other.logged()).to.match(/None of the given TEXT_KEYs is the one named [0-9a-f]{16}/)
     expect((await other.call('GET', path, { token })).body).to.deep.equal(created.body)
     await other.stop()
     await system.stop()

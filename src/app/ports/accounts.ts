@@ -1,6 +1,6 @@
 import type { Role, User } from '../../domain/user.ts'
 
-/** The request that something happened on, for the record of security events. */
+/** The request behind a security event, for the record. */
 export type RequestContext = {
   readonly request_id: string
   readonly ip: string | null
@@ -15,8 +15,8 @@ export type NewUser = {
 }
 
 /**
- * What a login is checked against. The version rises with each change of password; a session that
- * was begun on an earlier one is over.
+ * What a login is checked against. Each change of password raises the version, and ends the sessions that
+ * began on an earlier one.
  */
 export type Credentials = {
   readonly user: User
@@ -29,13 +29,13 @@ export type Credentials = {
  * event in the same transaction. Error of every method: `database_unavailable`.
  */
 export type Users = {
-  /** Errors: `username_taken`, `email_taken`. What is free now may be taken by the time of `add`. */
+  /** Errors: `username_taken`, `email_taken`. A free name may be taken by the time of `add`. */
   readonly requireFree: (username: string, email: string) => Promise<void>
   /** Recorded as `registered`. Errors: `username_taken`, `email_taken`. */
   readonly add: (user: NewUser, requestContext: RequestContext) => Promise<User>
   readonly find: (id: number) => Promise<Credentials | null>
   readonly findByUsername: (username: string) => Promise<Credentials | null>
-  /** The same password under another hash; nothing happens if it was changed meanwhile. */
+  /** The same password under another hash. Does nothing if the password was changed meanwhile. */
   readonly rehash: (credentials: Credentials, password_hash: string) => Promise<void>
   /**
    * Ends every session of the user. Recorded as `password_changed`. False if the password was changed
@@ -47,9 +47,9 @@ export type Users = {
     requestContext: RequestContext,
   ) => Promise<boolean>
   /**
-   * Ends the account and its sessions and destroys the key of its texts. What stands in the clear is
-   * removed then or soon after. Recorded as `account_erased`, and in the log as UserErased. False if
-   * the password was changed meanwhile.
+   * Ends the account and its sessions and destroys the key of its texts. Personal data in the clear is
+   * removed then or soon after. Recorded as `account_erased`, and in the log as UserErased. False if the
+   * password was changed meanwhile.
    */
   readonly erase: (
     credentials: Credentials,
@@ -74,19 +74,19 @@ export type Session = {
   readonly user_agent: string | null
 }
 
-/** Sessions that ended are not there any more. Error of every method: `database_unavailable`. */
+/** Ended sessions do not exist any more. Error of every method: `database_unavailable`. */
 export type Sessions = {
-  /** Recorded as `login_succeeded`. Error: `invalid_credentials`, when the account is gone. */
+  /** Recorded as `login_succeeded`. Error: `invalid_credentials`, if the account is gone. */
   readonly begin: (
     session: { readonly id: string; readonly expires_at: Date },
     credentials: Credentials,
     requestContext: RequestContext,
   ) => Promise<void>
-  /** The session with its user as they are now; notes the use at most once a minute. */
+  /** The session and its user as of now; records the use at most once a minute. */
   readonly use: (id: string, now: Date) => Promise<{ session: Session; user: User } | null>
-  /** Those of them that live now; notes their use at most once a minute. */
+  /** Those of them that are still active; records their use at most once a minute. */
   readonly living: (ids: readonly string[], now: Date) => Promise<readonly string[]>
-  /** Newest first, those that have not expired. */
+  /** Newest first, without the expired ones. */
   readonly ofUser: (user_id: number, now: Date) => Promise<readonly Session[]>
   /** Recorded as the type given. False if there was no such session of this user. */
   readonly end: (
@@ -97,7 +97,7 @@ export type Sessions = {
   ) => Promise<boolean>
 }
 
-/** What was refused; what was done is recorded together with the deed. Append-only. */
+/** Refused actions; those that succeed are recorded together with the change itself. Append-only. */
 export type SecurityEvents = {
   readonly add: (
     type: 'login_failed' | 'password_change_failed' | 'erasure_failed',
@@ -107,24 +107,24 @@ export type SecurityEvents = {
 }
 
 /**
- * Counts tries at one account from one address (as `limitingKey` gives it), before the outcome is
- * known, so that parallel tries count too. Error of every method: `database_unavailable`.
+ * Counts login attempts for one account from one address (as `limitingKey` gives it), before the outcome is
+ * known, so that parallel attempts count too. Error of every method: `database_unavailable`.
  */
 export type LoginAttempts = {
-  /** Notes a try. Error: `too_many_attempts` with the seconds to wait. */
+  /** Counts an attempt. Error: `too_many_attempts` with the seconds to wait. */
   readonly begin: (account: string, ip: string, now: Date) => Promise<void>
-  /** Takes a try back whose outcome nobody has learned. */
+  /** Takes back an attempt whose outcome never became known. */
   readonly withdraw: (account: string, ip: string) => Promise<void>
-  /** Forgets the tries after a success. */
+  /** Clears the attempts after a success. */
   readonly clear: (account: string, ip: string) => Promise<void>
 }
 
-/** Slow, salted hashes. Error: `hashing_busy` when too many are under way. */
+/** Slow, salted hashes. Error: `hashing_busy` when too many are in progress. */
 export type PasswordHasher = {
   readonly hash: (password: string) => Promise<string>
   /** Takes as long for `null` (no such user) as for a wrong password. */
   readonly verify: (password: string, hash: string | null) => Promise<boolean>
-  /** Whether the hash was made with another cost than today's. */
+  /** Whether the hash was made with a cost other than the current one. */
   readonly isOutdated: (hash: string) => boolean
 }
 

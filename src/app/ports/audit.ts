@@ -7,9 +7,9 @@ import type { Metadata } from './event-store.ts'
 /** An event as the audit shows it: who did what when, from what to what. */
 export type AuditEvent = {
   readonly position: number
-  /** Null for what happened to a user. */
+  /** Null for an event of a user. */
   readonly task_id: number | null
-  /** Whose task it is, or which user. */
+  /** The task's owner, or the user. */
   readonly user_id: number
   readonly version: number
   readonly type: string
@@ -18,20 +18,20 @@ export type AuditEvent = {
   readonly recorded_at: string
   readonly request_id: string
   readonly changes: Changes
-  /** Versions that this event takes back. */
+  /** Versions that this event undoes. */
   readonly undoes?: readonly number[]
-  /** Texts in it cannot be read any more: they are null. */
+  /** Its texts can no longer be read: they are null. */
   readonly erased?: true
-  /** A text in it is damaged, or the key of one: that is null. */
+  /** A text of it, or its key, is damaged: that text is null. */
   readonly unreadable?: true
   readonly hash: string
 }
 
 export type AuditEventType = (TaskEvent | UserEvent)['type']
 
-/** Which events; of several conditions all hold. */
+/** Selects events; all conditions must hold. */
 export type AuditQuery = {
-  /** Whose tasks' events, and what happened to this user; null: everybody's. */
+  /** Events of this user and of their tasks; null: everybody's. */
   readonly user_id: number | null
   readonly actor_id?: number | undefined
   readonly task_id?: number | undefined
@@ -45,14 +45,14 @@ export type AuditQuery = {
 export type AuditPage = {
   readonly descending: boolean
   readonly limit: number
-  /** Position of the last event of the page before. */
+  /** Position of the last event on the previous page. */
   readonly after?: number | undefined
 }
 
-/** An event with what its hash covers. Its encrypted texts can be read with `text_keys`. */
+/** An event with everything that its hash covers. `text_keys` open its encrypted texts. */
 export type ExportedEvent = {
   readonly event: AuditEvent
-  /** Null: it is not in the log, which was tampered with. */
+  /** Null: it is not in the log, which has been tampered with. */
   readonly stored: StoredEvent | null
   /** base64url, by field; none for a text that cannot be read. */
   readonly text_keys: Readonly<Record<string, string>>
@@ -70,7 +70,7 @@ export type StoredEvent = {
 /** The end of a stream: its id, and version and hash of its last event. */
 export type StreamHead = readonly [stream_id: string, version: number, hash: string]
 
-/** A stream whose events from this version on the trail could not process: they are missing from it. */
+/** A stream that the trail could not process from this version on: those events are missing from it. */
 export type ParkedStream = readonly [stream_id: string, version: number]
 
 /** A seal as an export shows it: digests, hashes and signature are lower-case hex. */
@@ -91,15 +91,15 @@ export type ExportedSeal = {
 }
 
 /**
- * The events as far as the audit projection has them: a little less than the log. Below a position
- * that has been reached only the events of parked streams are missing, and are added when such a
- * stream is resumed; but for them pages do not shift. Error of every method: `database_unavailable`.
+ * The events that the audit projection has processed: slightly behind the log. Below the position that it
+ * has reached, only events of parked streams are missing; they are added when the stream is resumed. Apart
+ * from that, pages do not shift. Error of every method: `database_unavailable`.
  */
 export type AuditTrail = {
   /**
-   * A page by position. `next` is where the next one goes on, if there is one; `position` is how far
-   * the trail had come: later events may be missing, and those of `parked` streams, of which only
-   * those are named that the query's user may see.
+   * A page by position. `next`: where the next page begins, if there is one. `position`: how far the trail
+   * had got; later events may be missing. So may events of the `parked` streams, of which only those are
+   * named that the query's user may see.
    */
   readonly find: (
     query: AuditQuery,
@@ -111,8 +111,8 @@ export type AuditTrail = {
     readonly parked: readonly ParkedStream[]
   }>
   /**
-   * All events up to `position`, which is how far the trail has come now; oldest first. Those of
-   * streams that are `parked` now may be missing. `sealed`: as far as seals go now, at most `position`.
+   * All events up to `position`, which the trail has reached now, oldest first. Events of streams that are
+   * `parked` now may be missing. `sealed`: how far the log is sealed now, at most `position`.
    */
   readonly read: (query: AuditQuery) => Promise<{
     readonly position: number
@@ -120,16 +120,16 @@ export type AuditTrail = {
     readonly parked: readonly ParkedStream[]
     readonly batches: AsyncIterable<readonly ExportedEvent[]>
   }>
-  /** Where streams were at a position, in the order of `stream_ids`. */
+  /** The heads of streams at a position, in the order of `stream_ids`. */
   readonly heads: (
     stream_ids: readonly string[],
     position: number,
   ) => Promise<readonly StreamHead[]>
-  /** Numbers of the seals that cover the events at these positions, of those up to `position`. */
+  /** Numbers of the seals up to `position` that cover the events at these positions. */
   readonly sealsOf: (positions: readonly number[], position: number) => Promise<readonly number[]>
   /**
-   * Some seals up to a position, in order after number `after`; none when there are no more. `only`
-   * these numbers, or all.
+   * Some seals up to a position, in order, after number `after`; none when there are no more. `only`: these
+   * numbers, else all.
    */
   readonly seals: (
     range: {
@@ -141,7 +141,10 @@ export type AuditTrail = {
   ) => Promise<readonly ExportedSeal[]>
 }
 
-/** What was asked of the audit trail: filters, or which task's past. Holds no text of a task. */
+/**
+ * What was asked of the audit trail: the filters, or the task whose past was viewed. Holds no text of a
+ * task.
+ */
 export type AuditAccess = {
   readonly kind: 'looked' | 'exported'
   readonly query: object
@@ -150,7 +153,7 @@ export type AuditAccess = {
   readonly now: Date
 }
 
-/** Who looked at the audit trail or took a copy of it. Append-only. Error: `database_unavailable`. */
+/** Who viewed or exported the audit trail. Append-only. Error: `database_unavailable`. */
 export type AuditAccesses = {
   readonly add: (caller: Caller, access: AuditAccess) => Promise<void>
 }

@@ -1,6 +1,6 @@
 import type { Role } from '../../domain/user.ts'
 
-/** Who calls, as auth-service says. */
+/** The caller, as auth-service reports it. */
 export type Caller = {
   readonly user_id: number
   readonly username: string
@@ -13,8 +13,8 @@ export type Caller = {
 }
 
 /**
- * Validates a bearer token. Errors: `token_missing`, `token_invalid`, `token_expired`,
- * `session_ended`, `auth_service_unavailable` (never access when in doubt).
+ * Validates a bearer token. Errors: `token_missing`, `token_invalid`, `token_expired`, `session_ended`,
+ * `auth_service_unavailable` (when in doubt, access is denied).
  */
 export type TokenValidator = {
   readonly validate: (token: string, request_id: string) => Promise<Caller>
@@ -25,8 +25,8 @@ export type AuthServiceHealth = {
   readonly answers: (request_id: string) => Promise<void>
 }
 
-/** Asks of many sessions at once. Error: `auth_service_unavailable`. */
+/** Checks many sessions in one call. Error: `auth_service_unavailable`. */
 export type SessionCheck = {
-  /** Those that are over by now, or never were; of a thousand at most. */
+  /** Those of at most a thousand that have ended or never existed. */
   readonly ended: (session_ids: readonly string[], request_id: string) => Promise<readonly string[]>
 }

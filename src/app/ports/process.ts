@@ -1,6 +1,6 @@
 export type Clock = () => Date
 
-/** Anything that takes structured lines; pino does. Never give it a token, a password or a header. */
+/** Accepts structured lines, as pino does. Never pass it a token, a password or a header. */
 export type Log = {
   readonly info: (facts: object, message: string) => void
   readonly warn: (facts: object, message: string) => void

@@ -11,7 +11,7 @@ export type TaskQuery = {
   readonly due_from?: string | undefined
   readonly due_before?: string | undefined
   readonly has_due_date?: boolean | undefined
-  /** Held by title or description, see `searchFor`. */
+  /** Contained in title or description, see `searchFor`. */
   readonly q?: string | undefined
   readonly sort: TaskSort
   readonly descending: boolean
@@ -27,17 +27,17 @@ export type TaskCursor = { readonly value: string | null; readonly id: number }
 
 export type TaskPage = { readonly tasks: readonly TaskView[]; readonly next: TaskCursor | null }
 
-/** `isErased`: the owner's account is, and with it the texts of all that was theirs. */
+/** `isErased`: the owner's account is erased, and with it the texts of all their tasks. */
 export type Ownership = { readonly owner_id: number; readonly isErased: boolean }
 
 /** The read table. Error of every method: `database_unavailable`. */
 export type TaskList = {
-  /** A number that no task has had. */
+  /** An id that no task has had. */
   readonly nextId: () => Promise<number>
   /** Deleted tasks are not found. */
   readonly find: (id: number) => Promise<TaskView | null>
-  /** Whose a task is, also a deleted one; null: there never was one. Reads no text of it. */
+  /** The owner of a task, even of a deleted one; null: it never existed. Reads no text. */
   readonly ownerOf: (id: number) => Promise<Ownership | null>
-  /** Live tasks in order, and where the next page begins if there is one. */
+  /** Live tasks in order, and where the next page begins, if there is one. */
   readonly list: (query: TaskQuery) => Promise<TaskPage>
 }

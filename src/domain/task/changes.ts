@@ -22,16 +22,15 @@ export const SETTERS: Readonly<Record<Changed, readonly TaskEvent['type'][]>> = 
 /** The values before and after an event, of each field that it touched. */
 export type Changes = Partial<Record<Changed, { readonly from: unknown; readonly to: unknown }>>
 
-/** The present values of a task. They are only carried, so texts may be encrypted in it. */
+/** The current values of a task. They are only passed on, so texts may be encrypted in it. */
 export type FieldValues = Readonly<Record<Changed, unknown>> & { readonly user_id: number }
 
 /** Before the first event. */
 export const NO_FIELD_VALUES: FieldValues | null = null
 
 /**
- * One more event of a task: what it changed, and the values after it. One that a newer version has written
- * changed nothing that this one knows. Throws on an event of a task that
- * was never created: a log that holds one is damaged.
+ * Follows one more event of a task: what it changed, and the values after it. An event written by a newer
+ * version counts as no change. Throws on an event of a task that was never created: such a log is damaged.
  */
 export function trackChanges(
   values: FieldValues | null,

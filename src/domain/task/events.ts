@@ -1,7 +1,7 @@
-// The names and shapes below are the storage format: rows written years ago carry them, the audit
-// trail shows them, and every event's hash covers them. Never rename, remove or change the meaning of
-// one. Add a new event, or raise `TASK_EVENT_SCHEMA_VERSION` and add an upcaster. Either is read by one
-// version before the next one writes it (ADR 18).
+// The names and shapes below are the storage format: rows written years ago have them, the audit trail
+// shows them, and every event's hash covers them. Never rename or remove one, or change its meaning. Add a
+// new event, or raise `TASK_EVENT_SCHEMA_VERSION` and add an upcaster. One version must be able to read it
+// before the next one writes it (ADR 18).
 
 export const TASK_EVENT_SCHEMA_VERSION = 1
 
@@ -20,7 +20,7 @@ export type TaskFields = {
   readonly due_date: string | null
 }
 
-/** Versions of the stream's own events that a compensating event takes back. */
+/** Versions of the stream's own events that a compensating event undoes. */
 export type Undoing = { readonly undoes?: readonly number[] }
 
 /** Each event carries the new values; the old ones follow from the events before it. */
@@ -58,7 +58,7 @@ export const TASK_EVENT_TYPES = [
   'TaskRestored',
 ] as const satisfies TaskEvent['type'][]
 
-/** The fields of each event; whatever else stands in one a newer version has written. */
+/** The fields of each event; any other was written by a newer version. */
 const FIELDS: Readonly<Record<TaskEvent['type'], readonly string[]>> = {
   TaskCreated: ['title', 'description', 'status', 'priority', 'due_date', 'user_id'],
   TaskRenamed: ['title', 'undoes'],
@@ -76,21 +76,20 @@ const FIELDS: Readonly<Record<TaskEvent['type'], readonly string[]>> = {
 export const typesThatSet = (field: keyof TaskFields): readonly TaskEvent['type'][] =>
   TASK_EVENT_TYPES.filter((type) => FIELDS[type].includes(field))
 
-/** As it stands in the log; one that has just been decided is of the present schema version. */
+/** An event as the log has it; a newly decided one has the current schema version. */
 export type StoredTaskEvent = {
   readonly type: string
   readonly data: object
   readonly schema_version?: number | undefined
 }
 
-/** By schema version: makes the event one of the next. */
+/** By schema version: converts an event to the next one. */
 type Upcasters = Readonly<Record<number, (event: StoredTaskEvent) => StoredTaskEvent>>
 const UPCASTERS: Upcasters = {}
 
 /**
- * What this version knows of a stored event: its own fields, in its own shape. Null when a newer
- * version has written it, of an unknown type or a higher schema version: for all that this version
- * can tell it changed nothing.
+ * What this version knows of a stored event: its own fields, in their current shape. Null if a newer
+ * version wrote it, with an unknown type or a higher schema version: to this version it changed nothing.
  */
 export function readTaskEvent(
   event: StoredTaskEvent,
@@ -112,6 +111,6 @@ export function readTaskEvent(
 
 const isTaskEventType = (type: string): type is TaskEvent['type'] => type in FIELDS
 
-/** The versions that an event takes back, if this version knows the event. */
+/** The versions that an event undoes, if this version knows the event. */
 export const undoesOf = (event: StoredTaskEvent): readonly number[] | undefined =>
   (readTaskEvent(event)?.data as Undoing | undefined)?.undoes

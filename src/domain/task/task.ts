@@ -27,11 +27,11 @@ export type TaskCommand =
   | { readonly type: 'DeleteTask'; readonly actor_id: number }
   | { readonly type: 'RestoreTask'; readonly actor_id: number }
   /**
-   * Takes back what was decided together with the event of this version; without one, the latest
-   * change that is not taken back, as the command loaded it: not what others have done since.
+   * Undoes what was decided together with the event of this version. Without a version: the latest change
+   * that is not undone, as the command loaded it, whatever others have written since.
    */
   | { readonly type: 'UndoTask'; readonly actor_id: number; readonly version: number | undefined }
-  /** Takes back the latest undo that no change has followed, as the command loaded it. */
+  /** Reverts the latest undo that no change has followed, as the command loaded it. */
   | { readonly type: 'RedoTask'; readonly actor_id: number }
 
 const DELETED: TaskEvent = { type: 'TaskDeleted', data: {} }
@@ -86,14 +86,14 @@ const valuesOf = (state: TaskState): FieldValues | null =>
 
 type Existing = Exclude<TaskState, { existence: 'absent' }>
 
-/** A task that was created once and belongs to the actor. */
+/** A task that was once created and belongs to the actor. */
 function ownStream(actor_id: number, state: TaskState): Existing {
   if (state.existence === 'absent') throw new DomainError('task_not_found')
   if (state.user_id !== actor_id) throw new DomainError('task_forbidden')
   return state
 }
 
-/** A task that is there and belongs to the actor; a deleted task is not there, for anyone. */
+/** An existing task that belongs to the actor; a deleted task does not exist, for anyone. */
 function ownTask(actor_id: number, state: TaskState): Existing {
   if (state.existence === 'deleted') throw new DomainError('task_not_found')
   return ownStream(actor_id, state)
@@ -127,7 +127,7 @@ function moved(status: TaskStatus): TaskEvent {
   }
 }
 
-/** The events that put back what one command changed, or nothing if any of it was changed again. */
+/** The events that restore what one command changed, or an error if any of it was changed again. */
 function undo(version: number | null, state: Existing): readonly TaskEvent[] {
   if (version === null) throw new DomainError('nothing_to_undo')
   const { undoes, values } = undoHistory(state.last).take(version)
@@ -141,7 +141,7 @@ function redo(version: number | null, state: Existing): readonly TaskEvent[] {
   return undo(version, state)
 }
 
-/** What undo and redo would take back in this state. */
+/** What undo and redo would act on in this state. */
 export function nextSteps(state: TaskState): NextSteps {
   if (state.existence === 'absent') return { next_undo: null, next_redo: null }
   const { next_undo, next_redo } = undoHistory(state.last)
@@ -151,7 +151,7 @@ export function nextSteps(state: TaskState): NextSteps {
 function put({ deleted, ...fields }: Partial<FieldValues>, state: Existing): readonly TaskEvent[] {
   const isDeleted = state.existence === 'deleted'
   const becomesDeleted = deleted === undefined ? isDeleted : deleted === true
-  // A deleted task is not there to be changed: it has to come back first.
+  // A deleted task cannot change: it has to be restored first.
   if (isDeleted && becomesDeleted) {
     const version = lastChangeOf('deleted', state.last)
     throw new DomainError('undo_conflict', [{ field: 'deleted', version }])

@@ -1,7 +1,7 @@
 import { DomainError } from '../errors.ts'
 import type { Changed, Changes, FieldValues } from './changes.ts'
 
-/** One event as undo needs to know it; a list that runs from the newest to the oldest. */
+/** One event as undo needs it; a linked list from the newest to the oldest. */
 export type Step = {
   readonly version: number
   readonly causation_id: string | undefined
@@ -10,25 +10,25 @@ export type Step = {
   readonly before: Step | null
 }
 
-/** What undo and redo without a version take back, by version; null: nothing is left. */
+/** The versions that undo and redo without a version act on; null: there is none. */
 export type NextSteps = { readonly next_undo: number | null; readonly next_redo: number | null }
 
-/** What one command did. An undo or redo puts values back (or forth) that another change has set. */
+/** What one command did. An undo or redo sets values that an earlier change had set. */
 type Change = {
   readonly versions: number[]
   readonly undoes: readonly number[] | undefined
   readonly causation_id: string | undefined
   readonly changes: Changes
-  /** The change of values that this one does, takes back, or does again: itself if it is no undo. */
+  /** The change whose values this one sets, undoes or redoes: itself, unless it is an undo or redo. */
   origin: Change
-  /** Whether the origin's values are in force after it. */
+  /** Whether the origin's values are in effect after it. */
   isForth: boolean
-  /** What had set each field before the origin did. */
+  /** The change that had set each field before the origin. */
   readonly replaced: Map<string, Change | undefined>
 }
 
 export type UndoHistory = NextSteps & {
-  /** Versions that the command of this version consists of, and the values that take it back. */
+  /** All versions of the command behind this version, and the values that undo it. */
   readonly take: (version: number) => {
     readonly undoes: readonly number[]
     readonly values: Partial<FieldValues>
@@ -36,10 +36,10 @@ export type UndoHistory = NextSteps & {
 }
 
 /**
- * Every field knows which change has set it. A change can be taken back while all that it set is still
- * its own; taking it back gives the fields to those that had set them before, so that these can be
- * taken back next. A new change leaves nothing to redo. While the task is deleted only what deleted it,
- * or would bring it back, is next.
+ * Every field knows which change set it. A change can be undone while everything it set is still its own.
+ * Undoing it returns the fields to the changes that had set them before, so that these can be undone next.
+ * A new change leaves nothing to redo. While the task is deleted, only its deletion, or what would restore
+ * it, comes next.
  */
 export function undoHistory(last: Step): UndoHistory {
   const changes = changesUpTo(last)
@@ -102,7 +102,7 @@ export function lastChangeOf(field: string, last: Step): number {
   return 1
 }
 
-/** Oldest first; events of one command that follow each other are one change. */
+/** Oldest first; consecutive events of one command are one change. */
 function changesUpTo(last: Step): readonly Change[] {
   const steps: Step[] = []
   for (let step: Step | null = last; step !== null; step = step.before) steps.push(step)
@@ -129,7 +129,7 @@ function newChange(
   undoes: readonly number[] | undefined,
   changes: Changes,
 ): Change {
-  // To take back the creation is to delete the task.
+  // To undo the creation is to delete the task.
   const created = version === 1 && { deleted: { from: true, to: false } }
   const change: Omit<Change, 'origin'> = {
     versions: [version],
@@ -142,7 +142,7 @@ function newChange(
   return Object.assign(change, { origin: change as Change })
 }
 
-/** Of the creation only that the task is there: a deleted task keeps its fields. */
+/** For the creation, only that the task exists: a deleted task keeps its fields. */
 function valuesOf({ versions, changes }: Change, which: 'from' | 'to'): Partial<FieldValues> {
   const set = versions[0] === 1 ? { deleted: changes.deleted } : changes
   return Object.fromEntries(Object.entries(set).map(([name, change]) => [name, change?.[which]]))

@@ -10,7 +10,7 @@ export type TaskView = TaskFields & {
   readonly deleted_at: string | null
 }
 
-/** Where and when an event stands in its stream. */
+/** An event's place and time in its stream. */
 export type EventEnvelope = {
   readonly stream_id: string
   readonly version: number
@@ -22,8 +22,8 @@ export const isTaskStreamId = (stream_id: string): boolean => stream_id.startsWi
 export const taskIdOf = (stream_id: string): number => Number(stream_id.slice('task-'.length))
 
 /**
- * The read table's row after one more event. Writing, rebuilding and looking back all use this. Of an
- * event that a newer version has written only version and time show.
+ * The read table's row after one more event. Writing, rebuilding and time travel all use this. An event
+ * written by a newer version changes only version and time.
  */
 export function viewTask(
   row: TaskView | null,

@@ -1,8 +1,8 @@
 import type { Addresses } from './service-discovery.ts'
 
 /**
- * Leaves an address that failed alone for `rest` ms if there is another: DNS goes on naming a dead
- * instance until its TTL is over. Then one call tries it, and the next only when that one worked.
+ * Leaves an address that failed alone for `rest` ms if there is another: DNS keeps naming a dead instance
+ * until its TTL expires. Then one call tries it, and the next only if that one succeeded.
  */
 export function addressCooldowns(rest: number, now: () => number) {
   const restsUntil = new Map<string, number>()

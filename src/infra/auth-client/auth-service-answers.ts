@@ -4,10 +4,10 @@ import { ROLES } from '../../domain/user.ts'
 
 const DENIALS = ['token_missing', 'token_invalid', 'token_expired', 'session_ended'] as const
 
-/** auth-service would not hear us. */
+/** auth-service refused this service itself. */
 type Refused = { readonly outcome: 'refused'; readonly status: number }
 
-/** What auth-service said of a token. */
+/** What auth-service answered about a token. */
 export type Validation =
   | { readonly outcome: 'valid'; readonly caller: Caller }
   | { readonly outcome: 'denied'; readonly code: (typeof DENIALS)[number] }
@@ -30,7 +30,7 @@ const validAnswer = z.object({
 const deniedAnswer = z.object({ code: z.enum(DENIALS) })
 const endedAnswer = z.object({ ended: z.array(z.string()) })
 
-/** Throws for whatever is no answer of a working auth-service. */
+/** Throws for anything that is not an answer of a working auth-service. */
 export function validationOf(status: number, body: string): Validation {
   if (status === 200) {
     const { user } = sensible(validAnswer, body)
@@ -43,13 +43,13 @@ export function validationOf(status: number, body: string): Validation {
   return refused(status)
 }
 
-/** Throws for whatever is no answer of a working auth-service. */
+/** Throws for anything that is not an answer of a working auth-service. */
 export function endedOf(status: number, body: string): Ended {
   if (status !== 200) return refused(status)
   return { outcome: 'ended', session_ids: sensible(endedAnswer, body).ended }
 }
 
-/** Throws for whatever is no answer of a working auth-service. */
+/** Throws for anything that is not an answer of a working auth-service. */
 export function isHealthy(status: number): void {
   if (status !== 200) throw new Error(`status ${status}`)
 }

@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net'
 import type { Duplex } from 'node:stream'
 import got from 'got'
 
-/** A question to auth-service, and how its answer is read. `read` throws when it makes no sense. */
+/** A question to auth-service, and how to read its answer. `read` throws if the answer makes no sense. */
 export type Question<Answer> = {
   /** @default 'POST' */
   readonly method?: 'GET' | 'POST'
@@ -15,18 +15,18 @@ export type Question<Answer> = {
   readonly read: (status: number, body: string) => Answer
 }
 
-/** Room for the ids of a thousand sessions. */
+/** Enough for the ids of a thousand sessions. */
 const MAX_ANSWER = 64 * 1024
 
 /**
- * Sockets are kept open between calls for `life` ms from the end of their first call, then given up
- * at the end of a call or while idle: none outlives by much the instance that DNS named.
+ * Keeps sockets open between calls for `life` ms from the end of their first call, then closes them at the
+ * end of a call or while idle: none long outlives the instance that DNS named.
  */
 function keepAliveAgent(protocol: string, life: number, maxSockets: number) {
   const options = { keepAlive: true, maxSockets }
   const agent = protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options)
   const ends = new WeakMap<Duplex, number>()
-  // The method decides by its result whether a socket stays, whatever its type in @types/node says.
+  // The method's result decides whether a socket is kept, whatever its type in @types/node says.
   const keep = agent.keepSocketAlive.bind(agent) as unknown as (socket: Duplex) => boolean
   const keepWhileYoung = (socket: Duplex & { setTimeout?: (ms: number) => void }) => {
     const end = ends.get(socket) ?? performance.now() + life
@@ -40,8 +40,8 @@ function keepAliveAgent(protocol: string, life: number, maxSockets: number) {
 }
 
 /**
- * One call to one instance, given up when `control` is aborted. Rejects, when there is no sensible
- * answer, with an error that carries neither token nor key: got's own hold the request's headers.
+ * One call to one instance, given up when `control` is aborted. Without a sensible answer it rejects with
+ * an error that carries neither token nor key: got's own errors hold the request's headers.
  */
 export function authServiceCall({
   url,
@@ -60,7 +60,7 @@ export function authServiceCall({
   const base = url.href.replace(/\/*$/, '/')
   const client = got.extend({
     agent: agent instanceof HttpsAgent ? { https: agent } : { http: agent },
-    // The name, not the address: it is also what a certificate is checked against.
+    // The name, not the address: a certificate is checked against it too.
     headers: { host: url.host, 'x-internal-api-key': apiKey, 'user-agent': 'tasktrail' },
     timeout: { connect },
     retry: { limit: 0 },

@@ -18,25 +18,27 @@ import { shareNextCall } from './share-next-call.ts'
 const SETTINGS = {
   connect: 300,
   request: 1000,
-  /** Both tries, the pause between them and the wait for a shared call, from the arrival on. */
+  /** Both attempts, the pause between them and the wait for a shared call, counted from the arrival. */
   total: 2000,
   halfOpenAfter: 5000,
   /** How long an instance that failed is left alone if there is another. */
   rest: 5000,
   socketLife: 30_000,
-  /** For each instance; more calls at once wait, within their time. */
+  /** Per instance; further concurrent calls wait, within their time. */
   maxSockets: 64,
 }
 
-/** What a bearer token consists of (RFC 6750). Anything else is no token, and may be no header. */
+/**
+ * What a bearer token consists of (RFC 6750). Anything else is not a token, and may not fit in a header.
+ */
 const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/
 const MAX_TOKEN = 4096
 
 type Details = { readonly request_id: string; readonly deadline: number }
 
 /**
- * Settles after `ms` whatever the work does, with the error that `late` makes; the work is told by its
- * AbortController.
+ * Settles after `ms` whatever the work does, with the error that `late` makes; its AbortController tells
+ * the work.
  */
 async function within<T>(
   ms: number,
@@ -58,9 +60,9 @@ async function within<T>(
 }
 
 /**
- * The authorization port over HTTP: rotates over the instances that `discovery` names, gives each
- * call two tries, and shares calls without ever using one that began before its caller came.
- * Whatever is not a clear answer of auth-service is `auth_service_unavailable` with `retryAfter`.
+ * The authorization port over HTTP: rotates over the instances that `discovery` names, attempts each call
+ * twice, and shares calls, but never one that began before the caller came. Anything but a clear answer of
+ * auth-service becomes `auth_service_unavailable` with `retryAfter`.
  */
 export function authServiceClient({
   url,
@@ -85,7 +87,7 @@ export function authServiceClient({
   const { halfOpenAfter } = limits
   const guard = guardedCalls({ hostname: base.hostname, halfOpenAfter, now, log })
 
-  /** A 401 or 403 is an answer; what rejects is a failure of auth-service. */
+  /** A 401 or 403 is an answer; a rejection is a failure of auth-service. */
   const attempt = <Answer>(question: Question<Answer>, ms: number): Promise<Answer> =>
     within(ms, async (control) => {
       const addresses = await discovery(base.hostname)
@@ -142,7 +144,7 @@ export function authServiceClient({
     validate: async (token, request_id) => {
       if (token === '') throw new AppError('token_missing')
       if (token.length > MAX_TOKEN || !TOKEN.test(token)) throw new AppError('token_invalid')
-      // A shared call has the time of the caller who came last; this one waits no longer than its own.
+      // A shared call gets the deadline of the last caller; this caller waits only until its own.
       const shared = () => validate(token, { request_id, deadline: now() + limits.total })
       return within(limits.total, shared, unavailable)
     },

@@ -3,9 +3,9 @@ import { CircuitState, type IBreaker } from 'cockatiel'
 type Second = { readonly at: number; calls: number; failures: number }
 
 /**
- * Says that the circuit must open when at least `share` of at least `calls` calls in the last
- * `seconds` failed. cockatiel's SamplingBreaker opens only above the share, and forgets a second
- * only when another call comes: 19 failures and, an hour later, one more opened it.
+ * Opens the circuit when at least `share` of at least `calls` calls in the last `seconds` failed.
+ * cockatiel's SamplingBreaker opens only above the share, and drops an old second only when another call
+ * comes: 19 failures and, an hour later, one more opened it.
  */
 export function failureRate({
   share,
@@ -38,7 +38,7 @@ export function failureRate({
     // Only cockatiel's toJSON would use it.
     state: undefined,
     success: (state) => {
-      // A probe has worked: what was before no longer counts.
+      // A probe has succeeded: earlier failures no longer count.
       if (state === CircuitState.HalfOpen) recent = []
       count(0)
     },

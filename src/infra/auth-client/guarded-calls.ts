@@ -3,10 +3,10 @@ import { BrokenCircuitError, CircuitState, circuitBreaker, handleAll } from 'coc
 import type { Log } from '../../app/ports/process.ts'
 import { failureRate } from './failure-rate.ts'
 
-/** A try with less time left, in ms, would only blame the service for our own delay. */
+/** An attempt with less time left, in ms, would blame the service for our own delay. */
 const LEAST_TIME = 50
 
-/** One retry for ten calls, and ten that may come at once: no storm on a service that is sick. */
+/** One retry per ten calls, and at most ten at once: retries must not flood a service in trouble. */
 function retryBudget() {
   let tenths = 100
   return {
@@ -21,7 +21,7 @@ function retryBudget() {
   }
 }
 
-/** Calls to one service behind a circuit breaker, tried a second time after 50 to 250 ms. */
+/** Calls to one service behind a circuit breaker, attempted a second time after 50 to 250 ms. */
 export function guardedCalls({
   hostname,
   halfOpenAfter,
@@ -46,13 +46,13 @@ export function guardedCalls({
   breaker.onReset(() => log.info({ hostname }, 'the service answers again'))
 
   async function attempt<T>(call: () => Promise<T>): Promise<T> {
-    // cockatiel would let the calls beside the probe wait for it, and then all loose at once.
+    // cockatiel would let the other calls wait for the probe, and then send them all at once.
     if (breaker.state === CircuitState.HalfOpen) throw new BrokenCircuitError('a probe runs')
     return breaker.execute(call)
   }
 
   return {
-    /** What `call` rejects with counts as a failure. `BrokenCircuitError`: it was not called. */
+    /** A rejection of `call` counts as a failure. `BrokenCircuitError`: it was not called. */
     run: async <T>(call: () => Promise<T>, timeLeft: () => number): Promise<T> => {
       if (timeLeft() < LEAST_TIME) throw new Error('no time left after the call before')
       budget.earn()

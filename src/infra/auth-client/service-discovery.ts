@@ -6,8 +6,8 @@ import type { Log } from '../../app/ports/process.ts'
 export type Addresses = readonly [string, ...string[]]
 
 /**
- * The addresses of all instances behind a host name (IPv6 without brackets), never none, each call
- * beginning with the next one. Rejects when there is no instance or DNS never answered.
+ * The addresses of all instances behind a host name (IPv6 without brackets), at least one. Each call begins
+ * with the next one. Rejects if there is no instance or DNS has never answered.
  */
 export type Discovery = (hostname: string) => Promise<Addresses>
 
@@ -20,19 +20,19 @@ const MAX_AGE = 10_000
 const STALE_AGE = 1000
 
 /**
- * Two tries. Node looks after c-ares' timeouts so coarsely that these take 450 to 600 ms (measured;
- * 300 ms each would take 900 to 1200), which leaves time to call with the stale answer.
+ * Two attempts. Node checks c-ares' timeouts so coarsely that these take 450 to 600 ms (measured; 300 ms
+ * each would take 900 to 1200), which leaves time to call with the stale answer.
  */
 export const RESOLVER_LIMITS = { timeout: 150, maxTimeout: 150, tries: 2 }
 
 const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null)?.code
 const isLocalhost = (name: string): boolean => /(^|\.)localhost\.?$/i.test(name)
-/** The name server says that there is no such name or that it has no address. */
+/** The name server says that the name does not exist or has no address. */
 const saysNone = (error: unknown): boolean => /^(ENOTFOUND|ENODATA)$/.test(String(codeOf(error)))
-/** Then /etc/hosts may know better; a refused connection means that there is no name server. */
+/** Then /etc/hosts may have it; a refused connection means that there is no name server. */
 const mayBeLocal = (error: unknown): boolean => saysNone(error) || codeOf(error) === 'ECONNREFUSED'
 
-/** Sorted, because name servers shuffle their records and the rotation must not notice. */
+/** Sorted, because name servers shuffle their records, which must not disturb the rotation. */
 function addressList(addresses: readonly string[]): Addresses {
   const sorted = [...new Set(addresses)].sort()
   if (sorted.length > 0) return sorted as [string, ...string[]]
@@ -66,7 +66,7 @@ export function serviceDiscovery({
     return { addresses, until: asked + Math.min(ttl, MAX_AGE) }
   }
 
-  // IPv4 alone if there is any: the services listen on 0.0.0.0, and localhost is ::1 too.
+  // Only IPv4 if there is any: the services listen on 0.0.0.0, and localhost is ::1 too.
   async function fromSystem(name: string, asked: number): Promise<Answer> {
     const found = await lookup(name, { all: true })
     const v4 = found.filter((entry) => entry.family === 4)
@@ -83,8 +83,8 @@ export function serviceDiscovery({
     })
   }
 
-  // While DNS fails the last answer stands, asked again once a second. When DNS says that there is
-  // no instance it does not: another machine may get the address, and with it tokens and our key.
+  // While DNS fails, the last answer is used, and DNS is asked again once a second. If DNS says that there
+  // is no instance, it is not: another machine may get the address, and with it tokens and our key.
   async function refresh(name: string, host: Host): Promise<Answer> {
     const stale = host.answer
     host.answer = undefined
@@ -92,7 +92,7 @@ export function serviceDiscovery({
       host.answer = await ask(name)
     } catch (error) {
       if (stale === undefined || saysNone(error)) throw error
-      log.warn({ hostname: name, code: codeOf(error) }, 'DNS fails, the last answer stands')
+      log.warn({ hostname: name, code: codeOf(error) }, 'DNS fails, using its last answer')
       host.answer = { addresses: stale.addresses, until: now() + STALE_AGE }
     }
     return host.answer

@@ -1,15 +1,15 @@
 type Lane<Details, Result> = {
   readonly running: Promise<Result>
   next: Promise<Result> | undefined
-  /** Of who came last. */
+  /** Those of the last caller. */
   details: Details
 }
 
 /**
- * Lets concurrent callers with the same key share calls, never one that began before they came:
- * while a call runs, all later callers together wait for one next call, which starts when that one
- * settles. So nobody gets an answer from before their question, and a key has one running and one
- * waiting call at most. A shared call is made with the details of who came last.
+ * Lets concurrent callers with the same key share calls, but never one that began before they came: while a
+ * call runs, all later callers together wait for one next call, which starts when that one settles. So
+ * nobody gets an answer older than their question, and a key has at most one running and one waiting call.
+ * A shared call is made with the details of the last caller.
  */
 export function shareNextCall<Details, Result>(
   call: (key: string, details: Details) => Promise<Result>,

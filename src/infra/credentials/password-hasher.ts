@@ -6,13 +6,13 @@ import { AppError } from '../../app/errors.ts'
 import type { PasswordHasher } from '../../app/ports/accounts.ts'
 
 const MAX_WAIT_MS = 1_000
-/** libuv has four threads; DNS look-ups and files need one. */
+/** libuv has four threads; DNS look-ups and files need one of them. */
 const THREADS = 3
 
 /**
- * bcrypt over HMAC-SHA-256 of the password under a pepper: bcrypt itself ignores what follows the
- * 72nd byte, and a stolen table alone is no use. Passwords that look the same are the same (NFKC).
- * As many hashes at once as there are processors: more would only wait for each other.
+ * bcrypt over HMAC-SHA-256 of the password with a pepper: bcrypt itself ignores everything after the 72nd
+ * byte, and a stolen table alone is useless. Passwords that look the same are equal (NFKC). Runs as many
+ * hashes at once as there are processors: more would only wait for each other.
  */
 export function bcryptPasswordHasher(pepper: string, cost: number): PasswordHasher {
   const slots = withTimeout(new Semaphore(Math.min(availableParallelism(), THREADS)), MAX_WAIT_MS)

@@ -8,11 +8,11 @@ import { ROLES } from '../../domain/user.ts'
 const ISSUER = 'tasktrail-auth'
 const AUDIENCE = 'tasktrail'
 const MAX_BYTES = 4 * 1024
-/** Seconds that the clocks of two instances may differ. */
+/** How many seconds the clocks of two instances may differ. */
 const LEEWAY = 30
 
-// Nothing else may stand there: we honour no parameter that brings a key or demands an extension,
-// such as jku, jwk, x5u or crit (RFC 8725).
+// Anything else is refused: we honour no parameter that brings a key or demands an extension, such as jku,
+// jwk, x5u or crit (RFC 8725).
 const header = z.strictObject({
   alg: z.literal('HS256'),
   typ: z.literal('JWT'),
@@ -30,9 +30,9 @@ const claims = z.object({
 })
 
 /**
- * JSON Web Tokens, HS256 only, signed with the current secret; the previous one still verifies, so
- * that a rotation ends no session. Key objects are made once: jsonwebtoken would otherwise try to
- * read each string secret as a public key first, at three times the cost.
+ * JSON Web Tokens, HS256 only, signed with the current secret; the previous one still verifies, so that a
+ * rotation ends no session. Key objects are created once: otherwise jsonwebtoken would try to read each
+ * string secret as a public key first, at three times the cost.
  */
 export function jwtTokens(secret: string, previous: string | undefined): Tokens {
   const current = signingKey(secret)
@@ -48,7 +48,7 @@ export function jwtTokens(secret: string, previous: string | undefined): Tokens 
 
     verify(token, now) {
       const { data } = claims.safeParse(verifySignature(token, keyOf, now))
-      // jsonwebtoken does not look at the time of issue.
+      // jsonwebtoken does not check the time of issue.
       if (data === undefined || data.iat > seconds(now) + LEEWAY)
         throw new AppError('token_invalid')
       return data satisfies TokenClaims
@@ -56,7 +56,7 @@ export function jwtTokens(secret: string, previous: string | undefined): Tokens 
   }
 }
 
-/** A key with its id, which tells nothing of the secret. */
+/** A key with its id, which reveals nothing of the secret. */
 function signingKey(secret: string): [string, KeyObject] {
   const id = createHmac('sha256', secret).update('tasktrail key id').digest('hex').slice(0, 16)
   return [id, createSecretKey(Buffer.from(secret))]
@@ -64,7 +64,7 @@ function signingKey(secret: string): [string, KeyObject] {
 
 const seconds = (time: Date): number => Math.floor(time.getTime() / 1000)
 
-/** The key that a token's header leads to, if it is one of ours. */
+/** The key that a token's header names, if it is one of ours. */
 export type KeyOf = (header: unknown) => KeyObject | undefined
 
 /**
@@ -88,7 +88,7 @@ export function verifySignature(token: string, keyOf: KeyOf, now: Date): unknown
   }
 }
 
-/** The header of three parts, each in the one spelling that base64url gives it. */
+/** The header of a token of three parts, each in the canonical spelling of base64url. */
 function readHeader(token: string): unknown {
   if (token.length > MAX_BYTES) throw new AppError('token_invalid')
   const parts = token.split('.').map((text) => ({ text, bytes: Buffer.from(text, 'base64url') }))

@@ -9,10 +9,10 @@ export const TEXT_FIELDS = ['title', 'description'] as const
 type Shape = { readonly type: string; readonly data: object }
 
 /**
- * An event store whose events keep their texts encrypted: below it they are `EncryptedText`, and the
- * hashes cover those, so chains stay whole when a key is destroyed; above it they are texts. A text
- * whose key is destroyed is null, and its event says `erased`; one that is damaged, or its key, is null,
- * and its event says `unreadable`.
+ * An event store whose events keep their texts encrypted. Below it they are `EncryptedText`, which the
+ * hashes cover, so chains stay intact when a key is destroyed; above it they are plain texts. A text whose
+ * key is destroyed is null, and its event is marked `erased`. A text that is damaged, or whose key is, is
+ * null, and its event is marked `unreadable`.
  */
 export function encryptedEventStore<Event extends Shape, Row extends { readonly user_id: number }>(
   store: EventStore<Event, Row>,
@@ -58,7 +58,7 @@ export function encryptedEventStore<Event extends Shape, Row extends { readonly 
   }
 }
 
-/** The events with their texts in the clear, or null where the key is destroyed or something damaged. */
+/** The events with their texts decrypted, or null where the key is destroyed or something is damaged. */
 export async function decryptEvents<Event extends Shape>(
   events: readonly Recorded<Event>[],
   keys: Pick<UserKeys, 'findEach'>,
@@ -74,19 +74,19 @@ export async function decryptEvents<Event extends Shape>(
       else if (text === null) flags.erased = true
       return text instanceof Error ? null : text
     })
-    // A newer version may have another form of text: that is no damage.
+    // A newer version may store texts in another form: that is not damage.
     if (readTaskEvent(event) === null) delete flags.unreadable
     return { ...event, data, ...flags }
   })
 }
 
-/** The text in the clear; null when its key is destroyed; an error when it, or its key, is damaged. */
+/** The decrypted text; null if its key is destroyed; an error if it, or its key, is damaged. */
 export function tryText(
   value: unknown,
   place: { readonly stream_id: string; readonly field: string },
   keys: ReadonlyMap<number, Buffer | Error>,
 ): string | null | Error {
-  if (!isEncrypted(value)) return new Error(`The ${place.field} is in no form of a text.`)
+  if (!isEncrypted(value)) return new Error(`The ${place.field} is not in any form of a text.`)
   try {
     return readText(value, place, keys)
   } catch (error) {
@@ -94,7 +94,7 @@ export function tryText(
   }
 }
 
-/** The text in the clear; null when its key is destroyed. Throws when it, or its key, is damaged. */
+/** The decrypted text; null if its key is destroyed. Throws if it, or its key, is damaged. */
 export function readText(
   text: EncryptedText,
   place: { readonly stream_id: string; readonly field: string },

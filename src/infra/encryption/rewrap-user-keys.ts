@@ -9,7 +9,7 @@ const FIND = {
     where wrapped_by <> $1 and user_id > $2 order by user_id limit 500`,
 }
 
-// Nothing happens to a key that was destroyed or wrapped again meanwhile.
+// A key that was destroyed or rewrapped meanwhile stays as it is.
 const SET = {
   name: 'rewrap_keys',
   text: `
@@ -28,8 +28,8 @@ type Rewrapped = {
 }
 
 /**
- * Wraps by the present key what another one has wrapped, so that the previous one can go. Each call
- * tries what is left, and says what changed since the call before it; `done` when nothing is left.
+ * Rewraps with the current key what another one has wrapped, so that the previous one can be removed. Each
+ * call tries what is left, and logs what changed since the previous call; `done` when nothing is left.
  */
 export function rewrappingUserKeys(
   db: Database,

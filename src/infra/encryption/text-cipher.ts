@@ -8,12 +8,12 @@ import {
 } from 'node:crypto'
 
 /**
- * A text as it stands in a stored event: whose data key it needs, and base64url of salt (16 bytes),
- * ciphertext and tag (16 bytes) of AES-256-GCM. The storage format, like the events themselves.
+ * A text in a stored event: whose data key it needs, and base64url of salt (16 bytes), ciphertext and tag
+ * (16 bytes) of AES-256-GCM. Part of the storage format, like the events themselves.
  */
 export type EncryptedText = { readonly user: number; readonly cipher: string }
 
-/** Where a text stands; it decrypts nowhere else. */
+/** Where a text belongs; it decrypts nowhere else. */
 export type TextPlace = { readonly stream_id: string; readonly field: string }
 
 const ALGORITHM = 'aes-256-gcm'
@@ -39,13 +39,13 @@ export function encryptText(
 }
 
 /**
- * The key of this one text. An export shows it beside the text, so that a verifier of the export
- * can see that the text is the one in the event, and can read no other.
+ * The key of this one text. An export shows it beside the text, so that a verifier can see that the text is
+ * the one in the event, but can decrypt no other.
  */
 export const textKey = (dataKey: Buffer, { cipher }: EncryptedText): Buffer =>
   keyOf(dataKey, Buffer.from(cipher, 'base64url').subarray(0, SALT_BYTES))
 
-/** Throws when the text is not the one that was encrypted at this place with this key. */
+/** Throws if the text is not the one encrypted at this place with this key. */
 export function decryptText(key: Buffer, { cipher }: EncryptedText, place: TextPlace): string {
   const sealed = Buffer.from(cipher, 'base64url')
   const decipher = createDecipheriv(ALGORITHM, key, ZERO_IV, { authTagLength: TAG_BYTES })
@@ -64,21 +64,23 @@ const associated = ({ stream_id, field }: TextPlace): Buffer =>
 // ------------------------------------------------------------------------------- wrapping of keys
 
 /**
- * Wraps data keys by a key that is not in the database. Asynchronous, and with the wrapping key's
- * name kept beside each wrapped key, so that a key management service can take its place.
+ * Wraps data keys with a key that is not in the database. Asynchronous, and with the wrapping key's name
+ * stored beside each wrapped key, so that a key management service can replace it.
  */
 export type KeyWrap = {
-  /** Names the key that wraps from now on. */
+  /** Names the key used for wrapping from now on. */
   readonly id: string
   readonly wrap: (dataKey: Buffer, user_id: number) => Promise<Buffer>
-  /** Throws `UnknownWrappingKey`, and otherwise when the bytes are not what the key wrapped. */
+  /** Throws `UnknownWrappingKey`, or another error if the bytes are not what the key wrapped. */
   readonly unwrap: (wrapped: Buffer, by: string, user_id: number) => Promise<Buffer>
 }
 
-/** A key was wrapped by one that is not at hand: the configuration is to blame, not the wrapped bytes. */
+/**
+ * A key was wrapped with one that is not available: the configuration is at fault, not the wrapped bytes.
+ */
 export class UnknownWrappingKey extends Error {}
 
-/** Wraps by a secret of the environment; what the previous secret wrapped it unwraps too. */
+/** Wraps with a secret from the environment; also unwraps what the previous secret wrapped. */
 export function secretKeyWrap(secret: string, previous?: string): KeyWrap {
   const current = wrappingKey(secret)
   const known = [current, ...(previous === undefined ? [] : [wrappingKey(previous)])]
@@ -95,7 +97,7 @@ export function secretKeyWrap(secret: string, previous?: string): KeyWrap {
     async unwrap(wrapped, by, user_id) {
       const wrapping = known.find(({ id }) => id === by)
       if (wrapping === undefined) {
-        throw new UnknownWrappingKey(`No TEXT_KEY at hand is the one named ${by}.`)
+        throw new UnknownWrappingKey(`None of the given TEXT_KEYs is the one named ${by}.`)
       }
       const iv = wrapped.subarray(0, IV_BYTES)
       const decipher = createDecipheriv(ALGORITHM, wrapping.key, iv, { authTagLength: TAG_BYTES })

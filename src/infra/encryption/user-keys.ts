@@ -3,15 +3,18 @@ import { AppError } from '../../app/errors.ts'
 import type { Database } from '../postgres/connection/database.ts'
 import { type KeyWrap, newDataKey, UnknownWrappingKey } from './text-cipher.ts'
 
-/** Data keys, one a user. Error of every method: `database_unavailable`. */
+/** Data keys, one per user. Error of every method: `database_unavailable`. */
 export type UserKeys = {
-  /** The keys of those users that have one; asks the database each time, so none outlives its end. */
+  /**
+   * The keys of those users that have one. Asks the database each time, so none is used after its
+   * destruction.
+   */
   readonly find: (user_ids: Iterable<number>) => Promise<ReadonlyMap<number, Buffer>>
-  /** The same, with the error in the place of a key that is damaged. */
+  /** The same, with an error in place of a damaged key. */
   readonly findEach: (user_ids: Iterable<number>) => Promise<ReadonlyMap<number, Buffer | Error>>
   /**
-   * A key to encrypt with, made when there is none. It may have been destroyed since: an append with
-   * it is refused then. Error: `session_ended`, when it is known to be destroyed.
+   * A key to encrypt with, created if there is none. It may have been destroyed since: then an append with
+   * it is refused. Error: `session_ended`, if it is known to be destroyed.
    */
   readonly forWriting: (user_id: number) => Promise<Buffer>
 }
@@ -64,7 +67,7 @@ export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
         const wrapped = await wrap.wrap(newDataKey(), user_id)
         await db.query(ADD, [user_id, wrapped, wrap.id])
       }
-      // Of two that make one at the same time one is kept: read back which.
+      // If two create one at the same time, one is kept: read back which.
       const key = known ?? (await find([user_id])).get(user_id)
       if (key === undefined) throw new AppError('session_ended')
       kept.set(user_id, key)
@@ -73,14 +76,14 @@ export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
   }
 }
 
-/** Of one key only; without the key that wrapped it no other can be had either. */
+/** For a single damaged key; without the key that wrapped it, all others would fail too. */
 function damaged(error: Error): Error {
   const reason = error instanceof AppError ? error.cause : error
   if (reason instanceof UnknownWrappingKey) throw error
   return error
 }
 
-/** A wrap for answers to people: there a key that cannot be unwrapped is the error `texts_unavailable`. */
+/** A wrap for answers to people: a key that cannot be unwrapped becomes the error `texts_unavailable`. */
 export const answering = (wrap: KeyWrap): KeyWrap => ({
   ...wrap,
   unwrap: (...key) =>

@@ -4,7 +4,7 @@ import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { SUPERUSER } from './embedded-postgres.ts'
 
-/** What names the directory; an environment does. */
+/** Names the directory; an environment has this form. */
 export type DataDirEnv = { readonly DATA_DIR?: string | undefined }
 
 /** What a local installation generates once; base64url without padding. */
@@ -31,7 +31,7 @@ export const logDirectory = (env: DataDirEnv): string => join(dataDirectory(env)
 
 export const secretsFile = (env: DataDirEnv): string => join(dataDirectory(env), 'secrets.json')
 
-/** Reads the secrets, and generates those that are missing. */
+/** Reads the secrets, and generates the missing ones. */
 export async function keepSecrets(env: DataDirEnv): Promise<Secrets> {
   const file = secretsFile(env)
   await mkdir(dataDirectory(env), { recursive: true })
@@ -39,7 +39,7 @@ export async function keepSecrets(env: DataDirEnv): Promise<Secrets> {
   if (kept !== null && isComplete(kept)) return kept
   if (kept === null && existsSync(join(postgresDirectory(env), 'PG_VERSION'))) {
     throw new Error(
-      `${file} is missing, and the data beside it need it: put your backup of it back.`,
+      `${file} is missing, and the data beside it needs it: restore it from your backup.`,
     )
   }
   const secrets = Object.fromEntries(
@@ -48,7 +48,7 @@ export async function keepSecrets(env: DataDirEnv): Promise<Secrets> {
   const draft = `${file}.${randomUUID()}`
   await writeFile(draft, `${JSON.stringify(secrets, null, 2)}\n`, { mode: 0o600, flush: true })
   try {
-    // A link does not replace: of two first starts one wins, and both go on with its secrets.
+    // A link does not replace: of two first starts one wins, and both continue with its secrets.
     await (kept === null ? link(draft, file) : rename(draft, file))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
@@ -61,7 +61,7 @@ export async function keepSecrets(env: DataDirEnv): Promise<Secrets> {
 const isComplete = (secrets: Partial<Secrets>): secrets is Secrets =>
   SECRETS.every((name) => secrets[name] !== undefined)
 
-/** The secrets that are kept already; null if there is no file of them. */
+/** The secrets stored already; null if there is no file of them. */
 export async function readSecrets(env: DataDirEnv): Promise<Partial<Secrets> | null> {
   const file = secretsFile(env)
   let text: string
@@ -70,7 +70,7 @@ export async function readSecrets(env: DataDirEnv): Promise<Partial<Secrets> | n
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return null
-    throw new Error(`Cannot read ${file} (${code}): it belongs to the user who made it.`)
+    throw new Error(`Cannot read ${file} (${code}): it belongs to the user who created it.`)
   }
   try {
     const secrets = JSON.parse(text) as Record<string, unknown>
@@ -79,11 +79,11 @@ export async function readSecrets(env: DataDirEnv): Promise<Partial<Secrets> | n
     )
     return Object.fromEntries(strings.map((name) => [name, secrets[name]]))
   } catch {
-    throw new Error(`${file} is damaged: it holds no JSON object.`)
+    throw new Error(`${file} is damaged: it does not hold a JSON object.`)
   }
 }
 
-/** The variables that lead to an embedded server. */
+/** The variables that point to an embedded server. */
 export const embeddedEnv = (port: number, password: string) => ({
   DB_HOST: '127.0.0.1',
   DB_PORT: String(port),

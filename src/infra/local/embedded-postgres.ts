@@ -9,13 +9,13 @@ import { readPostmaster } from './postmaster.ts'
 import type { Program } from './program.ts'
 
 export type EmbeddedPostgresOptions = {
-  /** Made when it is not there; holds nothing but the server's files. */
+  /** Created if missing; holds only the server's files. */
   readonly dataDir: string
   /** Of the superuser `tasktrail`. */
   readonly password: string
   /** @default a free one */
   readonly port?: number
-  /** Made when it is not there. @default only PostgreSQL's own */
+  /** Created if missing. @default only PostgreSQL's own */
   readonly database?: string
   /** More server settings, such as `{ fsync: 'off' }`. */
   readonly settings?: Readonly<Record<string, string>>
@@ -29,7 +29,7 @@ export type EmbeddedPostgres = {
   readonly pid: number
   /** How the server ended, whoever ended it: `code 1`, `signal SIGKILL`. Never rejects. */
   readonly exited: Promise<string>
-  /** Ends the connections and the server; resolves when it is gone. May be called twice. */
+  /** Ends the connections and the server; resolves when it has ended. May be called twice. */
   readonly stop: () => Promise<void>
 }
 
@@ -38,7 +38,7 @@ export { SUPERUSER }
 const READY_MS = 60_000
 const STOP_MS = 20_000
 
-/** Starts a PostgreSQL of its own. Every rejection is an Error with one clear sentence. */
+/** Starts a private PostgreSQL server. Every rejection is an Error with one clear sentence. */
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
@@ -50,7 +50,7 @@ export async function startEmbeddedPostgres(
   const deadline = Date.now() + READY_MS
   for (;;) {
     await predecessorIsGone(dataDir)
-    // Through a link the server could not get at its data, see postgres-binaries.
+    // The server could not reach its data through a link, see postgres-binaries.
     const place = { ...options, dataDir: await realPlace(dataDir) }
     const server = launch(binaries, place, port ?? (await freePorts(1))[0] ?? 0)
     const failure = await readyOrFailure(server, options)
@@ -61,7 +61,7 @@ export async function startEmbeddedPostgres(
   }
 }
 
-/** Whether a second try may go better: backends of a killed server, or a free port just taken. */
+/** Whether a second attempt may succeed: backends of a killed server, or a free port just taken. */
 const passes = ({ message }: Error, port: number | undefined): boolean =>
   /shared memory block|lock file .* already exists/.test(message) ||
   (port === undefined && /could not create any TCP\/IP sockets/.test(message))
@@ -76,7 +76,7 @@ function launch(binaries: Binaries, options: EmbeddedPostgresOptions, port: numb
     timezone: 'UTC',
     log_timezone: 'UTC',
     log_checkpoints: 'off',
-    // Statements can carry what people wrote.
+    // Statements can contain what people wrote.
     log_min_error_statement: 'panic',
     ...options.settings,
   }
@@ -94,7 +94,7 @@ function launch(binaries: Binaries, options: EmbeddedPostgresOptions, port: numb
   return { port, pid, exited, stop, hasExited, reason }
 }
 
-/** Waits until the server takes connections; null, or why it does not. */
+/** Waits until the server accepts connections; null, or why it does not. */
 async function readyOrFailure(
   server: Launched,
   { dataDir, password, database }: EmbeddedPostgresOptions,
@@ -130,5 +130,5 @@ async function connectOnce(port: number, password: string, database?: string): P
 
 const refusal = (error: Error, dataDir: string): Error =>
   (error as { code?: string }).code === '28P01'
-    ? new Error(`${dataDir} was made with another password than the one that is kept beside it.`)
+    ? new Error(`${dataDir} was created with a password other than the one stored beside it.`)
     : new Error(`PostgreSQL in ${dataDir} does not answer: ${error.message}.`)

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 
-/** As many ports of 127.0.0.1 as asked for, all different, that nobody listens on. */
+/** As many different ports of 127.0.0.1 as asked for, on which nobody listens. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(Array.from({ length: count }, () => listen(0, '127.0.0.1')))
   const ports = servers.map((server) => (server.address() as AddressInfo).port)
@@ -9,7 +9,7 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports
 }
 
-/** Fails with a sentence if the port is not to be had. */
+/** Fails with a sentence if the port cannot be used. */
 export async function requireFree(port: number, host: string): Promise<void> {
   try {
     await close(await listen(port, host))
@@ -21,7 +21,7 @@ export async function requireFree(port: number, host: string): Promise<void> {
 function explain({ code, message }: NodeJS.ErrnoException, port: number, host: string): string {
   switch (code) {
     case 'EADDRINUSE':
-      return `Port ${port} is taken: stop what listens there, or set PORT.`
+      return `Port ${port} is in use: stop what listens there, or set PORT.`
     case 'EACCES':
       return `Port ${port} needs more rights than this user has: set PORT to 1024 or higher.`
     default:

@@ -5,7 +5,7 @@ export type Running = {
   readonly pid: number
   /** How it ended: `code 1`, `signal SIGKILL`. Never rejects. */
   readonly exited: Promise<string>
-  /** Resolves when it is gone. */
+  /** Resolves when it has ended. */
   readonly stop: () => Promise<void>
 }
 
@@ -19,7 +19,7 @@ export type KeepRunningOptions = {
 }
 
 const FIRST_MS = 200
-// Who came up once comes up again: nobody is to wait long for it. Who cannot start costs work each time.
+// What ran before will run again: nobody should wait long for it. What cannot start costs work each time.
 const LONGEST_MS = { died: 800, failed: 5_000 }
 const SOUND_LIFE_MS = 1_000
 
@@ -32,12 +32,12 @@ export function backOff() {
     return pause
   }
   return {
-    /** It was up for so long. */
+    /** After it was up for this long. */
     afterLife(ms: number): number {
       if (ms >= SOUND_LIFE_MS) next = FIRST_MS
       return upTo(LONGEST_MS.died)
     },
-    /** It could not start. */
+    /** After it could not start. */
     afterFailure: (): number => upTo(LONGEST_MS.failed),
   }
 }

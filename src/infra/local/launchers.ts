@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * Calls back when npm or bin/node.cjs, having started this process, is gone without a word: killed
- * with SIGKILL, it cannot pass anything on. Whoever started those may go: that is how one starts
- * something in the background.
+ * Calls back when npm or bin/node.cjs, which started this process, has been killed with SIGKILL and so
+ * could not pass a signal on. The shell that started those may go: that is how one starts something in the
+ * background.
  */
 export function whenLauncherDies(callback: () => void): void {
   const links = launchers()
   if (links.length === 0) return
   const timer = setInterval(() => {
-    // A process whose parent died is given to another at once.
+    // A process whose parent died gets another parent at once.
     if (links.every(({ child, parent }) => parentOf(child) === parent)) return
     clearInterval(timer)
     callback()
@@ -19,11 +19,11 @@ export function whenLauncherDies(callback: () => void): void {
 
 type Link = { readonly child: number; readonly parent: number }
 
-/** From this process up to npm, or else to bin/node.cjs. Nothing where there is no /proc. */
+/** From this process up to npm, or else to bin/node.cjs. Empty where there is no /proc. */
 function launchers(): readonly Link[] {
   const links: Link[] = []
   let [launched, child] = [0, process.pid]
-  // Between npm and this process stand the launcher and perhaps a shell.
+  // Between npm and this process are the launcher and perhaps a shell.
   for (let depth = 1; depth <= 3; depth++) {
     const parent = parentOf(child)
     if (parent === null || parent <= 1) break
@@ -38,7 +38,7 @@ function launchers(): readonly Link[] {
 
 function parentOf(pid: number): number | null {
   if (pid === process.pid) return process.ppid
-  // The name, second, may itself hold spaces and parentheses.
+  // The name, the second field, may itself contain spaces and parentheses.
   const parent = read(pid, 'stat')?.match(/.*\) \S (\d+)/s)?.[1]
   return parent === undefined ? null : Number(parent)
 }

@@ -24,22 +24,22 @@ export type Binaries = {
     args: readonly string[],
     log?: (line: string) => void,
   ) => Program
-  /** Gives a directory to the account that the programs run as. */
+  /** Gives a directory to the account that runs the programs. */
   readonly own: (directory: string) => Promise<void>
 }
 
 type Identity = { readonly uid?: number; readonly gid?: number }
 type Account = Identity & { readonly wrapper: readonly string[] }
 
-// The server stops when the process that started it dies, whatever it dies of: SIGINT means a fast
-// shutdown. Without it a kill -9 leaves an orphan that blocks the next start.
+// The server stops when the process that started it dies, for whatever reason: SIGINT means a fast
+// shutdown. Without this a kill -9 leaves an orphan that blocks the next start.
 const DIES_WITH_PARENT = ['setpriv', '--pdeathsig', 'INT']
-// A server refuses to run as root. In a user namespace root can be somebody else at no cost: no
-// user is made on the host, and the files stay root's.
+// The server refuses to run as root. In a user namespace root can be somebody else at no cost: no user is
+// created on the host, and the files stay root's.
 const AS_SOMEBODY = ['unshare', '--user', '--map-user=1000', '--map-group=1000']
 const NOBODY = 65_534
 
-/** The programs of the npm package for this platform, able to use the data directory. */
+/** The programs of the npm package for this platform, with access to the data directory. */
 export async function postgresBinaries(dataDir: string): Promise<Binaries> {
   const { native, version } = await nativeDirectory()
   const account = await accountFor(dataDir)
@@ -81,12 +81,12 @@ async function linkLibraries(packageDirectory: string): Promise<void> {
   const links = JSON.parse(list) as { readonly source: string; readonly target: string }[]
   for (const { source, target } of links) {
     const place = join(packageDirectory, target)
-    // RecordAccess first: a read-only node_modules is fine when the links are there.
+    // Checked first: a read-only node_modules is fine if the links exist.
     if (await exists(place)) continue
     try {
       await symlink(basename(source), place)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // Another start was first.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // Another start came first.
     }
   }
 }
@@ -126,10 +126,10 @@ async function own({ uid, gid }: Account, directory: string): Promise<void> {
   }
 }
 
-/** Below a 0700 home no other account gets to the data: a link there leads to where it can. */
+/** No other account can reach data below a 0700 home: moves it, and leaves a link. */
 async function moveWithinReach(account: Account, dataDir: string): Promise<void> {
   const aside = `${dataDir}.moved`
-  // Whoever was to move them was killed: these are the data.
+  // A move was interrupted: these are the data.
   if ((await exists(aside)) && !(await exists(dataDir))) await rename(aside, dataDir)
   if (!canReach(account, dirname(await realPlace(dataDir)))) {
     const place = await mkdtemp('/var/lib/tasktrail-')
@@ -155,7 +155,7 @@ async function copyOnce(source: string, target: string): Promise<string> {
   return target
 }
 
-/** Or nothing: where there is no room, half a copy takes the rest of it. */
+/** Copies all or nothing: on a full disk half a copy would take the rest of the space. */
 async function copyWhole(source: string, target: string): Promise<void> {
   try {
     await cp(source, target, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })

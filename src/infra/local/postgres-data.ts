@@ -7,10 +7,10 @@ import { isPostmaster, readPostmaster } from './postmaster.ts'
 export const SUPERUSER = 'tasktrail'
 const MAJOR = '15'
 
-// One that was just killed, or lost its parent, still has backends to end and a checkpoint to write.
+// A server that was just killed, or lost its parent, still has backends to end and a checkpoint to write.
 const PREDECESSOR_MS = { running: 3_000, stopping: 30_000 }
 
-/** Makes sure of a data directory of this version, with the superuser's password if it is new. */
+/** Ensures a data directory of this version, with the superuser's password if it is new. */
 export async function prepareData(
   binaries: Binaries,
   dataDir: string,
@@ -30,12 +30,12 @@ async function isNew(dataDir: string): Promise<boolean> {
   if (major === null) throw new Error(`${dataDir} is not empty and holds no PostgreSQL data.`)
   if (major.trim() === MAJOR) return false
   throw new Error(
-    `${dataDir} was made by PostgreSQL ${major.trim()} and this is PostgreSQL ${MAJOR}: ` +
+    `${dataDir} was created by PostgreSQL ${major.trim()}, but this is PostgreSQL ${MAJOR}: ` +
       'move it away, or set DATA_DIR to another directory.',
   )
 }
 
-/** In a directory beside it that is renamed when all is done, so that a kill leaves nothing half. */
+/** Works in a directory beside it that is renamed at the end, so that a kill leaves nothing half done. */
 async function initialise(
   binaries: Binaries,
   dataDir: string,
@@ -65,7 +65,7 @@ async function initialise(
   }
 }
 
-/** Of starts that were killed while they made a data directory. */
+/** Left by starts that were killed while they created a data directory. */
 async function removeLeftovers(real: string): Promise<void> {
   for (const name of await readdir(dirname(real))) {
     const [, pid] = name.match(/\.initdb-(\d+)$/) ?? []
@@ -75,12 +75,12 @@ async function removeLeftovers(real: string): Promise<void> {
   }
 }
 
-/** A killed initdb may still be writing, and a directory that gains a file cannot be removed. */
+/** A killed initdb may still be writing, and removing a directory that gains a file fails. */
 const remove = (directory: string): Promise<void> =>
   rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
 
 function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false // A number used again: this process has made nothing yet.
+  if (pid === process.pid) return false // A reused pid: this process has created nothing yet.
   try {
     return process.kill(pid, 0)
   } catch (error) {
@@ -88,15 +88,15 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Waits for a server that is about to end; fails when one goes on running. */
+/** Waits for a server that is about to end; fails if it keeps running. */
 export async function predecessorIsGone(dataDir: string): Promise<void> {
   const start = Date.now()
   for (;;) {
     const server = await readPostmaster(dataDir)
     if (server === null) return
     if (!(await isPostmaster(server.pid, dataDir))) {
-      // PostgreSQL would take any live process with the stale number for another server. Another start
-      // may have put its own there by now.
+      // PostgreSQL would take any live process with the stale pid for another server. Another start may
+      // have put its own there by now.
       const now = await readPostmaster(dataDir)
       if (now?.pid === server.pid) return unlink(join(dataDir, 'postmaster.pid'))
       continue

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 export type Postmaster = {
   readonly pid: number
   readonly port: number
-  /** `starting`, `ready`, `stopping`, or empty when it has not got that far. */
+  /** `starting`, `ready`, `stopping`, or empty if it has not got that far. */
   readonly status: string
 }
 
@@ -29,8 +29,8 @@ export async function livePostmaster(dataDir: string): Promise<Postmaster | null
 }
 
 /**
- * Whether the process is a server on this data directory. Being alive is not enough: after a crash
- * the number in a stale file may belong to any process, in a container it usually does.
+ * Whether the process is a server on this data directory. Being alive is not enough: after a crash the pid
+ * in a stale file may belong to any process, and in a container it usually does.
  */
 export async function isPostmaster(pid: number, dataDir: string): Promise<boolean> {
   if (!Number.isSafeInteger(pid) || pid <= 0) return false
@@ -45,7 +45,7 @@ export async function isPostmaster(pid: number, dataDir: string): Promise<boolea
   } catch (error) {
     if (process.platform !== 'linux') return true
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    // Somebody else's process does not show where it is, only what it is called.
+    // Another user's process shows only its name, not its directory.
     const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')
     return name.trim() === 'postgres'
   }

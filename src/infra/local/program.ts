@@ -7,10 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export type Program = {
   readonly pid: number
   readonly kill: (signal: NodeJS.Signals) => void
-  /** How it ended: `code 1`, `signal SIGKILL`, or why it did not begin. Never rejects. */
+  /** How it ended: `code 1`, `signal SIGKILL`, or why it did not start. Never rejects. */
   readonly exited: Promise<string>
   readonly hasExited: () => boolean
-  /** The line of its last fifty that says what went wrong. */
+  /** The one of its last fifty lines that says what went wrong. */
   readonly reason: () => string
 }
 
@@ -24,8 +24,8 @@ export function startProgram(
   [command = '', ...args]: readonly string[],
   { log, ...identity }: ProgramOptions,
 ): Program {
-  // A session of its own: Ctrl-C in a terminal goes to the whole group, and a server has to outlive
-  // those who use it.
+  // A session of its own: Ctrl-C in a terminal goes to the whole group, and a server has to outlive its
+  // clients.
   const options = { ...identity, cwd: '/', detached: true }
   const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   const lines: string[] = []
@@ -42,7 +42,7 @@ export function startProgram(
   const exit = async () => {
     try {
       const [code, signal] = await once(child, 'exit')
-      // Its last lines come with the closing; what a killed server leaves behind holds them open.
+      // Its last lines arrive with `close`; children of a killed server can hold that up.
       await Promise.race([closed, sleep(200)])
       return signal === null ? `code ${code}` : `signal ${signal}`
     } catch (error) {

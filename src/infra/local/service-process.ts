@@ -11,15 +11,15 @@ export type ServiceProcess = {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Answers 200 once the service is ready. */
   readonly healthUrl: string
-  /** Gives up waiting, and ends what was started. */
+  /** Stops waiting, and ends what was started. */
   readonly signal: AbortSignal
   /** Receives what it writes, line by line. */
   readonly log: (line: string) => void
 }
 
 /**
- * V8 takes memory freely as long as the machine has some: 350 MB after 10,000 requests. With this a
- * service stays below 150 MB (`npm run bench:memory`), at no speed that could be measured.
+ * V8 takes memory freely while the machine has some: 350 MB after 10,000 requests. With this flag a service
+ * stays below 150 MB (`npm run bench:memory`), without a measurable loss of speed.
  */
 export const MEMORY_FLAGS = ['--optimize-for-size']
 
@@ -30,17 +30,17 @@ const STOP_MS = 25_000
 export async function startService(service: ServiceProcess): Promise<Running> {
   const child = spawn(process.execPath, [...MEMORY_FLAGS, service.script], {
     env: service.env,
-    // The channel carries nothing: its end tells the service that this process is gone, even if it
-    // was killed, and that nobody is left to stop it.
+    // The channel carries nothing: its end tells the service that this process is gone, even if it was
+    // killed, and that nobody is left to stop it.
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    // A session of its own: Ctrl-C goes to the whole group, and the order of stopping is ours.
+    // A session of its own: Ctrl-C goes to the whole group, and we choose the order of stopping.
     detached: true,
   })
   for (const input of [child.stdout, child.stderr]) {
     if (input !== null) createInterface({ input }).on('line', service.log)
   }
   let hasExited = false
-  // Its last lines come with the closing.
+  // Its last lines arrive with `close`.
   const exited = once(child, 'close')
     .then(([code, signal]) => (signal === null ? `code ${code}` : `signal ${signal}`))
     .catch((error: Error) => error.message)

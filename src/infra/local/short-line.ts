@@ -1,10 +1,10 @@
-/** What a line of a service's log says to who watches the console; null: nothing. */
+/** What a line of a service's log becomes on the console; null: nothing. */
 export type ShortLine = { readonly text: string; readonly isWarning: boolean } | null
 
-/** Asked by machines all the time: whether a service lives, whether a token is valid. */
+/** Requested by machines all the time: whether a service is healthy, whether a token is valid. */
 const INTERNAL = /^\/(health|ready|(auth|tasks)\/health|auth\/validate(\/.*)?|worker\/.*)$/
 
-/** Requests in one short line, warnings and worse with their reason; the rest stands in the files. */
+/** Requests in one short line, warnings and worse with their reason; the rest is in the files. */
 export function shortLine(service: string, line: string): ShortLine {
   const facts = parsed(line)
   if (facts === null) return { text: `${service}: ${line}`, isWarning: true }

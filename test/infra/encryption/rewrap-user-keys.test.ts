@@ -81,7 +81,7 @@ describe('Wrapping data keys again', () => {
     await add(2, randomBytes(60), before.id)
     expect(await round(now)()).to.equal('again')
     expect(said.map((text) => JSON.parse(/{.*/.exec(text)?.[0] ?? ''))).to.deep.equal([
-      { keys: 1, err: `No TEXT_KEY at hand is the one named ${lost.id}.` },
+      { keys: 1, err: `None of the given TEXT_KEYs is the one named ${lost.id}.` },
       { keys: 1, err: `The bytes are not what the TEXT_KEY named ${before.id} wrapped.` },
     ])
   })

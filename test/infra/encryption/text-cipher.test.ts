@@ -152,7 +152,7 @@ describe('A wrapped data key', () => {
   it('is refused by name when its secret is not at hand', async () => {
     const wrapped = await wrap.wrap(newDataKey(), USER)
     const said = await failure(secretKeyWrap(OTHER).unwrap(wrapped, wrap.id, USER))
-    expect(said).to.equal(`No TEXT_KEY at hand is the one named ${wrap.id}.`)
+    expect(said).to.equal(`None of the given TEXT_KEYs is the one named ${wrap.id}.`)
     expect(said).to.not.include(SECRET)
   })
 

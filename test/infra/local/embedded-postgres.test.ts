@@ -110,7 +110,7 @@ describe('The embedded PostgreSQL', () => {
       }
       await server.stop()
       expect(await message(start({ password: 'wrong' }))).to.equal(
-        `${dataDir} was made with another password than the one that is kept beside it.`,
+        `${dataDir} was created with a password other than the one stored beside it.`,
       )
     })
 
@@ -236,7 +236,7 @@ describe('The embedded PostgreSQL', () => {
       await mkdir(dataDir)
       await writeFile(join(dataDir, 'PG_VERSION'), '14\n')
       expect(await message(start())).to.equal(
-        `${dataDir} was made by PostgreSQL 14 and this is PostgreSQL 15: ` +
+        `${dataDir} was created by PostgreSQL 14, but this is PostgreSQL 15: ` +
           'move it away, or set DATA_DIR to another directory.',
       )
       expect(await readFile(join(dataDir, 'PG_VERSION'), 'utf8')).to.equal('14\n')

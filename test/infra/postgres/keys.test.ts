@@ -85,13 +85,11 @@ describe('The keys that the data need', () => {
     const why = (place?: string) =>
       requireKey(dbs.auth.query, passwordPepper(SECOND), place).catch((e: Error) => e.message)
     expect(await why()).to.equal(
-      'PASSWORD_PEPPER is not the key that the passwords in this database were hashed with: put that ' +
-        'one back into the environment variable PASSWORD_PEPPER (npm start keeps it in secrets.json of ' +
+      'PASSWORD_PEPPER is not the key that the passwords in this database were hashed with: restore ' +
+        'that one in the environment variable PASSWORD_PEPPER (npm start keeps it in secrets.json of ' +
         'DATA_DIR).',
     )
-    expect(await why('/data/secrets.json')).to.match(
-      /put that one back into \/data\/secrets\.json\.$/,
-    )
+    expect(await why('/data/secrets.json')).to.match(/restore that one in \/data\/secrets\.json\.$/)
   })
 
   it('are decided by one of many that come at the same time', async () => {

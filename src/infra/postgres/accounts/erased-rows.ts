@@ -8,14 +8,15 @@ const LOOK_MS = 60_000
 const AGAIN_MS = 5_000
 
 export type ErasedRows = {
-  /** Rows of an erased user may be there: removes them, now or when the database is back. */
+  /** There may be rows of an erased user: removes them, now or when the database is back. */
   readonly look: () => void
   readonly close: () => Promise<void>
 }
 
 /**
- * Removes what is left in the clear of erased users. Looks at the start and every minute, for nobody
- * may be there to say so: who erased has died, or another worker that was about to look.
+ * Removes what is left of erased users in the clear. Looks at the start and every minute, because nobody
+ * may be left to ask for it: the service that erased may have died, or another worker that was about to
+ * look.
  */
 export function erasedRows(db: Database, log: Log, lookMs = LOOK_MS): ErasedRows {
   const closing = new AbortController()

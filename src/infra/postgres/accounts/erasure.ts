@@ -28,12 +28,12 @@ const DROP_REMAINS = {
   text: 'select drop_rebuild_remains() as dropped',
 }
 
-/** While somebody waits for the answer. */
+/** While the client waits for the answer. */
 const STEPS_AT_MOST = 5
 
 type Removed = { readonly removed: number }
 
-/** db/migrations/…_erasure.ts is its other half. */
+/** Its other half is db/migrations/…_erasure.ts. */
 export async function eraseUser(
   db: Database,
   { user, credentials_version }: Credentials,
@@ -53,7 +53,7 @@ export async function eraseUser(
     request_id,
   ])
   if (!done?.erased) return false
-  // The account is erased, whatever becomes of this: the worker removes what is left.
+  // The account is erased even if this fails: the worker removes what is left.
   await removeRowsOf(db, user.id).catch(() => {})
   return true
 }
@@ -65,13 +65,13 @@ async function removeRowsOf(db: Database, user_id: number): Promise<void> {
   }
 }
 
-/** Removes some rows of an erased user; how many, or null when nobody has any left. */
+/** Removes some rows of an erased user; returns how many, or null if none has any left. */
 export async function removeErasedRows(db: Database): Promise<number | null> {
   const [done] = await db.query<Removed>(REMOVE_NEXT, [])
   return done?.removed ?? null
 }
 
-/** Drops the tables of a rebuild that was killed; whether there were any. */
+/** Drops the tables of a rebuild that was killed; returns whether there were any. */
 export async function dropRebuildRemains(db: Database): Promise<boolean> {
   const [done] = await db.query<{ dropped: boolean }>(DROP_REMAINS, [])
   return done?.dropped ?? false

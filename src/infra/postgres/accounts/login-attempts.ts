@@ -2,15 +2,15 @@ import { AppError } from '../../../app/errors.ts'
 import type { LoginAttempts } from '../../../app/ports/accounts.ts'
 import type { Database } from '../connection/database.ts'
 
-// Not rate-limiter-flexible's PostgreSQL store, as in http/rate-limit.ts its memory: that has windows of
-// a fixed length by the process's clock, and no lock that grows; two of them and a block are three
-// statements, between which parallel tries slip through; and its one key column hides whose rows the
-// erasure of an account must take along.
+// Not rate-limiter-flexible's PostgreSQL store, though http/rate-limit.ts uses its memory store: it has
+// windows of a fixed length by the process's clock, and no lock that grows; two limits and a block are
+// three statements, between which parallel attempts slip through; and its one key column hides whose rows
+// an erasure has to remove.
 //
-// The fifth try within 15 minutes and each one after it locks the account for this address, before
-// its outcome is known: for 1, 2, 4, 8, then 15 minutes. No row comes back while the lock holds. One
-// statement, so that parallel tries are counted one after the other. Each try forgets some that are
-// a day old: the table stays small, and no try has to wait for many.
+// The fifth attempt within 15 minutes and each one after it locks the account for this address, before the
+// outcome is known: for 1, 2, 4, 8, then 15 minutes. No row comes back while the lock holds. One statement,
+// so that parallel attempts are counted one after the other. Each attempt deletes some that are a day old:
+// the table stays small, and no attempt waits for many deletes.
 const BEGIN = {
   name: 'begin_login',
   text: `

@@ -2,8 +2,8 @@ import type { RequestContext, SecurityEvents } from '../../../app/ports/accounts
 import type { Database } from '../connection/database.ts'
 
 /**
- * Begins a statement that records a security event; the first four parameters are those of the request.
- * Used inside the statement that does the deed, so that neither is there without the other.
+ * Begins a statement that records a security event; its first four parameters are those of the request.
+ * Used inside the statement that makes the change, so that neither exists without the other.
  */
 export const RECORD = `
   insert into security_events

@@ -7,12 +7,12 @@ import { RECORD, requestContextValues } from './security-events.ts'
 
 const SESSION = 's.id, s.user_id, s.created_at, s.last_used_at, s.expires_at, s.ip, s.user_agent'
 
-// A session whose user has changed the password since is as good as ended.
+// A session that began before the user's last change of password has ended.
 const LIVE = `
   sessions s join users u
     on u.id = s.user_id and u.credentials_version = s.credentials_version and s.ended_at is null`
 
-// An account that has been erased since its password was checked has no row to share.
+// An account erased since its password was checked has no row to lock.
 const BEGIN = {
   name: 'begin_session',
   text: `
@@ -27,7 +27,7 @@ const BEGIN = {
     select id from begun`,
 }
 
-// What nobody can use any more goes a month later, when the user's next session begins.
+// Sessions that expired a month ago are deleted when the user's next session begins.
 const PURGE = {
   name: 'purge_sessions',
   text: `delete from sessions where user_id = $1 and expires_at < $2::timestamptz - interval '30 days'`,
@@ -48,7 +48,7 @@ const LIVING = {
     from ${LIVE} where s.id = any ($1) and s.expires_at > $2`,
 }
 
-// Of requests at the same moment one finds it stale still.
+// Of concurrent requests only one still finds it stale.
 const TOUCH = {
   name: 'touch_sessions',
   text: `
@@ -78,17 +78,17 @@ const END = {
 }
 
 export function postgresSessions(db: Database, log: Log): Sessions {
-  /** A note only: without it the session is as good. */
+  /** For information only: the session works without it. */
   const touch = (ids: readonly string[], now: Date): Promise<unknown> =>
     db
       .query(TOUCH, [ids, now])
-      .catch((error) => log.warn({ err: error }, 'cannot note when a session was last used'))
+      .catch((error) => log.warn({ err: error }, 'cannot record when a session was last used'))
 
-  /** The session has begun, whatever becomes of this. */
+  /** The session has begun even if this fails. */
   const purge = (user_id: number, now: Date): Promise<unknown> =>
     db
       .query(PURGE, [user_id, now])
-      .catch((error) => log.warn({ err: error }, 'cannot remove sessions that are over for long'))
+      .catch((error) => log.warn({ err: error }, 'cannot remove sessions that expired long ago'))
 
   return {
     async begin({ id, expires_at }, { user, credentials_version }, requestContext) {

@@ -27,7 +27,7 @@ export function postgresAuditAccesses(db: Database): AuditAccesses {
   }
 }
 
-/** Removes records of accesses that are older than so many days, step by step, every hour. */
+/** Removes records of accesses that are older than the given number of days, step by step, every hour. */
 export function expiredAccesses(
   db: Database,
   days: number,

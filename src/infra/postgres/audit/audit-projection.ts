@@ -19,10 +19,10 @@ export type AuditTables = { readonly events: string; readonly facts: string }
 
 const AUDIT_TABLES: AuditTables = { events: 'audit_events', facts: 'audit_facts' }
 
-// Of what a task's texts are encrypted to, and the rest.
+// Size of the cache of field values, encrypted texts included.
 const KEPT_BYTES = 16_000_000
 
-// What the log says of an event is copied there, not sent to and fro.
+// What the log says of an event is copied inside the database, not sent back and forth.
 const addEvents = ({ events }: AuditTables) => ({
   name: `add_to_${events}`,
   text: `
@@ -55,7 +55,7 @@ const findFacts = ({ facts }: AuditTables) => ({
 
 type Kept = { readonly facts: FieldValues; readonly json: string }
 
-/** One row an event, with the values before it. */
+/** One row per event, with the values before it. */
 export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection {
   const [ADD_EVENTS, SET_FACTS, FIND_FACTS] = [
     addEvents(tables),
@@ -70,7 +70,7 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
         maxSize: KEPT_BYTES,
         sizeCalculation: ({ json }) => json.length + 100,
       })
-      // Of the last batch, which the database may not show yet; the one before it is committed.
+      // Of the last batch, which may not be visible yet; the one before it is committed.
       let pending = new Map<string, Kept>()
       const known = (stream_id: string) => pending.get(stream_id) ?? kept.get(stream_id)
 
@@ -119,7 +119,7 @@ type NewAuditRow = {
   readonly changes: Changes
 }
 
-/** The rows of events in log order, and the values of their streams after them. Error: `BadEvent`. */
+/** The rows of events in log order, and their streams' values after them. Error: `BadEvent`. */
 function audit(
   events: readonly LogEvent[],
   before: ReadonlyMap<string, FieldValues>,

@@ -4,9 +4,9 @@ import type { AuditQuery } from '../../../app/ports/audit.ts'
 import type { Statement } from '../connection/database.ts'
 
 /**
- * How the planner is to read audit_events: always in the order of an index, never by collecting and
- * sorting, which is a good plan for a user with few events and takes minutes for one with a million.
- * Nothing then hangs on whose events they are, so one plan serves all.
+ * Planner settings for reading audit_events: always in the order of an index, never by collecting and
+ * sorting, which is good for a user with few events and takes minutes for one with a million. Then nothing
+ * depends on whose events they are, and one plan serves all.
  */
 export const INDEX_ORDER_SETTINGS = {
   enable_bitmapscan: 'off',
@@ -33,11 +33,11 @@ const OTHERS = '(actor_id = user_id) is not true'
 export type Prepared = { readonly statement: Statement; readonly values: readonly unknown[] }
 
 /**
- * A page of audit_events that is found by position whatever else is asked. Tasks and requests have
- * few events; who gives a million events one request id, and then asks which of them are of a rare
- * type, waits in vain, and keeps one connection waiting at most. For the rest each type of each index
- * has a range of its own, read in order; the ranges are merged row by row, so that a page costs as
- * much at the end of ten million events as anywhere. `around` may make another query of it.
+ * A page of audit_events, found by position whatever the conditions are. Tasks and requests have few
+ * events; a client that gives a million events one request id, and then asks for those of a rare type, runs
+ * into the time limit, and holds at most one connection. For the rest each type of each index has a range
+ * of its own, read in order; the ranges are merged row by row, so that a page costs as much at the end of
+ * ten million events as anywhere. `around` may wrap the query in another.
  */
 export function auditQuery(
   query: AuditQuery,
@@ -48,13 +48,13 @@ export function auditQuery(
   const put = (value: unknown, type: string) => `$${values.push(value)}::${type}`
   const everywhere = [
     `position > ${put(above, 'bigint')} and position < ${put(below, 'bigint')}`,
-    // They lie between the positions nearly all.
+    // Nearly all of them lie between the positions.
     ...(query.from === undefined ? [] : [`recorded_at >= ${put(query.from, 'timestamptz')}`]),
     ...(query.to === undefined ? [] : [`recorded_at < ${put(query.to, 'timestamptz')}`]),
   ].join(' and ')
   const count = put(limit, 'int')
   const ranges = rangesOf(query, put)
-  // The primary key has the one order, all other indexes have the other.
+  // The primary key has one order, all other indexes the other.
   const [up, down] = ranges.some((range) => range.length > 0)
     ? ['asc nulls first', 'desc nulls last']
     : ['asc', 'desc']
@@ -72,7 +72,7 @@ const digest = (text: string): string =>
 
 type Put = (value: unknown, type: string) => string
 
-/** Conditions of each range that is read; every event that is wanted is in one of them. */
+/** The conditions of each range to read; every wanted event is in one of them. */
 function rangesOf(query: AuditQuery, put: Put): readonly (readonly string[])[] {
   const { user_id, actor_id, task_id, type, request_id } = query
   if (task_id !== undefined || request_id !== undefined) {

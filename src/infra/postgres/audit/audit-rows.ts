@@ -11,17 +11,17 @@ export type AuditRow = Omit<AuditEvent, 'undoes' | 'erased'> & {
 
 export type StoredRow = StoredEvent & { readonly position: number }
 
-/** The key of a text; undefined when it is destroyed, an error when it is damaged. Made once a page. */
+/** The key of a text; undefined if it is destroyed, an error if it is damaged. Derived once per page. */
 type KeyOf = (text: EncryptedText) => Buffer | Error | undefined
 
-/** Is told of each text that cannot be read, though its key is not destroyed. */
+/** Called for each text that cannot be read, though its key is not destroyed. */
 export type NoteUnreadable = (text: {
   readonly position: number
   readonly field: string
   readonly error: Error
 }) => void
 
-/** The events with their texts in the clear, or null where they cannot be read. */
+/** The events with their texts decrypted, or null where they cannot be read. */
 export async function readAuditRows(
   rows: readonly AuditRow[],
   keys: UserKeys,
@@ -31,7 +31,7 @@ export async function readAuditRows(
   return rows.map((row) => eventOf(row, keyOf, note))
 }
 
-/** The same with what the log has of them, and the keys of the texts in it. */
+/** The same with what the log has of them, and the keys of their texts. */
 export async function readStoredEvents(
   rows: readonly AuditRow[],
   stored: readonly StoredRow[],
@@ -47,7 +47,7 @@ export async function readStoredEvents(
   })
 }
 
-/** All in one call: a key that is destroyed meanwhile counts for the whole page, or not at all. */
+/** All in one call: a key destroyed meanwhile counts for the whole page, or not at all. */
 async function keysOf(rows: readonly AuditRow[], keys: UserKeys): Promise<KeyOf> {
   const known = await keys.findEach(rows.flatMap(textsOf).map(({ user }) => user))
   const made = new Map<string, Buffer>()
@@ -98,9 +98,9 @@ function eventOf(row: AuditRow, keyOf: KeyOf, note: NoteUnreadable): AuditEvent 
   }
 }
 
-/** As `tryText`, with keys that are made once a page. */
+/** Like `tryText`, with keys that are derived once per page. */
 function readValue({ task_id }: AuditRow, field: string, value: unknown, keyOf: KeyOf) {
-  if (!isEncrypted(value)) return new Error(`The ${field} is in no form of a text.`)
+  if (!isEncrypted(value)) return new Error(`The ${field} is not in any form of a text.`)
   try {
     const key = keyOf(value)
     if (key === undefined || key instanceof Error) return key ?? null
@@ -110,7 +110,7 @@ function readValue({ task_id }: AuditRow, field: string, value: unknown, keyOf: 
   }
 }
 
-/** None of what the event does not show: it would open a text that nobody has seen there. */
+/** Only keys of texts that the event shows: others would reveal a text that was not shown. */
 function textKeys(data: unknown, event: AuditEvent, keyOf: KeyOf): Record<string, string> {
   const found = TEXT_FIELDS.flatMap((field) => {
     const text: unknown = Reflect.get(Object(data), field)

@@ -26,8 +26,8 @@ const OF_AUDIT = {
   end: '(select coalesce(max(position), 0) + 1 from audit_events)',
 }
 
-// Only those that have lost an event already. One `lateral` probe each, whatever the planner believes
-// of a table that is nearly always empty. An id of no form that we know may be why it is parked.
+// Only those that have already lost an event. One `lateral` probe each, whatever the planner believes of a
+// table that is nearly always empty. A stream may be parked because its id has an unknown form.
 const PARKED = `(
   select coalesce(jsonb_agg(jsonb_build_array(s.stream_id, s.version)), '[]')
   from parked_streams s
@@ -43,7 +43,7 @@ const PARKED = `(
         then (select user_id from tasks where id = substr(s.stream_id, 6)::bigint) end)
     and ($4::bigint is null or s.stream_id = 'task-' || $4))`
 
-// In one snapshot: what is up to \`position\` is all there for a statement that begins later.
+// In one snapshot: everything up to \`position\` is visible to a statement that begins later.
 const BOUNDS = {
   name: 'audit_bounds',
   text: `
@@ -91,7 +91,7 @@ const SEALS_OF = {
     where seal.position <= $2`,
 }
 
-// As many at once as cover some thousand events: a seal has a head for each stream that it covers.
+// As many at once as cover a few thousand events: a seal has a head for each stream that it covers.
 const SEALS = {
   name: 'seals',
   text: `
@@ -122,7 +122,7 @@ type Bounds = {
   readonly below: number | null
 }
 
-/** What the audit projection has, with texts in the clear. On connections that read `INDEX_ORDER_SETTINGS`. */
+/** What the audit projection has, with decrypted texts. Needs connections with `INDEX_ORDER_SETTINGS`. */
 export function postgresAuditTrail(db: Database, keys: UserKeys, log: Log): AuditTrail {
   const note = noteOnce(log)
   const boundsOf = async ({ from, to, user_id, task_id }: AuditQuery): Promise<Bounds> => {
@@ -197,7 +197,7 @@ export function postgresAuditTrail(db: Database, keys: UserKeys, log: Log): Audi
   }
 }
 
-/** Says once of each text that it cannot be read, as far back as it remembers. */
+/** Logs each unreadable text once, as far back as it remembers. */
 function noteOnce(log: Log): NoteUnreadable {
   const said = new LRUCache<string, true>({ max: 10_000 })
   return ({ position, field, error: { message: err } }) => {

@@ -110,7 +110,7 @@ async function* readSeals(query: Query): AsyncGenerator<Seal> {
   }
 }
 
-/** The heads on which the next events will be appended are the ends of the chains. */
+/** Checks that the heads for the next events are the ends of the chains. */
 async function requireStreams(query: Query, streams: Trail['streams']): Promise<void> {
   let after: string | null = null
   let found = 0
@@ -133,7 +133,9 @@ async function requireStreams(query: Query, streams: Trail['streams']): Promise<
     throw new Broken({ stream_id: lost[0] }, 'has events, but no row in streams.')
 }
 
-/** Rows without a key of their own, or with one that the log never gives, are read by others still. */
+/**
+ * Detects rows without a key of their own, or with one that the log never gives: other programs read them.
+ */
 async function requireAllRead(query: Query, report: Report): Promise<void> {
   const [rows] = await query<Record<'events' | 'seals' | 'streams', number>>(COUNT, [])
   for (const table of ['events', 'seals', 'streams'] as const) {

@@ -3,8 +3,8 @@ import canonicalize from 'canonicalize'
 import type { StreamHead } from '../../../app/ports/audit.ts'
 
 /**
- * Signs seals (Ed25519). Asynchronous, and with the key's name kept in each seal, so that a key
- * management service can take its place.
+ * Signs seals (Ed25519). Asynchronous, and with the key's name stored in each seal, so that a key
+ * management service can replace it.
  */
 export type SealSigner = {
   readonly key_id: string
@@ -28,10 +28,10 @@ export type SealFacts = {
   readonly key_id: string
 }
 
-// What stands before the 32 bytes of an Ed25519 seed in PKCS #8 (RFC 8410).
+// The PKCS #8 prefix of the 32 bytes of an Ed25519 seed (RFC 8410).
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
 
-/** A signer whose key follows from a secret of the environment. */
+/** A signer whose key is derived from a secret of the environment. */
 export function secretSealSigner(secret: string): SealSigner {
   const seed = Buffer.from(hkdfSync('sha256', secret, '', 'tasktrail seals', 32))
   const key = createPrivateKey({
@@ -48,7 +48,7 @@ export function secretSealSigner(secret: string): SealSigner {
   }
 }
 
-/** SHA-256 over a seal as canonical JSON (RFC 8785): what is signed. */
+/** SHA-256 over a seal as canonical JSON (RFC 8785): this is signed. */
 export function sealHash(seal: SealFacts): Buffer {
   const { number, position, events, events_digest, heads_digest, records_digest } = seal
   const { sealed_at, previous, key_id } = seal
@@ -56,14 +56,14 @@ export function sealHash(seal: SealFacts): Buffer {
   return sha256(canonicalize({ ...covered, sealed_at, previous, key_id }) as string)
 }
 
-/** Covers where an event stands and when it was recorded, which its own hash does not. */
+/** Covers an event's position and time of recording, which its own hash does not. */
 export const eventDigest = (event: {
   readonly position: number
   readonly recorded_at: string
   readonly hash: string
 }): Buffer => sha256(`${event.position}/${event.recorded_at}/${event.hash}`)
 
-/** A seal shows the heads of other people's streams by these alone. */
+/** All that a seal shows of the heads of other users' streams. */
 export const headDigest = ([stream_id, version, hash]: StreamHead): Buffer =>
   sha256(`${stream_id}/${version}/${hash}`)
 

@@ -24,7 +24,7 @@ export type Sealed = {
   readonly records: number
   /** In hex: kept elsewhere, it shows later whether this seal is still the one. */
   readonly hash: string
-  /** The seal before was signed with another key: others need both to check. */
+  /** The seal before was signed with another key: verifiers need both. */
   readonly rotated: boolean
 }
 
@@ -37,12 +37,12 @@ export type Sealer = {
   readonly seal: (query: Query) => Promise<Sealed | null>
 }
 
-/** A seal would vouch for what is not as it was. */
+/** A seal would vouch for a change. */
 export abstract class SealRefused extends Error {
-  /** For the log, where the message says which and how. */
+  /** For the log; the message has the details. */
   abstract readonly why: string
 }
-/** The seals are not those that were made. */
+/** The seals are not the ones that were made. */
 export class SealsChanged extends SealRefused {
   readonly why = 'the seals were changed'
 }
@@ -53,7 +53,7 @@ export class ChainBroken extends SealRefused {
 
 const MARK_BYTES = 46
 
-// Both in one snapshot: seals that are taken away between two are not there in either.
+// Both in one snapshot: a seal removed between two queries would confuse them.
 const LAST_SEAL = {
   name: 'last_seal',
   text: `
@@ -65,7 +65,7 @@ const LAST_SEAL = {
     from seals order by number desc limit 1`,
 }
 
-// Whoever else has sealed the same meanwhile was first. Behind a seal that is gone nothing is added.
+// If another process has sealed the same meanwhile, it came first. Nothing is added after a missing seal.
 const ADD = {
   name: 'add_seal',
   text: `
@@ -98,8 +98,8 @@ type LastSeal = SealFacts & RecordEnds & KnownSeal & { readonly signature: Buffe
 type FoundSeal = LastSeal & { readonly known_is_there: boolean }
 
 /**
- * Two at once are harmless: of two seals with one number the second is not kept. Knows the last seal
- * that it has seen as long as it lives, and no longer.
+ * Two at once are harmless: of two seals with one number the second is not stored. Remembers the last seal
+ * that it has seen as long as the process lives.
  */
 export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
   let known: KnownSeal | undefined
@@ -107,7 +107,7 @@ export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
   const lastSeal = async (query: Query) => {
     const [last] = await query<FoundSeal>(LAST_SEAL, [known?.number, known?.hash])
     if (known !== undefined && last?.known_is_there !== true) {
-      throw new SealsChanged(`seal ${known.number} is not there any more as it was: ${known.hash}`)
+      throw new SealsChanged(`seal ${known.number} is missing or changed: ${known.hash}`)
     }
     if (last === undefined) return
     if (last.key_id === signer.key_id && !isSignedBy(signer, last)) {
@@ -194,8 +194,8 @@ function headsOf(events: readonly ChainedEvent[]): readonly StreamHead[] {
 }
 
 /**
- * Of each event its position, which of the heads is its stream's, when it was recorded and its hash:
- * all that its digest covers, so that the digest of all proves them.
+ * For each event: its position, which of the heads is its stream's, its time of recording and its hash. The
+ * digest covers all of these except the head, so it proves them.
  */
 function marksOf(events: readonly ChainedEvent[], heads: readonly StreamHead[]): Buffer {
   const places = new Map(heads.map(([stream_id], index) => [stream_id, index]))

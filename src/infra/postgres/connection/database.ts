@@ -2,7 +2,7 @@ import pg from 'pg'
 import { AppError } from '../../../app/errors.ts'
 import type { Log } from '../../../app/ports/process.ts'
 
-/** Where PostgreSQL is, as pg takes it. */
+/** How to reach PostgreSQL, in pg's form. */
 export type DatabaseConfig = {
   readonly connection: {
     readonly host?: string
@@ -16,19 +16,19 @@ export type DatabaseConfig = {
   readonly poolMax: number
 }
 
-/** One SQL text; the name lets PostgreSQL parse and plan it once a connection. */
+/** One SQL text; the name lets PostgreSQL parse and plan it once per connection. */
 export type Statement = { readonly name: string; readonly text: string }
 
 export type Database = {
   /**
-   * One statement in its own transaction. Errors: `database_unavailable` when the database is away,
-   * too slow or too busy; every other database error stays what it is.
+   * One statement in its own transaction. Errors: `database_unavailable` if the database is unreachable,
+   * too slow or too busy; every other database error is passed on as it is.
    */
   readonly query: <Row extends pg.QueryResultRow>(
     statement: Statement,
     values: readonly unknown[],
   ) => Promise<Row[]>
-  /** Whether the database answers; false, not an error, when it does not. */
+  /** Whether the database answers; never rejects. */
   readonly ping: () => Promise<boolean>
   readonly close: () => Promise<void>
 }
@@ -38,15 +38,15 @@ export type DatabaseOptions = {
   readonly poolMax: number
   /** The role to take on connecting; it limits what the connection may do. */
   readonly role: string
-  /** More settings of its sessions, such as `{ jit: 'off' }`. */
+  /** More session settings, such as `{ jit: 'off' }`. */
   readonly settings?: Readonly<Record<string, string>>
   readonly log: Log
 }
 
 const { INT8, TIMESTAMPTZ } = pg.types.builtins
 
-// Numbers here stay below 2^53 (ids and positions are drawn from sequences). Times leave the database
-// as the API and the events write them; only in ISO form does Date take the year 99 for what it is.
+// Numbers here stay below 2^53 (ids and positions come from sequences). Times leave the database as the API
+// and the events write them; only in ISO form does Date read the year 99 correctly.
 const PARSERS: Record<number, (text: string) => unknown> = {
   [INT8]: Number,
   [TIMESTAMPTZ]: (text) => new Date(text.replace(' ', 'T').replace('+00', 'Z')).toISOString(),
@@ -68,7 +68,7 @@ export const singleConnection = (
   role: string,
 ): pg.Client => new pg.Client({ ...config, types, options: `${session(role)} ${options}` })
 
-/** What `work` does on this connection, all or nothing. */
+/** Runs `work` on this connection in one transaction. */
 export async function transaction<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
   await client.query('begin')
   try {
@@ -76,7 +76,7 @@ export async function transaction<T>(client: pg.Client, work: () => Promise<T>):
     await client.query('commit')
     return result
   } catch (error) {
-    // When that fails too the connection is gone, and the transaction with it.
+    // If that fails too, the connection is lost, and the transaction with it.
     await client.query('rollback').catch(() => {})
     throw error
   }
@@ -93,19 +93,19 @@ export function openDatabase(database: DatabaseOptions): Database {
     max: poolMax,
     connectionTimeoutMillis: 1_000,
     idleTimeoutMillis: 10_000,
-    // Not all processes renew their connections at the same moment.
+    // Random, so that processes do not all renew their connections at the same moment.
     maxLifetimeSeconds: Math.round(300 * (0.9 + 0.2 * Math.random())),
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     statement_timeout: 2_000,
     lock_timeout: 1_000,
     idle_in_transaction_session_timeout: 5_000,
-    // Without a limit on this side too, a half-open connection is never given back.
+    // Without a limit on this side too, a half-open connection would never be given back.
     query_timeout: 2_500,
   })
   const note = (error: Error) => log.warn({ err: error.message }, 'lost a database connection')
   pool.on('error', note)
-  // The pool listens only to idle clients: one that is checked out would end the process.
+  // The pool listens only to idle clients: an error of one in use would end the process.
   pool.on('connect', (client) => client.on('error', note))
 
   return {
@@ -130,11 +130,11 @@ export function openDatabase(database: DatabaseOptions): Database {
 }
 
 // By SQLSTATE: connection lost (08), cannot log in (28), no such database (3D), out of resources (53),
-// no connections taken now (55000), lock not to be had in time (55P03), stopped by an operator or a
-// time limit (57), standby (25006).
+// accepts no connections now (55000), lock not available in time (55P03), stopped by an operator or a time
+// limit (57), standby (25006).
 const UNAVAILABLE = /^(08|28|3D|53|55000|55P03|57|25006)/
 
-// Without an SQLSTATE: what Node says of a connection or a name that is not to be had…
+// Without an SQLSTATE: what Node reports for a connection or a name that fails…
 const UNREACHABLE: readonly unknown[] = [
   'ECONNREFUSED',
   'ECONNRESET',
@@ -147,7 +147,7 @@ const UNREACHABLE: readonly unknown[] = [
   'EAI_AGAIN',
 ]
 
-// …and what pg and pg-pool say of one that ended or was waited for too long, which have no code.
+// …and what pg and pg-pool report for a connection that ended or timed out, without a code.
 const LOST: readonly string[] = [
   'Connection terminated',
   'Connection terminated unexpectedly',
@@ -160,7 +160,9 @@ const LOST: readonly string[] = [
   'There was an error establishing an SSL connection',
 ]
 
-/** Whether the database is away, which heals. Any other error would stay: it is a fault of ours. */
+/**
+ * Whether the database is unavailable, which passes. Any other error would persist: it is a fault of ours.
+ */
 function isAway(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return UNAVAILABLE.test(error.code ?? '')
   if (!(error instanceof Error)) return false
@@ -173,17 +175,17 @@ function translate(error: unknown): unknown {
     : error
 }
 
-/** Whether the error is a violation of this very constraint. */
+/** Whether the error is a violation of this constraint. */
 export const violates = (error: unknown, constraint: string): boolean =>
   error instanceof pg.DatabaseError && error.code === '23505' && error.constraint === constraint
 
-/** Whether the statement was rolled back for no fault of its own: deadlock, failed serialisation. */
+/** Whether the statement was rolled back for a reason that passes: deadlock, failed serialization. */
 export const mayRepeat = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && (error.code === '40P01' || error.code === '40001')
 
 // By SQLSTATE: no such value (22), constraint (23), too large (54), raised by a trigger (P0001).
 const OF_ROWS = /^(22|23|54|P0001)/
 
-/** Whether the rows that were to be written are what is wrong: they would be refused again. */
+/** Whether the rows to be written are at fault: they would be refused again. */
 export const isFaultOfRows = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && OF_ROWS.test(error.code ?? '')

@@ -4,24 +4,24 @@ import type { Log } from '../../../app/ports/process.ts'
 import type { DatabaseConfig } from './database.ts'
 import { type Statement, singleConnection, transaction } from './database.ts'
 
-/** The session that holds the lock: what is written on it is written by the only leader. */
+/** The session that holds the lock: only the leader can write on it. */
 export type LeaderSession = {
   /** One statement in its own transaction, or in the one that `transaction` has open. */
   readonly query: <Row extends pg.QueryResultRow>(
     statement: Statement,
     values?: readonly unknown[],
   ) => Promise<Row[]>
-  /** What `work` does, all or nothing. */
+  /** Runs `work` in one transaction. */
   readonly transaction: <T>(work: () => Promise<T>) => Promise<T>
-  /** Waits, no longer than until `wake` or the session's end. */
+  /** Waits, at most until `wake` or the session's end. */
   readonly rest: (ms: number, wake?: AbortSignal) => Promise<void>
-  /** Aborted when the session is lost or is to end. */
+  /** Aborted when the session is lost or has to end. */
   readonly over: AbortSignal
 }
 
 export type Leadership = {
   readonly leads: () => boolean
-  /** Lets the work come to its end, and the lock go. */
+  /** Lets the work finish, and releases the lock. */
   readonly close: () => Promise<void>
 }
 
@@ -30,15 +30,15 @@ export type LeadOptions = {
   readonly connection: DatabaseConfig['connection']
   readonly role: string
   readonly log: Log
-  /** More settings of the session, as `-c name=value`. */
+  /** More session settings, as `-c name=value`. */
   readonly settings?: string
-  /** What the leader does; begins again when it fails. */
+  /** What the leader does; starts again when it fails. */
   readonly work: (session: LeaderSession) => Promise<void>
 }
 
-// A leader that is frozen or cut off holds the lock until the database gives it up; another one asks
-// for it this often. Together they stay below the 10 s in which another takes over. One that lives says
-// so beside its work, which may read through the pool for longer than that.
+// A leader that hangs or is cut off holds the lock until the database ends its session; other processes ask
+// for the lock this often. Together that stays below the 10 s in which another takes over. A live leader
+// sends heartbeats beside its work, which may read through the pool for longer than that.
 const SILENCE_MS = 5_000
 const ASK_MS = 1_000
 const HEARTBEAT_MS = 1_000
@@ -48,8 +48,8 @@ const KEY = '((21589::bigint << 48) | (hashtext($1)::bigint & 4294967295))'
 const TRY = { name: 'try_to_lead', text: `select pg_try_advisory_lock${KEY} as leads` }
 const HEARTBEAT = { name: 'heartbeat', text: 'select 1' }
 
-// The time limits on idle sessions do not reach one that was frozen in the middle of a message: the
-// backend waits for the rest of it. Whoever logs in as the same user may end it.
+// The time limits on idle sessions do not reach one that hangs in the middle of a message: the backend
+// waits for the rest of it. Any login of the same user may end it.
 const END_STUCK = `
   select pg_terminate_backend(pid) from pg_locks join pg_stat_activity using (pid)
   where locktype = 'advisory' and objsubid = 1 and granted
@@ -59,8 +59,8 @@ const END_STUCK = `
     and clock_timestamp() - greatest(state_change, query_start) > interval '${SILENCE_MS} ms'`
 
 /**
- * Works as long as this process is the leader of that name: of all that try one is, and when it ends,
- * hangs or is cut off, another.
+ * Leader election by advisory lock: works as long as this process is the leader of that name. One of all
+ * candidates is, and when it ends, hangs or is cut off, another takes over.
  */
 export function lead(options: LeadOptions): Leadership {
   const { name, connection, role, log, settings = '', work } = options
@@ -134,7 +134,7 @@ async function takesOver(
 }
 
 type BeatingSession = LeaderSession & {
-  /** Tells the database that this process lives, until all is over. Error: the session is lost. */
+  /** Tells the database that this process lives, until the end. Error: the session is lost. */
   readonly beat: () => Promise<void>
 }
 
@@ -163,7 +163,7 @@ function sessionOf(client: pg.Client, over: AbortSignal): BeatingSession {
     async beat() {
       while (!over.aborted) {
         await rest(HEARTBEAT_MS, over)
-        // What is under way says it too.
+        // A running query tells it too.
         if (busy === 0 && !over.aborted) await query(HEARTBEAT)
       }
     },

@@ -2,7 +2,7 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { type DatabaseConfig, transaction } from './database.ts'
 
-/** A user that a service logs in as, and the role that says what it may do. */
+/** A user that a service logs in as, and the role that limits it. */
 export type Login = {
   readonly user: string
   readonly password: string
@@ -10,7 +10,8 @@ export type Login = {
 }
 
 /**
- * Makes a service's login user, or brings its password and its membership up to date. Run with each migration, so a new password needs no more than a new run.
+ * Creates a service's login user, or updates its password and membership. Runs with each migration, so a
+ * new password only needs a new run.
  */
 export async function setLogins(config: DatabaseConfig, logins: readonly Login[]): Promise<void> {
   const client = new pg.Client({ ...config.connection, connectionTimeoutMillis: 5_000 })
@@ -33,8 +34,8 @@ export async function setLogins(config: DatabaseConfig, logins: readonly Login[]
 }
 
 /**
- * What PostgreSQL itself would store (RFC 5802, as in its scram-common.c): sent in its place, the
- * password stands in no statement that the server may log.
+ * What PostgreSQL itself would store (RFC 5802, as in its scram-common.c). Sent instead of the password,
+ * which then appears in no statement that the server may log.
  */
 function scramVerifier(password: string): string {
   const [salt, iterations] = [randomBytes(16), 4096]

@@ -6,16 +6,16 @@ import pg from 'pg'
 import type { DatabaseConfig } from './database.ts'
 
 export type Migrations = {
-  /** Runs what has not been run, all or nothing; the names of what it ran. */
+  /** Runs the pending migrations, all or nothing; returns their names. */
   readonly latest: () => Promise<readonly string[]>
   /**
-   * The names of what a newer version has run on top of all that this one knows. `latest` then finds
-   * nothing to do: a migration leaves the version before able to work.
+   * The names of what a newer version has run beyond what this one knows. `latest` then finds nothing to
+   * do: the previous version still works after a migration.
    */
   readonly newer: () => Promise<readonly string[]>
   /**
-   * Takes back the last migration, while nobody else is connected; its name, or null when there is
-   * none. One with which events, users or keys would go only if `destroyTheLog`.
+   * Rolls back the last migration, if nobody else is connected; returns its name, or null if there is none.
+   * If it would destroy events, users or keys, only with `destroyTheLog`.
    */
   readonly rollback: (destroyTheLog: boolean) => Promise<string | null>
   readonly status: () => Promise<{
@@ -35,10 +35,10 @@ const options = {
   stub: TEMPLATE,
 }
 
-/** knex calls a schema corrupt whose history names files that are not here. */
+/** knex calls a schema corrupt if its history names files that are missing here. */
 const UNCHECKED = { disableMigrationsListValidation: true }
 
-// A migration may rewrite a table; a service's limits would stop it half way, every time.
+// A migration may rewrite a table; a service's limits would stop it halfway, every time.
 const LIMITS = {
   connectionTimeoutMillis: 5_000,
   statement_timeout: 600_000,
@@ -46,7 +46,7 @@ const LIMITS = {
   idle_in_transaction_session_timeout: 600_000,
 }
 
-/** What nothing can bring back once it is dropped; all else follows from the log. */
+/** What cannot be restored once it is dropped; everything else follows from the log. */
 export const IRREPLACEABLE = [
   'events',
   'streams',
@@ -57,7 +57,7 @@ export const IRREPLACEABLE = [
   'audit_accesses',
 ] as const
 
-// Only processes of the server itself have no user; that of RDS is its own.
+// Only the server's own processes have no user; RDS uses one of its own.
 const OTHERS = `
   select coalesce(nullif(application_name, ''), usename) as name, count(*)::int as sessions
   from pg_stat_activity
@@ -72,10 +72,10 @@ export function migrations(config: DatabaseConfig): Migrations {
   const connection = { application_name: 'tasktrail_migration', ...config.connection, ...LIMITS }
   const db = knex({ client: 'pg', connection, pool: { min: 0, max: 2 }, migrations: options })
 
-  /** One migration run at a time in this database; the others wait for it and find it done. */
+  /** Runs one migration at a time in this database; others wait, and find it done. */
   const alone = async <T>(run: (pid: number) => Promise<T>): Promise<T> => {
     const client = new pg.Client(connection)
-    // The connection ends with the database; the run itself then fails and says so.
+    // The connection may be lost; the run itself then fails and says so.
     client.on('error', () => {})
     await client.connect()
     try {
@@ -84,7 +84,7 @@ export function migrations(config: DatabaseConfig): Migrations {
       const { rows } = await client.query(
         'select pg_advisory_lock(7455, 2), pg_backend_pid() as pid',
       )
-      // Nobody else runs, so knex's own mark can only be left over from a run that was killed.
+      // Nobody else runs, so knex's own mark can only be left from a run that was killed.
       await db.migrate.forceFreeMigrationsLock()
       return await run(rows[0].pid)
     } finally {
@@ -107,7 +107,7 @@ export function migrations(config: DatabaseConfig): Migrations {
       alone(async (own) => {
         if (await isBehind()) {
           throw new Error(
-            'A newer version has migrated this schema: only that one can take it back.',
+            'A newer version has migrated this schema: only that one can roll it back.',
           )
         }
         await requireNobodyElse(db, own)
@@ -118,8 +118,8 @@ export function migrations(config: DatabaseConfig): Migrations {
           const lost = before.filter((table) => !after.includes(table))
           if (lost.length > 0 && !destroyTheLog) {
             throw new Error(
-              `Taking back ${name} would destroy ${lost.join(', ')}: make a backup first, and ` +
-                'name the destruction with --destroy-the-log if you mean it.',
+              `Rolling back ${name} would destroy ${lost.join(', ')}: make a backup first, and ` +
+                'confirm with --destroy-the-log.',
             )
           }
           return name
@@ -136,7 +136,7 @@ export function migrations(config: DatabaseConfig): Migrations {
   }
 }
 
-/** The tables of `IRREPLACEABLE` that are there with something in them. */
+/** The tables of `IRREPLACEABLE` that exist and hold something. */
 async function filledTables(db: Knex): Promise<readonly string[]> {
   const filled: string[] = []
   for (const table of IRREPLACEABLE) {
@@ -148,7 +148,7 @@ async function filledTables(db: Knex): Promise<readonly string[]> {
 
 type Session = { readonly name: string; readonly sessions: number }
 
-/** Fails while others are connected than this session and the one with the number `own`. */
+/** Fails while anyone is connected except this session and the one with the pid `own`. */
 async function requireNobodyElse(db: Knex, own: number): Promise<void> {
   const patience = Date.now() + LEAVING_MS
   for (;;) {
@@ -158,7 +158,7 @@ async function requireNobodyElse(db: Knex, own: number): Promise<void> {
       const who = others.map(({ name, sessions }) => `${name} (${sessions})`).join(', ')
       throw new Error(
         `Connected to this database: ${who}. Stop the services and whatever else uses it: no ` +
-          'migration is taken back under them.',
+          'migration is rolled back under them.',
       )
     }
     await sleep(100)

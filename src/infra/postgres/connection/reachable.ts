@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { DatabaseConfig } from './database.ts'
 
-/** Connects once; fails with a sentence that says where and why, and holds no password. */
+/** Connects once; fails with a sentence that says where and why, without a password. */
 export async function requireReachable({ connection }: DatabaseConfig): Promise<void> {
   const client = new pg.Client({ ...connection, connectionTimeoutMillis: 5_000 })
   client.on('error', () => {})
@@ -18,8 +18,8 @@ export async function requireReachable({ connection }: DatabaseConfig): Promise<
 
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there',
-  ENOTFOUND: 'there is no such host',
-  EAI_AGAIN: 'the name of the host cannot be looked up',
+  ENOTFOUND: 'the host does not exist',
+  EAI_AGAIN: 'the host name cannot be resolved',
   ETIMEDOUT: 'it does not answer',
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Does something, and again after a pause as long as it says so; `close` waits for its end. */
+/** Does something, and again after a pause while it asks for that; `close` waits for its end. */
 export function repeat(
   pauseMs: number,
   work: (signal: AbortSignal) => Promise<'again' | 'done'>,

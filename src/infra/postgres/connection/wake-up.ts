@@ -13,9 +13,9 @@ const RECONNECT_MS = 1_000
 const HEARTBEAT_MS = 10_000
 
 /**
- * An event store that tells those who listen after it has appended: after the commit, because a
- * NOTIFY inside the transaction would make all commits wait for each other, and one for many appends.
- * A lost one costs only time: listeners also poll.
+ * An event store that notifies listeners after each append: after the commit, because a NOTIFY inside the
+ * transaction would make all commits wait for each other, and one for many appends. A lost notification
+ * costs only time: listeners also poll.
  */
 export function notifyingEventStore<Event, Row>(
   store: EventStore<Event, Row>,
@@ -49,7 +49,7 @@ export function notifyingEventStore<Event, Row>(
 
 export type Listener = Wake & { readonly close: () => Promise<void> }
 
-/** Listens on a connection of its own, and connects again whenever it is lost. */
+/** Listens on a connection of its own, and reconnects whenever it is lost. */
 export function listenForEvents(on: {
   readonly connection: DatabaseConfig['connection']
   readonly role: string
@@ -74,11 +74,11 @@ export function listenForEvents(on: {
     try {
       await client.connect()
       await client.query(`listen ${CHANNEL}`)
-      // What was announced while nobody listened is known to nobody.
+      // Notifications sent while nobody listened are lost.
       wakeAll()
       while (!over.aborted) {
         await sleep(HEARTBEAT_MS, undefined, { signal: over }).catch(() => {})
-        // A half-open connection never tells that it is one.
+        // A half-open connection does not show that it is one.
         if (!over.aborted) await client.query('select 1')
       }
     } finally {

@@ -10,12 +10,12 @@ const ACTORS = {
 
 const POLL_MS = 1_000
 
-/** Calls back soon after an append, and at times without one; returns how to stop that. */
+/** Calls back soon after an append, and sometimes without one; returns a function that stops it. */
 export type Wake = { readonly subscribe: (onWake: () => void) => () => void }
 
 /**
- * Asks once for all subscribers which actors have new events: when it is woken, and every second in
- * case a call was lost. Asks nothing while nobody subscribes.
+ * Asks once for all subscribers which actors have new events: when woken, and every second in case a call
+ * was lost. Asks nothing while there are no subscribers.
  */
 export function postgresAppendNotifier(db: Database, wake: Wake, log: Log): AppendNotifier {
   const subscribers = new Map<number, Set<() => void>>()
@@ -26,7 +26,7 @@ export function postgresAppendNotifier(db: Database, wake: Wake, log: Log): Appe
     return rows.map(({ actor_id }) => actor_id)
   }
 
-  /** From the first subscriber to the last; what it knows ends with it. */
+  /** From the first subscriber to the last; its knowledge ends with it. */
   const begin = () => {
     let position: number | undefined
     let asking = false
@@ -34,7 +34,7 @@ export function postgresAppendNotifier(db: Database, wake: Wake, log: Log): Appe
     let over = false
     const ask = async () => {
       const upTo = await safePosition(db.query)
-      // What came while nobody asked is known to nobody: the first time all look for themselves.
+      // Nobody knows what came while nobody asked: the first time all subscribers look for themselves.
       const actors =
         position === undefined ? [...subscribers.keys()] : await actorsBetween(position, upTo)
       position = upTo

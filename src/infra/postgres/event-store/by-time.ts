@@ -1,18 +1,18 @@
-// Times of events rise with their positions, except of events that were recorded at the same moment
-// and when a clock was set back. None is out of order by more than this.
+// Times of events rise with their positions, except for events recorded at the same moment or after a clock
+// was set back. None is out of order by more than this.
 export const OUT_OF_ORDER = "interval '10 seconds'"
 
 /** Rows with `position` and `recorded_at`, by an index on the position. */
 export type ByTime = {
-  /** What stands after `from`, with all conditions but those on the position. */
+  /** The rows after `from`, with all conditions but those on the position. */
   readonly rows: string
-  /** The first position that is not looked at. */
+  /** The first position that is not searched. */
   readonly end: string
-  /** An SQL expression, as all of these. */
+  /** An SQL expression, like all of these. */
   readonly time: string
 }
 
-/** `low`: the last position with a time before `time`; `high`: where those from `time` on begin. */
+/** `low`: the last position with a time before `time`; `high`: where times from `time` on begin. */
 export const bisect = (column: 'low' | 'high', { rows, end, time }: ByTime): string => `(
   with recursive search (low, high) as (
     select 0::bigint, ${end}

@@ -93,7 +93,7 @@ const READ_ALL = {
     where position > $1 and position <= $2 order by position limit $3`,
 }
 
-// The texts are long and stand apart from their rows: they are looked at once, and stay there.
+// The texts are long and stored apart from their rows: this only checks for null, and does not return them.
 const OUTLINE = COLUMNS.replace(
   ' data,',
   `
@@ -122,7 +122,7 @@ const READ_AT = {
   text: `select ${COLUMNS} from events where position = any ($1) order by position`,
 }
 
-// From a little after the time backwards: it reads few events, whether the time is old or new.
+// Backwards from a little after the time: it reads few events, whether the time is old or new.
 const POSITION_AT = {
   name: 'position_at',
   text: `
@@ -149,7 +149,7 @@ const MAX_REPEATS = 3
 
 type Shape = { readonly type: string; readonly data: unknown }
 
-/** The event store on PostgreSQL; db/migrations/…_append_events.ts is its other half. */
+/** The event store on PostgreSQL; its other half is db/migrations/…_append_events.ts. */
 export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
   db: Database,
 ): EventStore<Event, Row> {
@@ -266,7 +266,7 @@ function parameters<Event extends Shape>(append: Append<Event, TaskTexts>): unkn
   ]
 }
 
-/** An append that PostgreSQL rolled back to end a deadlock left nothing behind: it may go again. */
+/** An append that PostgreSQL rolled back to end a deadlock left nothing behind: it can be repeated. */
 async function repeated<T>(statement: () => Promise<T>): Promise<T> {
   for (let repeat = 0; ; repeat++) {
     try {

@@ -11,8 +11,8 @@ const STEP = 1_000
 const LOOK_MS = 60_000
 
 /**
- * Removes the answers that were kept for an Idempotency-Key once they have expired, step by step. Several
- * processes may do it at the same time.
+ * Removes the answers stored for Idempotency-Keys once they have expired, step by step. Several processes
+ * may do it at the same time.
  */
 export function expiredAnswers(
   { query }: Database,

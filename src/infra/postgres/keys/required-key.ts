@@ -3,20 +3,20 @@ import { AppError } from '../../../app/errors.ts'
 import type { Database } from '../connection/database.ts'
 import type { Query } from '../projections/projection.ts'
 
-/** A key that what is stored cannot do without. */
+/** A key that the stored data needs. */
 export type RequiredKey = {
-  /** Of the variable that it comes in. */
+  /** The name of its variable. */
   readonly name: string
   /** What is lost without it: `the passwords in this database were hashed with`. */
   readonly need: string
   readonly current: string
-  /** Still at hand while the current one replaces it. */
+  /** Still available while the current one replaces it. */
   readonly previous?: string | undefined
-  /** Which key made what is stored, where the database has no fingerprint yet. */
+  /** Which key produced the stored data, where the database has no fingerprint yet. */
   readonly maker: (query: Query) => Promise<'nobody' | 'current' | 'previous' | 'unknown'>
 }
 
-/** What is stored needs another key than the one that was given. The message is one sentence. */
+/** The stored data needs a key other than the given one. The message is one sentence. */
 export class WrongKey extends Error {}
 
 const FIND = { name: 'find_key', text: 'select fingerprint from key_fingerprints where name = $1' }
@@ -28,8 +28,8 @@ export const fingerprint = (name: string, key: string): string =>
   createHmac('sha256', key).update(`tasktrail fingerprint of ${name}`).digest('hex').slice(0, 16)
 
 /**
- * Fails with `WrongKey` when the database's fingerprint is of another key. Where there is none yet the
- * key leaves its own, if nothing is stored or something stored proves it.
+ * Fails with `WrongKey` if the database has the fingerprint of another key. If it has none yet, the key's
+ * own is stored, provided that there is no data or that some of it proves the key.
  */
 export async function requireKey(query: Query, key: RequiredKey, place?: string): Promise<void> {
   const { name, current, previous } = key
@@ -52,7 +52,7 @@ export async function requireKey(query: Query, key: RequiredKey, place?: string)
 const wrongKey = (
   { name, need }: RequiredKey,
   place = `the environment variable ${name} (npm start keeps it in secrets.json of DATA_DIR)`,
-): string => `${name} is not the key that ${need}: put that one back into ${place}.`
+): string => `${name} is not the key that ${need}: restore that one in ${place}.`
 
 const ALL = {
   name: 'all_keys',
@@ -69,17 +69,17 @@ type Kept = Row & { readonly name: string; readonly since: string }
 
 export const keptFingerprints = (query: Query): Promise<readonly Kept[]> => query<Kept>(ALL, [])
 
-/** The next key that a process starts with is the right one, whatever it is. */
+/** The next key that a process starts with is accepted, whatever it is. */
 export const forgetKey = async (query: Query, name: string): Promise<void> => {
   await query(FORGET, [name])
 }
 
 export type KeyedDatabase = Database & {
-  /** Resolves when the keys are the right ones. Errors: `WrongKey`; the database's. */
+  /** Resolves if the keys are right. Errors: `WrongKey`; the database's. */
   readonly requireKeys: () => Promise<void>
 }
 
-/** A database that is asked for nothing before the keys are known to be the right ones. */
+/** A database that runs no query before the keys are known to be right. */
 export function keyedDatabase(db: Database, keys: readonly RequiredKey[]): KeyedDatabase {
   let checked: Promise<void> | undefined
   const requireKeys = () => {
@@ -96,7 +96,7 @@ export function keyedDatabase(db: Database, keys: readonly RequiredKey[]): Keyed
     ...db,
     requireKeys,
     async query(statement, values) {
-      // Whoever asks meanwhile learns no more than that it is no use; the process is about to end.
+      // A request meanwhile only learns that it cannot be served; the process is about to end.
       await requireKeys().catch((cause: unknown) => {
         if (!(cause instanceof WrongKey)) throw cause
         throw new AppError('database_unavailable', { retryAfter: 1, cause })

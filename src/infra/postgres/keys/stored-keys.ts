@@ -1,5 +1,5 @@
-// Not the keys that sign tokens or calls between services: with another one people log in again, and
-// that is all.
+// Not the keys that sign tokens or calls between services: if those change, people only have to log in
+// again.
 import { secretKeyWrap } from '../../encryption/text-cipher.ts'
 import { secretSealSigner } from '../audit/seal-signer.ts'
 import type { Query } from '../projections/projection.ts'
@@ -61,7 +61,7 @@ const REPLACE = {
       and not exists (select from user_keys where wrapped_by <> $2)`,
 }
 
-/** Once the current key has wrapped all, it is the one that the texts need. */
+/** Once the current key has wrapped everything, it is the one that the texts need. */
 export const keepTextKey = async (query: Query, current: string): Promise<void> => {
   await query(REPLACE, [fingerprint('TEXT_KEY', current), secretKeyWrap(current).id])
 }

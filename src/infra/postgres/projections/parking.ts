@@ -2,7 +2,7 @@ import type { DatabaseConfig } from '../connection/database.ts'
 import { singleConnection, transaction } from '../connection/database.ts'
 import type { LogEvent, Projection, Query } from './projection.ts'
 
-// Whoever changes the row of a projection makes its leader look again: see projector.ts.
+// A change of a projection's row makes its leader look again: see projector.ts.
 const SET_STATE = {
   name: 'set_projection_state',
   text: `
@@ -49,10 +49,10 @@ const MISSED = {
     where stream_id = $1 and version >= $2 and position <= $3 order by version limit $4`,
 }
 
-/** A resume processes this many events in one transaction. */
+/** A resume processes this many events per transaction. */
 const STEP = 500
 
-/** Pauses a projection, or one stream of it; a sentence that says so. */
+/** Pauses a projection, or one stream of it; returns a sentence that says so. */
 export async function park(
   config: Pick<DatabaseConfig, 'connection'>,
   { name }: Projection,
@@ -71,14 +71,14 @@ export async function park(
       if (parked === undefined) {
         const [known] = await query(FIND_STREAM, [stream_id])
         if (known === undefined) throw new Error(`There is no stream "${stream_id}".`)
-        throw new Error(`${stream_id} is parked for ${name} already.`)
+        throw new Error(`${stream_id} is already parked for ${name}.`)
       }
-      return `${stream_id} is parked for ${name} from its event ${parked.version} on.`
+      return `${stream_id} is parked for ${name} from version ${parked.version} on.`
     }),
   )
 }
 
-/** Lets a projection go on, or brings a parked stream up to it; a sentence that says so. */
+/** Resumes a projection, or brings a parked stream up to date; returns a sentence that says so. */
 export async function resume(
   config: Pick<DatabaseConfig, 'connection'>,
   projection: Projection,
@@ -91,14 +91,14 @@ export async function resume(
       const { position, state } = await touch(query, name)
       if (state !== 'parked') throw new Error(`The projection ${name} is ${state}, not parked.`)
       await query(SET_STATE, [name, 'live', 'parked'])
-      return `The projection ${name} goes on from position ${position}.`
+      return `The projection ${name} resumes at position ${position}.`
     })
   })
 }
 
 /**
- * Step by step, each a transaction, while the worker goes on; the stream stays parked until the last
- * one, which alone holds the checkpoint.
+ * Step by step, each in a transaction, while the worker continues. The stream stays parked until the last
+ * step, which alone holds the checkpoint.
  */
 async function resumeStream(
   inTransaction: InTransaction,
@@ -115,17 +115,17 @@ async function resumeStream(
   let more = true
   while (more) more = await inTransaction(step)
   return inTransaction(async (query) => {
-    // First, as everyone who changes both rows does; from here on the checkpoint stays where it is.
+    // First, like everyone who changes both rows; from here on the checkpoint does not move.
     const { position } = await touch(query, name)
     more = true
     while (more) more = await step(query)
     await query(UNPARK, [name, stream_id])
     const many = made === 1 ? '1 event' : `${made} events`
-    return `${stream_id} goes on in ${name}: ${many} processed, up to position ${position}.`
+    return `${stream_id} is resumed in ${name}: ${many} processed, up to position ${position}.`
   })
 }
 
-/** The next events that a parked stream has missed; how many. */
+/** Processes the next events that a parked stream has missed; returns how many. */
 async function makeUpFor(query: Query, projection: Projection, stream_id: string): Promise<number> {
   const { name } = projection
   const found = await query<{ version: number; checkpoint: number }>(FIND_PARKED, [name, stream_id])
@@ -159,13 +159,13 @@ async function connected<T>(
       application_name: 'projections',
       connectionTimeoutMillis: 5_000,
       lock_timeout: 30_000,
-      // It holds the row that the worker's batches move: when it is frozen they go on without it.
+      // It holds the row that the worker's batches update: if it hangs, they continue without it.
       idle_in_transaction_session_timeout: 10_000,
       keepAlive: true,
     },
     'tasktrail_worker',
   )
-  // It ends with the database; the statement then fails and says so.
+  // The connection may be lost; the statement then fails and reports it.
   client.on('error', () => {})
   await client.connect()
   try {

@@ -1,15 +1,15 @@
 import type { Query } from './projection.ts'
 
-/** How far a projection is. */
+/** How far a projection has got. */
 export type ProjectionStatus = {
   readonly name: string
   readonly state: 'live' | 'rebuilding' | 'parked'
-  /** Up to here it has the log. */
+  /** It has processed the log up to here. */
   readonly position: number
   /** The last event's position. */
   readonly head: number
   readonly lag_positions: number
-  /** Since the first event that it does not have; 0 when it has all. */
+  /** Since the first event that it has not processed; 0 if it has all. */
   readonly lag_seconds: number
   readonly parked_streams: number
   /** The first 100 of them. */
@@ -18,7 +18,7 @@ export type ProjectionStatus = {
 
 export type ParkedStreamStatus = {
   readonly stream_id: string
-  /** Of the event that it is parked at; by hand, how far the projection was. */
+  /** Of the event at which it is parked; if parked by hand, how far the projection had got. */
   readonly position: number
   readonly version: number
   readonly error: string

@@ -10,7 +10,7 @@ export type Query = <Row extends pg.QueryResultRow>(
   values: readonly unknown[],
 ) => Promise<Row[]>
 
-/** What a projection reads of an event, its texts encrypted. The rest it can take from the log. */
+/** What a projection reads of an event, its texts encrypted. It can take the rest from the log. */
 export type LogEvent = (TaskEvent | UserEvent) &
   Pick<EventEnvelope, 'stream_id' | 'version'> & {
     readonly position: number
@@ -19,7 +19,7 @@ export type LogEvent = (TaskEvent | UserEvent) &
 
 export type Write = { readonly statement: Statement; readonly values: readonly unknown[] }
 
-/** A view that the worker keeps behind the log. */
+/** A view that the worker updates from the log. */
 export type Projection = {
   /** Its row in `projections`. */
   readonly name: string
@@ -29,9 +29,9 @@ export type Projection = {
 
 export type Projecting = {
   /**
-   * The next events as statements for one transaction. Asked for a batch while the one before it is
-   * still being written; never further ahead. Error: `BadEvent`, of the first that it cannot process;
-   * then it is as if it had not been asked, and can be asked for the others.
+   * The next events as statements for one transaction. Called for a batch while the one before it is still
+   * being written, but never further ahead. Error: `BadEvent`, for the first event that it cannot process;
+   * then the call has had no effect, and can be repeated for the others.
    */
   readonly project: (events: readonly LogEvent[]) => Promise<readonly Write[]>
 }
@@ -46,18 +46,18 @@ export class BadEvent extends Error {
   }
 }
 
-/** Where an event stands; nothing of what it says. */
+/** An event's place; none of its contents. */
 export type EventLocation = Pick<LogEvent, 'position' | 'stream_id' | 'version'>
 
 export type TypedEvent = Pick<LogEvent, 'stream_id' | 'type' | 'schema_version'>
 
-/** Whether this version knows the event; if not, a newer one has written it. */
+/** Whether this version knows the event; if not, a newer version wrote it. */
 export const isKnown = (event: TypedEvent): boolean =>
   isTaskStreamId(event.stream_id)
     ? readTaskEvent({ ...event, data: {} }) !== null
     : isKnownUserEvent(event)
 
-/** What parks a stream only until a version comes that knows its event. */
+/** Parks a stream only until a version comes that knows its event. */
 export const NOT_KNOWN = 'this version does not know'
 
 export function requireKnown(event: TypedEvent): void {

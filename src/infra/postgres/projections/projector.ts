@@ -25,7 +25,7 @@ export type ProjectorOptions = {
   readonly db: Database
   readonly wake: Wake
   readonly log: Log
-  /** After a batch was committed, with what was in it. */
+  /** Called after a batch is committed, with its events. */
   readonly onBatch?: (events: readonly LogEvent[], seconds: number) => void
   readonly batchSize?: number
 }
@@ -33,8 +33,8 @@ export type ProjectorOptions = {
 const BATCH_SIZE = 2_000
 const BATCH_BYTES = 4_000_000
 const POLL_MS = 500
-// Checkpoint and rows are lost together or not at all, and the log is not: a crash of the database
-// costs a moment's work, and no batch waits for the disk.
+// Checkpoint and rows are lost together or not at all, and the log is not: a crash of the database costs a
+// moment's work, and no batch waits for the disk.
 const SETTINGS = '-c synchronous_commit=off'
 const MAX_TRIES = 5
 const RETRY_MS = 100
@@ -50,7 +50,7 @@ const READ = {
     ) e where bytes_before < ${BATCH_BYTES} order by position`,
 }
 
-// `mark` changes with every change of the row, whoever makes the change.
+// `mark` changes with every change of the row, whoever makes it.
 const FIND_CHECKPOINT = {
   name: 'find_checkpoint',
   text: `
@@ -86,11 +86,11 @@ type Checkpoint = {
   readonly position: number
   readonly state: string
   readonly mark: string
-  /** From which position on each parked stream is left out. Grows while batches are read. */
+  /** The position from which each parked stream is skipped. Grows while batches are read. */
   readonly parked: Map<string, number>
 }
 
-/** Read and projected, but for the streams that the bad events park. */
+/** Read and projected, except for the streams that bad events park. */
 type Batch = {
   readonly events: readonly LogEvent[]
   readonly writes: readonly Write[]
@@ -108,7 +108,7 @@ class BadBatch extends Error {
   }
 }
 
-/** Keeps a projection behind the log, as long as this process leads it; each event once, in order. */
+/** Keeps a projection up to date while this process leads it; each event once, in order. */
 export function projector(options: ProjectorOptions): Leadership {
   const { projection, connection, role, log } = options
   const patience = { size: options.batchSize ?? BATCH_SIZE, tries: 0 }
@@ -124,13 +124,13 @@ export function projector(options: ProjectorOptions): Leadership {
 }
 
 type Patience = {
-  /** Of the next batch: halved when one is bad, until the bad event stands alone. */
+  /** Of the next batch: halved when one is bad, until the bad event is alone. */
   size: number
-  /** How often it was tried alone. */
+  /** How often it was attempted alone. */
   tries: number
 }
 
-/** Projects from the checkpoint on; returns when somebody else has changed it, or all is over. */
+/** Projects from the checkpoint on; returns when somebody else has changed it, or at the end. */
 async function projectFromCheckpoint(
   session: LeaderSession,
   options: ProjectorOptions,
@@ -146,7 +146,7 @@ async function projectFromCheckpoint(
   const pull = (after: number) => {
     woken = new AbortController()
     const batch = readBatch(db, projecting, after, patience.size, checkpoint.parked)
-    batch.catch(() => {}) // It is waited for later; until then it is nobody's.
+    batch.catch(() => {}) // Awaited later; until then a rejection must not be unhandled.
     return batch
   }
   try {
@@ -177,7 +177,7 @@ async function projectFromCheckpoint(
   }
 }
 
-/** An older version has parked streams at events that this version knows: they go on by themselves. */
+/** Resumes streams that an older version has parked at events that this version knows. */
 async function resumeKnown({ projection, connection, db, log }: ProjectorOptions): Promise<void> {
   const { name } = projection
   const parked = await db.query<TypedEvent>(PARKED_BY_OLDER, [name, NOT_KNOWN])
@@ -229,7 +229,7 @@ async function readBatch(
   }
 }
 
-/** Checkpoint and rows, or neither; null when the checkpoint is not where it was. */
+/** Writes checkpoint and rows, or neither; null if somebody else has moved the checkpoint. */
 async function write(
   session: LeaderSession,
   { name }: Projection,
@@ -240,7 +240,7 @@ async function write(
   const position = events.at(-1)?.position
   try {
     return await session.transaction(async () => {
-      // First: it keeps out everyone who would write the same rows or resume a stream.
+      // First: it excludes everyone who would write the same rows or resume a stream.
       const [moved] = await session.query<{ mark: string }>(MOVE_CHECKPOINT, [
         name,
         position,
@@ -256,7 +256,7 @@ async function write(
   }
 }
 
-/** Narrows a bad batch down to its first bad event; parks the event's stream when it stays bad. */
+/** Narrows a bad batch down to its first bad event; parks that event's stream if it stays bad. */
 async function isolate(
   session: LeaderSession,
   options: ProjectorOptions,

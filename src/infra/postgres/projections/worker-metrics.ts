@@ -3,19 +3,18 @@ import type { ProjectionStatus } from './projection-status.ts'
 
 export type WorkerMetrics = {
   readonly batch: (projection: string, events: number) => void
-  /** Null when nobody knows: then there is no lag to read, rather than an old one. */
+  /** Null if unknown: then no lag is reported, rather than an old one. */
   readonly lag: (projections: readonly ProjectionStatus[] | null) => void
   readonly checked: (tasks: number) => void
   readonly drift: (projection: string) => void
   readonly sealed: (events: number) => void
   readonly sealRefused: () => void
   readonly expiredAnswers: (answers: number) => void
-  /** As Prometheus reads it. */
+  /** In Prometheus format. */
   readonly text: () => Promise<string>
   readonly contentType: string
 }
 
-/** What the worker counts. */
 export function workerMetrics(): WorkerMetrics {
   const registers = [new Registry()]
   const [registry] = registers as [Registry]
@@ -31,7 +30,7 @@ export function workerMetrics(): WorkerMetrics {
     'tasktrail_projection_lag_seconds',
     'Age of the first event not projected',
   )
-  const parked = gaugeOf('tasktrail_projection_parked_streams', 'Streams that wait at a bad event')
+  const parked = gaugeOf('tasktrail_projection_parked_streams', 'Streams parked at a bad event')
   const checked = counter('tasktrail_drift_checked_tasks_total', 'Tasks compared with the log')
   const drift = counterOf('tasktrail_drift_differences_total', 'Differences from the log')
   const seals = counter('tasktrail_seals_total', 'Seals added')
@@ -51,7 +50,7 @@ export function workerMetrics(): WorkerMetrics {
       events.inc({ projection }, count)
     },
     lag(projections) {
-      // What is not there any more, such as a rebuild that has ended, has no lag.
+      // A projection that no longer exists, such as one of a finished rebuild, has no lag.
       for (const gauge of [positions, seconds, parked]) gauge.reset()
       for (const { name: projection, ...status } of projections ?? []) {
         positions.set({ projection }, status.lag_positions)

@@ -1,10 +1,10 @@
 import { fold } from '../../../domain/task/search.ts'
 
-// What the index of tasks.ngrams holds: each run of one, two and three characters of a task's folded
-// texts, hashed together with the user, so that nobody's search goes through what others wrote. Words
-// of two characters are common in Chinese and Japanese, so the short runs are there too.
+// What the index of tasks.ngrams holds: each run of one, two and three characters of a task's folded texts,
+// hashed together with the user, so that a search does not touch other users' tasks. Words of two
+// characters are common in Chinese and Japanese, so the short runs are included.
 const LONGEST = 3
-/** More would only make a long search slower: what is found is compared in full. */
+/** More would only slow a long search down: results are compared in full anyway. */
 const ASKED_AT_MOST = 32
 
 export type TaskTexts = {
@@ -13,7 +13,7 @@ export type TaskTexts = {
   readonly description: string | null
 }
 
-/** A row of the read table as it is written: with what a search finds it by. */
+/** A row of the read table as it is written: with its n-grams for searching. */
 export const withNgrams = <Row extends TaskTexts>(
   row: Row,
 ): Row & { readonly ngrams: number[] } => ({
@@ -27,11 +27,11 @@ function ngramsOf({ user_id, title, description }: TaskTexts): number[] {
     const codes = codePoints(text)
     for (let size = 1; size <= LONGEST; size++) addNgrams(found, user_id, codes, size)
   }
-  // In an order that does not tell where in the text each of them stands.
+  // In an order that does not reveal where in the text each of them is.
   return [...found].sort((one, other) => one - other)
 }
 
-/** Every text that holds what is searched for has all of these; not every text that has them holds it. */
+/** Every text that contains the search text has all of these; not every text that has them contains it. */
 export function ngramsToFind(user_id: number, q: string): number[] {
   const codes = codePoints(q)
   const found = new Set<number>()

@@ -11,7 +11,7 @@ const FIND = {
   text: `select ${TASK_COLUMNS} from tasks where id = $1 and deleted_at is null`,
 }
 
-// The rows of an erased account go; the first event stays.
+// The rows of an erased account are deleted; the first event stays.
 const OWNER_OF = {
   name: 'owner_of_task',
   text: `
@@ -24,7 +24,7 @@ const OWNER_OF = {
     where owner_id is not null`,
 }
 
-/** Of those that may hold what is searched for at least so many are read at once. */
+/** At least this many possible matches are read at once. */
 const SEARCHED_AT_ONCE = 50
 
 export function postgresTaskList(db: Database): TaskList {
@@ -49,7 +49,7 @@ export function postgresTaskList(db: Database): TaskList {
   }
 }
 
-/** What the database finds, with one more than asked for, which tells that there is another page. */
+/** What the database finds, with one more than asked for, which shows that there is another page. */
 async function* candidates(db: Database, query: TaskQuery): AsyncGenerator<Candidates> {
   const limit = Math.max(query.limit + 1, query.q === undefined ? 0 : SEARCHED_AT_ONCE)
   const [first = 'order', ...others] = waysTo(query)

@@ -12,7 +12,7 @@ export const TASK_COLUMNS = `
 const DUE_OR_LAST = `coalesce(due_date, timestamptz 'infinity')`
 const DUE_OR_FIRST = `coalesce(due_date, timestamptz '-infinity')`
 
-// What each order sorts by, exactly as its index has it; tasks without a due date come last.
+// What each order sorts by, exactly as in its index; tasks without a due date come last.
 const KEYS: Record<TaskSort, { ascending: string; descending: string; type: string }> = {
   created_at: { ascending: 'created_at', descending: 'created_at', type: 'timestamptz' },
   updated_at: { ascending: 'updated_at', descending: 'updated_at', type: 'timestamptz' },
@@ -20,18 +20,17 @@ const KEYS: Record<TaskSort, { ascending: string; descending: string; type: stri
   due_date: { ascending: DUE_OR_LAST, descending: DUE_OR_FIRST, type: 'timestamptz' },
 }
 
-/** How many tasks are looked at before the index of what is asked for is. */
+/** How many tasks are examined before the index of the conditions is used. */
 const NEAR = 500
 
 /**
- * Where a page is looked for. `order`: in the index of its order, which has all that is asked for.
- * `near`: there too, but only among the next `NEAR` tasks: what many tasks fit is found at once.
- * `conditions`: in the index of texts, or of due dates; all that fits is sorted, which is little when
- * it was not found near.
+ * How to look for a page. `order`: in the index of its order, which covers all conditions. `near`: there
+ * too, but only among the next `NEAR` tasks: what many tasks match is found at once. `conditions`: in the
+ * index of texts, or of due dates; all matches are sorted, and they are few if none were found near.
  */
 export type Way = 'order' | 'near' | 'conditions'
 
-/** The ways to try, one after the other, until one finds a page; the last one finds all there is. */
+/** The ways to try, one after the other, until one finds a page; the last one finds everything. */
 export const waysTo = (query: TaskQuery): readonly Way[] =>
   query.q === undefined && (query.sort === 'due_date' || !asksForDue(query))
     ? ['order']
@@ -78,12 +77,12 @@ function afterCursor({ sort, descending, after }: TaskQuery, key: string, put: P
   return [`(${key}, id) ${descending ? '<' : '>'} (${value}, ${put(after.id, 'bigint')})`]
 }
 
-/** No due date is before it, see `time` in src/http/fields.ts; having none is, when it sorts first. */
+/** No due date is earlier, see `time` in src/http/fields.ts; a missing one is, when it sorts first. */
 const EARLIEST = '0001-01-01T00:00:00Z'
 
 const noDueDate = (descending: boolean): string => (descending ? '-infinity' : 'infinity')
 
-/** On a key in which tasks without a due date are beyond all others. */
+/** On a key that puts tasks without a due date beyond all others. */
 function dueWithin(query: TaskQuery, key: string, put: Put): string[] {
   if (!asksForDue(query)) return []
   const { due_from, due_before, has_due_date } = query
@@ -101,7 +100,7 @@ function dueWithin(query: TaskQuery, key: string, put: Put): string[] {
   ]
 }
 
-/** Pieces of SQL: conditions, parameters, and what `key` is. */
+/** Pieces of SQL: conditions, parameters, and the expression of `key`. */
 type Asked = {
   readonly key: string
   readonly order: string
@@ -148,7 +147,7 @@ const WAYS: Record<Way, (asked: Asked) => string> = {
   },
 }
 
-/** The tasks of each status and priority stand together in an index; of each the first, or all. */
+/** An index keeps the tasks of each status and priority together; of each the first, or all. */
 function ranges(asked: Asked, conditions: readonly string[], first?: string): string {
   const { key, user, statuses, priorities, order } = asked
   const own = [user, 'deleted_at is null', 'status = s.status', 'priority = p.priority']

@@ -23,12 +23,12 @@ const setRows = (table: string) => ({
         deleted_at = excluded.deleted_at, ngrams = excluded.ngrams`,
 })
 
-/** An event as the log holds it, with the time that a row shows. */
+/** An event as the log has it, with the time that a row shows. */
 export type TimedEvent = LogEvent & { readonly occurred_at: string }
 
 type TimedTaskEvent = TimedEvent & StoredTaskEvent
 
-/** What the events that follow make of a table's rows. Errors: `BadEvent`, and those of the keys. */
+/** Computes a table's rows from the events that follow. Errors: `BadEvent`, and those of the keys. */
 export function taskRowsProjection(table: string, keys: UserKeys) {
   const [FIND, SET] = [findRows(table), setRows(table)]
   return async (all: readonly TimedEvent[], read: Query): Promise<readonly Write[]> => {

@@ -3,7 +3,7 @@ import { type EventEnvelope, type TaskView, viewTask } from '../../../domain/tas
 import { isEncrypted, readText, TEXT_FIELDS } from '../../encryption/encrypted-texts.ts'
 import { requireKnown } from '../projections/projection.ts'
 
-/** An event as the log holds it: its texts may be encrypted. */
+/** An event as the log has it: its texts may be encrypted. */
 export type StoredTaskEvent = TaskEvent & EventEnvelope & { readonly schema_version: number }
 
 /** The users whose keys the texts of these events need. */
@@ -14,8 +14,8 @@ export const keyOwners = (events: readonly StoredTaskEvent[]): readonly number[]
     .map(({ user }) => user)
 
 /**
- * The rows of the read table, by stream, after some more events; those that no event touches are left
- * out. A row whose texts nobody can read any more is null: an erased user has none.
+ * The rows of the read table, by stream, after some more events; those that no event touches are left out.
+ * A row whose texts nobody can read any more is null: an erased user has none.
  */
 export function foldRows(
   rows: ReadonlyMap<string, TaskView>,
@@ -29,7 +29,7 @@ export function foldRows(
     const before = after.get(stream_id) ?? rows.get(stream_id) ?? null
     after.set(stream_id, viewTask(before, event))
   }
-  // Texts are only carried until here: of many in a row one is read.
+  // Texts are only passed on until here: of many in a row only one is decrypted.
   for (const [stream_id, row] of after) after.set(stream_id, inTheClear(stream_id, row, keys))
   return after
 }

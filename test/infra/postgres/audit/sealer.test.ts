@@ -145,7 +145,7 @@ describe('Sealing', () => {
     }
     await tamper(`create table aside as select * from seals; delete from seals where number = 2`)
     await write([3])
-    expect(await refused()).to.match(/^seal 2 is not there any more/)
+    expect(await refused()).to.match(/^seal 2 is missing or changed/)
     await tamper(`insert into seals select * from aside where number = 2`)
     expect(await log.sealer.seal()).to.include({ number: 3, events: 1 })
   })
@@ -175,7 +175,7 @@ describe('Sealing', () => {
     await write([2])
     expect(await another().seal()).to.include({ number: 1, events: 2 })
     await write([3])
-    expect(await refused()).to.match(/^seal 1 is not there any more/)
+    expect(await refused()).to.match(/^seal 1 is missing or changed/)
     expect(await seals()).to.have.lengthOf(1)
   })
 

@@ -249,7 +249,7 @@ describe('A projector', () => {
 
       start()
       expect(await resume(database.config, auditProjection(), `task-${bad}`)).to.equal(
-        `task-${bad} goes on in audit: 3 events processed, up to position 4.`,
+        `task-${bad} is resumed in audit: 3 events processed, up to position 4.`,
       )
       await log.add(bad, [renamed('Last')])
       await caughtUp(sql)

@@ -263,7 +263,7 @@ describe('Rebuilding a projection', () => {
         if (step === 'comparing') second = await failure(start('tasks'))
       },
     })
-    expect(second).to.equal('A rebuild of tasks is under way already.')
+    expect(second).to.equal('A rebuild of tasks is already running.')
   })
 
   it('shows in projections while it is under way, beside the live one', async () => {

@@ -7,7 +7,7 @@ import { type Drift, type DriftPorts, driftOfAudit, driftOfKeys, driftOfTasks } 
 export type DriftCheckOptions = DriftPorts & {
   readonly log: Log
   readonly tasksARound?: number
-  /** Of event data. The tasks with the most are left out when there is more. */
+  /** Of event data. If there is more, the tasks with the most are left out. */
   readonly bytesARound?: number
   readonly onChecked?: (tasks: number) => void
   readonly onDrift?: (drift: Drift) => void
@@ -18,9 +18,9 @@ export type DriftCheck = {
   readonly round: () => Promise<readonly Drift[]>
 }
 
-// A task with more events than that would cost more than all others of a round.
+// A task with more events would cost more than all others of a round.
 const EVENTS_AT_MOST = 2_000
-/** Of the log, searched for first events in one round. */
+/** The part of the log searched for first events in one round. */
 const SPAN = 1_000
 
 const OURS = `stream_id ~ '^(task|user)-[0-9]{1,18}$'`

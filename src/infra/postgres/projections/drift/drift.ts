@@ -11,12 +11,12 @@ import { withNgrams } from '../../tasks/ngrams.ts'
 import { foldRows, keyOwners } from '../../tasks/task-rows.ts'
 import { isKnown } from '../projection.ts'
 
-/** Where a projection does not say what the log says. Holds names of fields, never their values. */
+/** Where a projection differs from the log. Holds names of fields, never their values. */
 export type Drift = {
   readonly projection: 'tasks' | 'audit' | 'user_keys'
   readonly stream_id: string
   readonly kind: 'different' | 'missing' | 'extra'
-  /** Those that differ. Of the audit as `version.field`, or `version` for a row as a whole. */
+  /** Those that differ. For the audit `version.field`, or `version` for a row as a whole. */
   readonly fields: readonly string[]
 }
 
@@ -42,7 +42,7 @@ const TASKS = {
     order by w.id`,
 }
 
-// As far as the audit goes; of a parked stream, up to where it is parked.
+// As far as the audit has got; for a parked stream, up to where it is parked.
 const AUDIT = {
   name: 'drift_of_audit',
   text: `
@@ -96,8 +96,8 @@ const KEYS = {
 }
 
 /**
- * Where the read table differs from the fold of the log, of the tasks with these ids. Nothing can be said
- * of a task with events that a newer version has written.
+ * Where the read table differs from the fold of the log, for the tasks with these ids. A task with events
+ * written by a newer version cannot be judged.
  */
 export async function driftOfTasks(
   { db, keys }: DriftPorts,
@@ -115,7 +115,7 @@ export async function driftOfTasks(
     if (task.events.length === 0) return task.row === null ? [] : of('extra')
     if (task.erased) return task.row !== null && task.gone ? of('extra') : []
     const folded = foldRows(new Map(), task.events.map(timed), known).get(stream_id)
-    // Erased since, or a log that is damaged from its first event on: not the read table's fault.
+    // Erased since, or a log damaged from its first event on: not the read table's fault.
     if (folded === null || folded === undefined) return []
     if (task.row === null) return of('missing')
     const fields = differing(withNgrams(folded), timed(task.row))
@@ -207,7 +207,7 @@ const differing = (one: object, other: object): string[] =>
 
 const TIMES = ['due_date', 'created_at', 'updated_at', 'deleted_at', 'occurred_at', 'recorded_at']
 
-/** Times as everywhere else; jsonb writes them its own way. */
+/** Times in the usual form; jsonb writes them differently. */
 function timed<T extends object>(row: T): T {
   const times = TIMES.flatMap((name) => {
     const time: unknown = Reflect.get(row, name)

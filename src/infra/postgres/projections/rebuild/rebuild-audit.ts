@@ -9,7 +9,7 @@ const LIVE_POSITION = {
   name: 'live_position',
   text: `select position from projections where name = 'audit'`,
 }
-/** The worker's batches wait from here on. */
+/** From here on the worker's batches wait. */
 const HOLD_LIVE_POSITION = { name: 'hold_position', text: `${LIVE_POSITION.text} for update` }
 const UNEQUAL_EVENTS = {
   name: 'unequal_events',
@@ -28,7 +28,7 @@ const UNEQUAL_EVENTS = {
           'user-' || coalesce(l.user_id, s.user_id)))
     order by position`,
 }
-// The worker sees that the row has changed, and begins again from it.
+// The worker sees that the row has changed, and starts again from it.
 const TAKE_OVER = {
   name: 'take_over',
   text: `
@@ -41,7 +41,7 @@ const KEEP_PARKED = {
   text: `update parked_streams set projection = 'audit' where projection = 'audit_rebuild'`,
 }
 
-/** Written by the worker behind the log: it ends at its checkpoint. */
+/** The worker updates it from the log: the rebuild ends at its checkpoint. */
 export function auditPlan(): Plan {
   const tables = { events: 'audit_events_rebuild', facts: 'audit_facts_rebuild' }
   const projection = auditProjection(tables)
@@ -58,7 +58,7 @@ export function auditPlan(): Plan {
   }
   return {
     tables: ['audit_events', 'audit_facts'],
-    // Each batch by itself: what a projection keeps in memory would outlive a batch that failed.
+    // Each batch by itself: what a projection keeps in memory would survive a failed batch.
     project: (events, read) => projection.begin(read).project(events),
     parks: true,
 

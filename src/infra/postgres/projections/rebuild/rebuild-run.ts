@@ -26,27 +26,27 @@ export type RebuildOptions = {
   readonly db: Database
   readonly keys: UserKeys
   readonly signal?: AbortSignal
-  /** Waited for, except while writers wait. */
+  /** Awaited, except while writers wait. */
   readonly onProgress?: (progress: Progress) => unknown
   readonly batchSize?: number
-  /** How long to rest after a batch, as a multiple of what it took. */
+  /** How long to pause after a batch, as a multiple of its duration. */
   readonly rest?: number
 }
 
-/** What a projection has of its own in a rebuild. */
+/** What differs between projections in a rebuild. */
 export type Plan = {
   readonly tables: readonly string[]
-  /** What a batch of events is to write into the shadows. */
+  /** What a batch of events writes into the shadow tables. */
   readonly project: (events: readonly TimedEvent[], read: Query) => Promise<readonly Write[]>
   /** Whether a bad event parks its stream; otherwise it ends the rebuild. */
   readonly parks: boolean
-  /** Compares what both tables have, while the old one is written on. */
+  /** Compares both tables, while the old one is still being written. */
   readonly compare: (run: Run) => Promise<void>
-  /** In a transaction, after which nothing may be missing; false when too much is left to do. */
+  /** In a transaction, after which nothing may be missing; false if too much is left to do. */
   readonly finish: (run: Run, lock: () => Promise<void>) => Promise<boolean>
 }
 
-/** A rebuild under way. */
+/** A rebuild in progress. */
 export type Run = {
   readonly options: RebuildOptions
   readonly plan: Plan
@@ -60,7 +60,7 @@ export type Run = {
   readonly first: Drift[]
 }
 
-/** What may be left to do while others wait. */
+/** How much may be left to do while others wait. */
 export const LEFT_AT_MOST = 200
 const FIRST = 10
 
@@ -76,8 +76,8 @@ const MOVE = {
 }
 
 /**
- * In a transaction: what the events write, and how far that goes. Error: `BadEvent`, which names the
- * first of them, whichever is bad.
+ * In a transaction: writes the rows of the events, and the position reached. Error: `BadEvent`, which names
+ * the first of the events, whichever one is bad.
  */
 export async function take(
   run: Run,

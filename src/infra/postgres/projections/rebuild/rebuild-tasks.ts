@@ -16,14 +16,14 @@ import {
 
 const COMPARED_AT_ONCE = 5_000
 
-// Also those above the safe position: for callers that know their writes go to the new table.
+// Also those above the safe position: for callers that know that their writes go to the new table.
 const READ_VISIBLE = {
   name: 'read_visible',
   text: `
     select position, stream_id, version, type, schema_version, data, occurred_at from events
     where position > $1 order by position limit $2`,
 }
-// From the last id of the chunk before to the first that is beyond the chunk in both tables.
+// From the last id of the previous chunk to the first beyond this chunk in both tables.
 const CHUNK_OF_TASKS = {
   name: 'chunk_of_tasks',
   text: `
@@ -62,7 +62,9 @@ const REMOVE_OF_USERS = {
       select id from tasks_rebuild where user_id = any ($1) and deleted_at is not null)`,
 }
 
-/** Written in the transaction that writes the events: it ends where the log ends, at any moment. */
+/**
+ * Written in the transaction that writes the events: the rebuild ends where the log ends, at any moment.
+ */
 export function tasksPlan({ db, keys }: RebuildOptions): Plan {
   const projectRows = taskRowsProjection('tasks_rebuild', keys)
   let indexed = false
@@ -70,8 +72,8 @@ export function tasksPlan({ db, keys }: RebuildOptions): Plan {
     tables: ['tasks'],
     parks: false,
 
-    // An erased user's rows were written while there was a key. Nothing of them comes after UserErased,
-    // so they go with it: as soon as there is an index, those of all before it at once.
+    // An erased user's rows were written while there was a key. None of their events come after UserErased,
+    // so the rows are deleted with it: as soon as there is an index, those of all earlier ones at once.
     async project(events, read) {
       const writes = await projectRows(events, read)
       const erased = events.filter(({ type }) => type === 'UserErased')
@@ -94,9 +96,9 @@ export function tasksPlan({ db, keys }: RebuildOptions): Plan {
       }
     },
 
-    // Who has written to the table has ended once the lock is there, so what they appended is visible
-    // to the statement that follows; who has appended and not yet written there waits for the lock and
-    // then finds the new table under the name. Events of both are read: those that are visible.
+    // Transactions that have written to the table have ended once we hold the lock, so their events are
+    // visible to the next statement. Those that have appended but not yet written to it wait for the lock
+    // and then find the new table under the name. Events of both are read if they are visible.
     async finish(run, lock) {
       await lock()
       const events = await run.query<TimedEvent>(READ_VISIBLE, [run.position, LEFT_AT_MOST + 1])
@@ -111,7 +113,7 @@ type Unequal = { readonly id: number; readonly at_same_version: boolean }
 
 const EXPLAINED_AT_ONCE = 200
 
-/** Of rows that are unequal some have only been written since: the log tells which are wrong. */
+/** Some unequal rows have only been written since: the log tells which are wrong. */
 async function explain(
   run: Run,
   ports: { readonly db: Database; readonly keys: UserKeys },
@@ -135,6 +137,7 @@ async function explain(
     const wrong = new Set(drifts.map(({ stream_id }) => taskIdOf(stream_id)))
     const doubtful = some.filter(({ id, at_same_version }) => at_same_version && !wrong.has(id))
     const [still] = await run.query<{ id: number }>(UNEQUAL_STILL, [doubtful.map(({ id }) => id)])
-    if (still !== undefined) throw new Error(`The rebuild made another row of task ${still.id}.`)
+    if (still !== undefined)
+      throw new Error(`The rebuild produced a different row for task ${still.id}.`)
   }
 }

@@ -26,31 +26,31 @@ import {
 export type Rebuilt = {
   readonly events: number
   readonly seconds: number
-  /** Rows of the table that was replaced that were not as the log says; the first of them. */
+  /** Rows of the replaced table that differed from the log; the first of them. */
   readonly differences: number
   readonly first: readonly Drift[]
-  /** How often the table was asked for before nobody used it, and for how long writers then waited. */
+  /** How often the table was locked before nobody used it, and how long writers then waited. */
   readonly asked: number
   readonly fencedMs: number
-  /** Streams that wait at an event that cannot be projected. */
+  /** Streams parked at an event that cannot be projected. */
   readonly parked: readonly string[]
-  /** Why the tables that were replaced are still there. The next rebuild drops them. */
+  /** Why the replaced tables still exist. The next rebuild drops them. */
   readonly remains: string | null
 }
 
 const BATCH_SIZE = 100
 
-// Asked for without waiting at first: a waiter makes everyone behind it wait too. If the table is
-// never free for a moment, waiting becomes longer, and rarer.
+// At first the lock is tried without waiting: a waiter makes everyone behind it wait too. If the table is
+// never free for a moment, the waits become longer, and rarer.
 const ASKS_WITHOUT_WAITING = 200
 const WAIT_AT_MOST_MS = 200
 const PATIENCE_MS = 600_000
 
-// A rebuild that is frozen or slow in that moment gives the table back before a write gives up.
+// A rebuild that hangs or is slow in that moment gives the table back before a write gives up.
 const IN_THE_MOMENT = `
   set local statement_timeout = 500; set local idle_in_transaction_session_timeout = 500`
 
-// db/migrations/…_erasure.ts drops what a rebuild left whose lock can be had.
+// db/migrations/…_erasure.ts drops what a rebuild left behind if it can get this lock.
 const KEY = '((21590::bigint << 48) | (hashtext($1)::bigint & 4294967295))'
 const TRY = { name: 'try_to_rebuild', text: `select pg_try_advisory_lock${KEY} as alone` }
 const OWNER = {
@@ -68,8 +68,8 @@ const PARK = {
 }
 
 /**
- * Rebuilds a projection from the whole log, in a table of its own, while reads and writes go on; then puts it in the
- * place of the old one. Until then nothing of the old one changes. Error: one sentence.
+ * Rebuilds a projection from the whole log, in a table of its own, while reads and writes continue; then
+ * swaps it in for the old one. Until then the old one does not change. Error: one sentence.
  */
 export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   const { name, connection } = options
@@ -78,9 +78,9 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
       ...connection,
       application_name: `rebuild ${name}`,
       connectionTimeoutMillis: 5_000,
-      // What a crash takes of a shadow is made again. The swap is safe all the same: whatever is
-      // written after it and kept keeps it too. A plan that was made while the shadow was empty would
-      // read all of it for each batch, so plans are made each time.
+      // What a crash loses of a shadow table is rebuilt. The swap is safe all the same: a later commit that
+      // is kept keeps the swap too. A plan made while the shadow was empty would read all of it for each
+      // batch, so plans are made each time.
       options:
         '-c synchronous_commit=off -c plan_cache_mode=force_custom_plan ' +
         '-c vacuum_cost_delay=2ms -c max_parallel_maintenance_workers=0',
@@ -98,7 +98,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const query: Query = async ({ name, text }, values) =>
       (await sql.query({ name, text, values: [...values] })).rows
     const [lock] = await query<{ alone: boolean }>(TRY, [name])
-    if (!lock?.alone) throw new Error(`A rebuild of ${name} is under way already.`)
+    if (!lock?.alone) throw new Error(`A rebuild of ${name} is already running.`)
     const [login] = await query<{ owner: string; owns: boolean }>(OWNER, [])
     if (!login?.owns) throw new Error(`Only the owner of the tables, ${login?.owner}, can rebuild.`)
     return await alone(options, sql, query)
@@ -137,7 +137,7 @@ async function alone(options: RebuildOptions, sql: pg.Client, query: Query): Pro
     const seconds = (performance.now() - began) / 1000
     return { events, seconds, differences, first, parked: [...parked], remains, ...fence }
   } catch (error) {
-    // If this fails too, the next rebuild does it.
+    // If this fails too, the next rebuild drops them.
     await clear(run).catch(() => {})
     throw error
   }
@@ -187,7 +187,7 @@ async function leaveOut(run: Run, event: TimedEvent, error: BadEvent): Promise<v
 
 // ---------------------------------------------------------------------------------------- swapping
 
-/** Asks for a moment in which nobody uses the tables until there is one. */
+/** Tries to get the tables in a moment when nobody uses them, until there is one. */
 async function swap(run: Run, began: number): Promise<Pick<Rebuilt, 'asked' | 'fencedMs'>> {
   const { sql, plan, options } = run
   const rename = await swapStatements(sql, plan.tables)
@@ -215,12 +215,12 @@ async function swap(run: Run, began: number): Promise<Pick<Rebuilt, 'asked' | 'f
   throw new Error(`The tables of ${options.name} were in use all the time.`)
 }
 
-// The shadows first: only autovacuum may be at them.
+// The shadows first: only autovacuum may be using them.
 const lockStatement = (tables: readonly string[], waits: boolean): string =>
   `lock table ${[...tables.map(shadowOf), ...tables].join(', ')} in access exclusive mode` +
   (waits ? '' : ' nowait')
 
-/** Whether it was done; if not, all is as it was before. */
+/** Whether it was done; if not, everything is as before. */
 async function attempt(run: Run, work: () => Promise<boolean>): Promise<boolean> {
   const { position, events } = run
   const notDone = new Error('not done')
@@ -231,7 +231,7 @@ async function attempt(run: Run, work: () => Promise<boolean>): Promise<boolean>
     return true
   } catch (error) {
     Object.assign(run, { position, events })
-    // A bad event is dealt with outside; what was in use or took too long is tried again.
+    // A bad event is handled outside; if a table was in use or it took too long, it is tried again.
     if (error === notDone || error instanceof BadEvent || isBusy(error)) return false
     throw error
   }

@@ -1,11 +1,11 @@
 import pg from 'pg'
 
-// Copies of tables that are filled aside and then take the tables' places. All names are ours.
+// Copies of tables that are filled separately and then replace them. All names are ours.
 
 export const shadowOf = (table: string): string => `${table}_rebuild`
 const replacedOf = (table: string): string => `${table}_replaced`
 
-// `like` leaves out what belongs to the table as a whole: its owner, its settings and who may use it.
+// `like` leaves out what belongs to the table as a whole: its owner, its settings and its grants.
 const REST = `
   with live as (select * from pg_class where oid = $1::regclass)
   select format('alter table %I set (%s)', $2::text, array_to_string(reloptions, ', ')) as statement
@@ -21,7 +21,7 @@ const KEYS = `
   select format('alter table %I add %s', $2::text, pg_get_constraintdef(oid)) as statement
   from pg_constraint where conrelid = $1::regclass and contype in ('p', 'u')`
 
-// The names are PostgreSQL's to choose.
+// PostgreSQL chooses the names.
 const OTHER_INDEXES = `
   select regexp_replace(pg_get_indexdef(indexrelid), '^(CREATE (UNIQUE )?INDEX) .*? ON .*? USING ',
     '\\1 ON ' || quote_ident($2::text) || ' USING ') as statement
@@ -29,7 +29,7 @@ const OTHER_INDEXES = `
   where indrelid = $1::regclass
     and not exists (select from pg_constraint where conindid = indexrelid and contype in ('p', 'u'))`
 
-/** Empty copies, with the same columns, keys, owner and rights; the other indexes come later. */
+/** Empty copies, with the same columns, keys, owner and grants; the other indexes come later. */
 export async function createShadows(sql: pg.ClientBase, tables: readonly string[]): Promise<void> {
   for (const table of tables) {
     const like = `(like ${table} including all excluding indexes)`
@@ -38,7 +38,7 @@ export async function createShadows(sql: pg.ClientBase, tables: readonly string[
   }
 }
 
-/** What makes the copies complete; much cheaper at once than with each row. */
+/** Completes the copies; much cheaper at once than with each row. */
 export async function indexShadows(sql: pg.ClientBase, tables: readonly string[]): Promise<void> {
   for (const table of tables) {
     await derive(sql, table, OTHER_INDEXES)
@@ -51,7 +51,7 @@ async function derive(sql: pg.ClientBase, table: string, statements: string): Pr
   for (const { statement } of rows) await sql.query(statement)
 }
 
-/** What a rebuild that ended early, or has just ended, left behind. */
+/** Drops what a rebuild that was interrupted, or has just finished, left behind. */
 export async function dropRemains(sql: pg.ClientBase, tables: readonly string[]): Promise<void> {
   for (const table of tables) {
     await sql.query(`drop table if exists ${shadowOf(table)}`)
@@ -66,7 +66,7 @@ const INDEXES = `
 
 type Index = { readonly name: string; readonly definition: string }
 
-/** What gives the shadows the tables' names, and those of their indexes; for one transaction. */
+/** Gives the shadows the tables' names, and those of their indexes; for one transaction. */
 export async function swapStatements(
   sql: pg.ClientBase,
   tables: readonly string[],
@@ -80,7 +80,7 @@ async function swapStatementsOf(sql: pg.ClientBase, table: string): Promise<read
   const { rows: shadow } = await sql.query<Index>(INDEXES, [shadowOf(table)])
   const definitions = (indexes: readonly Index[]) => indexes.map(({ definition }) => definition)
   if (definitions(live).join('\n') !== definitions(shadow).join('\n')) {
-    throw new Error(`the indexes of ${table} have changed meanwhile`)
+    throw new Error(`the indexes of ${table} have changed in the meantime`)
   }
   const rename = (kind: string, from: string, to: string) =>
     `alter ${kind} ${pg.escapeIdentifier(from)} rename to ${pg.escapeIdentifier(to)}`
