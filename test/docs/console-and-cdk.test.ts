@@ -179,7 +179,7 @@ describe('The console guide and cdk/ agree on', () => {
     const attached = Object.fromEntries(
       table('attached services').map(([field = '', ...cells]) => [field, cells]),
     )
-    const alarms = literals(section(guide, '### 7.6 Deployments that take themselves back'))
+    const alarms = literals(section(guide, '### 7.6 Rollback by alarm'))
     for (const props of all('AWS::ECS::Service')) {
       const { ServiceName: name, DeploymentConfiguration: rollout } = props
       const { MinimumHealthyPercent: least, MaximumPercent: most } = rollout

@@ -73,7 +73,7 @@ describe('The calls of the implementation guide', () => {
 
   it('leave lines with the fields that the metric filters read', () => {
     const shown = Object.keys(
-      JSON.parse(fences(section(guide, '### 7.2 Metrics out of the access log'))[0]?.code ?? ''),
+      JSON.parse(fences(section(guide, '### 7.2 Metrics from the access log'))[0]?.code ?? ''),
     )
     const line = logLines().find((text) => /"path":"\/tasks".*"status":201/.test(text)) ?? '{}'
     expect(JSON.parse(line)).to.include.all.keys(...shown)
