@@ -8,7 +8,7 @@ import { addValidations } from './validation/plugins.ts'
 
 try {
   const app = new App()
-  // The library's own linter heeds the same switch; it is for a quick look, never for a deployment.
+  // The library's own linter honours the same switch; it is for a quick look, never for a deployment.
   if (process.env.CDK_VALIDATION !== 'false') addValidations(app)
   for (const environment of parseEnvironments([dev, staging, prod])) {
     new Tasktrail(app, environment.name, environment)

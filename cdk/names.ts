@@ -1,23 +1,23 @@
-// The names that docs/implementation-guide.md uses in the console too. They are fixed, so an
-// account holds one environment a region; config/parse.ts refuses a second one.
+// The names that docs/implementation-guide.md uses in the console too. They are fixed, so an account has
+// one environment per region; config/parse.ts refuses a second one.
 
 export const CLUSTER = 'task-management-cluster'
 export const NAMESPACE = 'task-management.local'
 export const LOAD_BALANCER = 'task-mgmt-alb'
 export const DATABASE = 'taskmanagement'
-/** Of the first database; one that was restored has a name of its own beginning like this. */
+/** Of the first database; the name of a restored one begins like this. */
 export const DATABASE_INSTANCE = 'task-mgmt-db'
 export const DATABASE_ADMIN = 'dbadmin'
 export const METRICS = 'TaskManagement'
 export const KEY_ALIAS = 'alias/task-mgmt'
 export const ALARM_TOPIC = 'task-mgmt-alarms'
 
-// Parameters in SSM, which a deployment of the services reads anew: what a restore replaces. An export
-// could not change while it is in use.
+// SSM parameters, which each deployment of the services reads again: values that a restore replaces. An
+// export cannot change while it is in use.
 export const DATABASE_ADDRESS = '/task-mgmt/database/address'
 export const DATABASE_ADMIN_SECRET = '/task-mgmt/database/administrator-secret'
 
-/** Where tasks run on machines of our own; Fargate's capacity provider has a name of its own. */
+/** Our own machines; Fargate's capacity provider has its own name. */
 export const NODES = 'task-mgmt-nodes'
 
 export const SERVICE_PORT = 3000
@@ -29,7 +29,7 @@ export const handlerName = (handler: string): string => `task-mgmt-${handler}`
 export const handlerLogs = (handler: string): string => `/aws/lambda/${handlerName(handler)}`
 export const eventLogs = (subject: string): string => `/aws/events/task-management/${subject}`
 
-/** Of the guide's region. Elsewhere a name that an account has only once carries its region. */
+/** The guide's region. In others, names that must be unique in an account include the region. */
 const HOME = 'us-east-1'
 const onceAnAccount = (name: string, region: string): string =>
   region === HOME ? name : `${name}-${region}`
@@ -39,7 +39,7 @@ export const dashboardName = (region: string): string =>
 export const executionRole = (family: string, region: string): string =>
   onceAnAccount(`task-mgmt-${family}-execution`, region)
 
-/** What a task needs of AWS where no NAT gateway leads out: images, secrets, logs and ECS itself. */
+/** What a task needs of AWS without a NAT gateway: images, secrets, logs and ECS itself. */
 export const ENDPOINT_NAMES = [
   'ecr.api',
   'ecr.dkr',
@@ -51,7 +51,7 @@ export const ENDPOINT_NAMES = [
 ] as const
 export type EndpointName = (typeof ENDPOINT_NAMES)[number]
 
-/** The whole of what is injected into containers from Secrets Manager, by what it is. */
+/** Every secret that is injected into containers, by its purpose. */
 export const SECRETS = {
   'signing-key': 'task-mgmt-jwt-secret',
   'previous-signing-key': 'task-mgmt-jwt-secret-previous',
@@ -65,5 +65,5 @@ export const SECRETS = {
 
 export type SecretName = keyof typeof SECRETS
 
-/** RDS names the administrator's secret itself; these hold what the services log in with. */
+/** RDS names the administrator's secret itself; these hold the services' logins. */
 export const databaseLogin = (service: string): string => `task-mgmt-rds-credentials/${service}`

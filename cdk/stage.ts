@@ -9,7 +9,7 @@ import { RegistryStack } from './stacks/registry.ts'
 import { ServicesStack } from './stacks/services.ts'
 import { acknowledge } from './validation/acknowledgements.ts'
 
-/** One environment: six stacks, each of which needs only those before it. */
+/** One environment: six stacks, each of which needs only earlier ones. */
 export class Tasktrail extends Stage {
   constructor(scope: Construct, id: string, environment: Environment) {
     const { account, region, name } = environment
@@ -25,7 +25,7 @@ export class Tasktrail extends Stage {
     const watching = new ObservabilityStack(this, 'observability', { ...common, data, platform })
     const services = new ServicesStack(this, 'services', { ...common, network, data, platform })
 
-    // The references between them say only part of it.
+    // The references between them express only some of these dependencies.
     data.addStackDependency(network)
     platform.addStackDependency(data)
     services.addStackDependency(watching)

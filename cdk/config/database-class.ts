@@ -1,4 +1,4 @@
-// GiB of the size `large`; those above and below are multiples of it.
+// GiB of the size `large`; smaller and larger sizes are multiples of it.
 const LARGE: Readonly<Record<string, number>> = { t: 8, m: 8, r: 16 }
 const SHARE_OF_LARGE: Readonly<Record<string, number>> = {
   micro: 1 / 8,
@@ -7,7 +7,7 @@ const SHARE_OF_LARGE: Readonly<Record<string, number>> = {
   large: 1,
   xlarge: 2,
 }
-/** Of CPU, which a class t earns in an hour. */
+/** The CPU credits that a class t earns in an hour. */
 const CREDITS: Readonly<Record<string, number>> = {
   micro: 12,
   small: 24,
@@ -23,7 +23,7 @@ const partsOf = (instanceType: string) => {
   return { family, times, size }
 }
 
-/** Bytes, or undefined for a class that is none of t, m and r. */
+/** Bytes, or undefined for a class other than t, m and r. */
 export function memoryOf(instanceType: string): number | undefined {
   const { family, times, size } = partsOf(instanceType)
   const [large, share] = [LARGE[family], SHARE_OF_LARGE[size]]
@@ -31,7 +31,7 @@ export function memoryOf(instanceType: string): number | undefined {
   return large * share * Number(times || 1) * 2 ** 30
 }
 
-/** CPU credits that it earns in an hour, or undefined for a class whose CPU is its own. */
+/** CPU credits that it earns in an hour, or undefined for a class without credits. */
 export function creditsAnHour(instanceType: string): number | undefined {
   const { family, times, size } = partsOf(instanceType)
   return family === 't' ? CREDITS[times + size] : undefined

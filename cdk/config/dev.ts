@@ -1,6 +1,6 @@
 import type { EnvironmentInput } from './schema.ts'
 
-/** To learn in: small, over plain HTTP, one database instance. Replace the account and the ids. */
+/** For learning: small, over plain HTTP, one database instance. Replace the account and the ids. */
 export const dev: EnvironmentInput = {
   name: 'dev',
   account: '111111111111',
@@ -36,6 +36,6 @@ export const dev: EnvironmentInput = {
     maxStorageGiB: 100,
     maxConnections: 200,
   },
-  // To be true once the first deployment has succeeded.
+  // Set it to true once the first deployment has succeeded.
   deletionProtection: false,
 }

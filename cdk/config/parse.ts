@@ -4,10 +4,10 @@ import { memoryOf } from './database-class.ts'
 import { type Environment, environmentSchema } from './schema.ts'
 import { SUBNET_RULES } from './subnets.ts'
 
-/** An environment that cannot be right; the sentence names each field and says what it must be. */
+/** An invalid environment; the message names each wrong field and says what it must be. */
 export class ConfigError extends Error {}
 
-/** Throws a `ConfigError` with all that is wrong, before anything is synthesised. */
+/** Throws a `ConfigError` that lists everything wrong, before anything is synthesised. */
 export function parseEnvironment(input: unknown): Environment {
   const result = environmentSchema.safeParse(input)
   if (!result.success) throw fault(input, result.error.issues.map(describe(input)))
@@ -23,7 +23,7 @@ export function parseEnvironments(inputs: readonly unknown[]): readonly Environm
   for (const { name, account, region } of environments) {
     const other = homes.get(`${account} ${region}`)
     if (other !== undefined) {
-      throw new ConfigError(`${name}: account must be another than that of ${other} in ${region}.`)
+      throw new ConfigError(`${name}: account must differ from that of ${other} in ${region}.`)
     }
     homes.set(`${account} ${region}`, name)
   }
@@ -49,9 +49,9 @@ const describe =
     return value === undefined ? `${field} is missing` : `${field} ${issue.message}`
   }
 
-// ------------------------------------------------------------- what no field can say by itself
+// ------------------------------------------------------------- -------- rules across fields
 
-/** Each gives a fault, or '' when there is none. */
+/** Each returns a fault, or '' if there is none. */
 const RULES: readonly ((environment: Environment) => string)[] = [
   ({ name, certificateArn }) =>
     name !== 'dev' && certificateArn === undefined
@@ -60,7 +60,7 @@ const RULES: readonly ((environment: Environment) => string)[] = [
 
   ({ canary, certificateArn }) =>
     canary !== undefined && certificateArn === undefined
-      ? 'certificateArn is missing: the canary tells its password over TLS only'
+      ? 'certificateArn is missing: the canary sends its password only over TLS'
       : '',
 
   ({ certificateArn, region }) =>
@@ -74,7 +74,7 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       : '',
 
   ...SUBNET_RULES.map((rule) => ({ vpc, region }: Environment) => {
-    // Those of a lookup are known when the account has answered.
+    // Those of a lookup are known only when the account has answered.
     return vpc.by === 'attributes' ? rule(vpc, region) : ''
   }),
 
@@ -85,10 +85,10 @@ const RULES: readonly ((environment: Environment) => string)[] = [
 
   ({ nodes }) =>
     nodes !== undefined && nodes.max <= nodes.min
-      ? 'nodes.max must be more than nodes.min: an update starts a new machine before an old one goes'
+      ? 'nodes.max must be more than nodes.min: an update starts a new machine before an old one stops'
       : '',
 
-  // RDS calls for a larger maximum from 80 % on, and grows to none that is only a little larger.
+  // RDS asks for a larger maximum from 80 % on, and does not grow to one that is only a little larger.
   ({ database }) =>
     0.8 * database.maxStorageGiB <= database.storageGiB
       ? 'database.maxStorageGiB must be more than 1.25 times database.storageGiB'
@@ -96,14 +96,14 @@ const RULES: readonly ((environment: Environment) => string)[] = [
 
   ({ name, database }) =>
     name !== 'dev' && !database.multiAz
-      ? 'database.multiAz must be true: only dev may do without a standby'
+      ? 'database.multiAz must be true: only dev may run without a standby'
       : '',
 
   ({ services, database }) => {
     const wanted = mostConnections(services)
     return wanted > database.maxConnections
-      ? `database.maxConnections must be at least ${wanted}: all services at their most tasks, ` +
-          'twice over while a deployment rolls'
+      ? `database.maxConnections must be at least ${wanted}: all services with their maximum number of ` +
+          'tasks, twice over during a deployment'
       : ''
   },
 
@@ -130,7 +130,7 @@ function roomForConnections(instanceType: string): number | undefined {
 // Migrations, monitoring and an operator.
 const RESERVED_CONNECTIONS = 10
 
-/** What the services may open when they have scaled out fully and are being deployed. */
+/** How many connections the services may open when fully scaled out and being deployed. */
 const mostConnections = (services: Environment['services']): number =>
   SERVICE_NAMES.reduce((sum, name) => {
     const { sessions, maxTasks } = SERVICES[name]

@@ -38,6 +38,6 @@ export const prod: EnvironmentInput = {
     maxStorageGiB: 500,
     maxConnections: 450,
   },
-  // To be true once the first deployment has succeeded.
+  // Set it to true once the first deployment has succeeded.
   deletionProtection: false,
 }

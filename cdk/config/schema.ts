@@ -23,7 +23,7 @@ const subnet = z.strictObject({
   routeTableId: id('rtb'),
 })
 
-const ONE_A_ZONE = 'must name one subnet a zone, in two zones at least'
+const ONE_A_ZONE = 'must name one subnet per zone, in at least two zones'
 const subnets = z.array(subnet).refine(isOneAZone, ONE_A_ZONE)
 
 const subnetIds = z
@@ -41,7 +41,7 @@ const vpc = z.discriminatedUnion(
       publicSubnets: subnets,
       privateSubnets: subnets,
     }),
-    // Asks the account: synth then needs credentials once, and writes cdk.context.json.
+    // Queries the account: synth then needs credentials once, and writes cdk.context.json.
     z.strictObject({
       by: z.literal('lookup'),
       id: id('vpc'),
@@ -52,16 +52,16 @@ const vpc = z.discriminatedUnion(
   'must be given by attributes or by lookup',
 )
 
-/** How tasks reach AWS: by the NAT gateway that the VPC has, or by endpoints in the VPC. */
+/** How tasks reach AWS: through the NAT gateway of the VPC, or through endpoints in the VPC. */
 const egress = z.discriminatedUnion(
   'via',
   [
     z.strictObject({ via: z.literal('nat') }),
     z.strictObject({
       via: z.literal('endpoints'),
-      // S3 holds the image layers; it is known to security groups by a list of addresses a region.
+      // S3 holds the image layers; security groups refer to it by a list of addresses per region.
       s3PrefixListId: id('pl'),
-      // A VPC takes no second endpoint of a service: those that are there, each with its group.
+      // A VPC can have only one endpoint per service: the existing ones, each with its group.
       existing: z.partialRecord(z.enum(ENDPOINT_NAMES), id('sg')).default({}),
       s3GatewayExists: z.boolean('must be true or false').default(false),
     }),
@@ -69,7 +69,7 @@ const egress = z.discriminatedUnion(
   'must go via nat or via endpoints',
 )
 
-/** The MiB that Fargate offers at a CPU; our own machines take the same sizes. */
+/** The MiB that Fargate offers for a CPU; our own machines use the same sizes. */
 const FARGATE_MEMORY: Readonly<Record<number, readonly number[]>> = {
   256: [512, 1_024, 2_048],
   512: [1_024, 2_048, 3_072, 4_096],
@@ -90,19 +90,19 @@ const service = z.strictObject({
   poolMax: whole(1, 100),
 })
 
-// `latest` would not say what runs, nor what to go back to.
+// `latest` would say neither what runs nor what to go back to.
 const version = z
   .string('must be a semantic version such as 1.4.2')
-  // Exactly as it stands: neither v1.4.2, nor with a build, which no tag can carry.
+  // Exactly in this form: neither v1.4.2, nor with build metadata, which no tag can hold.
   .refine((text) => valid(text) === text, 'must be a semantic version such as 1.4.2')
 
-/** It stays for as long as the instance lives: without it the next deployment would make an empty one. */
+/** Keep it as long as the instance exists: without it the next deployment would create an empty one. */
 const restoreFrom = z.strictObject({
   snapshot: matching(
     /^(arn:aws:rds:[a-z0-9-]+:\d{12}:snapshot:)?(rds:)?[a-zA-Z][a-zA-Z0-9-]*$/,
     'must be the name or the ARN of a snapshot',
   ),
-  // A name of its own: CloudFormation makes the new instance while the old one still has its.
+  // A name of its own: CloudFormation creates the new instance while the old one still has its name.
   instance: matching(
     new RegExp(`^${DATABASE_INSTANCE}-[a-z0-9]{1,20}$`),
     `must be a new name such as ${DATABASE_INSTANCE}-2`,
@@ -118,20 +118,20 @@ const database = z.strictObject({
   restoreFrom: restoreFrom.optional(),
 })
 
-/** The name of the instance in RDS. */
+/** The instance's name in RDS. */
 export const instanceName = ({ restoreFrom }: Environment['database']): string =>
   restoreFrom?.instance ?? DATABASE_INSTANCE
 
-/** Machines for the services whose launch type is ec2; several types, for one may be sold out. */
+/** Machines for the services with launch type ec2; several types, because one may be sold out. */
 const nodes = z.strictObject({
-  instanceTypes: z.array(instanceType).min(2, 'must name two instance types at least'),
+  instanceTypes: z.array(instanceType).min(2, 'must name at least two instance types'),
   min: whole(2, 100),
   max: whole(2, 100),
 })
 
-/** A user of our own, who looks every few minutes whether the API can be used from outside. */
+/** A synthetic user that checks every few minutes whether the API works from outside. */
 const canary = z.strictObject({
-  // There is no default: the load balancer's own name is not in the certificate.
+  // No default: the load balancer's own name is not in the certificate.
   url: matching(
     /^https:\/\/[a-z0-9-]+(\.[a-z0-9-]+)+$/,
     'must be the address that users call, such as https://tasks.example.com',
@@ -154,8 +154,8 @@ export const environmentSchema = z.strictObject({
   services: z.record(z.enum(SERVICE_NAMES), service),
   database,
   nodes: nodes.optional(),
-  // Of the load balancer, the database and the stacks. What is protected cannot be taken back when a
-  // first deployment fails, so it begins with false: docs/deploy.md.
+  // For the load balancer, the database and the stacks. What is protected cannot be rolled back if a first
+  // deployment fails, so it starts as false: docs/deploy.md.
   deletionProtection: z.boolean('must be true or false'),
   canary: canary.optional(),
   alarmEmails: z.array(z.email('must be an e-mail address')).default([]),

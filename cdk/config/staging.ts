@@ -1,6 +1,6 @@
 import type { EnvironmentInput } from './schema.ts'
 
-/** As prod in kind, on machines of our own, so that both launch types are in use somewhere. */
+/** Like prod, but on our own machines, so that both launch types are in use somewhere. */
 export const staging: EnvironmentInput = {
   name: 'staging',
   account: '222222222222',
@@ -39,6 +39,6 @@ export const staging: EnvironmentInput = {
     maxStorageGiB: 100,
     maxConnections: 200,
   },
-  // To be true once the first deployment has succeeded.
+  // Set it to true once the first deployment has succeeded.
   deletionProtection: false,
 }

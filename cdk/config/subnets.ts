@@ -1,4 +1,4 @@
-/** A subnet that is there: as the configuration names it, or as the account answers. */
+/** An existing subnet, from the configuration or from the account. */
 export type Subnet = {
   readonly id: string
   readonly zone: string
@@ -9,19 +9,21 @@ export type Subnets = {
   readonly privateSubnets: readonly Subnet[]
 }
 
-/** A load balancer and an endpoint take no second one; one lost zone must not take everything. */
+/**
+ * A load balancer and an endpoint accept only one per zone, and losing one zone must not take everything.
+ */
 export function isOneAZone(subnets: readonly Subnet[]): boolean {
   const zones = new Set(subnets.map(({ zone }) => zone))
   return zones.size >= 2 && zones.size === subnets.length
 }
 
-/** What public and private subnets must be to each other; each gives a fault, or '' for none. */
+/** What public and private subnets must have in common; each returns a fault, or '' for none. */
 export const SUBNET_RULES: readonly ((subnets: Subnets, region: string) => string)[] = [
-  // The load balancer reaches tasks in its own zones only, and the library pairs subnets by their order.
+  // The load balancer reaches tasks only in its own zones, and the library pairs subnets by their order.
   ({ publicSubnets, privateSubnets }) =>
     zonesOf(publicSubnets) === zonesOf(privateSubnets)
       ? ''
-      : 'vpc.publicSubnets must lie in the zones of vpc.privateSubnets, in the same order',
+      : 'vpc.publicSubnets must be in the zones of vpc.privateSubnets, in the same order',
 
   ({ publicSubnets, privateSubnets }, region) =>
     [...publicSubnets, ...privateSubnets].every(({ zone }) => zone.slice(0, -1) === region)
@@ -31,9 +33,9 @@ export const SUBNET_RULES: readonly ((subnets: Subnets, region: string) => strin
 
 const zonesOf = (subnets: readonly Subnet[]): string => subnets.map(({ zone }) => zone).join(' ')
 
-// ----------------------------------------------------------------- those of a VPC that is looked up
+// ----------------------------------------------------------------- -------- subnets of a looked-up VPC
 
-/** Where its route table leads, and how the library calls that. */
+/** Where its route table leads, in the library's words. */
 export type SubnetKind = 'public' | 'with a NAT gateway' | 'isolated'
 export type FoundSubnet = Subnet & { readonly cidr: string; readonly kind: SubnetKind }
 
@@ -41,11 +43,11 @@ export type Wish = {
   /** @default - the largest of each zone */
   readonly publicSubnetIds?: readonly string[] | undefined
   readonly privateSubnetIds?: readonly string[] | undefined
-  /** What a private subnet may be. */
+  /** Which kinds a private subnet may be. */
   readonly privateKinds: readonly SubnetKind[]
 }
 
-/** One public and one private subnet a zone. Error: a sentence, when none could serve. */
+/** One public and one private subnet per zone. Error: a sentence, if none are suitable. */
 export function chooseSubnets(found: readonly FoundSubnet[], wish: Wish, region: string): Subnets {
   const { publicSubnetIds, privateSubnetIds, privateKinds } = wish
   const publicOnes = pick(found, 'publicSubnetIds', publicSubnetIds, ['public'])
@@ -57,7 +59,7 @@ export function chooseSubnets(found: readonly FoundSubnet[], wish: Wish, region:
   if (!isOneAZone(chosen.publicSubnets) || !isOneAZone(chosen.privateSubnets)) {
     throw new Error(
       `vpc must have a public subnet and a private one (${privateKinds.join(' or ')}) in the same ` +
-        'zone, one a zone, in two zones at least',
+        'zone, one per zone, in at least two zones',
     )
   }
   const faults = SUBNET_RULES.map((rule) => rule(chosen, region)).filter((fault) => fault !== '')
@@ -86,7 +88,7 @@ function pick(
   return named.toSorted((a, b) => inOrder(a.zone, b.zone))
 }
 
-/** Room for tasks counts; between equals the id decides, so that it stays the same one. */
+/** Space for tasks decides; between equals the id, so that the choice stays the same. */
 function largestOfEachZone(subnets: readonly FoundSubnet[]): readonly FoundSubnet[] {
   const largestFirst = subnets.toSorted(
     (a, b) => prefix(a.cidr) - prefix(b.cidr) || inOrder(a.id, b.id),

@@ -6,7 +6,7 @@ import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions'
 import type { Construct } from 'constructs'
 import { ALARM_TOPIC } from '../names.ts'
 
-/** Where alarms go. Each address gets a message first, and counts once it has confirmed. */
+/** The topic of all alarms. Each address gets a message first, and must confirm it. */
 export function alarmTopic(scope: Construct, key: IKey, emails: readonly string[]): Topic {
   const topic = new Topic(scope, 'Alarms', {
     topicName: ALARM_TOPIC,
@@ -14,7 +14,7 @@ export function alarmTopic(scope: Construct, key: IKey, emails: readonly string[
     masterKey: key,
     enforceSSL: true,
   })
-  // The policy that enforces TLS replaces the default one, by which alarms may send.
+  // The policy that enforces TLS replaces the default one, which lets alarms send.
   const thisAccount = { StringEquals: { 'aws:SourceAccount': Stack.of(topic).account } }
   const mayPublish = (sid: string, service: string, conditions: object) =>
     topic.addToResourcePolicy(
@@ -28,7 +28,7 @@ export function alarmTopic(scope: Construct, key: IKey, emails: readonly string[
     )
   mayPublish('AlarmsOfThisAccount', 'cloudwatch.amazonaws.com', thisAccount)
   mayPublish('DatabaseEventsOfThisAccount', 'events.rds.amazonaws.com', thisAccount)
-  // EventBridge takes no condition in the policy of a topic.
+  // EventBridge supports no condition in the policy of a topic.
   mayPublish('EventsToTheirTopic', 'events.amazonaws.com', {})
   for (const email of emails) topic.addSubscription(new EmailSubscription(email))
   return topic

@@ -5,15 +5,15 @@ import type { Construct } from 'constructs'
 
 export type AlarmToTopic = Omit<AlarmProps, 'alarmName' | 'alarmDescription'> & {
   readonly topic: ITopic
-  /** Fixed: what rolls a deployment back knows its alarms by name. */
+  /** Fixed: rollbacks refer to their alarms by name. */
   readonly alarmName: string
-  /** What is wrong, in a sentence. */
+  /** What is wrong, in one sentence. */
   readonly says: string
-  /** A file in docs/runbooks, without its ending. */
+  /** A file in docs/runbooks, without its extension. */
   readonly runbook: string
 }
 
-/** An alarm that tells someone, and tells them where to read what to do. */
+/** An alarm that notifies someone, and names the runbook. */
 export function alarm(scope: Construct, id: string, props: AlarmToTopic): Alarm {
   const { topic, says, runbook, ...rest } = props
   const made = new Alarm(scope, id, {

@@ -15,7 +15,7 @@ import { handler } from './handler.ts'
 import { mayDecrypt } from './secret-access.ts'
 
 export type CanaryProps = {
-  /** Where users find the API. */
+  /** The address of the API for users. */
   readonly url: string
   readonly topic: ITopic
   readonly key: IKey
@@ -24,15 +24,15 @@ export type CanaryProps = {
 const INTERVAL = Duration.minutes(5)
 
 /**
- * A user of our own, who comes every five minutes and from outside: by name, certificate, load balancer,
- * both services and the database. What it finds is no share of any rate, and no request of others is
+ * A synthetic user that comes every five minutes from outside: through name, certificate, load balancer,
+ * both services and the database. A single failed visit counts, not a rate, and no other user's request is
  * needed to notice it.
  */
 export class Canary extends Construct {
   constructor(scope: Construct, id: string, props: CanaryProps) {
     super(scope, id)
     const visitor = this.#visitor(props)
-    // The next visit is soon enough, and a second try would count twice.
+    // The next visit comes soon enough, and a retry would count twice.
     visitor.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: INTERVAL })
     new Rule(this, 'Schedule', {
       schedule: Schedule.rate(INTERVAL),
@@ -41,7 +41,7 @@ export class Canary extends Construct {
     alarm(this, 'Failing', {
       topic: props.topic,
       alarmName: 'task-mgmt-canary-failing',
-      says: 'The canary could not log in, list tasks and log out twice in a row, or did not come.',
+      says: 'The canary could not log in, list tasks and log out twice in a row, or did not run.',
       runbook: 'canary-failing',
       metric: canaryMetrics.failures,
       comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -71,12 +71,12 @@ export class Canary extends Construct {
   }
 
   /**
-   * Nothing is lost with it, for a new one gets a new account. Without a name of ours: that of one that
-   * was deleted may be taken for weeks.
+   * Nothing is lost if it is deleted: a new password gets a new account. Without a fixed name, because that of
+   * a deleted secret stays taken for weeks.
    */
   #password(encryptionKey: IKey): Secret {
     return new Secret(this, 'Password', {
-      description: 'What the canary logs in with',
+      description: 'The password of the canary',
       generateSecretString: { passwordLength: 64, excludePunctuation: true },
       encryptionKey,
       removalPolicy: RemovalPolicy.DESTROY,
@@ -93,7 +93,7 @@ const metric = (metricName: string, statistic: string) =>
     period: INTERVAL,
   })
 
-/** What Lambda says of the visits; each that did not go through is an error. */
+/** Lambda's metrics of the visits; each failed visit is an error. */
 export const canaryMetrics = {
   visits: metric('Invocations', 'Sum'),
   failures: metric('Errors', 'Sum'),

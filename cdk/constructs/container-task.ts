@@ -32,25 +32,24 @@ export type ContainerTaskProps = {
   readonly key: IKey
   readonly environment: Readonly<Record<string, string>>
   readonly secrets: Readonly<Record<string, SecretField>>
-  /** @default - it ends by itself: nobody asks after its health */
+  /** @default - none: it ends by itself */
   readonly healthPath?: string
-  /** Whether others connect to it. @default - nobody does */
+  /** Whether others connect to it. @default - no */
   readonly open?: boolean
   /**
-   * The script that it runs; another one of its image can then be named when the task is run by hand.
-   * @default - what the image starts
+   * The script that it runs; a run by hand can then name another one of its image. @default - what the
+   * image starts
    */
   readonly script?: string
 }
 
 /**
- * One container as it runs here: on Fargate and on machines of our own alike, with a file system
- * that it cannot write, without rights of its own in AWS, and with a role to start it that reads its own
- * secrets and image and writes its own logs.
+ * One container, on Fargate and on our own machines alike: with a read-only file system, without rights in
+ * AWS, and with an execution role that reads its own secrets and image and writes its own logs.
  */
 export class ContainerTask extends Construct {
   readonly definition: TaskDefinition
-  /** Of an earlier stack: they outlive a first deployment that fails. */
+  /** From an earlier stack: they survive a failed first deployment. */
   readonly logs: ILogGroup
 
   constructor(scope: Construct, id: string, props: ContainerTaskProps) {
@@ -79,7 +78,7 @@ export class ContainerTask extends Construct {
   #container(props: ContainerTaskProps): void {
     const { name, image, tag, size, key, environment, secrets, ...rest } = props
     const { healthPath, open, script } = rest
-    // By its fixed name: it is deployed long before, and no update of it reaches this task.
+    // By its fixed name: the repository is deployed long before, and no update of it affects this task.
     const repository = Repository.fromRepositoryName(this, 'Repository', image)
     const linuxParameters = new LinuxParameters(this, 'Linux')
     linuxParameters.dropCapabilities(Capability.ALL)
@@ -96,7 +95,7 @@ export class ContainerTask extends Construct {
       environment: { NODE_ENV: 'production', ...environment },
       secrets: injectSecrets(this, this.definition, key.keyArn, secrets),
       logging: LogDrivers.awsLogs({ logGroup: this.logs, streamPrefix: name }),
-      // A service stops within 25 s of SIGTERM; this is the end of patience, not the plan.
+      // A service stops within 25 s of SIGTERM; after this ECS kills it.
       stopTimeout: Duration.seconds(60),
       ...(healthPath !== undefined && { healthCheck: healthCheck(healthPath) }),
     })
@@ -108,7 +107,7 @@ export class ContainerTask extends Construct {
     })
   }
 
-  /** ECS acting for this account's tasks, and not for someone else's. */
+  /** ECS acting for this account's tasks, not for someone else's. */
   #ecsTasks(): ServicePrincipal {
     const { account, region } = Stack.of(this)
     return new ServicePrincipal('ecs-tasks.amazonaws.com', {
@@ -120,7 +119,7 @@ export class ContainerTask extends Construct {
   }
 }
 
-/** In the task definition, for ECS pays no heed to the image's own HEALTHCHECK. */
+/** In the task definition, because ECS ignores the image's own HEALTHCHECK. */
 const healthCheck = (path: string) => ({
   command: ['CMD', '/usr/local/bin/node', '/app/health.js', path],
   interval: Duration.seconds(30),

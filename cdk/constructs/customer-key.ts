@@ -5,8 +5,8 @@ import type { Construct } from 'constructs'
 import { ALARM_TOPIC, DATABASE_INSTANCE, KEY_ALIAS } from '../names.ts'
 
 /**
- * The one key of ours: secrets, database, logs and alarm messages lie under it. Services of AWS
- * may use it in our name, each for its own purpose; everyone else needs a statement in a role.
+ * Our only key: it encrypts secrets, database, logs and alarm messages. AWS services may use it for us,
+ * each for its own purpose; everyone else needs a statement in a role.
  */
 export function customerKey(scope: Construct, id: string): Key {
   const { account, region } = Stack.of(scope)
@@ -56,7 +56,7 @@ export function customerKey(scope: Construct, id: string): Key {
       }),
     )
   }
-  // Services of AWS pass the key on among themselves; nobody else may pass it on.
+  // AWS services create grants for each other; nobody else may.
   key.addToResourcePolicy(
     new PolicyStatement({
       sid: 'GrantsForAwsOnly',

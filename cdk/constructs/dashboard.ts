@@ -23,11 +23,11 @@ export type DashboardProps = {
   readonly loadBalancer: IApplicationLoadBalancer
   /** The name of its instance. */
   readonly database: string
-  /** Whether there is one. */
+  /** Whether there is a canary. */
   readonly canary: boolean
 }
 
-/** The six widgets of the guide first, in its order; then what one looks for next. */
+/** First the six widgets of the guide, in its order; then what one looks for next. */
 export function dashboard(scope: Construct, props: DashboardProps): Dashboard {
   const { loadBalancer, database, canary } = props
   const { metrics } = loadBalancer
@@ -54,7 +54,7 @@ export function dashboard(scope: Construct, props: DashboardProps): Dashboard {
       ],
       [
         number('RDS Connections', [databaseMetric(database, 'DatabaseConnections', 'Maximum')]),
-        // There is no RunningTasksCount in AWS/ECS, as the seeds' guide has it.
+        // AWS/ECS has no RunningTasksCount, though the original guide uses it.
         number(
           'Running Tasks',
           each(SERVICE_NAMES, (name) => insight(name, 'RunningTaskCount')),

@@ -15,7 +15,7 @@ const ABOVE = ComparisonOperator.GREATER_THAN_THRESHOLD
 const BELOW = ComparisonOperator.LESS_THAN_THRESHOLD
 const GIB = 2 ** 30
 const QUARTER_OF_AN_HOUR = 3
-/** Longer than a new instance takes to earn the credits of an hour: it begins without any. */
+/** Longer than a new instance, which starts without credits, takes to earn those of an hour. */
 const AN_HOUR_AND_MORE = 13
 
 export const databaseMetric = (instance: string, metricName: string, statistic = 'Average') =>
@@ -41,7 +41,7 @@ export class DatabaseAlarms extends Construct {
     alarm(this, 'Connections', {
       topic,
       alarmName: 'task-mgmt-db-connections',
-      says: `More than 80 % of the ${database.maxConnections} database connections are taken.`,
+      says: `More than 80 % of the ${database.maxConnections} database connections are in use.`,
       runbook: 'database-connections',
       metric: databaseMetric(instanceName(database), 'DatabaseConnections', 'Maximum'),
       comparisonOperator: ABOVE,
@@ -51,15 +51,15 @@ export class DatabaseAlarms extends Construct {
   }
 
   /**
-   * RDS gives an instance more storage once less than a tenth is free for five minutes, which helps at
-   * once. Short for half an hour means that it may not grow any further, or has just grown and must wait.
-   * That it will soon be as large as it may become is said long before, by RDS (failure-notices.ts).
+   * RDS enlarges the storage once less than a tenth is free for five minutes, which helps at once. If it is
+   * short for half an hour, it may not grow any further, or has just grown and must wait.
+   * Long before its maximum, RDS itself sends a notice (failure-notices.ts).
    */
   #storage({ topic, database }: DatabaseAlarmsProps): void {
     alarm(this, 'Storage', {
       topic,
       alarmName: 'task-mgmt-db-storage',
-      says: 'Database storage has been short for 30 minutes: it does not grow by itself any more.',
+      says: 'Database storage has been short for 30 minutes: it no longer grows by itself.',
       runbook: 'database-storage',
       metric: databaseMetric(instanceName(database), 'FreeStorageSpace', 'Minimum'),
       comparisonOperator: BELOW,
@@ -70,7 +70,7 @@ export class DatabaseAlarms extends Construct {
 
   #memory({ topic, database }: DatabaseAlarmsProps): void {
     const memory = memoryOf(database.instanceType)
-    if (memory === undefined) throw new Error(`No memory is known of ${database.instanceType}`)
+    if (memory === undefined) throw new Error(`The memory of ${database.instanceType} is unknown`)
     alarm(this, 'Memory', {
       topic,
       alarmName: 'task-mgmt-db-memory',
@@ -84,7 +84,7 @@ export class DatabaseAlarms extends Construct {
     alarm(this, 'Swap', {
       topic,
       alarmName: 'task-mgmt-db-swap',
-      says: 'The database swapped out as much as a quarter of its memory, for 15 minutes.',
+      says: 'The database had swapped out a quarter of its memory for 15 minutes.',
       runbook: 'database-memory',
       metric: databaseMetric(instanceName(database), 'SwapUsage', 'Maximum'),
       comparisonOperator: ABOVE,
@@ -109,7 +109,7 @@ export class DatabaseAlarms extends Construct {
     alarm(this, 'Credits', {
       topic,
       alarmName: 'task-mgmt-db-cpu-credits',
-      says: 'The database has had less than the CPU credits of one hour left for more than an hour.',
+      says: 'For more than an hour the database had CPU credits for less than one hour left.',
       runbook: 'database-cpu',
       metric: databaseMetric(instanceName(database), 'CPUCreditBalance', 'Minimum'),
       comparisonOperator: BELOW,

@@ -9,9 +9,9 @@ import { CLUSTER, handlerLogs } from '../names.ts'
 import { handler } from './handler.ts'
 
 /**
- * Reads how many tasks a service has, when a deployment comes to it. CloudFormation knows numbers only:
- * left out, a new service begins with one task; written down, each deployment sets a service back to
- * it that has scaled out.
+ * Reads how many tasks a service has, just before a deployment updates it. CloudFormation accepts only a
+ * number: without one, a new service begins with one task; with a fixed one, each deployment resets a
+ * service that has scaled out.
  */
 export class DesiredCounts extends Construct {
   readonly #provider: Provider
@@ -39,7 +39,7 @@ export class DesiredCounts extends Construct {
     })
   }
 
-  /** The `desiredCount` of a service, which is made with it. */
+  /** The `desiredCount` of a service, which is created with it. */
   of(scope: Construct, name: HttpServiceName, service: () => BaseService): number {
     const reader = new CustomResource(scope, 'DesiredCount', {
       resourceType: 'Custom::DesiredCount',
@@ -48,8 +48,8 @@ export class DesiredCounts extends Construct {
         cluster: CLUSTER,
         service: name,
         least: MIN_TASKS,
-        // Nobody reads these. What changes the service changes this resource too, so that the number
-        // is never one of an earlier deployment.
+        // Nobody reads these. Whatever changes the service changes this resource too, so that the number is
+        // never from an earlier deployment.
         settings: Lazy.any({ produce: () => settingsOf(service()) }),
       },
     })
@@ -57,7 +57,7 @@ export class DesiredCounts extends Construct {
   }
 }
 
-/** All that CloudFormation is told of the service but the number itself. */
+/** Everything that CloudFormation knows about the service except the number itself. */
 function settingsOf({ node }: BaseService): object {
   const inspector = new TreeInspector()
   ;(node.findChild('Service') as CfnService).inspect(inspector)

@@ -25,8 +25,8 @@ export type EcsServiceProps = {
 }
 
 /**
- * A task that is kept running: in private subnets, on Fargate or on machines of our own. New tasks
- * are healthy before old ones go, and a version that does not start is taken back.
+ * A task that is kept running: in private subnets, on Fargate or on our own machines. New tasks are healthy
+ * before old ones stop, and a version that does not start is rolled back.
  */
 export function ecsService(
   scope: Construct,
@@ -61,7 +61,7 @@ export function ecsService(
             PlacementStrategy.packedByMemory(),
           ],
         })
-  // No reference says so: the right to read the secrets.
+  // A dependency that no reference expresses: the right to read the secrets.
   service.node.addDependency(task)
   return service
 }

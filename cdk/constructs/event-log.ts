@@ -17,8 +17,8 @@ export type EventLogProps = {
 }
 
 /**
- * Events of AWS, kept whole in a log group. Not the library's `CloudWatchLogGroup` target: that
- * deploys a function only to let EventBridge write.
+ * AWS events, stored in full in a log group. Not the library's `CloudWatchLogGroup` target: that deploys a
+ * function only to let EventBridge write.
  */
 export class EventLog extends Construct {
   readonly logs: LogGroup
@@ -36,7 +36,7 @@ export class EventLog extends Construct {
         resources: [this.logs.logGroupArn],
       }),
     )
-    // The group's own ARN ends in `:*`, which EventBridge does not take for a target.
+    // The group's own ARN ends in `:*`, which EventBridge does not accept as a target.
     const arn = Stack.of(this).formatArn({
       service: 'logs',
       resource: 'log-group',
@@ -49,7 +49,7 @@ export class EventLog extends Construct {
   }
 }
 
-/** Every task that has stopped, with the exit codes of its containers and the reason. */
+/** Every stopped task, with the exit codes of its containers and the reason. */
 export const taskStops = (clusterArn: string): Readonly<Record<string, EventPattern>> => ({
   Stopped: {
     source: ['aws.ecs'],
@@ -59,8 +59,8 @@ export const taskStops = (clusterArn: string): Readonly<Record<string, EventPatt
 })
 
 /**
- * Those of them that ended on their own and not well, or never started; one that ECS stopped is none of
- * these. Whichever container it was: AWS may put one of its own beside ours.
+ * Those of them that ended by themselves with an error, or never started; not those that ECS stopped. In
+ * any container: AWS may add one of its own to ours.
  */
 export const taskCrashes = (clusterArn: string): Readonly<Record<string, EventPattern>> => ({
   Crashed: {
@@ -80,7 +80,7 @@ export const taskCrashes = (clusterArn: string): Readonly<Record<string, EventPa
   },
 })
 
-/** What scaling decided and did, and what deployments did with it. */
+/** What scaling decided and did, and what deployments did. */
 export const scalingAndDeployments = (
   clusterArn: string,
 ): Readonly<Record<string, EventPattern>> => ({
@@ -91,7 +91,7 @@ export const scalingAndDeployments = (
       alarmName: HTTP_SERVICE_NAMES.flatMap((name) => [scaleOutAlarm(name), scaleInAlarm(name)]),
     },
   },
-  // ECS says every change of the desired count here, and whether the service came to rest.
+  // ECS reports every change of the desired count here, and whether the service became steady.
   Services: {
     source: ['aws.ecs'],
     detailType: ['ECS Service Action'],

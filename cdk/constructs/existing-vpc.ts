@@ -11,12 +11,12 @@ import {
   type Subnets,
 } from '../config/subnets.ts'
 
-/** The VPC that is there, with one public and one private subnet a zone. */
+/** The existing VPC, with one public and one private subnet per zone. */
 export function existingVpc(scope: Construct, environment: Environment): IVpc {
   const { vpc } = environment
   if (vpc.by === 'attributes') return vpcOf(scope, { ...vpc, vpcId: vpc.id })
   const found = Vpc.fromLookup(scope, 'Lookup', { vpcId: vpc.id })
-  // A stand-in, until the CLI has asked the account and synthesises again.
+  // A placeholder, until the CLI has queried the account and synthesises again.
   const answered = found.vpcId === vpc.id
   requireDns(scope, environment)
   return answered
@@ -37,7 +37,7 @@ const vpcOf = (scope: Construct, { vpcId, cidr, publicSubnets, privateSubnets }:
     privateSubnetRouteTableIds: privateSubnets.map(({ routeTableId }) => routeTableId),
   })
 
-/** Of all that the VPC has: a load balancer and an endpoint take only one a zone. */
+/** Chosen from all subnets of the VPC: a load balancer and an endpoint accept only one per zone. */
 function chosen(found: IVpc, { name, vpc, egress, region }: Environment): Subnets {
   const ofKind =
     (kind: SubnetKind) =>
@@ -61,7 +61,7 @@ function chosen(found: IVpc, { name, vpc, egress, region }: Environment): Subnet
 
 const DNS = ['EnableDnsSupport', 'EnableDnsHostnames'] as const
 
-/** Services find each other, and endpoints and the database, by names that only the VPC answers. */
+/** Services find each other, and endpoints and the database, by names that resolve only inside the VPC. */
 function requireDns(scope: Construct, { name, vpc }: Environment): void {
   const { value } = ContextProvider.getValue(scope, {
     provider: Provider.CC_API_PROVIDER,
@@ -73,7 +73,7 @@ function requireDns(scope: Construct, { name, vpc }: Environment): void {
   if (off.length > 0) throw new ConfigError(`${name}: vpc must have ${off.join(' and ')} on.`)
 }
 
-/** Where tasks, nodes and the database live. */
+/** The subnets of tasks, nodes and the database. */
 export const privateSubnets = (vpc: IVpc): SubnetSelection & { readonly subnets: ISubnet[] } => ({
   subnets: vpc.privateSubnets,
 })

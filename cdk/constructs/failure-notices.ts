@@ -11,7 +11,7 @@ export type FailureNoticesProps = {
   readonly database: string
 }
 
-/** What AWS says once and no metric shows: it goes to the topic as it is. */
+/** What AWS reports once and no metric shows goes to the topic as it is. */
 export class FailureNotices extends Construct {
   constructor(scope: Construct, id: string, props: FailureNoticesProps) {
     super(scope, id)
@@ -20,7 +20,7 @@ export class FailureNotices extends Construct {
     this.#storage(props)
   }
 
-  /** Also those that ECS takes back by itself, and those that nobody waits for. */
+  /** Also those that ECS rolls back by itself, and those that nobody waits for. */
   #deployments({ topic }: FailureNoticesProps): void {
     const { account, region } = Stack.of(this)
     const service = EventField.fromPath('$.resources[0]')
@@ -39,7 +39,7 @@ export class FailureNotices extends Construct {
     })
   }
 
-  /** RDS knows what is allocated by now, and says when it can give no more. */
+  /** RDS knows how much is allocated, and reports when it can give no more. */
   #database({ topic, database }: FailureNoticesProps): void {
     new CfnEventSubscription(this, 'Database', {
       snsTopicArn: topic.topicArn,
@@ -59,10 +59,10 @@ export class FailureNotices extends Construct {
   }
 
   /**
-   * When little is left of what autoscaling may add: 80 % of `maxStorageGiB` are allocated. What is allocated
-   * is no metric; RDS knows it and says so itself, while a function of ours that asks and counts would
-   * have to be watched in turn. That it can add nothing any more is a `failure`, above. By a rule, for the
-   * rest of this event's category concerns nobody.
+   * When autoscaling can add little more: 80 % of `maxStorageGiB` is allocated. The allocated size is not a
+   * metric; RDS itself reports it, and a function of ours that polls it would need monitoring in turn. If it
+   * can add nothing more, that is a `failure`, above. A rule, because the rest of this event's category
+   * concerns nobody.
    */
   #storage({ topic, database }: FailureNoticesProps): void {
     const input = RuleTargetInput.fromText(
@@ -80,7 +80,7 @@ export class FailureNotices extends Construct {
   }
 }
 
-/** The topic's policy lets EventBridge send; the library's target would write it once more. */
+/** The topic's policy already lets EventBridge send; the library's target would add it again. */
 const sends = ({ topicArn }: ITopic, input: RuleTargetInput): IRuleTarget => ({
   bind: () => ({ arn: topicArn, input }),
 })

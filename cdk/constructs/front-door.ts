@@ -30,7 +30,7 @@ export type FrontDoorProps = {
 /** The load balancer, its listeners, and the paths that it answers itself. */
 export class FrontDoor extends Construct {
   readonly loadBalancer: ApplicationLoadBalancer
-  /** The one that serves: services add their rules to it. */
+  /** The one that serves requests: services add their rules to it. */
   readonly listener: ApplicationListener
 
   constructor(scope: Construct, id: string, props: FrontDoorProps) {
@@ -42,7 +42,7 @@ export class FrontDoor extends Construct {
       vpcSubnets: { subnets: vpc.publicSubnets },
       internetFacing: true,
       securityGroup,
-      // Services keep connections for 75 s: it is never the service that closes one first.
+      // Services keep connections for 75 s, so the service is never the one that closes first.
       idleTimeout: Duration.seconds(60),
       dropInvalidHeaderFields: true,
       deletionProtection,
@@ -83,7 +83,7 @@ export class FrontDoor extends Construct {
 
   #accessLogs(): Bucket {
     return new Bucket(this, 'AccessLogs', {
-      // The load balancer can write under no other key than S3's own.
+      // The load balancer supports only S3's own key.
       encryption: BucketEncryption.S3_MANAGED,
       blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
       objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,

@@ -7,13 +7,13 @@ import type { ILogGroup } from 'aws-cdk-lib/aws-logs'
 import type { Construct } from 'constructs'
 
 export type HandlerProps = {
-  /** In cdk/handlers, without its ending. */
+  /** In cdk/handlers, without its extension. */
   readonly file: string
   /** What the file exports. */
   readonly handler: string
   readonly logs: ILogGroup
   readonly statements: readonly PolicyStatement[]
-  /** @default - one that CloudFormation makes up: nobody else names the function */
+  /** @default - one that CloudFormation generates: nobody else refers to the function */
   readonly functionName?: string
   /** @default - none */
   readonly environment?: Readonly<Record<string, string>>
@@ -21,7 +21,7 @@ export type HandlerProps = {
   readonly timeout?: Duration
 }
 
-/** A function of Lambda, bundled from cdk/handlers. The AWS SDK is in Lambda already. */
+/** A Lambda function, bundled from cdk/handlers. Lambda already has the AWS SDK. */
 export function handler(scope: Construct, id: string, props: HandlerProps): NodejsFunction {
   const { file, logs, statements, ...rest } = props
   return new NodejsFunction(scope, id, {

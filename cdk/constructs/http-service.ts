@@ -19,7 +19,7 @@ export type HttpServiceProps = EcsServiceProps & {
   readonly counts: DesiredCounts
 }
 
-/** A service behind the load balancer that scales by its CPU and takes a bad deployment back. */
+/** A service behind the load balancer that scales by its CPU and rolls a bad deployment back. */
 export class HttpService extends Construct {
   readonly service: BaseService
 
@@ -31,7 +31,7 @@ export class HttpService extends Construct {
       desiredCount: counts.of(this, name, () => this.service),
       ...(isCalled(name) && { cloudMapOptions: this.#discovery(props) }),
     })
-    // No reference says so: they are only named.
+    // A dependency that no reference expresses: the alarms are only named.
     this.service.node.addDependency(alarms)
     this.service
       .loadBalancerTarget({ containerName: name, containerPort: SERVICE_PORT })

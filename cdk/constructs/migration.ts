@@ -15,19 +15,19 @@ export type MigrationProps = {
   readonly task: ContainerTask
   readonly vpc: IVpc
   readonly securityGroup: ISecurityGroup
-  /** Of the image. One that is lower than before does not run. */
+  /** Of the image. A version lower than the previous one does not run. */
   readonly version: string
 }
 
-/** How long CloudFormation waits; the framework allows no more than an hour. */
+/** How long CloudFormation waits; the framework allows at most an hour. */
 const PATIENCE = Duration.minutes(55)
 
 /**
- * Brings the database to the version of the images. It is done when the task has ended with exit
- * code 0; any other end fails the deployment before a service is touched.
+ * Migrates the database to the version of the images. It is complete when the task has ended with exit code
+ * 0; any other end fails the deployment before a service is touched.
  */
 export class Migration extends Construct {
-  /** What waits for the migration depends on this. */
+  /** Everything that waits for the migration depends on this. */
   readonly run: CustomResource
   readonly #logs: ILogGroup
 
@@ -57,14 +57,14 @@ export class Migration extends Construct {
       serviceTimeout: Duration.minutes(60),
       properties,
     })
-    // The role's policy above all: without it the task starts and cannot read its secrets.
+    // Above all the role's policy: without it the task starts but cannot read its secrets.
     this.run.node.addDependency(task)
     this.#byHand(properties)
   }
 
   #function(name: string, statements: readonly PolicyStatement[]): IFunction {
     const logs = this.#logs
-    // Starting may take a while, when there is no room for a task at first.
+    // Starting may take a while, if there is no capacity for a task at first.
     const timeout = Duration.minutes(15)
     return handler(this, name, { file: 'migration', handler: name, logs, statements, timeout })
   }
@@ -76,7 +76,7 @@ export class Migration extends Construct {
       new PolicyStatement({
         sid: 'RunMigration',
         actions: ['ecs:RunTask'],
-        // Every revision: this policy and the task change at the same time, in no order.
+        // Every revision: this policy and the task change at the same time, in no particular order.
         resources: [`arn:aws:ecs:${region}:${account}:task-definition/${definition.family}:*`],
         conditions: { ArnEquals: { 'ecs:cluster': this.#cluster() } },
       }),

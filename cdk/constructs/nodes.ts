@@ -25,7 +25,7 @@ export type NodesProps = {
   readonly config: NonNullable<Environment['nodes']>
 }
 
-/** Machines for the launch type ec2, as many as the tasks on them need. */
+/** Machines for the launch type ec2, as many as their tasks need. */
 export class Nodes extends Construct {
   readonly capacityProvider: AsgCapacityProvider
 
@@ -53,7 +53,7 @@ export class Nodes extends Construct {
         },
         updatePolicy: UpdatePolicy.rollingUpdate({ minInstancesInService: config.min }),
       }),
-      // ECS drains a machine before it goes; protection would only keep the stack undeletable.
+      // ECS drains a machine before it stops; protection would only keep the stack from being deleted.
       enableManagedTerminationProtection: false,
       enableManagedDraining: true,
     })
@@ -61,7 +61,7 @@ export class Nodes extends Construct {
 
   #template(securityGroup: ISecurityGroup): LaunchTemplate {
     const userData = UserData.forLinux()
-    // Or a task could take the machine's role, and read what the machine may read.
+    // Otherwise a task could take the machine's role and its rights.
     userData.addCommands('echo ECS_AWSVPC_BLOCK_IMDS=true >> /etc/ecs/ecs.config')
     return new LaunchTemplate(this, 'Template', {
       machineImage: EcsOptimizedImage.amazonLinux2023(),

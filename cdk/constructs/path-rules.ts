@@ -8,7 +8,7 @@ import type { Construct } from 'constructs'
 import { PATH_RULES, type Target } from '../../src/http/routing.ts'
 import type { HttpServiceName } from '../catalogue.ts'
 
-/** Paths that the load balancer answers on its own. */
+/** Paths that the load balancer answers itself. */
 export type OwnAnswer = Exclude<Target, HttpServiceName>
 
 const json = (status: number, body: object): ListenerAction =>
@@ -17,7 +17,7 @@ const json = (status: number, body: object): ListenerAction =>
     messageBody: JSON.stringify(body),
   })
 
-/** What the local gateway answers too, but for the id of the request. */
+/** Like the answers of the local gateway, except for the request id. */
 const ANSWERS: Readonly<Record<OwnAnswer, ListenerAction>> = {
   refused: json(403, {
     error: 'Forbidden',
@@ -35,7 +35,7 @@ export const notFound = (): ListenerAction => ANSWERS['not-found']
 
 const isOwn = (target: Target): target is OwnAnswer => target in ANSWERS
 
-/** First match first: a rule's place in the list is its priority, with room between. */
+/** First match first: a rule's place in the list is its priority, with gaps. */
 const RULES = PATH_RULES.map((rule, index) => ({ ...rule, priority: (index + 1) * 10 }))
 
 /** A rule for every path that no service answers. */

@@ -11,13 +11,12 @@ export type SecretField = {
 }
 
 /**
- * The secrets as a container takes them: by ARN and without a version, so that a new deployment
- * reads what the secret holds by then.
+ * A container's secrets, by ARN and without a version, so that a new deployment reads the current value.
  *
- * The execution role may read exactly these and decrypt exactly these, and only by way of Secrets
- * Manager. The library grants no decryption of a secret that it sees by its ARN alone (nor of one
- * that RDS manages), and then no task starts; one that it sees whole it would grant in the key's
- * policy, in the other stack, which makes a circle.
+ * The execution role may read and decrypt exactly these, and only through Secrets Manager. For a secret
+ * known only by its ARN (or managed by RDS) the library grants no decryption, and then no task starts; for
+ * a secret that it has as a construct it would put the grant into the key's policy, in another stack, which
+ * creates a circular dependency.
  */
 export function injectSecrets(
   scope: Construct,
@@ -39,7 +38,7 @@ export function injectSecrets(
   return Object.fromEntries(injected)
 }
 
-/** Exactly these secrets, and only by way of Secrets Manager. */
+/** Exactly these secrets, and only through Secrets Manager. */
 export const mayDecrypt = (
   scope: Construct,
   keyArn: string,

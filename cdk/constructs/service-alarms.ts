@@ -19,15 +19,15 @@ const errorRate = (service: HttpServiceName): string => `${service}-error-rate`
 const responseTime = (service: HttpServiceName): string => `${service}-response-time`
 
 /**
- * The alarms that also take a deployment back. By name: were they a reference, alarms and service
- * would wait for each other.
+ * The alarms that also roll a deployment back. By name: with references, alarms and service would wait for
+ * each other.
  */
 export const rollbackAlarms = (service: HttpServiceName): readonly string[] => [
   errorRate(service),
   responseTime(service),
 ]
 
-/** When someone must look at a service. They know it by its name and are there before it. */
+/** When someone must look at a service. They refer to it by name and are created before it. */
 export class ServiceAlarms extends Construct {
   constructor(scope: Construct, id: string, props: ServiceAlarmsProps) {
     super(scope, id)
@@ -41,7 +41,7 @@ export class ServiceAlarms extends Construct {
     alarm(this, 'ErrorRate', {
       topic,
       alarmName: errorRate(name),
-      says: `More than 5 % of the answers of ${name} over 5 minutes were errors of its own.`,
+      says: `More than 5 % of the answers of ${name} over 5 minutes were its own errors.`,
       runbook: 'service-error-rate',
       metric: serviceMetrics(name).errorRate,
       comparisonOperator: ABOVE,

@@ -9,7 +9,7 @@ export const REQUESTS = 'RequestCount'
 export const ERRORS = 'ErrorCount'
 export const RESPONSE_TIME = 'ResponseTime'
 
-/** A line of src/http/access-log.ts; the load balancer's own questions are no requests. */
+/** A line of src/http/access-log.ts; the load balancer's health checks do not count as requests. */
 const request: JsonPattern = FilterPattern.all(
   FilterPattern.stringValue('$.msg', '=', 'request'),
   FilterPattern.stringValue('$.path', '!=', '*/health'),
@@ -17,13 +17,13 @@ const request: JsonPattern = FilterPattern.all(
 const failed = FilterPattern.all(request, FilterPattern.numberValue('$.status', '>=', 500))
 
 /**
- * Requests, errors and response times out of the access log: with what other services ask, which
- * never passes the load balancer.
+ * Requests, errors and response times from the access log. They include calls by other services, which
+ * bypass the load balancer.
  */
 export class AccessLogMetrics extends Construct {
   constructor(scope: Construct, id: string, logGroup: ILogGroup) {
     super(scope, id)
-    // With a dimension there can be no default value: no requests, no data.
+    // A metric with a dimension can have no default value: no requests, no data.
     const common = { logGroup, metricNamespace: METRICS, dimensions: { Service: '$.service' } }
     new MetricFilter(this, REQUESTS, {
       ...common,
@@ -43,7 +43,7 @@ export class AccessLogMetrics extends Construct {
       ...common,
       metricName: RESPONSE_TIME,
       filterPattern: request,
-      // Until the answer begins: how long a stream or an export lasts says nothing of the service, and
+      // Until the answer begins: the duration of a stream or an export says nothing about the service, and
       // each deployment ends all streams while it watches this.
       metricValue: '$.response_ms',
       unit: Unit.MILLISECONDS,
@@ -68,7 +68,7 @@ export const serviceMetrics = (service: HttpServiceName) => {
     requests,
     errors,
     errorRate: new MathExpression({
-      // No errors is no data either, which must not hide the requests.
+      // Without errors there is no data either, which must not hide the requests.
       expression: `100 * FILL(errors_${party}, 0) / requests_${party}`,
       usingMetrics: { [`errors_${party}`]: errors, [`requests_${party}`]: requests },
       label: `${service} errors, %`,
@@ -78,7 +78,7 @@ export const serviceMetrics = (service: HttpServiceName) => {
   }
 }
 
-/** What ECS says of the service. */
+/** A metric that ECS reports for the service. */
 export const ecsMetric = (service: ServiceName, metricName: string, statistic = 'Average') =>
   new Metric({
     namespace: 'AWS/ECS',
@@ -88,7 +88,7 @@ export const ecsMetric = (service: ServiceName, metricName: string, statistic = 
     period: Duration.minutes(1),
   })
 
-/** What Container Insights says of the service. */
+/** A metric of Container Insights for the service. */
 export const insight = (service: ServiceName, metricName: string) =>
   new Metric({
     namespace: 'ECS/ContainerInsights',

@@ -21,8 +21,8 @@ export type ServiceRoutesProps = {
 }
 
 /**
- * The way from the load balancer to a service. The rules are made here, in the services' stack:
- * `listener.addTargetGroups` would put them beside the listener, in a circle of stacks.
+ * The way from the load balancer to a service. The rules are created here, in the services' stack:
+ * `listener.addTargetGroups` would put them beside the listener and create a circular dependency of stacks.
  */
 export class ServiceRoutes extends Construct {
   readonly targets: ApplicationTargetGroup

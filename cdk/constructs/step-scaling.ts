@@ -18,16 +18,16 @@ export const scaleInAlarm = (service: string): string => `${service}-scale-in`
 
 export type StepScalingProps = {
   readonly cluster: string
-  /** As ECS and the alarms call it. */
+  /** As in ECS and the alarms. */
   readonly serviceName: string
   readonly service: BaseService
 }
 
 /**
- * One task more while the CPU is above 70 % for a minute, one fewer after five minutes below 30 %,
- * never fewer than two nor more than ten.
+ * One more task while the CPU is above 70 % for a minute, one fewer after five minutes below 30 %, always
+ * between two and ten.
  *
- * By hand, because `scaleOnMetric` writes >= 70 and <= 30 and has one period for both directions.
+ * Written out, because `scaleOnMetric` uses >= 70 and <= 30 and has one period for both directions.
  */
 export class StepScaling extends Construct {
   readonly #target: ScalableTarget
@@ -42,10 +42,10 @@ export class StepScaling extends Construct {
       resourceId: `service/${cluster}/${serviceName}`,
       minCapacity: MIN_TASKS,
       maxCapacity: MAX_TASKS,
-      // Left out, the library makes a role that may do nothing.
+      // Otherwise the library creates a role without rights.
       role: this.#serviceLinkedRole(),
     })
-    // The id above is text, so nothing else says that the service must be there first.
+    // The id above is a plain string, so nothing else says that the service must exist first.
     this.#target.node.addDependency(service)
     this.#cpu = new Metric({
       namespace: 'AWS/ECS',
@@ -94,7 +94,7 @@ export class StepScaling extends Construct {
       metricAggregationType: MetricAggregationType.AVERAGE,
       cooldown,
     })
-    // Bounds count from the threshold: one step, however far beyond it the metric is.
+    // Bounds count from the threshold: there is one step, however far beyond it the metric is.
     action.addAdjustment({
       adjustment: change,
       ...(change > 0 ? { lowerBound: 0 } : { upperBound: 0 }),

@@ -28,7 +28,7 @@ export class SystemAlarms extends Construct {
     this.#crashes(props)
   }
 
-  /** With what never reached a service: no healthy task is an error that no service can log. */
+  /** Includes what never reached a service: without a healthy task no service can log the error. */
   #errorRate({ topic, loadBalancer }: SystemAlarmsProps): void {
     const { metrics } = loadBalancer
     alarm(this, 'ErrorRate', {

@@ -10,15 +10,15 @@ import { privateSubnets } from './existing-vpc.ts'
 
 export type VpcEndpointsProps = {
   readonly vpc: IVpc
-  /** Who may use them is written in this group, with all other rules. */
+  /** This group has the rules for who may use them, like all other groups. */
   readonly securityGroup: ISecurityGroup
-  /** Those that the VPC has already: it takes no second one of a service. */
+  /** Those that the VPC already has: it can have only one per service. */
   readonly except: readonly EndpointName[]
-  /** Whether the VPC has the gateway endpoint of S3 already. */
+  /** Whether the VPC already has the gateway endpoint of S3. */
   readonly s3GatewayExists: boolean
 }
 
-/** What a task needs of AWS when no NAT gateway leads out, as far as it is not there. */
+/** What tasks need of AWS without a NAT gateway, except for what exists already. */
 export class VpcEndpoints extends Construct {
   constructor(scope: Construct, id: string, props: VpcEndpointsProps) {
     super(scope, id)

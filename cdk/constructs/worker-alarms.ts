@@ -12,12 +12,12 @@ export class WorkerAlarms extends Construct {
     alarm(this, 'Lagging', {
       ...above,
       alarmName: 'task-mgmt-projection-lagging',
-      says: 'The audit trail was more than 60 s behind for 5 minutes, or no worker says how far.',
+      says: 'The audit trail was more than 60 s behind for 5 minutes, or no worker reports its lag.',
       runbook: 'projection-lagging',
       metric: workerMetrics.auditLag,
       threshold: 60,
       evaluationPeriods: 5,
-      // Where no worker runs there is no lag to be read, only silence.
+      // If no worker runs there is no lag metric, only missing data.
       treatMissingData: TreatMissingData.BREACHING,
     })
     alarm(this, 'Parked', {
@@ -32,7 +32,7 @@ export class WorkerAlarms extends Construct {
     alarm(this, 'Unsealed', {
       ...above,
       alarmName: 'task-mgmt-log-unsealed',
-      says: 'An event was older than 300 s and not sealed, for 5 minutes.',
+      says: 'For 5 minutes there was an unsealed event older than 300 s.',
       runbook: 'log-unsealed',
       metric: workerMetrics.unsealedAge,
       threshold: 300,
@@ -41,7 +41,7 @@ export class WorkerAlarms extends Construct {
     alarm(this, 'Drift', {
       ...above,
       alarmName: 'task-mgmt-drift-found',
-      says: 'A view does not say what the log says.',
+      says: 'A view differs from the log.',
       runbook: 'drift-found',
       metric: workerMetrics.drift,
       threshold: 0,

@@ -9,13 +9,13 @@ const PARKED = 'ParkedStreams'
 const DRIFT = 'Drift'
 const UNSEALED = 'UnsealedAge'
 
-/** Lines of src/worker.ts, every fifteen seconds: for each projection, and of the seals. */
+/** Lines of src/worker.ts, every fifteen seconds: one for each projection, and one for the seals. */
 const state = FilterPattern.stringValue('$.msg', '=', 'projection lag')
 const seals = FilterPattern.stringValue('$.msg', '=', 'seal lag')
 /** A line of src/infra/postgres/projections/drift/drift-check.ts for each difference. */
 const drift = FilterPattern.stringValue('$.msg', '=', 'drift found')
 
-/** How far audit trail and seals are behind, and whether views are right, out of the worker's log. */
+/** From the worker's log: how far audit trail and seals lag, and whether views differ. */
 export class WorkerMetrics extends Construct {
   constructor(scope: Construct, id: string, logGroup: ILogGroup) {
     super(scope, id)
@@ -61,7 +61,7 @@ const metric = (metricName: string, statistic: string, minutes: number, dimensio
     period: Duration.minutes(minutes),
   })
 
-/** The worker's metrics, as alarms and the dashboard read them. Both its tasks say the same. */
+/** The worker's metrics, as alarms and the dashboard read them. Both of its tasks report the same. */
 export const workerMetrics = {
   auditLag: metric(LAG, 'Maximum', 1, { Projection: 'audit' }),
   parkedStreams: metric(PARKED, 'Maximum', 5),

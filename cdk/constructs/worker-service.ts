@@ -9,8 +9,8 @@ import { WorkerMetrics } from './worker-metrics.ts'
 export type WorkerServiceProps = EcsServiceProps & { readonly topic: ITopic }
 
 /**
- * What keeps the audit trail behind the log. Nobody calls it, so nothing routes to it and it is
- * registered nowhere. It does not scale: each projection has one leader, however many tasks there are.
+ * Updates the audit trail behind the log. It serves no requests, so it has no route and is registered
+ * nowhere. It does not scale: each projection has one leader, however many tasks there are.
  */
 export class WorkerService extends Construct {
   readonly service: BaseService
@@ -19,7 +19,7 @@ export class WorkerService extends Construct {
     super(scope, id)
     this.service = ecsService(this, props, { desiredCount: WORKER_TASKS })
     new WorkerMetrics(this, 'Metrics', props.task.logs)
-    // Silence raises an alarm, so the alarm must not exist before the worker does.
+    // Missing data raises an alarm, so the alarm must not exist before the worker does.
     new WorkerAlarms(this, 'Alarms', props.topic).node.addDependency(this.service)
   }
 }

@@ -1,5 +1,5 @@
-// The part of the AWS SDK that the handlers use. It is in Lambda's runtime and not among our
-// packages: a hundred of them for four calls.
+// The part of the AWS SDK that the handlers use. Lambda's runtime has it; installing it would add a hundred
+// packages for four calls.
 declare module '@aws-sdk/client-ecs' {
   export class ECSClient {
     constructor(config: object)

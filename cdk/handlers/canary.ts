@@ -9,6 +9,6 @@ export async function onSchedule(): Promise<void> {
   const { SecretString: password = '', VersionId } = await client.send(
     new GetSecretValueCommand({ SecretId: PASSWORD_ARN }),
   )
-  // Each password has an account of its own, so a new one may be put there at any time.
+  // Each password has its own account, so a new one may be stored at any time.
   await visit(API_URL, { username: `canary-${VersionId}`, password })
 }

@@ -1,6 +1,6 @@
 import type { ServicesAnswer } from '@aws-sdk/client-ecs'
 
-/** The one call of ECS that this takes. */
+/** The one ECS call that this needs. */
 export type Services = {
   readonly describeServices: (input: object) => Promise<ServicesAnswer>
 }
@@ -10,7 +10,7 @@ export type DesiredCountEvent = {
   readonly ResourceProperties: {
     readonly cluster: string
     readonly service: string
-    /** A number, which CloudFormation sends as a text. */
+    /** A number, which CloudFormation sends as a string. */
     readonly least: string
   }
 }
@@ -21,11 +21,11 @@ export type DesiredCount = {
 }
 
 /**
- * How many tasks the service is to have after this deployment: as many as it has now, for scaling may
- * have raised them, and `least` where it does not run yet.
+ * How many tasks the service should have after this deployment: as many as now, because scaling may have
+ * raised the number, and `least` if it does not run yet.
  *
- * Anything that is not an answer fails the deployment before the service is touched. `least` in its
- * place would take the tasks away from a busy service.
+ * If the number cannot be read, the deployment fails before the service is touched. Using `least` instead
+ * would take tasks away from a busy service.
  */
 export async function desiredCount(
   { RequestType, ResourceProperties }: DesiredCountEvent,
@@ -44,7 +44,7 @@ export async function desiredCount(
     const reasons = refused.map(({ reason }) => reason ?? 'no reason given').join(', ')
     throw new Error(`Cannot read how many tasks ${service} has: ${reasons}`)
   }
-  // ECS remembers a deleted service for a while, with the count that it had.
+  // ECS remembers a deleted service for a while, with its last count.
   const running = services.find(({ status }) => status === 'ACTIVE')?.desiredCount ?? 0
   return { PhysicalResourceId, Data: { desiredCount: Math.max(Number(least), running) } }
 }

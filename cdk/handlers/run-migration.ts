@@ -1,7 +1,7 @@
 import type { TasksAnswer } from '@aws-sdk/client-ecs'
 import lt from 'semver/functions/lt.js'
 
-/** The two calls of ECS that a migration takes, and how to wait between them. */
+/** The two ECS calls that a migration needs, and how to wait between them. */
 export type Ecs = {
   readonly runTask: (input: object) => Promise<TasksAnswer>
   readonly describeTasks: (input: object) => Promise<TasksAnswer>
@@ -9,14 +9,14 @@ export type Ecs = {
   readonly pause: (ms: number) => Promise<void>
 }
 
-/** What the stack says of the task; CloudFormation sends it with every event. */
+/** What the stack says about the task; CloudFormation sends it with every event. */
 export type MigrationProperties = {
   readonly cluster: string
   readonly taskDefinition: string
   readonly container: string
   readonly subnets: readonly string[]
   readonly securityGroup: string
-  /** The image's tag. One that is lower than before does not run. */
+  /** The image's tag. A version lower than the previous one does not run. */
   readonly version: string
 }
 
@@ -32,15 +32,15 @@ export type Started = {
   readonly Data: { readonly taskArn: string }
 }
 
-/** Room for a task comes and goes; ten minutes in all, which is less than a function may live. */
+/** Capacity for a task comes and goes; ten minutes in all, which is less than a function's time limit. */
 const TRIES = 20
 const PAUSE = 30_000
-/** ECS is full, or its machines do not answer at the moment. */
+/** ECS has no capacity, or its machines do not answer at the moment. */
 const NO_ROOM = /^(RESOURCE:|AGENT|EMPTY CAPACITY PROVIDER|Capacity is unavailable)/
 
 /**
- * Starts the task, and tries again while there is no room for it. Does not wait for its end: it may take
- * longer than a function lives.
+ * Starts the task, and tries again while there is no capacity for it. Does not wait for its end, which may
+ * take longer than a function may run.
  */
 export async function start(event: MigrationEvent, ecs: Ecs): Promise<Started> {
   // Always the same id: a new one would make CloudFormation delete the old "resource" afterwards.
@@ -79,7 +79,7 @@ async function tryToStart(event: MigrationEvent, attempt: number, ecs: Ecs): Pro
   return why === '' ? { taskArn, why } : { why }
 }
 
-/** Fargate takes a task on before it knows whether there is room. '' when the task has a place. */
+/** Fargate accepts a task before it knows whether there is capacity. '' if the task is placed. */
 async function whyNotPlaced(cluster: string, taskArn: string, ecs: Ecs): Promise<string> {
   for (let look = 1; look <= 12; look++) {
     const { tasks = [] } = await ecs.describeTasks({ cluster, tasks: [taskArn] })
@@ -93,7 +93,7 @@ async function whyNotPlaced(cluster: string, taskArn: string, ecs: Ecs): Promise
   return ''
 }
 
-/** Whether the task has ended well. Throws when it ended otherwise, which fails the deployment. */
+/** Whether the task has ended successfully. Throws if it failed, which fails the deployment. */
 export async function isComplete(
   event: MigrationEvent & { readonly Data?: { readonly taskArn?: string } },
   ecs: Ecs,
@@ -119,8 +119,8 @@ export async function isComplete(
 }
 
 /**
- * CloudFormation takes a failed deployment back by an update to the version before. That version has
- * nothing to migrate then, and a way back must not need what may just have failed: room for a task, its
+ * CloudFormation rolls a failed deployment back by updating to the previous version. That version then has
+ * nothing to migrate, and a rollback must not need what may just have failed: capacity for a task, its
  * image, the database.
  */
 function goesBack({ RequestType, ResourceProperties, OldResourceProperties }: MigrationEvent) {

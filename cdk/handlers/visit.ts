@@ -1,12 +1,11 @@
 export type Account = { readonly username: string; readonly password: string }
 
-/** For one answer. A visit of five answers still ends before its function is cut off without a word. */
+/** For one answer. A visit of five answers still ends before its function would be cut off silently. */
 const PATIENCE_MS = 5_000
 
 /**
- * What users do: log in, list tasks, log out. Anything but the answers that they would get is an error
- * of one line, in which neither password nor token can stand: it says no more of an answer than its
- * status and code.
+ * What users do: log in, list tasks, log out. Any unexpected answer is an error of one line, which can
+ * contain neither password nor token: it says no more of an answer than its status and code.
  */
 export async function visit(
   url: string,
@@ -24,8 +23,8 @@ async function logIn(call: Call, account: Account): Promise<string> {
   const login = (...statuses: number[]) => call('POST', '/auth/login', statuses, { body: account })
   let { token } = await login(200, 401)
   if (token === undefined) {
-    // There is no such account yet, or no longer in a database that was restored. If there is one all
-    // the same (409), it is the login that says what is wrong.
+    // The account does not exist yet, or no longer after a restore. If it does exist (409), the next login
+    // says what is wrong.
     const body = { ...account, email: `${account.username}@canary.invalid` }
     await call('POST', '/auth/register', [201, 409], { body })
     ;({ token } = await login(200))
@@ -59,7 +58,7 @@ const caller =
     })
     const said = parse(text)
     if (statuses.includes(status)) return said
-    // A code of ours, and not just any text.
+    // One of our codes, not just any text.
     const code = /^[a-z_]+$/.test(String(said.code ?? '')) ? ` ${said.code}` : ''
     throw new Error(`${step} answered ${status}${code}`)
   }
@@ -67,14 +66,14 @@ const caller =
 async function answer(url: string, patienceMs: number, request: RequestInit) {
   const response = await fetch(url, {
     ...request,
-    // Followed, it might take the password to where nobody has looked.
+    // Following it might send the password to an unchecked address.
     redirect: 'manual',
     signal: AbortSignal.timeout(patienceMs),
   })
   return { status: response.status, text: await response.text() }
 }
 
-/** `fetch` itself says only that it failed. */
+/** The message of `fetch` itself says only that it failed. */
 const reason = ({ name, message, cause }: Error, patienceMs: number): string =>
   name === 'TimeoutError'
     ? `no answer within ${patienceMs} ms`

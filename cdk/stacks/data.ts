@@ -49,7 +49,7 @@ export class DataStack extends Stack {
     this.key = customerKey(this, 'Key')
     this.secrets = new AppSecrets(this, 'Secrets', this.key)
     const { dbInstanceEndpointAddress, node } = this.#database(props)
-    // Not a generated secret that we rotate: that adds a function with its own way in.
+    // Not a generated secret that we rotate: that adds a function that can reach the database.
     const { attrMasterUserSecretSecretArn } = node.defaultChild as CfnDBInstance
     this.#publish('Address', DATABASE_ADDRESS, dbInstanceEndpointAddress)
     this.#publish('AdministratorSecret', DATABASE_ADMIN_SECRET, attrMasterUserSecretSecretArn)
@@ -63,7 +63,7 @@ export class DataStack extends Stack {
     const { database } = environment
     const name = instanceName(database)
     const engine = DatabaseInstanceEngine.postgres({
-      // The major only: minor versions come in the maintenance window.
+      // Only the major version: minor versions come in the maintenance window.
       version: PostgresEngineVersion.of('15', '15'),
     })
     const common = {
@@ -90,10 +90,10 @@ export class DataStack extends Stack {
       database.restoreFrom === undefined
         ? this.#empty(common)
         : this.#restored({ ...common, snapshotIdentifier: database.restoreFrom.snapshot })
-    // One that a restored one replaces stays, protected, until somebody deletes it.
+    // An instance replaced by a restored one stays, protected, until somebody deletes it.
     const { cfnOptions } = instance.node.defaultChild as CfnDBInstance
     cfnOptions.updateReplacePolicy = CfnDeletionPolicy.RETAIN
-    // RDS would make them itself, and keep their lines without end.
+    // RDS would create them itself, and never delete their lines.
     for (const log of EXPORTED_LOGS) {
       const path = `/aws/rds/instance/${name}/${log}`
       instance.node.addDependency(logGroup(this, `${log}-log`, path, this.key))
@@ -112,11 +112,11 @@ export class DataStack extends Stack {
     })
   }
 
-  /** Database, encryption and the administrator's name are those of the snapshot. */
+  /** Database, encryption and the administrator's name come from the snapshot. */
   #restored(props: DatabaseInstanceFromSnapshotProps): DatabaseInstanceFromSnapshot {
     const instance = new DatabaseInstanceFromSnapshot(this, 'Database', props)
     // The library has no property for it yet (aws-cdk issue 38175). CloudFormation sets it right after the
-    // restore, and RDS then makes a new secret with a new password.
+    // restore, and RDS then creates a new secret with a new password.
     const resource = instance.node.defaultChild as CfnDBInstance
     resource.manageMasterUserPassword = true
     resource.masterUserSecret = { kmsKeyId: this.key.keyArn }
@@ -137,7 +137,7 @@ export class DataStack extends Stack {
       securityGroups: [fixedGroup(this, database)],
       port: DATABASE_PORT,
       publiclyAccessible: false,
-      // Its root is in the bundle that images carry, so that services can check who answers.
+      // The images contain its root, so that services can verify the server.
       caCertificate: CaCertificate.RDS_CA_RSA2048_G1,
     }
   }

@@ -14,9 +14,8 @@ type Endpoints = Extract<Environment['egress'], { readonly via: 'endpoints' }>
 export type NetworkProps = StackProps & { readonly environment: Environment }
 
 /**
- * The VPC that is there, and every security group with every rule: who may reach whom is read here
- * and nowhere else. Rules beside their users, in other stacks, would make the stacks depend on each
- * other in a circle.
+ * The existing VPC, and every security group with every rule: only here is it decided who may reach whom.
+ * Rules next to their users, in other stacks, would create circular dependencies.
  */
 export class NetworkStack extends Stack {
   readonly vpc: IVpc
@@ -24,7 +23,7 @@ export class NetworkStack extends Stack {
   readonly services: Readonly<Record<ServiceName, SecurityGroup>>
   readonly migration: SecurityGroup
   readonly database: SecurityGroup
-  /** Only where a service runs on machines of our own. */
+  /** Only if a service runs on our own machines. */
   readonly nodes: SecurityGroup | undefined
 
   constructor(scope: Construct, id: string, props: NetworkProps) {
@@ -46,8 +45,8 @@ export class NetworkStack extends Stack {
   }
 
   /**
-   * A description stays as it is once deployed: CloudFormation can only replace the group for a new one,
-   * and the fixed name is taken.
+   * A description must not change once deployed: CloudFormation would have to replace the group, and the
+   * fixed name is taken.
    */
   #group(party: string, description: string): SecurityGroup {
     return new SecurityGroup(this, party, {
@@ -63,7 +62,7 @@ export class NetworkStack extends Stack {
     return Object.fromEntries(groups)
   }
 
-  /** From the internet to the database. `allowFrom` opens both ends, a rule on one end does not. */
+  /** From the internet to the database. `allowFrom` opens both ends; a rule on one end would not. */
   #letIn(): void {
     const { loadBalancer, services, migration, database } = this
     loadBalancer.connections.allowFromAnyIpv4(Port.tcp(80), 'Redirected, or served without TLS')
@@ -83,7 +82,7 @@ export class NetworkStack extends Stack {
     }
   }
 
-  /** Images, secrets, logs and ECS itself, over HTTPS; nodes must reach ECS or they never join. */
+  /** Images, secrets, logs and ECS itself, over HTTPS; nodes must reach ECS, or they never join. */
   #letOut({ egress }: Environment): void {
     const users = [...Object.values(this.services), this.migration, this.nodes ?? []].flat()
     if (egress.via === 'nat') {
@@ -100,7 +99,7 @@ export class NetworkStack extends Stack {
     }
   }
 
-  /** Of the endpoints that are made here, and of those that the VPC has already. */
+  /** Of the endpoints created here, and of those that the VPC already has. */
   #endpointGroups({ existing, s3GatewayExists }: Endpoints): readonly ISecurityGroup[] {
     const except = ENDPOINT_NAMES.filter((name) => existing[name] !== undefined)
     const own = this.#group('endpoints', 'Endpoints of AWS services in this VPC')

@@ -20,9 +20,9 @@ export type ObservabilityProps = StackProps & {
 }
 
 /**
- * What watches the whole, and every log of the services. It is there before they are: what a first
- * deployment of theirs creates goes when it fails, and the logs would go with it. Each service's own
- * alarms are beside it: its deployments need them.
+ * What watches the whole system, and every log of the services. It is created before them: if a first
+ * deployment of the services fails, everything in their stack is deleted, and the logs would be too. Each
+ * service's own alarms are with the service: its deployments need them.
  */
 export class ObservabilityStack extends Stack {
   constructor(scope: Construct, id: string, props: ObservabilityProps) {

@@ -19,7 +19,7 @@ export type PlatformProps = StackProps & {
   readonly data: DataStack
 }
 
-/** What services run on. Capacity is here: a service does not wait for it in a stack of its own. */
+/** What services run on. Capacity is here, so that a service does not wait for it in its own stack. */
 export class PlatformStack extends Stack {
   readonly cluster: ICluster
   readonly namespace: PrivateDnsNamespace
@@ -41,7 +41,7 @@ export class PlatformStack extends Stack {
       const nodes = new Nodes(this, 'Nodes', { vpc, securityGroup, config: environment.nodes })
       cluster.addAsgCapacityProvider(nodes.capacityProvider)
     }
-    // The library was compiled with looser rules for what is optional.
+    // The library was compiled with looser rules for optional properties.
     this.cluster = cluster as ICluster
     this.namespace = new PrivateDnsNamespace(this, 'Namespace', {
       name: NAMESPACE,

@@ -5,7 +5,7 @@ import { IMAGE_NAMES } from '../catalogue.ts'
 
 const IMAGES_KEPT = 10
 
-/** Where images lie. Deployed first: a service cannot start before its image has been pushed. */
+/** The image repositories. Deployed first: a service cannot start before its image is pushed. */
 export class RegistryStack extends Stack {
   constructor(scope: Construct, id: string, props: StackProps) {
     super(scope, id, props)

@@ -101,8 +101,8 @@ export class ServicesStack extends Stack {
   }
 
   /**
-   * Nothing runs it but a person, by hand (docs/runbooks/rebuild.md): a rebuild needs the owner of the
-   * tables and the key of the texts, which together no task should hold that runs by itself.
+   * Only a person runs it, by hand (docs/runbooks/rebuild.md): a rebuild needs the owner of the tables and
+   * the key of the texts, and no automatic task should have both.
    */
   #rebuild(): void {
     const { environment } = this.#props
@@ -147,7 +147,7 @@ export class ServicesStack extends Stack {
     return new WorkerService(this, 'worker-service', { ...this.#place('worker'), topic: alarms })
   }
 
-  /** Who uses the services: it must not come before they are there. */
+  /** It uses the services, so it must not run before they do. */
   #canary(): Canary | undefined {
     const { environment, platform } = this.#props
     return (
@@ -209,12 +209,12 @@ export class ServicesStack extends Stack {
     )
   }
 
-  /** As it stands when this stack is deployed. */
+  /** Its value when this stack is deployed. */
   #parameter(name: string): string {
     return StringParameter.valueForStringParameter(this, name)
   }
 
-  /** PostgreSQL takes TLS only; the bundle in the image has the root of its certificate. */
+  /** PostgreSQL accepts only TLS; the bundle in the image has the root of its certificate. */
   #database(): Record<string, string> {
     return {
       DB_HOST: this.#parameter(DATABASE_ADDRESS),
@@ -231,7 +231,7 @@ const loginWith = (secret: SecretField['secret']): Record<string, SecretField> =
   DB_PASSWORD: { secret, field: 'password' },
 })
 
-/** Where the services are that this one calls. */
+/** The addresses of the services that this one calls. */
 const addresses = (name: ServiceName): Record<string, string> =>
   Object.fromEntries(
     Object.entries(SERVICES[name].calls).map(([variable, callee]) => {

@@ -3,7 +3,7 @@ import type { IConstruct } from 'constructs'
 import { TASK_NAMES } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 
-/** Findings that stay, where and why. A test fails when one of them matches no finding any more. */
+/** Accepted findings, where and why. A test fails if one of them no longer matches any finding. */
 export type Acknowledgement = {
   /** A path below the stage: everything there, and nothing elsewhere. */
   readonly at: string
@@ -29,7 +29,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
   {
     at: '',
     rules: nist('IAMNoInlinePolicy'),
-    because: 'Each policy belongs to one role and is written with it; none is to be shared.',
+    because: 'Each policy belongs to one role and is written with it; none should be shared.',
   },
   {
     at: '',
@@ -39,7 +39,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
   {
     at: 'observability',
     rules: tower('cloudwatch_log_group_encrypted_check'),
-    because: 'They lie under our key; the rule knows only keys of the same template.',
+    because: 'They are encrypted with our key; the rule knows only keys of the same template.',
   },
 
   // ---------------------------------------------------------------------------------- network
@@ -54,18 +54,18 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     at: 'data/Secrets',
     rules: [...solutions('SMG4'), ...nist('SecretsManagerRotationEnabled')],
     because:
-      'A new value counts once the services are deployed again, and signing keys need two steps: ' +
-      'by runbook (rotate-secrets). RDS rotates the administrator by itself.',
+      'A new value takes effect only when the services are redeployed, and signing keys need two ' +
+      'steps: by runbook (rotate-secrets). RDS rotates the administrator by itself.',
   },
   {
     at: 'data/Database',
     rules: [...solutions('RDS11'), ...tower('rds_instance_no_default_ports_check')],
-    because: 'Requirement 12.3 names port 5432; who reaches it is decided by security groups.',
+    because: 'Requirement 12.3 names port 5432; security groups decide who can reach it.',
   },
   {
     at: 'data/Database',
     rules: tower('rds_instance_iam_authentication_enabled_check'),
-    because: 'Services log in with passwords of their own; a second way in would have no user.',
+    because: 'Services log in with their own passwords; nobody would use a second way in.',
   },
   {
     at: 'data/Database',
@@ -75,7 +75,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
   {
     at: 'data/Database/MonitoringRole',
     rules: solutions(awsPolicy('service-role/AmazonRDSEnhancedMonitoringRole')),
-    because: 'RDS asks for this very policy, and it allows no more than writing the metrics.',
+    because: 'RDS requires this policy, and it allows only writing the metrics.',
   },
   {
     at: 'data/Database',
@@ -85,7 +85,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ...nist('RDSMultiAZSupport'),
       ...tower('rds_instance_multi_az_support_check'),
     ],
-    because: 'In dev a restart may be noticed; a standby would double the price.',
+    because: 'In dev a restart may be noticeable; a standby would double the price.',
   },
 
   {
@@ -96,7 +96,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ...nist('RDSInstanceDeletionProtectionEnabled'),
       ...tower('rds_instance_deletion_protection_enabled_check'),
     ],
-    because: 'Until the first deployment has succeeded, which could not be taken back otherwise.',
+    because: 'Until the first deployment has succeeded, which could not be rolled back otherwise.',
   },
   {
     at: 'data/Database',
@@ -106,21 +106,20 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ...nist('RDSStorageEncrypted'),
       ...tower('rds_instance_storage_encrypted_check', 'rds_storage_encrypted_kms_key_check'),
     ],
-    because: 'It is encrypted as its snapshot is, and CloudFormation takes no other word on that.',
+    because: 'It is encrypted like its snapshot, and CloudFormation allows no other setting.',
   },
 
   // --------------------------------------------------------------------------------- platform
   {
     at: 'platform/Cluster',
     rules: tower('ecs_container_insights_enabled_check'),
-    because:
-      'Container Insights is on, as `enhanced`; the rule is older than that and wants `enabled`.',
+    because: 'Container Insights is on, as `enhanced`; the rule is older and expects `enabled`.',
   },
   {
     at: 'platform/FrontDoor/LoadBalancer',
     rules: nist('ALBWAFEnabled'),
     because:
-      'Services limit rates, sizes and failed logins themselves; a firewall would come on top.',
+      'Services limit rates, sizes and failed logins themselves; a firewall would be an addition.',
   },
   {
     at: 'platform/FrontDoor/LoadBalancer',
@@ -129,7 +128,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ...nist('ELBDeletionProtectionEnabled'),
       ...tower('elbv2_deletion_protection_enabled_check'),
     ],
-    because: 'Until the first deployment has succeeded, which could not be taken back otherwise.',
+    because: 'Until the first deployment has succeeded, which could not be rolled back otherwise.',
   },
   {
     at: 'platform/FrontDoor/Http',
@@ -140,12 +139,12 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     at: 'platform/FrontDoor/Http',
     when: inDev,
     rules: [...nist('ALBHttpToHttpsRedirection'), ...tower('alb_http_to_https_redirection_check')],
-    because: 'Only dev may do without a certificate: a learner has no domain at first.',
+    because: 'Only dev may omit a certificate: a learner has no domain at first.',
   },
   {
     at: 'platform/FrontDoor/AccessLogs',
     rules: [...nist('S3DefaultEncryptionKMS'), ...tower('s3_bucket_default_encryption_kms_check')],
-    because: 'A load balancer can write only under the key of S3 itself.',
+    because: 'A load balancer supports only the key of S3 itself.',
   },
   {
     at: 'platform/FrontDoor/AccessLogs',
@@ -154,7 +153,7 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ...nist('S3BucketLoggingEnabled'),
       ...tower('s3_bucket_logging_enabled_check'),
     ],
-    because: 'It holds access logs; logs of access to the logs would have no end.',
+    because: 'It holds access logs; logging access to the logs would never end.',
   },
   {
     at: 'platform/FrontDoor/AccessLogs',
@@ -163,17 +162,17 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ...tower('s3_bucket_object_lock_enabled_check', 's3_event_notifications_enabled_check'),
     ],
     because:
-      'Lines of requests, read after an incident and gone after 90 days; no record of business.',
+      'Lines of requests, read after an incident and deleted after 90 days; no business records.',
   },
   {
     at: 'platform/Nodes/Role',
     rules: solutions('IAM5[Resource::*]', 'IAM5[Action::ecs:Submit*]'),
-    because: 'What the agent of ECS needs; what can be limited is limited to this cluster.',
+    because: 'What the ECS agent needs, limited to this cluster where possible.',
   },
   {
     at: 'platform/Nodes/Group',
     rules: [...solutions('EC26'), ...nist('EC2IMDSv2Enabled')],
-    because: 'The launch template says both, encrypted disk and IMDSv2; the rules do not read it.',
+    because: 'The launch template sets both, encrypted disk and IMDSv2; the rules do not read it.',
   },
   {
     at: 'platform/Nodes/Group',
@@ -184,46 +183,46 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     at: 'platform/Nodes/Group',
     rules: tower('autoscaling_multiple_az_check'),
     because:
-      'Its subnets lie in two zones at least, which the configuration must; the rule reads zones.',
+      'Its subnets are in at least two zones, as the configuration requires; the rule reads zones.',
   },
   {
     at: 'platform/Nodes/Group',
     rules: tower('autoscaling_group_nitro_encryption_in_transit_override_check'),
-    because: "Which types is the environment's choice; PostgreSQL is spoken under TLS anyway.",
+    because: 'The environment chooses the types; PostgreSQL connections use TLS anyway.',
   },
 
   // --------------------------------------------------------------------------------- services
   {
     at: 'services',
     rules: solutions('ECS2'),
-    because: 'Addresses and sizes only; a test sees to it that what is secret comes as a secret.',
+    because: 'Addresses and sizes only; a test ensures that secrets are passed as secrets.',
   },
   ...TASK_NAMES.map((name) => ({
     at: `services/${name}/ExecutionRole`,
     rules: solutions('IAM5[Resource::*]'),
-    because: 'The action ecr:GetAuthorizationToken knows no resource.',
+    because: 'The action ecr:GetAuthorizationToken has no resource.',
   })),
   ...TASK_NAMES.map((name) => ({
     at: `services/${name}/ExecutionRole`,
     rules: solutions(`IAM5[Resource::arn:aws:logs:{region}:{account}:log-group:/ecs/${name}:*]`),
-    because: 'Every stream of the one log group of this container: a task makes its own.',
+    because: 'Every stream of the only log group of this container: a task creates its own.',
   })),
   ...['services/Migrate', 'services/DesiredCounts'].flatMap((at) => [
     {
       at,
       rules: solutions(awsPolicy('service-role/AWSLambdaBasicExecutionRole')),
-      because: 'It allows no more than writing logs.',
+      because: 'It allows only writing logs.',
     },
     {
       at,
       rules: [...nist('LambdaInsideVPC'), ...tower('lambda_inside_vpc_check')],
-      because: 'They call ECS and nothing in the VPC; inside they would need a way out of it.',
+      because: 'They call only ECS, nothing in the VPC; inside they would need a way out.',
     },
     {
       at,
       rules: nist('LambdaConcurrency', 'LambdaDLQ'),
       because:
-        'CloudFormation calls them, once a deployment, and fails the deployment when they fail.',
+        'CloudFormation calls them once per deployment, and fails the deployment if they fail.',
     },
   ]),
   {
@@ -231,14 +230,14 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     rules: solutions(
       'IAM5[Resource::arn:aws:ecs:{region}:{account}:task-definition/migration-task:*]',
     ),
-    because: 'Every revision of one task, in one cluster; a deployment makes a new one.',
+    because: 'Every revision of one task, in one cluster; a deployment creates a new one.',
   },
   {
     at: 'services/Migrate',
     rules: solutions(
       'IAM5[Resource::arn:aws:ecs:{region}:{account}:task/task-management-cluster/*]',
     ),
-    because: 'A task has no name before it runs; it may only be looked at.',
+    because: 'A task has no name before it runs; the right is only to read it.',
   },
   {
     at: 'services/Migrate/Provider',
@@ -248,32 +247,32 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       'IAM5[Resource::<MigrateProviderframeworkisCompleteE6CD88F5.Arn>:*]',
       'IAM5[Resource::<MigrateProviderframeworkonTimeout949A616A.Arn>:*]',
     ),
-    because: 'Every version of functions that are named one by one.',
+    because: 'Every version of functions named individually.',
   },
   {
     at: 'services/DesiredCounts/Provider',
     rules: solutions('IAM5[Resource::<DesiredCountsonEvent47A6CEF2.Arn>:*]'),
-    because: 'Every version of a function that is named.',
+    because: 'Every version of a named function.',
   },
   {
     at: 'services/Canary/Visitor',
     rules: solutions(awsPolicy('service-role/AWSLambdaBasicExecutionRole')),
-    because: 'It allows no more than writing logs.',
+    because: 'It allows only writing logs.',
   },
   {
     at: 'services/Canary/Visitor',
     rules: [...nist('LambdaInsideVPC'), ...tower('lambda_inside_vpc_check')],
-    because: 'It comes from outside, as users do.',
+    because: 'It comes from outside, like users.',
   },
   {
     at: 'services/Canary/Visitor',
     rules: nist('LambdaConcurrency', 'LambdaDLQ'),
-    because: 'Its schedule calls it every five minutes, and an alarm rings when a visit fails.',
+    because: 'Its schedule calls it every five minutes, and an alarm goes off when visits fail.',
   },
   {
     at: 'services/Canary/Password',
     rules: [...solutions('SMG4'), ...nist('SecretsManagerRotationEnabled')],
-    because: 'It opens an account without any tasks, and may be replaced at any time by hand.',
+    because: 'It belongs to an account without tasks, and can be replaced by hand at any time.',
   },
   {
     at: 'services/Migrate/Provider',
@@ -285,12 +284,12 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
       ),
     ],
     because:
-      'It only waits, and its data holds the signed URL that answers CloudFormation. ' +
+      'It only waits, and its data includes the signed URL for answering CloudFormation. ' +
       'Functions and task write logs.',
   },
 ]
 
-/** Puts each where it belongs in a stage; what the environment has not needs none. */
+/** Attaches each where it belongs in a stage; skips those for what the environment does not have. */
 export function acknowledge(stage: IConstruct, environment: Environment): void {
   for (const { at, rules, because, when } of ACKNOWLEDGEMENTS) {
     const construct = find(stage, at)

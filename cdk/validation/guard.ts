@@ -13,8 +13,8 @@ const PACKAGE = createRequire(import.meta.url).resolve('@cdklabs/cdk-validator-c
 const RULES = join(dirname(PACKAGE), '../rules/control-tower/cfn-guard')
 
 /**
- * The guard rules of Control Tower, each held only against templates with a resource that it is
- * about. All 237 against every template take ten times as long and find the same.
+ * The guard rules of Control Tower, each applied only to templates with a resource that it covers. Applying
+ * all 237 to every template takes ten times as long and finds the same.
  */
 export class GuardRules implements IPolicyValidationPlugin {
   readonly name = new CfnGuardValidator().name

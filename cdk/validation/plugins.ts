@@ -3,8 +3,8 @@ import { AwsSolutionsChecks, NIST80053R5Checks } from 'cdk-nag'
 import { GuardRules } from './guard.ts'
 
 /**
- * The rules of others, run over every template; a finding that nobody acknowledged fails synth. The
- * library's own linter runs beside them, made strict by a flag in cdk.json.
+ * Third-party rules, applied to every template; a finding that is not acknowledged fails synth. The
+ * library's own linter runs too, made strict by a flag in cdk.json.
  */
 export function addValidations(app: App): void {
   Validations.of(app).addPlugins(

@@ -69,7 +69,7 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'one zone',
     vpc({ privateSubnets: oneZone }),
-    'prod: vpc.privateSubnets must name one subnet a zone, in two zones at least.',
+    'prod: vpc.privateSubnets must name one subnet per zone, in at least two zones.',
   ],
   [
     'a made-up id',
@@ -82,7 +82,7 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
       ...prod,
       vpc: { by: 'lookup', id: 'vpc-0c000000000000001', publicSubnetIds: [oneZone[0]?.id] },
     },
-    'prod: vpc.publicSubnetIds must name one subnet a zone, in two zones at least.',
+    'prod: vpc.publicSubnetIds must name one subnet per zone, in at least two zones.',
   ],
   [
     'an endpoint that no task needs',
@@ -119,12 +119,12 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'more public zones than private ones',
     vpc({ publicSubnets: subnetsIn('us-east-1a', 'us-east-1b', 'us-east-1c') }),
-    'prod: vpc.publicSubnets must lie in the zones of vpc.privateSubnets, in the same order.',
+    'prod: vpc.publicSubnets must be in the zones of vpc.privateSubnets, in the same order.',
   ],
   [
     'public subnets where no private ones are',
     vpc({ publicSubnets: subnetsIn('us-east-1c', 'us-east-1d') }),
-    'prod: vpc.publicSubnets must lie in the zones of vpc.privateSubnets, in the same order.',
+    'prod: vpc.publicSubnets must be in the zones of vpc.privateSubnets, in the same order.',
   ],
   [
     'no certificate outside dev',
@@ -163,8 +163,8 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'more connections than the database takes',
     services({ poolMax: 11 }),
-    'prod: database.maxConnections must be at least 502: all services at their most tasks, ' +
-      'twice over while a deployment rolls.',
+    'prod: database.maxConnections must be at least 502: all services with their maximum number of tasks, ' +
+      'twice over during a deployment.',
   ],
   [
     'more connections than the memory of its class has room for',
@@ -187,7 +187,7 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
         `at most ${max} machines and at least 20`,
         { ...prod, nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 20, max } },
         'prod: nodes.max must be more than nodes.min: ' +
-          'an update starts a new machine before an old one goes.',
+          'an update starts a new machine before an old one stops.',
       ] as const,
   ),
   [
@@ -206,7 +206,7 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'one database instance in prod',
     { ...prod, database: { ...prod.database, multiAz: false } },
-    'prod: database.multiAz must be true: only dev may do without a standby.',
+    'prod: database.multiAz must be true: only dev may run without a standby.',
   ],
 ]
 
@@ -244,7 +244,7 @@ describe('An environment', () => {
     const twin = { ...staging, account, ...(certificateArn && { certificateArn }) }
     expect(() => parseEnvironments([prod, twin])).to.throw(
       ConfigError,
-      'staging: account must be another than that of prod in us-east-1.',
+      'staging: account must differ from that of prod in us-east-1.',
     )
     expect(parseEnvironments([dev, staging, prod])).to.have.length(3)
   })

@@ -115,8 +115,8 @@ describe('A VPC that is looked up', () => {
   const private2 = [subnet('Private', '11', 'a'), subnet('Private', '12', 'b')]
   const isolated2 = [subnet('Isolated', '21', 'a'), subnet('Isolated', '22', 'b')]
   const noPair = (kinds: string) =>
-    `prod: vpc must have a public subnet and a private one (${kinds}) in the same zone, one a zone, ` +
-    'in two zones at least.'
+    `prod: vpc must have a public subnet and a private one (${kinds}) in the same zone, one per zone, ` +
+    'in at least two zones.'
   const WRONG: readonly (readonly [
     what: string,
     asking: Environment,
@@ -154,7 +154,7 @@ describe('A VPC that is looked up', () => {
         privateSubnetIds: [idOf('12'), idOf('16')],
       }),
       SEVERAL,
-      'prod: vpc.publicSubnets must lie in the zones of vpc.privateSubnets, in the same order.',
+      'prod: vpc.publicSubnets must be in the zones of vpc.privateSubnets, in the same order.',
     ],
     [
       'with too small a subnet for the load balancer',
