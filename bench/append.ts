@@ -18,9 +18,9 @@ import { scratchDatabase } from './scratch-database.ts'
 
 const USAGE = `Usage: npm run bench:append [-- many [few]]
 
-What an append costs at 10,000,000 events against 10,000. Two databases on one PostgreSQL of its own,
-appends to both by turns, through the adapter; half of them begin a task and half go on with any one that
-is there. Fails when the median with many is above 1.2 times that with few. Needs 12 GB of disk.`
+Compares the cost of an append with 10,000,000 events and with 10,000. Creates two databases on a private
+PostgreSQL and appends to both in turn, through the adapter; half of the appends create a task, half
+continue an existing one. Fails if the median with many is above 1.2 times that with few. Needs 12 GB of disk.`
 
 const [MANY = 10_000_000, FEW = 10_000] = wholeNumbers({ usage: USAGE, takes: [0, 2] })
 const APPENDS = 4_000
@@ -70,7 +70,7 @@ type Log = {
   readonly times: number[]
 }
 
-/** One append, timed; reading what it goes on from is not. */
+/** One append, timed; reading the state that it continues from is not. */
 async function appendOne({ events, store, times }: Log, n: number): Promise<void> {
   const tasks = Math.floor(events / EVENTS_A_TASK / 1_000) * 1_000
   const isNew = n % 2 === 0 || tasks === 0

@@ -2,9 +2,9 @@ import type pg from 'pg'
 import { taskStreamId } from '../src/domain/task/view.ts'
 import { encryptText, newDataKey, secretKeyWrap } from '../src/infra/encryption/text-cipher.ts'
 
-// What a busy installation could have left in events and audit_events within a year.
+// What a busy installation could have in events and audit_events after a year.
 
-/** These have a tenth of all events each; the others 70 on average. */
+/** Each of these has a tenth of all events; the others have 70 on average. */
 export const BIG_USERS = [1, 2, 3] as const
 const FIRST_SMALL_USER = 1_000
 const SMALL_USERS = 100_000
@@ -13,10 +13,10 @@ export const MS_APART = 3_000
 
 const TASKS_AT_ONCE = 1_000
 export const EVENTS_A_TASK = 8
-// Whole tasks, so that each ends where its stream says.
+// Whole tasks, so that each ends with the version that its stream has.
 const AT_ONCE = 30 * TASKS_AT_ONCE * EVENTS_A_TASK
 
-// Eight events a task, among those of a thousand others; two events a request; a few types are rare.
+// Eight events per task, among those of a thousand others; two events per request; a few types are rare.
 const FACTS = `
   select position, task_id, version,
     case when task_id % 10 < 3 then 1 + task_id % 10
@@ -54,7 +54,7 @@ const CHANGE = `
     else '{}'
   end`
 
-// The titles are what the table `titles` has for a task, else encrypted to nobody's key.
+// A task's title comes from the table `titles`, or else is encrypted with nobody's key.
 const WITH_DATA = `
   select *, ${CHANGE} as data from (
     select f.*, coalesce(t.title,
@@ -90,7 +90,7 @@ const ADD_STREAMS = `
 
 export type Filled = 'events' | 'audit_events'
 
-/** Fills empty tables with as many events; their indexes are made afterwards, which is faster. */
+/** Fills empty tables with this many events; their indexes are created afterwards, which is faster. */
 export async function fill(
   sql: pg.Client,
   rows: number,
@@ -129,7 +129,7 @@ async function withoutIndexes(sql: pg.Client, table: Filled): Promise<readonly s
   return rows.map(({ definition }) => definition)
 }
 
-/** The tasks that so many events are of. */
+/** The tasks to which this many events belong. */
 async function tasksOf(
   sql: pg.Client,
   rows: number,
@@ -138,7 +138,7 @@ async function tasksOf(
   return (await sql.query(text, [1, rows])).rows
 }
 
-/** What the tasks of so many events are called, encrypted under the keys of their users. */
+/** The titles of the tasks of this many events, encrypted with their users' keys. */
 export async function encryptedTitles(
   sql: pg.Client,
   rows: number,

@@ -10,9 +10,9 @@ import { scratchDatabase } from './scratch-database.ts'
 
 const USAGE = `Usage: npm run bench:audit [-- rows]
 
-How long audit queries take. Fills audit_events of a PostgreSQL of its own (10,000,000 rows need 8 GB of
-disk), asks each kind of question through the adapter, in both orders, from the end and from cursors
-somewhere in the middle. Fails above 20 ms for 99 of 100.`
+Measures audit queries. Fills audit_events of a private PostgreSQL (10,000,000 rows need 8 GB of disk) and
+runs each kind of query through the adapter, in both orders, from the end and from random cursors. Fails
+if a p99 is above 20 ms.`
 
 const [ROWS = 10_000_000] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const ASKED = 200
@@ -31,7 +31,7 @@ const span = (rows: number) => {
 const all = { user_id: null }
 const NOBODY = 999
 
-/** A user with some events, a task and a request, as they are in the table. */
+/** A user with some events, a task and a request, as in the table. */
 type Sample = {
   readonly user_id: number
   readonly task_id: number
@@ -163,7 +163,7 @@ try {
   }
   const trail = postgresAuditTrail(db, keys, log)
   console.log('ms, p50/p99'.padEnd(28), 'desc, deep desc, asc, deep asc')
-  // What the machine itself adds: a statement that does nothing.
+  // The share of the machine itself: a statement that does nothing.
   const idle = await timesOf(ASKED, () => db.ping())
   console.log('select 1'.padEnd(28), figureOf(idle))
   const slowest = await measure(trail, samples)

@@ -18,9 +18,9 @@ import { projector } from '../src/infra/postgres/projections/projector.ts'
 
 const USAGE = `Usage: npm run bench:catch-up [-- events [rounds]]
 
-How fast the audit projection catches up with a log, next to Emmett's PostgreSQL consumer on the same
-machine in the same run: 200,000 events, 3 rounds. Both begin at the first of the same events, and write
-a row an event into tables with the same indexes.`
+Measures how fast the audit projection catches up with a log, next to Emmett's PostgreSQL consumer on the
+same machine in the same run: 200,000 events, 3 rounds. Both begin at the first of the same events, and
+write a row per event into tables with the same indexes.`
 
 const [EVENTS = 200_000, ROUNDS = 3] = wholeNumbers({ usage: USAGE, takes: [0, 2] })
 const BATCH = 2_000
@@ -40,7 +40,7 @@ const connectionString = `postgres://${SUPERUSER}:${password}@127.0.0.1:${postgr
 const connection = { connectionString }
 const log = { info: () => {}, warn: console.warn, error: console.error }
 
-// Streams of six events, some fifty of them under way at a time; texts as long as encrypted ones are.
+// Streams of six events, about fifty of them interleaved; texts as long as encrypted ones.
 const FILL = `
   insert into events (stream_id, version, event_id, type, schema_version, data, actor_id, metadata,
       occurred_at, prev_hash, hash)
@@ -117,7 +117,7 @@ type Message = {
   readonly metadata: Record<string, string | number | bigint>
 }
 
-/** One statement a batch, as fast as its interface allows. */
+/** One statement per batch, as fast as its interface allows. */
 function insertMessages(messages: readonly Message[]): SQL[] {
   const rows = messages.map(({ type, data, metadata }) => ({
     position: Number(metadata.globalPosition),

@@ -15,9 +15,9 @@ import { scratchDatabase } from './scratch-database.ts'
 
 const USAGE = `Usage: npm run bench:export [-- events]
 
-How much memory an export takes, and how fast it goes. Fills a PostgreSQL of its own with 1,000,000
-events, audit rows, keys and seals, runs task-service as a process, copies everything as NDJSON and as
-CSV, and reads the service's memory from /proc meanwhile. Fails when it grows by more than 50 MB.`
+Measures memory and speed of an export. Fills a private PostgreSQL with 1,000,000 events, audit rows, keys
+and seals, runs task-service as a process, exports everything as NDJSON and as CSV, and reads the
+service's memory from /proc meanwhile. Fails if it grows by more than 50 MB.`
 
 const [EVENTS = 1_000_000] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const LIMIT_MB = 50
@@ -34,7 +34,7 @@ const AUDITOR: Caller = {
   exp: 4_000_000_000,
 }
 
-// Their heads are what takes memory; nothing here looks at their digests.
+// Their heads take the memory; nothing here checks their digests.
 const ADD_SEALS = `
   insert into seals
     select number, max(position), sum(events), sha256('1'), '', jsonb_agg(
@@ -47,7 +47,7 @@ const ADD_SEALS = `
       from events group by 1, 2) head
     group by number order by number`
 
-/** Stands in for auth-service: everyone is the auditor. */
+/** A stand-in for auth-service: every caller is the auditor. */
 async function authService(): Promise<{ readonly url: string; readonly close: () => void }> {
   const server = createServer((_, response) => {
     response.setHeader('content-type', 'application/json')
@@ -121,7 +121,7 @@ try {
   await database.sql.query(ADD_SEALS)
   const auth = await authService()
   const { port, child } = await startTaskService(database.url, auth.url)
-  // What the code itself takes is there before the first large export.
+  // After this the memory of the code itself is allocated.
   for (const accept of ['application/x-ndjson', 'text/csv']) {
     await readAll(await copy(port, accept, '?task_id=1'))
   }

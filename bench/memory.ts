@@ -16,10 +16,10 @@ import { migrations } from '../src/infra/postgres/connection/migrations.ts'
 
 const USAGE = `Usage: npm run bench:memory [-- requests]
 
-How much memory each service keeps. Starts both as processes of their own on an embedded PostgreSQL,
-sends them 10,000 mixed requests, and reads /proc. Node's own options go on to the services
-(node bin/node.cjs [options] bench/memory.ts): with none, V8 takes what the machine has before it
-collects. Fails above 150 MB.`
+Measures the memory of each service. Starts both as separate processes on an embedded PostgreSQL, sends
+them 10,000 mixed requests, and reads /proc. Node's own options are passed on to the services
+(node bin/node.cjs [options] bench/memory.ts): without any, V8 uses the machine's memory before it
+collects garbage. Fails above 150 MB.`
 
 const [REQUESTS = 10_000] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const CONCURRENCY = 32
@@ -53,7 +53,7 @@ const env = {
   DRAIN_SECONDS: '0',
   AUTH_SERVICE_URL: `http://127.0.0.1:${authPort}`,
 }
-/** How often each status came, with its code where it is one of too much work. */
+/** How often each status occurred, with its code where it means overload. */
 const answers: Record<string, number> = {}
 const agent = new Agent({ keepAlive: true, maxSockets: CONCURRENCY })
 
@@ -98,7 +98,7 @@ async function newUser(): Promise<User> {
   return { username, token: body.token, ids: [] }
 }
 
-/** Request `n` of the mixture: mostly reads, two fifths writes, a few logins and mistakes. */
+/** Request `n` of the mix: mostly reads, two fifths writes, a few logins and mistakes. */
 async function mixed(n: number, { username, token, ids }: User): Promise<unknown> {
   const id = ids[n % Math.max(1, ids.length)] ?? 1
   const kind = n % 20
@@ -118,7 +118,7 @@ async function mixed(n: number, { username, token, ids }: User): Promise<unknown
   return call('POST', '/auth/login', undefined, { username, password })
 }
 
-/** Resident memory now and at its greatest, in MB. */
+/** Resident memory now and at its peak, in MB. */
 async function memory({ pid }: ChildProcess): Promise<{ now: number; peak: number }> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   const kilobytes = (name: string) =>

@@ -25,10 +25,10 @@ import { encryptedTitles, fill } from './audit-rows.ts'
 
 const USAGE = `Usage: npm run bench:rebuild [-- events [writes a second]] [--audit]
 
-What a rebuild costs the writes that go on meanwhile. Fills a log of 1,000,000 events on an embedded
-PostgreSQL that writes to disk, its texts encrypted, writes to it 50 times a second, and runs
-npm run projections -- rebuild. Fails when a write fails, or when more of them than before and after take
-longer than twice the median: some do without a rebuild. Rebuilds tasks, or with --audit the audit's view.`
+Measures what a rebuild costs concurrent writes. Fills a log of 1,000,000 events with encrypted texts, on
+an embedded PostgreSQL that writes to disk, writes to it 50 times a second, and runs
+npm run projections -- rebuild. Fails if a write fails, or if a larger share of writes than without a
+rebuild takes longer than twice the median. Rebuilds tasks, or with --audit the audit's view.`
 
 const LINE = {
   usage: USAGE,
@@ -56,7 +56,7 @@ const wrap = secretKeyWrap(TEXT_KEY)
 
 type Write = { readonly at: number; readonly ms: number }
 
-/** Creates tasks and changes them, each write at its time, whether or not those before have ended. */
+/** Creates and changes tasks, each write at its time, whether or not earlier ones have ended. */
 function steadyWrites() {
   const db = openDatabase({ connection, poolMax: 4, role: 'tasktrail_task', log: silent })
   const keys = postgresUserKeys(db, wrap)
@@ -119,7 +119,7 @@ function steadyWrites() {
   }
 }
 
-/** Before anything is measured. */
+/** Run before anything is measured. */
 async function rebuildAtOnce(): Promise<void> {
   const db = openDatabase({ connection, poolMax: 2, role: 'tasktrail_worker', log: silent })
   const keys = postgresUserKeys(db, wrap)
@@ -128,7 +128,7 @@ async function rebuildAtOnce(): Promise<void> {
   )
 }
 
-/** When each step began; folding goes on between them. */
+/** When each step began; folding continues between them. */
 async function rebuildAside(): Promise<ReadonlyMap<string, number>> {
   const steps = new Map([['folding', performance.now()]])
   const script = fileURLToPath(new URL('../src/projections.ts', import.meta.url))
@@ -165,7 +165,7 @@ try {
   console.log(`filling a log with ${EVENTS} events ...`)
   const titles = await encryptedTitles(sql, EVENTS, TEXT_KEY)
   await fill(sql, EVENTS, ['events', 'audit_events'], titles)
-  console.log(`making ${PROJECTION} as the log says ...`)
+  console.log(`building ${PROJECTION} from the log ...`)
   await rebuildAtOnce()
   await sql.query('vacuum analyze')
   await sql.query('checkpoint')

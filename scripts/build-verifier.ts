@@ -7,7 +7,7 @@ import { commandLine } from '../src/command-line.ts'
 
 const USAGE = `Usage: npm run build:verifier
 
-Makes verify-audit.mjs of src/verify-audit.ts: one file that people take along.`
+Builds verify-audit.mjs from src/verify-audit.ts: one file without dependencies.`
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 const BIOME = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome')
@@ -15,12 +15,12 @@ const BIOME = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome')
 const ENTRY = 'src/verify-audit.ts'
 const MADE = `// Made by "npm run build:verifier" of ${ENTRY} and src/verifier: change it there.`
 
-/** What stands first in the entry, for whoever opens the file. */
+/** The comment at the top of the entry, for whoever opens the file. */
 const HEADER = /^\/\*\*\n(?: \*.*\n)+/m
-/** A comment that is not about a type, which is gone when it has been built. */
+/** A comment that is not about a type: types are gone after the build. */
 const COMMENT = /^( *)\/\*(\*(?:(?!\*\/)[\s\S])*\*\/\n)(?! *(?:export )?type )/gm
 
-/** esbuild keeps no comments but those that look like a licence. */
+/** esbuild keeps only comments that look like a licence. */
 const keepComments: Plugin = {
   name: 'keep-comments',
   setup({ onLoad }) {
@@ -32,7 +32,7 @@ const keepComments: Plugin = {
   },
 }
 
-/** For any Node that an auditor may have, and to be read before it is trusted. */
+/** For any Node that an auditor may have, and readable, so that it can be reviewed before use. */
 export async function verifierText(): Promise<string> {
   const [header] = HEADER.exec(await readFile(`${REPOSITORY}${ENTRY}`, 'utf8')) ?? []
   const { outputFiles } = await build({
@@ -58,7 +58,7 @@ export async function verifierText(): Promise<string> {
   return formatted(readable)
 }
 
-/** As the sources are. */
+/** Formatted like the sources. */
 function formatted(code: string): string {
   const args = [BIOME, 'format', '--stdin-file-path=scripts/verifier.mjs']
   const options = { cwd: REPOSITORY, input: code, encoding: 'utf8' } as const

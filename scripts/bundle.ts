@@ -9,19 +9,19 @@ import { rdsCaBundle } from './rds-ca.ts'
 
 const USAGE = `Usage: node scripts/bundle.ts [directory]
 
-Writes the files of each image, as they stand under its root, into the directory (dist). TARGETARCH says
-for which processor; without it, for this one.`
+Writes the files of each image, laid out as under its root, into the directory (dist). TARGETARCH names
+the processor; the default is this machine's.`
 
 type Contents = {
-  /** Of src; each becomes `app/<name>.js`. */
+  /** In src; each becomes `app/<name>.js`. */
   readonly entrypoints: readonly string[]
-  /** Taken over as they are, from the repository's path to the image's. */
+  /** Copied unchanged, from the repository's path to the image's. */
   readonly files?: Readonly<Record<string, string>>
 }
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url))
 
-/** From Docker's name for a processor to Node's. */
+/** From Docker's name of a processor to Node's. */
 const ARCH: Readonly<Record<string, string>> = { amd64: 'x64', arm64: 'arm64' }
 
 const packaged = (name: string, files: readonly string[]): Readonly<Record<string, string>> =>
@@ -32,7 +32,7 @@ const packaged = (name: string, files: readonly string[]): Readonly<Record<strin
     }),
   )
 
-/** The page reads them from disk (src/http/docs.ts). */
+/** The documentation page reads them from disk (src/http/docs.ts). */
 const swaggerUi = packaged('swagger-ui-dist', [
   'LICENSE',
   'swagger-ui.css',
@@ -40,7 +40,7 @@ const swaggerUi = packaged('swagger-ui-dist', [
   'favicon-32x32.png',
 ])
 
-/** Native code, which no bundle can hold; the package carries it ready-made for each processor. */
+/** Native code, which no bundle can hold; the package has it prebuilt for each processor. */
 const bcrypt = (arch: string) => ({
   ...packaged('bcrypt', ['LICENSE', 'bcrypt.js', 'promises.js', `prebuilds/linux-${arch}`]),
   ...packaged('node-gyp-build', ['LICENSE', 'index.js', 'node-gyp-build.js']),
@@ -53,7 +53,7 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
   },
   'task-service': { entrypoints: ['task-service', 'health'], files: swaggerUi },
   worker: {
-    // All but the first two for people, by hand: docs/deploy.md.
+    // All but the first two are for people, to run by hand: docs/deploy.md.
     entrypoints: [
       'worker',
       'health',
@@ -66,25 +66,25 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
   },
   migration: {
     entrypoints: ['migrate'],
-    // As they are: Node reads TypeScript, and the schema's history knows them by these names.
+    // Unchanged: Node reads TypeScript, and the schema's history refers to these names.
     // src/infra/postgres/connection/migrations.ts looks four levels up; from /app that ends at the root.
     files: { 'db/migrations': 'db/migrations' },
   },
 })
 
-/** CommonJS packages in a bundle ask for Node's own modules by it. */
+/** CommonJS packages in a bundle need it for Node's own modules. */
 const REQUIRE =
   "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);"
 
-/** What is loaded at run time, or never: knex names the driver of every database that it knows. */
+/** Loaded at run time, or never: knex names the driver of every database that it supports. */
 const EXTERNAL = [
   'bcrypt',
   ...['better-sqlite3', 'mariadb', 'mysql', 'mysql2', 'oracledb', 'sqlite3', 'tedious'],
 ]
 
 /**
- * One file each, unminified: a stack trace still names functions. They start in half the time of src,
- * with 100 MB resident instead of 135; source maps would take both back.
+ * One file each, unminified, so that a stack trace still names functions. They start in half the time of
+ * src, with 100 MB resident instead of 135; source maps would undo both gains.
  */
 async function bundle(entrypoints: readonly string[], app: string): Promise<void> {
   const { warnings } = await build({
@@ -116,8 +116,8 @@ async function writeImage(root: string, { entrypoints, files = {} }: Contents): 
 }
 
 /**
- * Writes all images' files into a directory, one folder each, for a processor as Docker calls it;
- * replaces what was there, and returns the images' names.
+ * Writes all images' files into a directory, one folder each, for a processor in Docker's naming; replaces
+ * what was there, and returns the images' names.
  */
 export async function writeImages(
   directory: string,

@@ -10,7 +10,7 @@ const VERSION = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9
 export type Engine = {
   readonly name: 'docker' | 'buildah'
   readonly build: readonly string[]
-  /** Bytes of all layers of an image that is on this machine. */
+  /** Bytes of all layers of a local image. */
   readonly size: (image: string) => number
 }
 
@@ -27,7 +27,7 @@ const docker: Engine = {
 
 const buildah: Engine = {
   name: 'buildah',
-  // OCI's own format has no health check; the layers are what the targets have in common.
+  // OCI's own format has no health check; the layers are what the targets share.
   build: ['buildah', 'build', '--format=docker', '--layers'],
   size: (image) => {
     const { Manifest } = JSON.parse(output(['buildah', 'inspect', '--type=image', image]))
@@ -36,22 +36,22 @@ const buildah: Engine = {
   },
 }
 
-/** Docker when an engine answers, else buildah; null when this machine has neither. */
+/** Docker if an engine answers, else buildah; null if this machine has neither. */
 export const findEngine = (): Engine | null => {
   if (succeeds(['docker', 'version', '--format', '{{.Server.Version}}'])) return docker
   return succeeds(['buildah', '--version']) ? buildah : null
 }
 
-/** A version without the `v` of its git tag; a name that can come to mean something else is refused. */
+/** A version without the `v` of its git tag; a name that can change its meaning is refused. */
 export function versionOf(tag: string): string {
   const version = tag.replace(/^v(?=\d)/, '')
   if (VERSION.test(version)) return version
   throw new UsageError(
-    `"${tag}" is no semantic version: use one such as v1.2.3, which never moves.`,
+    `"${tag}" is not a semantic version: use one such as v1.2.3, which never moves.`,
   )
 }
 
-/** A tag can be moved: what is meant for a registry names exact bytes, by digest. */
+/** A tag can be moved: an image for a registry names exact bytes, by digest. */
 export function checkBase(base: string, repository: string | undefined): void {
   if (repository === undefined || /@sha256:[0-9a-f]{64}$/.test(base)) return
   throw new UsageError(
@@ -59,7 +59,7 @@ export function checkBase(base: string, repository: string | undefined): void {
   )
 }
 
-/** What the Dockerfile calls its last stages: one an image. */
+/** The names of the Dockerfile's last stages: one per image. */
 export const imageNames = (dockerfile: string): readonly string[] =>
   [...dockerfile.matchAll(/^FROM runtime AS (\S+)$/gm)].map(([, name = '']) => name)
 
@@ -73,7 +73,7 @@ export const baseOf = (dockerfile: string): string => {
 
 const options: SpawnSyncOptions = {
   cwd: REPOSITORY,
-  // Docker: with no attestation a tag names an image, and not a list that also holds one.
+  // For Docker: without attestations a tag names an image, not a list that also holds one.
   env: { ...process.env, BUILDX_NO_DEFAULT_ATTESTATIONS: '1' },
   stdio: ['ignore', 'pipe', 'inherit'],
 }
@@ -95,7 +95,7 @@ const run = ([command = '', ...args]: readonly string[]): void => {
   if (status !== 0) throw new Error(`${command} ${args[0]} failed.`)
 }
 
-/** The commit, and whether what is built is more than that. */
+/** The commit, and whether the working tree differs from it. */
 const revision = (): string => {
   if (!succeeds(['git', 'rev-parse', 'HEAD'])) return 'unknown'
   const changes = output(['git', 'status', '--porcelain'])
@@ -108,13 +108,13 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 
 const USAGE = `Usage: npm run images [-- --tag v1.2.3] [--repository <prefix>] [--platform linux/arm64] [--base <image>]
 
-Builds every image of the Dockerfile with Docker or buildah, and says how large each is. For a registry
-the base is named by its digest: --base <image>@sha256:...`
+Builds every image of the Dockerfile with Docker or buildah, and prints the size of each. For a registry,
+name the base by its digest: --base <image>@sha256:...`
 
 const OPTIONS = {
   tag: { type: 'string', default: packageJson.version },
   repository: { type: 'string' },
-  // Fargate's own, and not that of the machine that builds.
+  // Fargate's platform, not that of the machine that builds.
   platform: { type: 'string', default: 'linux/amd64' },
   base: { type: 'string' },
 } as const
@@ -131,7 +131,9 @@ function buildImages(dockerfile: string, values: Wanted): readonly string[] {
   checkBase(values.base, values.repository)
   const engine = findEngine()
   if (engine === null) {
-    throw new Error('Neither a Docker engine nor buildah is here: start one, or install the other.')
+    throw new Error(
+      'There is neither a Docker engine nor buildah: start one, or install the other.',
+    )
   }
   const given = [`BASE=${values.base}`, `VERSION=${version}`, `REVISION=${revision()}`]
   const arguments_ = given.flatMap((argument) => ['--build-arg', argument])

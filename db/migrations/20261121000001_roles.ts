@@ -1,9 +1,9 @@
 import type { Knex } from 'knex'
 
-// Four parties use the database beside the one who migrates it, each with a role of its own. The
-// roles cannot log in: a service's login user is a member of its role and takes it on connecting.
-// Roles belong to the whole cluster, so other databases and other migrations may use them at the same
-// time: creating one that is there is no error, and rolling back leaves them.
+// Four parties use the database besides the one that migrates it, each with its own role. The roles cannot
+// log in: a service's login user is a member of its role and takes it on connecting. Roles belong to the
+// whole cluster, so other databases and concurrent migrations may use them: creating an existing one is not
+// an error, and rolling back leaves them.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     do $$
@@ -12,7 +12,7 @@ export async function up(knex: Knex): Promise<void> {
     begin
       foreach role_name in array array['tasktrail_auth', 'tasktrail_task', 'tasktrail_worker',
           'tasktrail_auditor'] loop
-        -- No lock reaches over databases: what another migration does at this moment is done.
+        -- No lock spans databases: another migration may have done this already.
         begin
           if not exists (select from pg_roles where rolname = role_name) then
             execute format('create role %I nologin', role_name);

@@ -9,8 +9,8 @@ export async function up(knex: Knex): Promise<void> {
       head_hash bytea not null check (octet_length(head_hash) = 32)
     );
 
-    -- Cache 1 (the default, stated because readers rely on it): a session that drew positions in
-    -- advance would write below positions that readers have passed.
+    -- Cache 1 (the default, stated because readers rely on it): a session that drew positions in advance
+    -- would write below positions that readers have passed.
     create table events (
       position bigint generated always as identity (cache 1) primary key,
       stream_id text not null,
@@ -22,7 +22,7 @@ export async function up(knex: Knex): Promise<void> {
       actor_id bigint not null,
       metadata jsonb not null,
       occurred_at timestamptz not null,
-      -- One time, which the database gives and the hash covers, under both names.
+      -- One time under both names; the database sets it and the hash covers it.
       recorded_at timestamptz not null generated always as (occurred_at) stored,
       prev_hash bytea check (octet_length(prev_hash) = 32),
       hash bytea not null check (octet_length(hash) = 32),
@@ -41,11 +41,11 @@ export async function up(knex: Knex): Promise<void> {
     create trigger events_are_append_only
       before update or delete or truncate on events
       for each statement execute function refuse_change();
-    -- Also while a replica or a restore fires only "always" triggers.
+    -- Even when a replica or a restore fires only "always" triggers.
     alter table events enable always trigger events_are_append_only;
 
-    -- What the texts in a user's events are encrypted with, wrapped by a key that is not in the
-    -- database. Null: destroyed, and with it every text. The row stays, so that no new key is made.
+    -- The key that a user's texts are encrypted with, wrapped by a key that is not in the database. Null:
+    -- destroyed, and every text with it. The row stays, so that no new key is created.
     create table user_keys (
       user_id bigint primary key,
       wrapped_key bytea,

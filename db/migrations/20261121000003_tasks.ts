@@ -1,12 +1,10 @@
 import type { Knex } from 'knex'
 
-// The read table. An enum sorts in the order of its values: low before medium before high.
-// Each list order that the API offers has its index, in which the tasks of each status and priority
-// stand together: a page reads those that are asked for and merges them. A task without a due date
-// comes last in both directions.
-// What a search finds a task by (docs/adr/0016-search.md) is long and does not compress. New entries of
-// its index wait in a list that each search reads and that the writer who fills it empties, so it is
-// kept short.
+// The read table. An enum sorts in the order of its values: low before medium before high. Each list order
+// of the API has its index, which keeps the tasks of each status and priority together: a page reads the
+// ranges that it needs and merges them. A task without a due date comes last in both directions. The search
+// n-grams (docs/adr/0016-search.md) are long and do not compress. New entries of their index go to a
+// pending list that each search reads and that the write that fills it flushes, so it is kept short.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create type task_priority as enum ('low', 'medium', 'high');

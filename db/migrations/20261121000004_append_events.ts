@@ -1,20 +1,20 @@
 import type { Knex } from 'knex'
 
-// The only way into the log. It runs with its owner's rights, and the services hold no right to write
-// the tables it writes, so no writer can leave out the version check, the chain or the beacon.
+// The only way into the log. It runs with its owner's rights, and the services may not write to its tables,
+// so no writer can skip the version check, the chain or the beacon.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- The greatest position drawn so far, by transactions under way too; 0 before the first.
+    -- The greatest position drawn so far, also by open transactions; 0 before the first.
     create function last_position() returns bigint
     language sql volatile security definer set search_path = public, pg_temp as $$
       select case when is_called then last_value else 0 end from events_position_seq
     $$;
 
-    -- A position that no later commit can fall below: events up to it are all visible to a statement
-    -- that begins after this function has returned. A writer lays a beacon, a shared advisory lock
-    -- whose key holds the position that its events will be greater than, before it draws positions.
-    -- The order of the two steps matters: a writer whose beacon is not there at step 2 has either
-    -- ended, or will draw positions above step 1's.
+    -- A position that no later commit can fall below: events up to it are all visible to a statement that
+    -- begins after this function has returned. Before it draws positions, a writer sets a beacon: a shared
+    -- advisory lock whose key holds a position below those of its events. The order of the two steps
+    -- matters: a writer whose beacon is not visible at step 2 has either ended, or will draw positions
+    -- above that of step 1.
     create function safe_position() returns bigint
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     declare
@@ -31,13 +31,13 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    -- A time as JSON, as everything shows it: UTC, to the millisecond.
+    -- A time as JSON, in the usual form: UTC with milliseconds.
     create function time_text(p_time timestamptz) returns text language sql stable as $$
       select '"' || to_char(p_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'
     $$;
 
-    -- SHA-256 over the hash before (none for the first event of a stream) and the event as canonical
-    -- JSON (RFC 8785): names in order, data and metadata as they come, for they are canonical already.
+    -- SHA-256 over the previous hash (none for the first event of a stream) and the event as canonical JSON
+    -- (RFC 8785): names in order, data and metadata as passed, because they are canonical already.
     create function event_hash(
       p_prev_hash bytea,
       p_stream_id text,
@@ -57,13 +57,13 @@ export async function up(knex: Knex): Promise<void> {
         || ',"type":' || to_json(p_type) || ',"version":' || p_version || '}', 'UTF8'))
     $$;
 
-    -- Outcomes: 'appended' (response: the row); 'conflict' (the stream is not where the caller
-    -- thinks); with a command key also 'replayed' (response: the row of the first time), 'reused'
-    -- (other fingerprint), 'running' (the first one has not ended); 'erased' (the row's user is).
-    -- Without a row the events belong to no task, and only the log is written.
+    -- Outcomes: 'appended' (response: the row); 'conflict' (the stream has moved on); with a command key
+    -- also 'replayed' (response: the row of the first time), 'reused' (another fingerprint), 'running' (the
+    -- first one has not ended); 'erased' (the row's user is). Without a row the events belong to no task,
+    -- and only the log is written.
     --
-    -- The events' time is this database's, one for all of an append and never before the stream's
-    -- last. Where the row would show it, it says 'time of append'.
+    -- The events' time is this database's, one for all events of an append and never before the stream's
+    -- last. It replaces 'time of append' in the row.
     create function append_events(
       p_stream_id text,
       p_stream_type text,
@@ -89,8 +89,8 @@ export async function up(knex: Knex): Promise<void> {
       hashes bytea[];
     begin
       if owner_id is not null then
-        -- An erasure takes this lock alone: it waits for the appends under way, and those that come
-        -- after it find the key destroyed.
+        -- Only an erasure takes this lock exclusively: it waits for appends in progress, and later ones
+        -- find the key destroyed.
         perform pg_advisory_xact_lock_shared((21588::bigint << 48) | owner_id);
         if exists (select from user_keys where user_id = owner_id and wrapped_key is null) then
           return query select 'erased', null::jsonb, null::timestamptz;
@@ -114,8 +114,8 @@ export async function up(knex: Knex): Promise<void> {
       end if;
 
       if events_count > 0 then
-        -- What stands at the expected version is looked up before the stream is locked: whoever
-        -- changes the stream meanwhile makes the version another one.
+        -- The event at the expected version is looked up before the stream is locked: if anyone changes the
+        -- stream meanwhile, the expected version no longer matches.
         event_time := greatest(date_trunc('milliseconds', clock_timestamp()), (
           select occurred_at from events
             where stream_id = p_stream_id and version = p_expected_version));
@@ -145,7 +145,7 @@ export async function up(knex: Knex): Promise<void> {
         return query select 'conflict', null::jsonb, null::timestamptz;
         return;
       end if;
-      -- Whose the stream is, its first event says.
+      -- The first event of a stream says whose it is.
       if p_row is not null and (
           p_stream_type || '-' || (p_row->>'id') is distinct from p_stream_id
           or (p_row->>'version')::bigint is distinct from p_expected_version + events_count
@@ -181,7 +181,7 @@ export async function up(knex: Knex): Promise<void> {
       end if;
 
       if p_key is not null then
-        -- One that has expired may still be there.
+        -- An expired one may still exist.
         insert into commands (actor_id, key, fingerprint, status, response, expires_at)
           values (p_actor_id, p_key, p_fingerprint,
             case when events_count = 0 then 'unchanged' else 'applied' end,
@@ -194,7 +194,7 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    -- Removes some answers that have expired, not more than p_limit; how many there were.
+    -- Removes at most p_limit expired answers; returns how many it removed.
     create function remove_expired_answers(p_limit int) returns bigint
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     declare

@@ -18,7 +18,7 @@ export async function up(knex: Knex): Promise<void> {
     create table sessions (
       id uuid primary key,
       user_id bigint not null references users on delete cascade,
-      -- The user's credentials_version at login: a session is over once that has moved on.
+      -- The user's credentials_version at login: the session has ended once that is higher.
       credentials_version int not null,
       created_at timestamptz not null,
       last_used_at timestamptz not null,
@@ -39,7 +39,7 @@ export async function up(knex: Knex): Promise<void> {
     );
     create index login_attempts_by_age on login_attempts (last_try_at);
 
-    -- No reference to users: what happened stays on record when an account is gone.
+    -- No reference to users: the record stays when an account is erased.
     create table security_events (
       id bigint generated always as identity primary key,
       type text not null,
@@ -65,7 +65,7 @@ export async function up(knex: Knex): Promise<void> {
     grant select, insert, delete on sessions to tasktrail_auth;
     grant update (last_used_at, ended_at) on sessions to tasktrail_auth;
     grant select, insert, update, delete on login_attempts to tasktrail_auth;
-    -- When it was recorded only the database says.
+    -- Only the database sets the time of recording.
     grant insert (type, user_id, username, session_id, ip, user_agent, request_id, details, occurred_at)
       on security_events to tasktrail_auth;
     grant select on security_events to tasktrail_auditor;

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex'
 
-// Erasing a user: one call destroys the key, ends the account and says so in the log; then the rows
-// that hold texts in the clear go in small steps, so that no number of tasks is too many. What the
-// request leaves of them the worker removes.
+// Erasing a user: one call destroys the key, ends the account and records it in the log. Then the rows with
+// plain texts are deleted in small steps, so that no number of tasks is too many. The worker removes what
+// the request leaves.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     -- False: there is no such user, or the password has changed since it was checked.
@@ -50,14 +50,15 @@ export async function up(knex: Knex): Promise<void> {
     create index user_keys_rows_left on user_keys (user_id)
       where destroyed_at is not null and rows_removed_at is null;
     create index user_keys_destroyed on user_keys (user_id) where destroyed_at is not null;
-    -- Those that are not deleted every list's index leads to; one of a user's whole tasks would tempt the
-    -- planner to read them all for a page.
+    -- Every list's index leads to the tasks that are not deleted. An index on all of a user's tasks would
+    -- tempt the planner to read them all for a page.
     create index deleted_tasks_of_user on tasks (user_id) where deleted_at is not null;
 
-    -- Removes up to 1,000 rows of each kind that hold texts of this user, if erased; how many there
-    -- were. The log says who is: a key alone somebody may have destroyed who had no right to. None is noted, for none comes any more: who appended before the key was destroyed has
-    -- ended before, so each statement below sees what they wrote, and who comes later is refused.
-    -- One user's rows are few among many, even if statistics say otherwise: never by a scan.
+    -- Removes up to 1,000 rows of each kind that hold texts of this user, if erased; returns how many.
+    -- Only the log says who is erased: a key alone may have been destroyed without permission. Zero is
+    -- recorded, because no more can come: appends before the key was destroyed have ended, so each
+    -- statement below sees their rows, and later ones are refused. One user's rows are few among many,
+    -- even if statistics say otherwise: never use a scan.
     create function remove_erased_rows(p_user_id bigint) returns bigint
     language plpgsql volatile security definer
     set search_path = public, pg_temp set enable_seqscan = off as $$
@@ -65,7 +66,7 @@ export async function up(knex: Knex): Promise<void> {
       removed_tasks bigint;
       removed_commands bigint;
     begin
-      -- Of two that remove at the same time one waits, and goes on from there.
+      -- Of two concurrent removals one waits, and continues from there.
       perform from user_keys
         where user_id = p_user_id and destroyed_at is not null and rows_removed_at is null
           and exists (
@@ -90,9 +91,9 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    -- Drops what a rebuild of tasks that was killed has left (src/infra/postgres/shadow-tables.ts): it
-    -- holds texts in the clear, perhaps of users who were erased since. A rebuild under way holds the
-    -- lock. True if there was something.
+    -- Drops what a killed rebuild of tasks has left
+    -- (src/infra/postgres/projections/rebuild/shadow-tables.ts): it holds plain texts, perhaps of users
+    -- erased since. A running rebuild holds the lock. True if there was something.
     create function drop_rebuild_remains() returns boolean
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     begin

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 
-// Views that the worker keeps behind the log. A checkpoint moves in the transaction that writes what
-// it covers, and only from where the writer thinks it is: of two writers one aborts.
+// Views that the worker updates behind the log. A checkpoint moves in the transaction that writes what it
+// covers, and only from where the writer expects it: of two writers one aborts.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table projections (
@@ -11,8 +11,8 @@ export async function up(knex: Knex): Promise<void> {
       updated_at timestamptz not null default clock_timestamp()
     );
 
-    -- A stream that a projection cannot process waits here from its first bad event on; the others go
-    -- on without it.
+    -- A stream that a projection cannot process waits here from its first bad event on; the others continue
+    -- without it.
     create table parked_streams (
       projection text not null,
       stream_id text not null,
@@ -23,8 +23,8 @@ export async function up(knex: Knex): Promise<void> {
       primary key (projection, stream_id)
     );
 
-    -- One row an event, made for the audit's questions. Texts in changes stand as in the log:
-    -- encrypted. task_id is null for what happened to a user.
+    -- One row per event, made for audit queries. Texts in changes are encrypted, as in the log. task_id is
+    -- null for an event of a user.
     create table audit_events (
       position bigint primary key,
       task_id bigint,
@@ -39,12 +39,12 @@ export async function up(knex: Knex): Promise<void> {
       undoes bigint[],
       hash bytea not null
     );
-    -- Each leads to a page by position, see src/infra/postgres/audit-query.ts. "Nulls first" makes
-    -- their order another one than the primary key's, which the planner would else walk in the hope
-    -- of soon meeting what is wanted. People change their own tasks: the index of those rows serves
-    -- user and actor alike, and the three of what others do stay empty as long as nobody may. As "is
-    -- true", because the planner takes a plain equation apart and then does not find it in the index.
-    -- Times need no index: they are searched for in the primary key.
+    -- Each leads to a page by position, see src/infra/postgres/audit/audit-query.ts. "Nulls first" makes
+    -- their order differ from the primary key's, which the planner would otherwise walk in the hope of soon
+    -- finding a match. Users change their own tasks: the index of those rows serves user and actor alike,
+    -- and the three for others' changes stay empty as long as nobody may make any. "Is true", because the
+    -- planner takes a plain equation apart and then does not find it in the index. Times need no index:
+    -- they are found by bisecting the primary key.
     create index audit_events_of_own on audit_events (user_id, type, position nulls first)
       where (actor_id = user_id) is true;
     create index audit_events_of_others
@@ -65,7 +65,7 @@ export async function up(knex: Knex): Promise<void> {
       facts jsonb not null
     ) with (fillfactor = 80);
 
-    -- Who looked at the audit trail or took a copy of it.
+    -- Who viewed or exported the audit trail.
     create table audit_accesses (
       id bigint generated always as identity primary key,
       kind text not null check (kind in ('looked', 'exported')),
@@ -97,7 +97,7 @@ export async function up(knex: Knex): Promise<void> {
     grant select on audit_events, projections to tasktrail_task, tasktrail_auditor;
     grant select (projection, stream_id, version) on parked_streams
       to tasktrail_task, tasktrail_auditor;
-    -- When it was recorded only the database says.
+    -- Only the database sets the time of recording.
     grant insert (kind, user_id, role, session_id, ip, request_id, query, accessed_at)
       on audit_accesses to tasktrail_task;
     grant select on audit_accesses to tasktrail_auditor;

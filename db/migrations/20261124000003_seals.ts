@@ -1,9 +1,9 @@
 import type { Knex } from 'knex'
 
-// A seal covers every event, and every access and security event on record, since the seal before it, is chained to that one, and is signed with a key
-// that is not in the database: nobody changes, cuts off or moves what has been sealed, except who may
-// change everything here and takes away the seals from there on too. The worker then seals what is
-// there now, if it has been started since; a seal that was kept elsewhere shows it.
+// A seal covers every event, access and security event since the previous seal, is chained to it, and is
+// signed with a key that is not in the database: nobody can change, cut off or move what is sealed, except by changing everything here
+// and also removing the seals from there on. A worker started after that seals what is there now; a seal
+// kept elsewhere reveals it.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table seals (
@@ -13,11 +13,12 @@ export async function up(knex: Knex): Promise<void> {
       events bigint not null check (events >= 0),
       -- SHA-256 over position, recorded_at and hash of each event in order.
       events_digest bytea not null,
-      -- 46 bytes an event, to say which one is not as it was: its position (6), which of the heads
-      -- is its stream's (2), recorded_at in ms (6) and its hash (32). But for the stream they prove
-      -- themselves: the digest of all is made of them.
+      -- 46 bytes per event, to name the one that is not as it was: its position (6), which of the heads is
+      -- its stream's (2), recorded_at in ms (6) and its hash (32). All but the stream are proven, because
+      -- the digest is computed from them.
       events_marks bytea not null,
-      -- The last event in it of each stream: [[stream_id, version, hash], ...], ordered by stream_id.
+      -- The last event of each stream that it covers: [[stream_id, version, hash], ...], ordered by
+      -- stream_id.
       heads jsonb not null,
       heads_digest bytea not null,
       sealed_at timestamptz not null,
@@ -26,8 +27,8 @@ export async function up(knex: Knex): Promise<void> {
       key_id text not null,
       signature bytea not null,
       -- How far it goes in audit_accesses and in security_events; 45 bytes for each row that is new in it
-      -- (src/verifier/records.ts), and the digest of all that. A mark outlives its row: where a row is
-      -- missing it says how old that would be now.
+      -- (src/verifier/records.ts), and the digest of all that. A mark outlives its row: it says how old a
+      -- missing row would be now.
       access_id bigint not null,
       security_event_id bigint not null,
       records_marks bytea not null,
@@ -39,10 +40,10 @@ export async function up(knex: Knex): Promise<void> {
       for each statement execute function refuse_change();
     alter table seals enable always trigger seals_are_append_only;
 
-    -- An id of a table up to which no row can appear any more; null when a writer does not end. Who
-    -- writes a row locks the table before it draws the row's id, and until it commits. So whoever may
-    -- still add one at or below the id of step 1 holds that lock in step 2, and is waited for in step 3.
-    -- Nobody waits for this, and that lock takes the right to write the table.
+    -- The id of a table up to which no row can appear any more; null if a writer does not end. A writer
+    -- locks the table before it draws a row's id, until it commits. So any writer that may still add a row
+    -- at or below the id of step 1 holds that lock in step 2, and step 3 waits for it. Nobody waits for
+    -- this function, and only roles that may write the table can take that lock.
     create function settled_id(p_table regclass) returns bigint
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     declare

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 
-// Who looked at what is of use for a time only, and the record of it grows with every look. What is old
-// enough may go, whoever removes it; younger than that it cannot be removed by anyone, as before.
+// The record of audit accesses is useful only for a time, and grows with every access. Old records may be
+// removed, by anyone with the right; younger ones by nobody, as before.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     drop trigger audit_accesses_are_append_only on audit_accesses;
@@ -15,8 +15,8 @@ export async function up(knex: Knex): Promise<void> {
       execute function refuse_change();
     alter table audit_accesses enable always trigger audit_accesses_are_kept;
 
-    -- Removes some of those that are older than so many days, the oldest first; how many there were. None
-    -- goes before one with a lower id: a row that is missing behind one that is there was taken away.
+    -- Removes some of those older than p_days, the oldest first; returns how many. None is
+    -- removed before one with a lower id: if a row is missing after an existing one, somebody removed it.
     create function remove_expired_accesses(p_days int, p_limit int) returns bigint
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     declare

@@ -1,17 +1,17 @@
 import type { Knex } from 'knex'
 
-// Which keys the data were made with. A process that is given another one refuses to work: it would call
-// right passwords wrong, and write what the right key cannot read.
+// Which keys the data was made with. A process with another key refuses to work: it would reject right
+// passwords, and write what the right key cannot read.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table key_fingerprints (
       name text primary key,
-      -- HMAC by the key, cut off: it says nothing of the key. Null: the next key is taken, unseen.
+      -- A truncated HMAC with the key: it reveals nothing of the key. Null: the next key is accepted.
       fingerprint text check (fingerprint ~ '^[0-9a-f]{16}$'),
       since timestamptz not null default clock_timestamp()
     );
 
-    -- Of several that claim at the same time the first decides; the fingerprint that stands.
+    -- Of several concurrent claims the first wins; returns the fingerprint that is now stored.
     create function claim_key(p_name text, p_fingerprint text) returns text
     language sql volatile security definer set search_path = public, pg_temp as $$
       insert into key_fingerprints as kept (name, fingerprint) values (p_name, p_fingerprint)
@@ -24,7 +24,7 @@ export async function up(knex: Knex): Promise<void> {
     revoke execute on function claim_key from public;
     grant execute on function claim_key to tasktrail_auth, tasktrail_task, tasktrail_worker;
     grant select on key_fingerprints to tasktrail_auth, tasktrail_task, tasktrail_worker;
-    -- Who wraps the users' keys anew says by which key they are wrapped from then on.
+    -- The worker rewraps the users' keys, and then records which key they are wrapped with.
     grant update (fingerprint, since) on key_fingerprints to tasktrail_worker;
   `)
 }

@@ -22,7 +22,7 @@ describe('npm run images', () => {
       '1.2.3+b',
       'prod',
     ]) {
-      expect(() => versionOf(tag), tag).to.throw('is no semantic version')
+      expect(() => versionOf(tag), tag).to.throw('is not a semantic version')
     }
   })
 
@@ -31,7 +31,7 @@ describe('npm run images', () => {
     expect(await command.ended).to.equal('code 2')
     expect(command.out).to.deep.equal([])
     expect(command.err[0]).to.equal(
-      '"latest" is no semantic version: use one such as v1.2.3, which never moves.',
+      '"latest" is not a semantic version: use one such as v1.2.3, which never moves.',
     )
   })
 
@@ -61,7 +61,7 @@ describe('npm run images', () => {
     )
     expect(await command.ended).to.equal('code 1')
     expect(command.err).to.deep.equal([
-      'Neither a Docker engine nor buildah is here: start one, or install the other.',
+      'There is neither a Docker engine nor buildah: start one, or install the other.',
     ])
   })
 })
