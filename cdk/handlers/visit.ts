@@ -34,7 +34,7 @@ async function logIn(call: Call, account: Account): Promise<string> {
 }
 
 type Body = Readonly<Record<string, unknown>>
-/** The body of an answer that has one of the statuses; empty when it is no object of JSON. */
+/** The body of an answer with one of the statuses; empty if it is not a JSON object. */
 type Call = (
   method: 'GET' | 'POST',
   path: string,

@@ -2,21 +2,21 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import { HttpError } from './errors.ts'
 
-// A cursor names its list and order: in another one it would skip entries without a word.
+// A cursor names its list and order: with another one it would silently skip entries.
 const written = z.tuple([z.string(), z.int().min(1)])
 
 /** The cursor of a list that is ordered by whole numbers: the number of the last entry shown. */
 export const writeCursor = (order: string, last: number): string =>
   Buffer.from(JSON.stringify([order, last])).toString('base64url')
 
-/** Undefined without a cursor. Error: `validation_failed`, of one that the list in this order never gave. */
+/** Undefined without a cursor. Error: `validation_failed`, if it is not of the list in this order. */
 export function readCursor(order: string, cursor: string | undefined): number | undefined {
   if (cursor === undefined) return undefined
   try {
     const [of, last] = written.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()))
     if (of === order) return last
   } catch {
-    // It is no cursor at all.
+    // Not a cursor at all.
   }
   throw badCursor()
 }
@@ -26,11 +26,11 @@ export const badCursor = () =>
     faults: [{ field: 'cursor', message: 'cursor must be one that this list gave' }],
   })
 
-/** Where the next page is. */
+/** Adds the link to the next page. */
 export function linkNext(ctx: Context, cursor: string): void {
   const query = new URLSearchParams(ctx.querystring)
   query.set('cursor', cursor)
   ctx.set('Link', `<${ctx.path}?${query}>; rel="next"`)
 }
 
-export const NEXT_LINK = { Link: 'rel="next", where the next page is' }
+export const NEXT_LINK = { Link: 'rel="next": the next page' }

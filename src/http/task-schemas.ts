@@ -100,10 +100,10 @@ export const undoing = z
 export const redoing = z.strictObject({}).meta({ id: 'Redo' })
 
 export const historyQuery = {
-  order: z.enum(['asc', 'desc']).default('asc').meta({ description: 'desc: the newest first' }),
-  limit: pageSize.default(100).meta({ description: 'Size of a page, 1 to 200' }),
+  order: z.enum(['asc', 'desc']).default('asc').meta({ description: 'desc: newest first' }),
+  limit: pageSize.default(100).meta({ description: 'Page size, 1 to 200' }),
   cursor: z.string().max(100, 'must be a cursor of this list').optional().meta({
-    description: 'next_cursor of the page before, with the same order',
+    description: 'next_cursor of the previous page, with the same order',
   }),
 }
 

@@ -142,7 +142,7 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'a canary and no certificate',
     { ...dev, canary: { url: 'https://tasks.example.com' } },
-    'dev: certificateArn is missing: the canary tells its password over TLS only.',
+    'dev: certificateArn is missing: the canary sends its password only over TLS.',
   ],
   [
     'an unknown launch type',

@@ -9,7 +9,7 @@ import {
 /** What an event can change: a field, or whether the task is deleted. */
 export type Changed = keyof TaskFields | 'deleted'
 
-/** The types whose events set each value: the last one of them says what it is. */
+/** The types whose events set each value: the last such event determines it. */
 export const SETTERS: Readonly<Record<Changed, readonly TaskEvent['type'][]>> = {
   title: typesThatSet('title'),
   description: typesThatSet('description'),

@@ -9,7 +9,7 @@ export type ChainedEvent = Pick<
 >
 
 const LIMIT = 10_000
-/** Each with all that it says, which may be long. */
+/** Events are read in full, and may be long. */
 const PAGE = 200
 
 const HASHES = {
@@ -21,8 +21,8 @@ const HASHES = {
 }
 
 /**
- * The next events as far as each is what its hash says and chained to the one before it in its stream,
- * 10,000 at most; and what is wrong with the one that ends them, if it is not.
+ * The next events, at most 10,000, as long as each matches its hash and is chained to the one before it in its
+ * stream. If one does not, the list ends before it, and `broken` says what is wrong with it.
  */
 export async function chainedEvents(
   query: Query,
@@ -53,10 +53,10 @@ export async function chainedEvents(
 
 function faultIn(event: TrailEvent, head: string | null): string | null {
   if (event.prev_hash !== head) return `is not chained to version ${event.version - 1}`
-  return eventHash(event) === event.hash ? null : 'has a hash that does not belong to what it says'
+  return eventHash(event) === event.hash ? null : 'has a hash that does not match its contents'
 }
 
-/** Of the streams that are new among these events, what their first event here is to be chained to. */
+/** For streams that are new on this page: the hash that their first event here must be chained to. */
 async function addHeads(
   query: Query,
   page: readonly TrailEvent[],

@@ -9,7 +9,7 @@ const timeOf = (column: string, fraction: 'MS' | 'US', exact: string) => `
 export const instant = (column: string, fraction: 'MS' | 'US', exact: string) =>
   `${timeOf(column, fraction, exact)} as ${column}`
 
-// JSON as text: pg would parse it with numbers rounded.
+// JSON as text: pg would parse it and round numbers.
 const READ = {
   name: 'read_events_exactly',
   text: `
@@ -20,7 +20,7 @@ const READ = {
     from events where position > $1 and position <= $2 order by position limit $3`,
 }
 
-/** Events as they are stored, to be hashed. */
+/** Events as stored, for hashing. */
 export async function eventsAfter(
   query: Query,
   after: number,
@@ -65,8 +65,8 @@ export async function recordsAfter(
 }
 
 /**
- * Numbers that JSON.parse would round, or that we would write in another way, become what no JSON in
- * the database can be.
+ * Turns numbers that JSON.parse would round, or that we would write differently, into a value that no JSON
+ * in the database can have.
  */
 export function exactly(json: string): unknown {
   if (!/[:[ ]-?(\d{16}|\d+\.)/.test(json)) return JSON.parse(json)

@@ -1,8 +1,8 @@
-/** `found`: how many rows there are up to the page's limit. `before`: the bytes of those before it. */
+/** `found`: how many rows there are up to the page's limit. `before`: the bytes of the rows before this one. */
 export type Measured<Row> = Row & { readonly found: number; readonly before: number }
 
 /**
- * Ends a page once what it measures fills so many bytes, as they are kept; its first row is always there.
+ * Ends a page once the measured column, as stored, fills this many bytes; the first row is always included.
  * Each row is then `Measured`.
  */
 export const withinBytes =

@@ -40,7 +40,7 @@ export function workerMetrics(): WorkerMetrics {
   )
   const refused = counter(
     'tasktrail_seal_refusals_total',
-    'Times that it did not seal what was changed',
+    'Times that sealing was refused because something was changed',
   )
   const sealedEvents = counter('tasktrail_sealed_events_total', 'Events that those seals cover')
 
