@@ -37,7 +37,7 @@ const COUNT = {
       (select count(*) from streams) as streams`,
 }
 
-// Up to the projection's checkpoint, but for what is parked. What a task's event changed is not compared.
+// Up to the projection's checkpoint, without parked streams. The changes of a task's events are not compared.
 const UNEQUAL_ROWS = {
   name: 'unequal_audit_rows',
   text: `
@@ -144,7 +144,7 @@ async function requireAllRead(query: Query, report: Report): Promise<void> {
   }
 }
 
-/** The rows that auditors search say what the log says. */
+/** Checks that the rows that auditors search match the log. */
 async function requireShown(query: Query, { position }: Report): Promise<void> {
   let after = Number.MIN_SAFE_INTEGER
   while (after < Number.MAX_SAFE_INTEGER) {

@@ -27,7 +27,7 @@ const LOAD = {
 
 const PAGE_BYTES = 1_048_576
 
-// One more than asked for tells whether there are others.
+// One more than asked for shows whether there are others.
 const PAGE_AFTER = {
   name: 'stream_page_after',
   text: withinBytes(PAGE_BYTES, { measured: 'data', order: 'version' })(`
@@ -46,7 +46,7 @@ const lastVersion = (condition: string) => `(
   select version from events
   where stream_id = $1 and version <= $2 and ${condition} order by version desc limit 1)`
 
-// What a newer version has written sets nothing that this one knows.
+// What a newer version wrote sets nothing that this one knows.
 const SET_LAST = Object.values(SETTERS).map((types) =>
   lastVersion(`
     schema_version <= ${TASK_EVENT_SCHEMA_VERSION}
@@ -62,7 +62,7 @@ const IN_FORCE = {
     order by version`,
 }
 
-// Within a stream no time goes back.
+// Within a stream times never go backwards.
 const VERSION_AT = {
   name: 'version_at',
   text: `select ${bisect('low', {

@@ -220,7 +220,7 @@ describe('The drift check', () => {
       ],
       ['taken away', 'delete from user_keys'],
     ] as const) {
-      it(`finds a key that was ${what} though the log says of no erasure`, async () => {
+      it(`finds a key that was ${what} though the log has no erasure`, async () => {
         for (const id of [2, 3]) await world.create(id)
         await project()
         await world.sql.query(forge)
@@ -236,7 +236,7 @@ describe('The drift check', () => {
           () => null,
           ({ message }: Error) => message,
         )
-        expect(rebuilt).to.match(/^The key of user-1 is gone, and the log says of no erasure/)
+        expect(rebuilt).to.match(/^The key of user-1 is gone, but the log has no erasure/)
         expect(await world.rows()).to.have.length(2)
       })
     }

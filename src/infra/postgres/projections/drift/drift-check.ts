@@ -14,7 +14,7 @@ export type DriftCheckOptions = DriftPorts & {
 }
 
 export type DriftCheck = {
-  /** Checks some streams; which, moves on from call to call. Error: `database_unavailable`. */
+  /** Checks some streams; the choice moves on from call to call. Error: `database_unavailable`. */
   readonly round: () => Promise<readonly Drift[]>
 }
 
@@ -25,8 +25,8 @@ const SPAN = 1_000
 
 const OURS = `stream_id ~ '^(task|user)-[0-9]{1,18}$'`
 
-// Each as [stream_id, place to go on from]. What has just been written; then, round and round, the streams
-// (a row may be missing), the rows of both tables (an event may), and the keys that are destroyed.
+// Each as [stream_id, place to continue from]. First what has just been written; then, in turn, the streams (a
+// row may be missing), the rows of both tables (an event may be), and the destroyed keys.
 const NEWEST = {
   name: 'newest_streams',
   text: `
@@ -72,11 +72,11 @@ const TOO_MUCH = {
 }
 const END = { name: 'end_of_log', text: 'select max(position) as position from events' }
 
-/** Those that go round and round, from the least place that there may be. */
+/** Those checked in turn, from the lowest possible place on. */
 const AROUND = { tasks: TASKS, audit: AUDIT, keys: KEYS } as const
 const BEFORE_ALL = Number.MIN_SAFE_INTEGER
 
-/** Compares tasks, audit and keys with the log all the time, as a small and steady load. */
+/** Compares tasks, audit and keys with the log continuously, as a small and steady load. */
 export function driftCheck(options: DriftCheckOptions): DriftCheck {
   const { db, log, tasksARound = 20, bytesARound = 8_000_000, onChecked, onDrift } = options
   const share = Math.max(1, Math.floor(tasksARound / 4))
@@ -113,7 +113,7 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
     ...(await driftOfAudit(options, ids)),
     ...(await driftOfKeys(options, ids)),
   ]
-  /** A task whose events cannot be folded does not hide what is wrong with the others. */
+  /** A task whose events cannot be folded must not hide what is wrong with the others. */
   const oneByOne = async (ids: readonly string[]) => {
     const drifts: Drift[] = []
     for (const id of ids) {

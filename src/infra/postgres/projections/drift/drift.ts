@@ -22,8 +22,8 @@ export type Drift = {
 
 export type DriftPorts = { readonly db: Database; readonly keys: UserKeys }
 
-// Row and events in one statement, which is one snapshot: a write in between shows in both or in none.
-// Rows of an erased user go soon after the erasure, not with it.
+// Row and events in one statement, which is one snapshot: a concurrent write shows in both or in neither.
+// Rows of an erased user are deleted soon after the erasure, not with it.
 const TASKS = {
   name: 'drift_of_tasks',
   text: `
@@ -74,7 +74,7 @@ const AUDIT = {
     order by length(w.stream_id), w.stream_id`,
 }
 
-// Of the users of these streams, and of those whose texts stand in them, who then had a key.
+// Of the users of these streams, and of those whose texts they contain, who must have had a key.
 const KEYS = {
   name: 'drift_of_keys',
   text: `
@@ -123,7 +123,7 @@ export async function driftOfTasks(
   })
 }
 
-/** The same of the audit, as far as it has come, of these streams. */
+/** The same for the audit, as far as it has got, for these streams. */
 export async function driftOfAudit(
   { db }: Pick<DriftPorts, 'db'>,
   stream_ids: readonly string[],
@@ -152,7 +152,7 @@ export async function driftOfAudit(
   })
 }
 
-/** What happened to a user changes no field. */
+/** An event of a user changes no field. */
 const userHistoryOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] =>
   events.map(({ stream_id, event_id, schema_version, data, metadata, ...event }) => {
     const { request_id } = metadata
@@ -160,8 +160,8 @@ const userHistoryOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEv
   })
 
 /**
- * Keys that are gone of users who were not erased, as far as the log says, and that are there of users
- * who were. Of these streams' users, and of those who wrote in them.
+ * Keys that are missing though the log has no erasure of the user, and keys that exist though it has one. For
+ * these streams' users, and for those who wrote texts in them.
  */
 export async function driftOfKeys(
   { db }: Pick<DriftPorts, 'db'>,

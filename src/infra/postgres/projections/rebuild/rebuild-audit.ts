@@ -78,7 +78,7 @@ export function auditPlan(): Plan {
         await take(run, events, live.position)
       }
       await compare(run, live.position)
-      // Nobody writes it now: what stands beyond the log is of no event.
+      // Nobody writes now: rows beyond the log belong to no event.
       const beyond = await run.query<UnequalEvent>(UNEQUAL_EVENTS, [
         run.position,
         Number.MAX_SAFE_INTEGER,

@@ -130,9 +130,9 @@ async function explain(
       ports,
       some.map(({ id }) => taskStreamId(id)),
     )
-    // Without the key the new table would lose rows that are all that is left of the texts.
+    // Without the key the new table would lack rows that hold the only copy of the texts.
     if (lost?.kind === 'missing') {
-      throw new Error(`The key of ${lost.stream_id} is gone, and the log says of no erasure.`)
+      throw new Error(`The key of ${lost.stream_id} is gone, but the log has no erasure.`)
     }
     const wrong = new Set(drifts.map(({ stream_id }) => taskIdOf(stream_id)))
     const doubtful = some.filter(({ id, at_same_version }) => at_same_version && !wrong.has(id))
