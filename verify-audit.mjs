@@ -5,22 +5,21 @@
  *
  *   node verify-audit.mjs export.ndjson --key public.pem [--key older.pem] [--seal number:hash]
  *
- * It needs Node 20 or newer and nothing else, and trusts nothing but the public keys, and the seals that
- * were kept elsewhere. Each event's hash is computed anew, each chain followed, each text decrypted with
- * the key beside it and compared, and each seal held against its signature and against the events. The
- * trailer is not signed: what it says of the export is only held against the rest. `npm run audit:verify`
- * checks a database by the same functions.
+ * It needs only Node 20 or newer. It trusts only the public keys, and the seals that were kept elsewhere.
+ * It recomputes each event's hash, follows each chain, decrypts each text with the key beside it and
+ * compares it, and checks each seal against its signature and the events. The trailer is not signed: it is
+ * only compared with the rest. `npm run audit:verify` checks a database with the same functions.
  */
 
 // src/command-line.ts
 import { parseArgs } from 'node:util'
 
-/** The command was not called as its usage says. */
+/** The command line does not match the usage. */
 var UsageError = class extends Error {}
 
 /**
- * What this process was called with. Ends it with 0 when that is `--help`, and with 2 when it is
- * nothing that the usage says, in one sentence. So it stands before anything that has an effect.
+ * Parses the command line. Ends the process with 0 after `--help`, and with 2 and one sentence if the
+ * arguments do not match the usage. So call it before anything that has an effect.
  */
 function commandLine(line) {
   const args2 = process.argv.slice(2)
@@ -53,8 +52,8 @@ ${usage}`)
 /** As `commandLine`, for a command whose arguments are whole numbers above zero. */
 
 /**
- * Runs a command and prints the lines that it returns. When it fails it says why in one sentence and
- * ends with 1, or with 2 where it was called wrongly.
+ * Runs a command and prints the lines that it returns. If it fails, it says why in one sentence and exits
+ * with 1; after wrong usage with 2.
  */
 
 // src/verifier/export-file.ts
@@ -63,7 +62,7 @@ import { open } from 'node:fs/promises'
 
 // src/verifier/failures.ts
 
-/** Something is not as it was: an event, or a seal, or the whole. */
+/** An event, a seal or the whole is not as it was. */
 var Broken = class extends Error {
   place
   constructor(place, why) {
@@ -75,7 +74,7 @@ var Broken = class extends Error {
 /** It cannot be checked at all. */
 var Unreadable = class extends Error {}
 
-/** What is there is not broken, but what is missing proves nothing. */
+/** Nothing that is present is broken, but something is missing, so nothing is proven about it. */
 var Incomplete = class extends Error {}
 function nameOf({ stream_id, version, position, seal, line, table, id: id2 }) {
   if (table !== undefined) return id2 === undefined ? `The table ${table}` : `${table} ${id2}`
@@ -135,7 +134,7 @@ function sealHash(seal, heads_digest) {
 /** Error: `Unreadable`. */
 function readKey(pem) {
   const key = publicKey(pem)
-  if (key.asymmetricKeyType !== 'ed25519') throw new Unreadable('A key is not of Ed25519.')
+  if (key.asymmetricKeyType !== 'ed25519') throw new Unreadable('A key is not an Ed25519 key.')
   const id2 = sha256(key.export({ format: 'der', type: 'spki' })).toString('hex')
   return { key, id: id2.slice(0, 16) }
 }
@@ -170,7 +169,7 @@ var hex = is('hex', (value) => typeof value === 'string' && /^([0-9a-f]{2})*$/.t
 var flag = is('true', (value) => value === true)
 var json = is('an object', isObject)
 
-/** What a field of a task can be. */
+/** The values that a field of a task can have. */
 var scalar = is(
   'a text, true, false or null',
   (value) => value === null || typeof value === 'string' || typeof value === 'boolean',
@@ -200,7 +199,7 @@ var recordOf = (shape) => (value, name) => {
   return first(Object.entries(value).map(([key, member]) => shape(member, `${name}.${key}`)))
 }
 
-/** It has these fields; what else it has, is not looked at. */
+/** It has these fields; other fields are not checked. */
 var fields = (shapes) => (value, name) => {
   if (!isObject(value)) return json(value, name === '' ? 'value' : name)
   return first(
@@ -269,12 +268,12 @@ var SEAL = {
   signature: hex,
 }
 
-/** Why a line is none that an export writes of an event; null when it is one. */
+/** Why a line is not an event of an export; null if it is one. */
 var faultInLine = (line) => LINE(line, '')
 var faultInTrailer = (trailer) => fields(TRAILER)(trailer, '')
 var faultInSeal = (seal) => fields(SEAL)(seal, '')
 
-/** What nothing covers would pass for checked. */
+/** A field that nothing covers would pass for checked. */
 function requireFields(value, known, broken) {
   const strange = Object.keys(value).find((name) => !known.includes(name))
   if (strange !== undefined) throw broken(`it has a field "${strange}" that no export writes`)
@@ -288,8 +287,8 @@ function parse2(text2) {
 }
 
 /**
- * A key twice, or a number that is rounded in reading: a program would read other facts than those
- * that are hashed. What JSON.stringify wrote has neither.
+ * Refuses a key that occurs twice, and a number that parsing would round: a program would read other facts
+ * than were hashed. JSON.stringify writes neither.
  */
 function requireSingleKeys(text2, line, place) {
   if (text2 === JSON.stringify(line)) return
@@ -318,7 +317,7 @@ var SHOWN = [
 var STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', 'prev_hash']
 
 /**
- * What a line shows is what the stored event says. The fields of which nothing tells what was so before.
+ * Checks that a line shows what its stored event says. Returns the fields whose previous value is not proven.
  */
 function requireShown(line, state) {
   const { version, position, changes, stored } = line
@@ -328,7 +327,7 @@ function requireShown(line, state) {
   const to = storedValues(line, broken)
   const names = Object.keys(to)
   if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
-    throw broken('its changes are not of the fields that it stores')
+    throw broken('its changes are not those of its stored fields')
   }
   const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken))
   const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
@@ -344,7 +343,7 @@ function requireForm(line, broken) {
   const { stream_id, data } = stored
   const isOfStream =
     line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
-  if (!isOfStream) throw broken('its task_id is not of its stream')
+  if (!isOfStream) throw broken('its task_id does not match its stream')
   if (line.recorded_at !== line.occurred_at) throw broken('its recorded_at is not its occurred_at')
   if (line.request_id !== stored.metadata.request_id) {
     throw broken('its request_id is not the stored one')
@@ -360,7 +359,7 @@ function requireForm(line, broken) {
   for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
 }
 
-/** Whether what a change says was so before is known; that it is so now always is. */
+/** Whether the value before the change is known; the one after it always is. */
 function isProven(name, { version, erased, unreadable, changes }, to, { facts }, broken) {
   const change = changes[name]
   if (canonical(change?.to) !== canonical(to)) {
@@ -370,24 +369,24 @@ function isProven(name, { version, erased, unreadable, changes }, to, { facts },
   if (from === brief(change?.from)) return true
   const mayBeMissing = (erased === true || unreadable === true) && isText(name)
   if (from !== undefined && !(mayBeMissing && change?.from === null)) {
-    throw broken(`its changes.${name}.from is not what was so before it`)
+    throw broken(`its changes.${name}.from is not the value before it`)
   }
   return false
 }
 var isText = (name) => TEXTS.some((text2) => text2 === name)
 
-/** What changes should say: the stored values, with texts in the clear where their keys are there. */
+/** What changes should say: the stored values, with the texts decrypted where their keys are present. */
 function storedValues({ type, stored, text_keys, erased, unreadable }, broken) {
   const { user_id, undoes, ...data } = stored.data
   const to = Object.entries(data).map(([name, value]) => {
     if (!isEncrypted(value)) return [name, value]
     const key = text_keys[name]
     if (key !== undefined && erased === true && unreadable !== true) {
-      throw broken(`it is said to be erased, but its ${name} can be read`)
+      throw broken(`it is marked as erased, but its ${name} can be read`)
     }
     if (key !== undefined) return [name, decrypt(value, key, stored.stream_id, name, broken)]
     if (erased !== true && unreadable !== true)
-      throw broken(`the key of its ${name} is missing, and it is not erased`)
+      throw broken(`the key of its ${name} is missing, though it is not marked as erased`)
     return [name, null]
   })
   if (type === 'TaskDeleted') to.push(['deleted', true])
@@ -413,7 +412,7 @@ function decrypt({ cipher }, key, stream_id, name, broken) {
   }
 }
 
-/** Enough of a value to know it again. */
+/** Enough of a value to recognise it. */
 function brief(value) {
   const text2 = canonical(value)
   return text2.length <= 32 ? text2 : sha256(text2).toString('base64')
@@ -422,7 +421,7 @@ function brief(value) {
 // src/verifier/filters.ts
 var ANYWHERE = ['start', 'middle', 'end']
 
-/** What can be asked for. Whose a task is not every event tells; times do not go back in a stream. */
+/** The filters of an export. Not every event names the owner of its task; times in a stream never go backwards. */
 var FILTERS = {
   user_id: {
     value: id,
@@ -466,7 +465,7 @@ var FILTERS = {
   },
 }
 
-/** What no export is asked for would excuse what is missing. */
+/** An unknown filter would excuse missing events. */
 function requireFilters(query, broken) {
   requireFields(query, Object.keys(FILTERS), broken)
   for (const [name, value] of Object.entries(query)) {
@@ -477,7 +476,7 @@ function requireFilters(query, broken) {
 var partsLeftOut = (query) =>
   new Set(Object.keys(query).flatMap((name) => FILTERS[name]?.leavesOut ?? []))
 
-/** The filter by which a line should not have been found, if there is one. */
+/** The filter that a line does not match, if there is one. */
 var unmetFilter = (line, filters) =>
   filters.find(([name, value]) => !FILTERS[name]?.finds(line, value))
 var inWords = ([name, value]) => `${name}=${JSON.stringify(value)}`
@@ -506,7 +505,7 @@ var ENCODED = {
 }
 var AGAIN = 'export it again with "Accept: application/x-ndjson"'
 
-/** Why a file that begins like this can be no export; undefined when it can be one. */
+/** Why a file that begins like this is not an export; undefined if it may be one. */
 function wrongFile(head) {
   const begins = (bytes) => bytes.every((byte, index) => head[index] === byte)
   for (const [name, bytes] of Object.entries(COMPRESSED)) {
@@ -514,7 +513,7 @@ function wrongFile(head) {
   }
   for (const [name, marks] of Object.entries(ENCODED)) {
     if (marks.some(begins)) {
-      return `is encoded in ${name}, as a ">" of Windows PowerShell writes: save the answer as it comes (curl --output), in UTF-8.`
+      return `is encoded in ${name}, as ">" in Windows PowerShell writes it: save the answer unchanged (curl --output), in UTF-8.`
     }
   }
   return wrongText(
@@ -526,20 +525,20 @@ function wrongFile(head) {
 }
 function wrongText(text2) {
   if (/^("?position"?)[,;\t]/.test(text2)) {
-    return `is no NDJSON export. What was exported as CSV cannot be checked: ${AGAIN}.`
+    return `is not an NDJSON export. A CSV export cannot be verified: ${AGAIN}.`
   }
   if (text2.startsWith('<')) {
     return `is a page of HTML or XML, not an export: something answered in the service's place.`
   }
   if (/^\{\s*"events"\s*:/.test(text2)) return `is a page of JSON, not an export: ${AGAIN}.`
   if (/^\{\s*"(error|title|status|code|message)"\s*:/.test(text2) || isProblem(text2)) {
-    return `is no export but an answer that refuses one${reasonIn(text2)}.`
+    return `is not an export but a refusal of one${reasonIn(text2)}.`
   }
-  if (!text2.startsWith('{')) return `is no NDJSON export: it does not begin with "{".`
+  if (!text2.startsWith('{')) return `is not an NDJSON export: it does not begin with "{".`
   return undefined
 }
 
-/** RFC 9457; an event has a type too, which is no address. */
+/** RFC 9457; an event has a type too, but that is not a URI. */
 var isProblem = (text2) => /^\{\s*"type"\s*:\s*"(about:|https?:|\/)/.test(text2)
 function reasonIn(text2) {
   const answer = parse2(text2)
@@ -552,11 +551,11 @@ function reasonIn(text2) {
 var NEWLINE = 10
 var CHUNK = 65536
 
-/** Enough to tell what a file is that is no export. */
+/** Enough to recognise a file that is not an export. */
 var HEAD2 = 4096
 var UTF_82 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Without the mark of its encoding, should it begin the file, and without what ends a line. */
+/** Without a byte order mark at the beginning of the file, and without the line ending. */
 function textOf(bytes, what) {
   try {
     return UTF_82.decode(bytes)
@@ -569,7 +568,7 @@ function textOf(bytes, what) {
   }
 }
 
-/** Lines that are not blank, by their number. Only a newline ends one: others may stand in a title. */
+/** Lines that are not blank, by number. Only a newline ends one: a title may contain other line breaks. */
 async function* linesOf(file) {
   let number = 0
   let begun = []
@@ -592,7 +591,7 @@ async function* linesOf(file) {
   if (text2 !== '') yield [at, text2]
 }
 
-/** All lines but the last, which is the trailer: that has been read already, and may be long. */
+/** All lines but the last, the trailer, which has been read already and may be long. */
 async function* readEvents(file) {
   let before
   for await (const line of linesOf(file)) {
@@ -602,21 +601,22 @@ async function* readEvents(file) {
 }
 function readEvent(number, text2) {
   const line = parse2(text2)
-  if (line === undefined) throw new Unreadable(`Line ${number} is no line of an NDJSON export.`)
+  if (line === undefined) throw new Unreadable(`Line ${number} is not a line of an NDJSON export.`)
   if (isObject(line) && line.stored === null) {
     const { task_id, version, position } = line
     const stream_id = task_id === null ? 'A user' : `task-${task_id}`
     const place = { stream_id, version: Number(version), position: Number(position) }
-    throw new Broken(place, 'is shown, but the log that was exported does not hold it.')
+    throw new Broken(place, 'is shown, but the exported log does not hold it.')
   }
   const fault = faultInLine(line)
-  if (fault !== null) throw new Broken(placeIn(line, number), `is no event of an export: ${fault}.`)
+  if (fault !== null)
+    throw new Broken(placeIn(line, number), `is not an event of an export: ${fault}.`)
   const event = eventOf(line)
   requireSingleKeys(text2, line, placeOf(event))
   return event
 }
 
-/** Which event a line is of, if it says so. */
+/** The event of a line, if the line names it. */
 function placeIn(line, number) {
   const { version, position, stored } = isObject(line) ? line : {}
   const { stream_id } = isObject(stored) ? stored : {}
@@ -627,7 +627,7 @@ function placeIn(line, number) {
     : { line: number }
 }
 
-/** The trailer is the last line, and what it says is needed from the first on. Error: `Unreadable`. */
+/** Reads the trailer, the last line, before the first one: the checks need it. Error: `Unreadable`. */
 async function readTrailer(file) {
   const unreadable = (error) => {
     if (error.code === undefined) throw error
@@ -649,11 +649,13 @@ async function readTrailer(file) {
   }
 }
 
-/** Refuses a file that is something else, as far as its beginning tells; where its last line ends. */
+/** Refuses a file whose beginning shows that it is something else; returns where its last line ends. */
 async function requireExport(file, handle) {
   const stat = await handle.stat()
   if (!stat.isFile() && !stat.isDirectory()) {
-    throw new Unreadable(`${file} is no file: an export is read twice, so save it first.`)
+    throw new Unreadable(
+      `${file} is not a regular file: an export is read twice, so save it first.`,
+    )
   }
   const head = Buffer.alloc(HEAD2)
   const { bytesRead } = await handle.read(head, 0, HEAD2, 0)
@@ -664,7 +666,7 @@ async function requireExport(file, handle) {
   return end
 }
 
-/** Where the last line ends that is not blank. */
+/** Where the last line that is not blank ends. */
 async function contentEnd(handle, size) {
   for (let end = size; end > 0; end -= CHUNK) {
     const start = Math.max(0, end - CHUNK)
@@ -689,7 +691,7 @@ async function bytesOf(handle, start, end) {
   return bytes
 }
 
-/** What stands in it is printed, and decides what is asked of the rest. */
+/** Its contents are printed, and decide what is required of the rest. */
 function trailerIn(text2, line) {
   const broken = (why) => new Broken({}, `has a changed trailer: ${why}.`)
   requireSingleKeys(text2, line, {})
@@ -704,7 +706,7 @@ function trailerIn(text2, line) {
     if (fault2 !== null && Number.isSafeInteger(seal.number)) {
       throw new Broken({ seal: seal.number }, `is changed: ${fault2}.`)
     }
-    if (fault2 !== null) throw broken(`a seal is no seal: ${fault2}`)
+    if (fault2 !== null) throw broken(`a seal is malformed: ${fault2}`)
     requireFields(seal, Object.keys(SEAL), broken)
   }
   return trailer
@@ -725,13 +727,13 @@ var isSeal = ({ heads, signature }) =>
   typeof signature === 'string' &&
   /^([0-9a-f]{2})*$/.test(signature)
 
-/** A seal by itself and as the successor of the one before it. */
+/** Checks a seal by itself and as the successor of the one before it. */
 function requireSeal(seal, before, keys, whole) {
   const broken = (why) => new Broken({ seal: seal.number }, why)
   if (!isSeal(seal)) throw broken('is changed: it does not have the form of a seal.')
   const number = (before?.number ?? 0) + 1
   if (whole ? seal.number !== number : !(seal.number >= number)) {
-    throw broken(`stands where seal ${number} belongs.`)
+    throw broken(`is in the place of seal ${number}.`)
   }
   if (seal.number === number && seal.previous !== (before?.hash ?? null)) {
     throw broken('is not chained to the seal before it.')
@@ -745,16 +747,16 @@ function requireSeal(seal, before, keys, whole) {
   if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not have its streams in order.')
   const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
   if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
-    throw broken('is changed: its digest does not belong to its streams.')
+    throw broken('is changed: its digest does not match its streams.')
   }
   const hash2 = sealHash(seal, heads_digest)
   if (hash2.toString('hex') !== seal.hash) {
-    throw broken('is changed: its hash does not belong to what it says.')
+    throw broken('is changed: its hash does not match its contents.')
   }
   const known = keys.find(({ id: id2 }) => id2 === seal.key_id)
   if (known === undefined) {
     const ids = keys.map(({ id: id2 }) => id2).join(', ')
-    throw broken(`is signed by the key ${seal.key_id}, which is none of those given (${ids}).`)
+    throw broken(`is signed by the key ${seal.key_id}, which is not among those given (${ids}).`)
   }
   if (!isSignature(null, hash2, known.key, Buffer.from(seal.signature, 'hex'))) {
     throw broken(`is not signed by the key ${seal.key_id}, as it says.`)
@@ -769,9 +771,11 @@ function areInOrder(heads) {
 }
 var MARK_BYTES = 46
 var changedMarks = ({ number }) =>
-  new Broken({ seal: number }, 'is changed: its marks are not those it was made with.')
+  new Broken({ seal: number }, 'is changed: its marks are not the original ones.')
 
-/** What stood where when the seal was made: its signed digest proves it, but for the streams. */
+/**
+ * Which event was at each position when the seal was made. Its signed digest proves all but the streams.
+ */
 function readMarks(seal, marks) {
   const { events, events_digest, heads } = seal
   if (marks.length !== events * MARK_BYTES) throw changedMarks(seal)
@@ -810,7 +814,7 @@ function addToSeal(seal, event, mark) {
     throw new Broken(placeOf(event), why)
   }
   if (!seal.shown.has(event.stream_id)) {
-    const why = `stands among what seal ${seal.number} covers, but its stream is not in that seal.`
+    const why = `is among the events that seal ${seal.number} covers, but its stream is not in that seal.`
     throw new Broken(placeOf(event), why)
   }
   seal.digest.update(digest)
@@ -827,12 +831,12 @@ function requireCovered(seal, whole, someParked) {
     throw new Broken({ seal: number }, why)
   }
   if (found === events && seal.digest.digest('hex') !== seal.events_digest) {
-    const why = `does not cover the events ${range} as they are: a position or a time is changed.`
+    const why = `does not cover the events ${range} as they are: a position or a time was changed.`
     throw new Broken({ seal: number }, why)
   }
 }
 
-/** A stream that is there as far as the seal covers it ends there as the seal says. */
+/** A stream that is present as far as the seal covers it must end there as the seal says. */
 function requireSealedHead(seal, state, [stream_id, version, hash2]) {
   const last = { stream_id, version: state.version, position: state.position }
   if (state.version > version) {
@@ -848,7 +852,7 @@ function requireSealedHead(seal, state, [stream_id, version, hash2]) {
 // src/verifier/trail.ts
 
 /**
- * Follows events in the order of their positions, and seals among them. Keeps a little for each stream
+ * Follows events in the order of their positions, and the seals among them. Keeps a little for each stream
  * and nothing for each event.
  */
 function follow(options) {
@@ -868,19 +872,19 @@ function follow(options) {
   const requireAsKept = ({ number, hash: hash2 }) => {
     const known = unmet.get(number)
     if (known !== undefined && known !== hash2) {
-      throw new Broken({ seal: number }, `is another than the one that was kept: ${known}.`)
+      throw new Broken({ seal: number }, `is not the one that was kept: ${known}.`)
     }
     unmet.delete(number)
   }
   const add = (event) => {
     const { stream_id, version, position, prev_hash, hash: hash2 } = event
-    if (!(position > at)) throw new Broken(placeOf(event), `stands after position ${at}.`)
+    if (!(position > at)) throw new Broken(placeOf(event), `comes after position ${at}.`)
     const state = streams.get(stream_id) ?? newState()
     const mark = seal?.marks_read?.[seal.found]
     if (seal?.marks_read) requireNoneBefore(seal, event, mark)
     const isLink = prev_hash === null || HASH.test(prev_hash)
     if (!isLink || eventHash(event) !== hash2) {
-      throw new Broken(placeOf(event), 'is changed: its hash does not belong to what it says.')
+      throw new Broken(placeOf(event), 'is changed: its hash does not match its contents.')
     }
     if (seal !== null && mark !== undefined) requireExpected(seal, event, mark)
     if (version !== state.version + 1) skip(event, state)
@@ -896,7 +900,7 @@ function follow(options) {
     at = position
   }
 
-  /** A version that is not the next: a gap that a filter leaves, or else something is broken. */
+  /** A version that is not the next one: a filter left a gap, or something is broken. */
   const skip = (event, state) => {
     if (event.version <= state.version) {
       throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
@@ -919,7 +923,10 @@ function follow(options) {
     if (event.hash === hash2 && event.stream_id !== stream_id) throw changedMarks(open2)
     const version = versionAfter(stream_id)
     if (event.stream_id === stream_id && event.version === version) return
-    throw new Broken(placeOf(event), `stands where ${stream_id} version ${version} was sealed.`)
+    throw new Broken(
+      placeOf(event),
+      `is in the place where ${stream_id} version ${version} was sealed.`,
+    )
   }
   const gone = (open2, { stream_id, position }) => {
     const place = { stream_id, version: versionAfter(stream_id), position }
@@ -998,7 +1005,7 @@ function requireParked(stream_id, state, why, parked) {
 
 // src/verifier/walk.ts
 
-/** Adds pages of events, each seal beginning and ending where it should. */
+/** Adds pages of events, and begins and ends each seal where it should. */
 async function walk(trail, pages, seals) {
   const rest = seals[Symbol.asyncIterator]()
   const next = async () => {
@@ -1028,8 +1035,8 @@ async function walk(trail, pages, seals) {
 var KNOWN_SCHEMA = 1
 
 /**
- * Checks an export; a report, or the error that says what is broken or cannot be checked. `kept`: hashes
- * of seals by number.
+ * Checks an export. Returns a report, or throws an error that says what is broken or cannot be checked.
+ * `kept`: hashes of seals by number.
  */
 async function verifyExport(file, keys, kept = new Map()) {
   const trailer = await readTrailer(file)
@@ -1076,26 +1083,23 @@ function requireExtent({ count: count3, position }, report) {
   }
 }
 
-/** Only once its hash is known to be right: a changed one is broken, not new. */
+/** Called only once its hash is known to be right: a changed event is broken, not new. */
 function requireKnownForm({ version, stored: { stream_id, schema_version } }) {
   if (schema_version <= KNOWN_SCHEMA) return
   throw new Unreadable(
-    `${stream_id} version ${version} has a form (${schema_version}) that this program does not know: take the verify-audit.mjs of the version that made the export.`,
+    `${stream_id} version ${version} has a schema version (${schema_version}) that this program does not know: use the verify-audit.mjs of the version that made the export.`,
   )
 }
 
-/** Else a filter that was put into the trailer would excuse what is missing. */
+/** Otherwise a filter added to the trailer would excuse what is missing. */
 function requireAsked(line, filters) {
   const other = unmetFilter(line, filters)
   if (other === undefined) return
   const place = placeOf({ ...line, stream_id: line.stored.stream_id })
-  throw new Broken(
-    place,
-    `is none of those that the trailer says were asked for (${inWords(other)}).`,
-  )
+  throw new Broken(place, `does not match the filters in the trailer (${inWords(other)}).`)
 }
 
-/** Users whose key is said to be gone. */
+/** Users whose key is reported as destroyed. */
 var erasedUsersOf = ({ stored: { data }, text_keys }) =>
   TEXTS.flatMap((name) => {
     const text2 = data[name]
@@ -1105,7 +1109,9 @@ async function* asyncOf(values2) {
   yield* values2
 }
 
-/** An end that is cut off shows, also where no seal covers it yet; but the trailer is not signed. */
+/**
+ * Detects a stream whose end was cut off, even where no seal covers it yet; but the trailer is not signed.
+ */
 function requireHeads({ heads }, streams, leftOut, parked) {
   const named = new Map(
     heads.map(([stream_id, version, hash2]) => [stream_id, { version, hash: hash2 }]),
@@ -1132,7 +1138,7 @@ function requireHeads({ heads }, streams, leftOut, parked) {
 // src/verifier/named-keys.ts
 import { readFile } from 'node:fs/promises'
 
-/** How keys and seals are named on a command line, for parseArgs. */
+/** The command-line options for keys and seals, for parseArgs. */
 var KEY_OPTIONS = {
   key: { type: 'string', multiple: true },
   seal: { type: 'string', multiple: true },
@@ -1161,7 +1167,7 @@ function readKept(text2) {
 // src/verifier/report.ts
 var count2 = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
 
-/** What is proven and what is not, in lines. */
+/** The lines of the report: what is proven and what is not. */
 function describe(report) {
   const { events, streams, sealed, gaps, position } = report
   const lines = [
@@ -1171,7 +1177,7 @@ function describe(report) {
   ]
   if (gaps > 0) {
     lines.push(
-      `The filter leaves ${count2(gaps, 'gap')}: what stands before a gap is not chained to what follows.`,
+      `The filter leaves ${count2(gaps, 'gap')}: events before a gap are not chained to those after it.`,
     )
   }
   return lines
@@ -1179,7 +1185,7 @@ function describe(report) {
 function describeSeals({ seals, lastSeal, signers }) {
   if (lastSeal === null) {
     return [
-      'No seal: the chains hold, but no signature proves them. Whoever could write could have written all of it anew.',
+      'No seal: the chains hold, but no signature proves them. Anyone with write access could have rewritten all of it.',
     ]
   }
   const { number, sealed_at, position, hash: hash2 } = lastSeal
@@ -1195,54 +1201,52 @@ function describeSeals({ seals, lastSeal, signers }) {
 function describeExport(report) {
   const { said, erased } = report
   const asked =
-    said.filters.length === 0 ? '' : `, asked for ${said.filters.map(inWords).join(' ')}`
+    said.filters.length === 0 ? '' : `, filtered by ${said.filters.map(inWords).join(' ')}`
   const lines = [
     ...describe(report),
-    `It says of itself: exported at ${JSON.stringify(said.exported_at)} by user ${JSON.stringify(said.exported_by)}${asked}.`,
+    `Its trailer says: exported at ${JSON.stringify(said.exported_at)} by user ${JSON.stringify(said.exported_by)}${asked}.`,
     extentOf(report),
   ]
   if (erased > 0) {
-    lines.push(
-      `${count2(erased, 'event')} are said to be of erased accounts: their texts are gone.`,
-    )
+    lines.push(`Marked as erased, their texts gone: ${count2(erased, 'event')}.`)
   }
   return lines
 }
 function extentOf({ whole, lastSeal }) {
   if (!whole) {
-    return 'It is a part of the log. Nothing is said of other events, nor that a stream has none after those that are here. Of a position is proven between which seals it lies.'
+    return 'It is a part of the log. This proves nothing about other events, not even that its streams end here. For a position it is proven only between which seals it is.'
   }
-  if (lastSeal === null) return 'It says that it is the whole log; nothing proves that.'
+  if (lastSeal === null) return 'It claims to be the whole log; nothing proves that.'
   const { number, position } = lastSeal
   return `It is the whole log up to seal ${number} (position ${position}); nothing proves what is after it.`
 }
 
-/** What in an export nothing proves, a line each; none only where everything is proven. */
+/** What is not proven in an export, a line each; empty only if everything is proven. */
 var notProven = (report) => [
   ...report.unsealed.map((run) => `${nameOfRun(run)}: no seal proves it.`),
   ...report.unproven.map(
     ([event, fields2]) =>
-      `${nameOf(event)}: nothing proves what was so before, its "from" of ${fields2.join(', ')}.`,
+      `${nameOf(event)}: nothing proves the values before it, "from" of ${fields2.join(', ')}.`,
   ),
   ...report.unreadable.map(
-    (event) => `${nameOf(event)}: it says that a text or its key is damaged.`,
+    (event) => `${nameOf(event)}: it is marked as unreadable: a text or its key is damaged.`,
   ),
   ...report.doubtful.map(
-    (user) => `user-${user}: said to be erased, but no UserErased is in the export.`,
+    (user) => `user-${user}: marked as erased, but the export has no UserErased.`,
   ),
   ...report.said.parked.map(
     ([stream_id, version]) =>
-      `${stream_id} from version ${version} on: it says that they were parked, and nothing tells whether that is so. Export again when they are resumed.`,
+      `${stream_id} from version ${version} on: the trailer says that they were parked, which nothing proves. Export again when they are resumed.`,
   ),
   ...notProvenAsAWhole(report),
 ]
 
-/** The trailer is not signed: whoever takes events away could change it too. */
+/** The trailer is not signed: whoever removes events could change it too. */
 function* notProvenAsAWhole({ lastSeal, whole, said }) {
   if (lastSeal === null)
     yield 'The export: it has no seal, so nothing proves that nothing is missing.'
   if (!whole && said.filters.length === 0 && said.parked.length === 0) {
-    yield 'The export: its seals cover streams that are not in it, though it says that nothing was filtered.'
+    yield 'The export: its seals cover streams that are not in it, though it claims to be unfiltered.'
   }
 }
 function nameOfRun({ stream_id, versions, positions }) {
@@ -1251,14 +1255,14 @@ function nameOfRun({ stream_id, versions, positions }) {
   return `${stream_id} versions ${first2} to ${last} (positions ${positions.join(' to ')})`
 }
 
-/** Escapes what a terminal takes for orders, and what is not seen: much of it was written by others. */
+/** Escapes control and invisible characters for a terminal: much of the text was written by others. */
 var printable = (text2) =>
   text2.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
     (sign) => `\\u{${sign.codePointAt(0)?.toString(16)}}`,
   )
 
-/** Runs a check and says what came of it; the exit code. */
+/** Runs a check and prints its result; returns the exit code. */
 async function conclude(check) {
   try {
     const { says, notProven: notProven2 } = await check()
@@ -1285,13 +1289,12 @@ var USAGE = `Usage: node verify-audit.mjs <export.ndjson> --key <public.pem> [op
 
 Checks an export of the audit trail, offline: every event, chain, text and seal.
 
-  --key <public.pem>        a public key that seals may be signed with; again for each older one
-  --seal <number>:<hash>    a seal that somebody noted elsewhere, which must be the one in the export
-  -h, --help                prints this
+  --key <public.pem>        a public key that signed seals; repeat it for each older one
+  --seal <number>:<hash>    a seal recorded elsewhere; the export must hold the same one
+  -h, --help                prints this help
 
-Ends with 0 when everything in the file is proven, 1 when something is broken, 2 when it cannot be
-checked, and 3 when nothing is broken but not everything is proven: each event that is not is named, such
-as those that no seal covers yet.`
+Exit code: 0 everything in the file is proven, 1 something is broken, 2 it cannot be checked, 3 nothing is
+broken, but not everything is proven: each unproven event is named, such as those that no seal covers yet.`
 var { values, args } = commandLine({ usage: USAGE, options: KEY_OPTIONS, takes: [1, 1] })
 process.exitCode = await conclude(async () => {
   const { keys, kept } = await readKeys(values)

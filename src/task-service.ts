@@ -61,7 +61,7 @@ const AUDIT_DATABASE = { poolMax: 3, settings: INDEX_ORDER_SETTINGS }
 /** Expensive calls of one user. */
 const COSTLY_PER_SECOND = 10
 
-/** Pages and the like: each takes up to ten megabytes while it is made. */
+/** Pages and the like: each takes up to ten megabytes while it is built. */
 const READING = { all: 8, each: 4, waiting: 100, ms: 5_000, retryAfter: 1 }
 
 type AuthService = TokenValidator & SessionCheck & AuthServiceHealth

@@ -23,9 +23,8 @@ Checks an export of the audit trail, offline: every event, chain, text and seal.
   --seal <number>:<hash>    a seal recorded elsewhere; the export must hold the same one
   -h, --help                prints this help
 
-Ends with 0 when everything in the file is proven, 1 when something is broken, 2 when it cannot be
-checked, and 3 when nothing is broken but not everything is proven: each event that is not is named, such
-as those that no seal covers yet.`
+Exit code: 0 everything in the file is proven, 1 something is broken, 2 it cannot be checked, 3 nothing is
+broken, but not everything is proven: each unproven event is named, such as those that no seal covers yet.`
 
 const { values, args } = commandLine({ usage: USAGE, options: KEY_OPTIONS, takes: [1, 1] })
 

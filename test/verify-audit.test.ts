@@ -226,7 +226,10 @@ describe('verify-audit.mjs', () => {
     expect(error).to.be.instanceOf(Broken)
     expect((error as Broken).place.position).to.equal(6)
     const two = await outcome(lines.toSpliced(5, 0, lines.at(-2) ?? '').join('\n'))
-    expect(two).to.have.property('message', 'Line 6 is no event of an export: it lacks position.')
+    expect(two).to.have.property(
+      'message',
+      'Line 6 is not an event of an export: it lacks position.',
+    )
   })
 
   it('finds what no export writes into its trailer', async () => {
@@ -646,7 +649,7 @@ describe('verify-audit.mjs', () => {
       expect(await found(asked({ to }, 3))).to.match(/^task-2 version 1 is missing/)
       expect(await found(asked({ from }, 7, 10))).to.match(/^task-2 version 2 is missing/)
       expect(await found(asked({ from }, 3))).to.include(
-        'task-2 version 2 (position 7): nothing proves what was so before, its "from" of description.',
+        'task-2 version 2 (position 7): nothing proves the values before it, "from" of description.',
       )
     })
 
@@ -825,11 +828,11 @@ describe('verify-audit.mjs', () => {
       expect(code).to.equal(3)
       expect(out.join('\n'))
         .to.match(/Sealed: 9 events\. Not proven by a seal: 2 events\./)
-        .and.match(/2 events are said to be of erased accounts/)
+        .and.match(/Marked as erased, their texts gone: 2 events/)
       expect(err).to.deep.equal([
         'NOT PROVEN: task-1 version 6 (position 11): no seal proves it.',
         'NOT PROVEN: task-2 version 3 (position 10): no seal proves it.',
-        'NOT PROVEN: user-2: said to be erased, but no UserErased is in the export.',
+        'NOT PROVEN: user-2: marked as erased, but the export has no UserErased.',
       ])
     })
 
@@ -842,12 +845,12 @@ describe('verify-audit.mjs', () => {
         .to.match(
           /by user 1, filtered by type=\["TaskCreated","TaskReopened"\]\.\nIt is a part of the log/,
         )
-        .and.match(/nor that a stream has none after those that are here/)
+        .and.match(/not even that its streams end here/)
       expect(err).to.deep.equal([
         'NOT PROVEN: task-1 version 1 (position 1): no seal proves it.',
         'NOT PROVEN: task-3 version 1 (position 8): no seal proves it.',
-        'NOT PROVEN: task-1 version 3 (position 4): nothing proves what was so before, its "from" of status.',
-        'NOT PROVEN: user-2: said to be erased, but no UserErased is in the export.',
+        'NOT PROVEN: task-1 version 3 (position 4): nothing proves the values before it, "from" of status.',
+        'NOT PROVEN: user-2: marked as erased, but the export has no UserErased.',
       ])
     })
 
@@ -859,7 +862,7 @@ describe('verify-audit.mjs', () => {
       expect(code).to.equal(3)
       expect(out.join('\n'))
         .to.match(/No seal: the chains hold, but no signature proves them\./)
-        .and.match(/It says that it is the whole log; nothing proves that\./)
+        .and.match(/It claims to be the whole log; nothing proves that\./)
       expect(err).to.deep.equal([
         'NOT PROVEN: task-1 versions 1 to 2 (positions 1 to 3): no seal proves it.',
         'NOT PROVEN: task-2 version 1 (position 2): no seal proves it.',
@@ -933,8 +936,8 @@ describe('verify-audit.mjs', () => {
       const { code, err } = await run([file, ...key()])
       expect(code).to.equal(3)
       expect(err.at(-1)).to.equal(
-        'NOT PROVEN: task-2 from version 2 on: it says that they were parked, and nothing tells ' +
-          'whether that is so. Export again when they are resumed.',
+        'NOT PROVEN: task-2 from version 2 on: the trailer says that they were parked, ' +
+          'which nothing proves. Export again when they are resumed.',
       )
     })
 
@@ -996,7 +999,7 @@ describe('verify-audit.mjs', () => {
         [text.slice(0, -20), /cut off/],
         [text.slice(0, text.lastIndexOf('{"trailer"')), /cut off/],
         ['{}\n', /cut off/],
-        [text.replace('{"position":3', '{position:3'), /Line 3 is no line of an NDJSON export/],
+        [text.replace('{"position":3', '{position:3'), /Line 3 is not a line of an NDJSON export/],
         ['\n\r\n  \n', /is empty/],
         [`${text.slice(0, text.lastIndexOf('{"trailer"'))}\n\n`, /cut off/],
         ['<!doctype html>\n<title>Log in</title>\n', /a page of HTML/],

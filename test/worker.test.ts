@@ -183,7 +183,9 @@ describe('The worker as a process', () => {
       `alter table events disable trigger all; update events set actor_id = actor_id + 1`,
     )
     const worker = await processes.start({ SEAL_INTERVAL_SECONDS: '1' })
-    const { level, err } = JSON.parse(await worker.line(/"sealing has stopped: the log was changed"/))
+    const { level, err } = JSON.parse(
+      await worker.line(/"sealing has stopped: the log was changed"/),
+    )
     expect(level).to.equal('error')
     expect(err).to.match(/^task-\d+ version 1 \(position 1\) has a hash/)
     const metrics = await (await fetch(`${worker.url}/worker/metrics`)).text()

@@ -15,10 +15,10 @@ export type TaskChanges = (
 // Many streams ask at once, each after every append: none of them may hold much in memory.
 const EVENTS_AT_ONCE = 5_000
 
-/** How much of one answer is held at once: it ends after so many characters, counted some events at a time. */
+/** Limits the memory of one answer: it ends after this many characters, counted a few events at a time. */
 export type ChangesSize = { readonly characters: number; readonly events: number }
 const PAGE: ChangesSize = { characters: 1024 * 1024, events: 20 }
-/** A stream holds it until its client takes it, and there are many streams. */
+/** A stream holds it until its client reads it, and there are many streams. */
 export const STREAM_BATCH: ChangesSize = { characters: 64 * 1024, events: 2 }
 
 /**

@@ -7,8 +7,8 @@ import type { TaskCursor, TaskPage, TaskQuery } from './ports/tasks.ts'
 export type Candidates = { readonly tasks: readonly TaskView[]; readonly more: boolean }
 
 /**
- * The page of a list, now or in the past: it ends with `limit` tasks, or once the texts that were read
- * for it fill `bytes`; then a search goes on with the next page, even if this one has few tasks.
+ * One page of a list, now or in the past. It ends with `limit` tasks, or once the texts read for it fill
+ * `bytes`; a search then continues on the next page, even if this one has few tasks.
  */
 export async function fillPage(
   query: TaskQuery,

@@ -74,11 +74,11 @@ export type AuditRoutes = {
   /** How often a user may ask for an export. */
   readonly limit: RateLimit
   readonly clock: Clock
-  /** Throws when the caller may not see any more what they might. */
+  /** Throws if the caller has lost the right to see the events. */
   readonly recheck: Recheck
-  /** After how long an export is cut off, however it goes on. @default an hour */
+  /** How long an export may run before it is cut off. @default an hour */
   readonly longestExportMs?: number
-  /** How long a client may be slower than an export must be taken. @default 30 s */
+  /** How long a client may read more slowly than required. @default 30 s */
   readonly graceMs?: number
 }
 
@@ -89,9 +89,9 @@ const EXPORT_WAIT_MS = 1_000
 const LONGEST_EXPORT_MS = 3_600_000
 const PAGES_AT_ONCE = 6
 const PAGE_WAIT_MS = 1_000
-/** Bytes a second: a client that takes fewer of an export holds its place for too long. */
+/** Bytes a second: a client that reads an export more slowly holds its place for too long. */
 const SLOWEST = 32 * 1024
-/** Milliseconds that it may be slower, or take nothing, all in all. */
+/** Milliseconds in all that it may be slower, or read nothing. */
 const GRACE_MS = 30_000
 
 type Query = z.output<z.ZodObject<typeof schema.auditQuery>>
@@ -99,7 +99,7 @@ type Query = z.output<z.ZodObject<typeof schema.auditQuery>>
 export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRoutes): void {
   const { trail, look } = dependencies
   const send = sendExport(dependencies)
-  // A question may take as long as the database lets it, and few connections serve everybody's.
+  // A query may take as long as the database allows, and few connections serve everybody.
   const enter = places({ all: PAGES_AT_ONCE, ms: PAGE_WAIT_MS, retryAfter: 1 })
 
   on(findEvents, async ({ query }, ctx, caller) => {
@@ -112,7 +112,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
     const after = readCursor(order, cursor)
     const page = { descending: order === 'desc', limit, after }
     await inPlace(enter, caller.user_id, async () => {
-      // What is a user's own needs no record.
+      // Access to one's own events needs no record.
       if (wanted.user_id === null) {
         await look(ctx, caller, { ...given(wanted), order, limit, after })
       }
@@ -192,7 +192,7 @@ function sendExport(dependencies: AuditRoutes) {
         },
         facts,
       )
-      // Reads on only as the client does; an error on the way ends the connection, not the answer.
+      // Reads only as fast as the client does. An error midway breaks the connection, so that it shows.
       const signal = AbortSignal.timeout(longestExportMs)
       const taken = paced(pieces, () => ctx.res.destroy(), graceMs)
       const body = Readable.from(taken, { objectMode: false, signal }).once('close', leave)
@@ -205,7 +205,7 @@ function sendExport(dependencies: AuditRoutes) {
   }
 }
 
-/** One for each user, of the few that there are; some of those only auditors get. */
+/** One for each user, out of few in all; some are reserved for auditors. */
 function exportPlaces() {
   const refusal = new HttpError('export_under_way', { retryAfter: 10 })
   const few = { ms: EXPORT_WAIT_MS, refusal, retryAfter: 5 }
@@ -214,7 +214,7 @@ function exportPlaces() {
   return (caller: Caller) => (visibleUser(caller) === null ? auditors : users)(caller.user_id)
 }
 
-/** The pieces, as long as the client takes them at some speed; one that does not is cut off. */
+/** The pieces, while the client reads fast enough; otherwise it is cut off. */
 async function* paced(pieces: AsyncIterable<string>, cutOff: () => void, grace: number) {
   let credit = grace
   for await (const piece of pieces) {
@@ -230,7 +230,7 @@ async function* paced(pieces: AsyncIterable<string>, cutOff: () => void, grace: 
   }
 }
 
-/** The same, of which nothing is shown before it was asked once more whether it may be. */
+/** The same batches; before each one the right to see it is checked again. */
 async function* checked<T>(batches: AsyncIterable<T>, check: () => Promise<void>) {
   for await (const batch of batches) {
     await check()

@@ -14,7 +14,7 @@ export function bearerToken(ctx: Context): string {
   return token.trim()
 }
 
-/** Of these no more is kept than their hashes. */
+/** Recently valid tokens; only their hashes are kept. */
 const VALID_LATELY = { max: 10_000, ttl: 5 * 60_000 }
 
 const hashOf = (ctx: Context): string =>
@@ -32,10 +32,10 @@ export type Admission = {
 }
 
 /**
- * Who may call what. Requests are counted by user where there is one, else by address; those that are
- * refused for want of a valid token apart from the public ones. An address with too many of them is
- * refused before the token is looked at: made-up tokens cost calls that everyone else needs. Not a token
- * that was valid a moment ago, which is validated all the same: its holder may share the address.
+ * Who may call what. Requests are counted by user where there is one, else by address. Those refused for
+ * lack of a valid token are counted apart from the public ones. An address with too many of them is refused
+ * before its token is validated: made-up tokens cost calls that everyone else needs. A recently valid token
+ * is still validated: its holder may share the address.
  */
 export function admission({ tokens, internalApiKeys, limit, refusals }: Admission): Admit {
   const isInternal = isOneOf(internalApiKeys)
@@ -79,10 +79,10 @@ export function admission({ tokens, internalApiKeys, limit, refusals }: Admissio
   }
 }
 
-/** Error: that of `TokenValidator`, or `session_ended` when the caller's role is another one by now. */
+/** Error: that of `TokenValidator`, or `session_ended` if the caller's role has changed. */
 export type Recheck = (ctx: Context, caller: Caller) => Promise<void>
 
-/** For answers that go on for long. */
+/** For long-running answers. */
 export const recheck =
   (tokens: TokenValidator): Recheck =>
   async (ctx, caller) => {
@@ -90,7 +90,7 @@ export const recheck =
     if (role !== caller.role) throw new AppError('session_ended')
   }
 
-/** Compares with all of them, in constant time; hashes, because the lengths differ. */
+/** Compares with all of them, in constant time. Hashes, because the lengths differ. */
 function isOneOf(expected: readonly string[]): (given: string) => boolean {
   const digest = (value: string) => createHash('sha256').update(value).digest()
   const wanted = expected.map(digest)

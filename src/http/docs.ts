@@ -21,7 +21,7 @@ const POLICY = [
   "style-src 'self' 'unsafe-inline'",
   "img-src 'self' data:",
   "connect-src 'self'",
-  // What default-src does not speak for.
+  // Not covered by default-src.
   "frame-ancestors 'none'",
   "base-uri 'none'",
   "form-action 'none'",

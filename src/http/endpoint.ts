@@ -83,7 +83,7 @@ export function routes(router: Router, admit: Admit) {
       if (types.length > 0) negotiate(context, types)
       const isWhole = context.req.complete
       const body = await (endpoint.body ? readBody(context) : refuseBody(context))
-      // A body may take its time, and the session may have ended since.
+      // A body may arrive slowly, and the session may have ended since.
       if (!isWhole && endpoint.access === 'token') caller = await admit(context, endpoint.access)
       await handler(parse(context, body), context, caller as Caller)
     })

@@ -1,28 +1,28 @@
 import { Semaphore, withTimeout } from 'async-mutex'
 import { HttpError } from './errors.ts'
 
-/** Waits for a place; what it returns gives the place back. */
+/** Waits for a place; the function that it returns gives the place back. */
 export type Enter = (user_id: number) => Promise<() => void>
 
 export type Places = {
-  /** How many there are in this process. */
+  /** How many places there are in this process. */
   readonly all: number
   /** How many of them one user may hold. @default 1 */
   readonly each?: number
-  /** How many calls of one user may wait; those after them are refused at once. @default 10 */
+  /** How many calls of one user may wait; further ones are refused at once. @default 10 */
   readonly waiting?: number
   /** How long a call waits. */
   readonly ms: number
-  /** What a user hears whose own places are taken. @default `too_many_requests` */
+  /** The error when all of a user's own places are taken. @default `too_many_requests` */
   readonly refusal?: HttpError
-  /** Seconds after which trying again makes sense. */
+  /** Seconds after which a retry makes sense. */
   readonly retryAfter: number
 }
 
 /**
- * For what takes much memory while it is made: so many at once in this process, and so many of one user,
- * so that nobody takes all of what everybody shares. Who waits in vain for a place of the process is
- * told `overloaded`.
+ * Limits what takes much memory while it is built: how many at once in this process, and how many of one
+ * user, so that no one can use up what all share. A call that waits in vain for a place of the process gets
+ * `overloaded`.
  */
 export function places(on: Places): Enter {
   const { all, each = 1, waiting = 10, ms, retryAfter } = on
@@ -61,7 +61,7 @@ export function places(on: Places): Enter {
   }
 }
 
-/** Does the work in a place. */
+/** Does the work while holding a place. */
 export async function inPlace<T>(
   enter: Enter,
   user_id: number,

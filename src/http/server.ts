@@ -11,18 +11,18 @@ import { refuseBroken } from './refuse-broken.ts'
 import { requestId } from './request-id.ts'
 import { type Unsent, unsentBytes } from './unsent.ts'
 
-/** What services and gateway ask of those who connect. */
+/** Limits on connections, for services and gateway. */
 export const CONNECTIONS = {
   maxHeaderSize: 16 * 1024,
   headersTimeout: 10_000,
   requestTimeout: 15_000,
-  // Node looks for requests that take too long only every 30 s, unless told otherwise.
+  // By default Node looks for requests that take too long only every 30 s.
   connectionsCheckingInterval: 1_000,
-  // Longer than the load balancer's 60 s, or it would send a request on a connection we just closed.
+  // Longer than the load balancer's 60 s, or it would reuse a connection that we have just closed.
   keepAliveTimeout: 75_000,
 }
 
-/** A connection on which nothing moves for so long in the middle of an answer is closed. */
+/** A connection that is idle for this long in the middle of an answer is closed. */
 const STALL_MS = 30_000
 
 export type ServiceOptions = {

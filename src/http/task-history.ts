@@ -130,7 +130,7 @@ export const TASK_HISTORY_ENDPOINTS: readonly Endpoint[] = [
 
 export type TaskHistoryRoutes = {
   readonly handle: HandleCommand<TaskCommand, TaskView>
-  /** The same for what goes by all that happened to a task. */
+  /** The same for commands that need the whole history of a task. */
   readonly handleByHistory: HandleCommand<TaskCommand, TaskView>
   readonly undoSteps: (row: TaskView) => Promise<UndoSteps>
   readonly events: EventStore<TaskEvent, TaskView>
@@ -139,7 +139,7 @@ export type TaskHistoryRoutes = {
   readonly stream: ReturnType<typeof streamTaskEvents>
   readonly requireKnownPosition: RequireKnownPosition
   readonly look: RecordAccess
-  /** Places for what takes some megabytes while it is made. */
+  /** Places for answers that take some megabytes while they are built. */
   readonly reading: Enter
 }
 
@@ -149,7 +149,7 @@ export function taskHistoryRoutes(
   dependencies: TaskHistoryRoutes,
 ): void {
   const { handle, events, look, tasks, reading } = dependencies
-  // What goes back reads all of a history: few do at once.
+  // Undo and redo read a whole history: few do so at once.
   const histories = places({ all: 6, each: 5, waiting: 20, ms: 5_000, retryAfter: 2 })
 
   const goBack = async (

@@ -35,10 +35,10 @@ export type TaskStreamDependencies = {
 
 const PAGE = 100
 const PER_USER = 10
-/** Whoever has many accounts has few addresses. */
+/** Someone with many accounts has few addresses. */
 const PER_ADDRESS = 100
 const PER_PROCESS = 1_000
-/** What a stream is to send is read from the log: few do that at once, the others wait. */
+/** Streams read what they send from the log: few at once, the others wait. */
 const BATCHES_AT_ONCE = 4
 const RETRY_MS = 1_000
 /** Below the load balancer's idle timeout. */

@@ -114,14 +114,14 @@ export type TaskRoutes = {
   /** Records that an auditor views the past of another user's task. */
   readonly look: RecordAccess
   readonly requirePast: RequirePast
-  /** Places for what takes some megabytes while it is made. */
+  /** Places for answers that take some megabytes while they are built. */
   readonly reading: Enter
 }
 
 /** A longer list is available only page by page. */
 const WHOLE_LIST = 10_000
 const LONG_LISTS = { all: 1, ms: 2_000, retryAfter: 2 }
-/** So many tasks with so much text can be made many at a time. */
+/** Lists up to this size can be built many at a time. */
 const SHORT_LIST = 200
 const SHORT_BYTES = 1024 * 1024
 
@@ -129,8 +129,8 @@ export function taskRoutes(
   on: ReturnType<typeof routes>,
   { handle, tasks, past, look, requirePast, reading }: TaskRoutes,
 ): void {
-  // A long list takes some forty megabytes while it is made: a few at once would end the process. So
-  // does one of the past, and it takes longer: those who look back wait for each other alone.
+  // A long list takes some forty megabytes while it is built: a few at once would exhaust the process. A
+  // list of the past takes as much, and longer: those requests wait only for each other.
   const longLists = places(LONG_LISTS)
   const pastLists = places(LONG_LISTS)
 
@@ -168,7 +168,7 @@ export function taskRoutes(
     if (as_of !== undefined) {
       await requirePast(as_of)
       const gone = whenGone(ctx)
-      // The past is folded from all of the user's events, however short the page.
+      // A past list is folded from all of the user's events, however short the page.
       return inPlace(pastLists, user_id, async () =>
         show(await past.listAt({ ...list, limit }, as_of, gone)),
       )

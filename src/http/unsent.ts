@@ -4,26 +4,27 @@ import { HttpError } from './errors.ts'
 import { byAddress } from './rate-limit.ts'
 
 export type Unsent = {
-  /** Bytes of large answers that may wait in this process until their clients take them. */
+  /** Bytes of large answers that may wait in this process for their clients to read them. */
   readonly all: number
-  /** Those of one user. */
+  /** The same for one user. */
   readonly each: number
-  /** A client that takes fewer bytes a second is cut off, after a while. */
+  /** A client that reads fewer bytes a second is cut off after a while. */
   readonly slowest: number
-  /** Milliseconds that every client has besides. */
+  /** Milliseconds that every client has in addition. */
   readonly grace: number
 }
 
 const MIB = 1024 * 1024
 const UNSENT: Unsent = { all: 64 * MIB, each: 16 * MIB, slowest: 32 * 1024, grace: 10_000 }
 
-/** The buffers of a connection take less than this, and a process holds as much for every connection. */
+/** Less fits into a connection's buffers, and a process holds as much for every connection. */
 const LARGE = 64 * 1024
 const RETRY_AFTER = 5
 
 /**
- * An answer is in memory until its client has taken it. Those of clients that take nothing end after a
- * time, and until then new large answers are refused rather than kept: never one of a write, which is done.
+ * An answer is in memory until its client has read it. Answers to clients that do not read are cut off after
+ * a while, and until then new large answers are refused rather than kept; never the answer to a write, which
+ * has been done.
  */
 export function unsentBytes({ all, each, slowest, grace }: Unsent = UNSENT) {
   const open = new Map<ServerResponse, { readonly whose: string; readonly bytes: number }>()
@@ -55,7 +56,7 @@ export function unsentBytes({ all, each, slowest, grace }: Unsent = UNSENT) {
   }
 }
 
-/** Null: nothing, or a stream, which makes no more than its client takes. */
+/** Null: nothing, or a stream, which produces only as much as its client reads. */
 function bufferOf(body: unknown): Buffer | null {
   if (typeof body === 'string') return Buffer.from(body)
   if (Buffer.isBuffer(body)) return body

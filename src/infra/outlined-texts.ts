@@ -10,16 +10,16 @@ import { TEXT_FIELDS } from './encryption/encrypted-texts.ts'
 
 type Store = EventStore<TaskEvent, TaskView>
 
-/** What a place of a text begins with: no text has it. */
+/** Begins the placeholder of a text; no text contains it. */
 const MARK = '\0'
-/** A shorter text stands for itself. */
+/** A shorter text is kept as it is. */
 const SHORT = 100
 const PAGE = 200
 
 /**
- * For one command that goes by a whole history, and hardly by its texts: whole streams are loaded page by
- * page, and of each long text is kept where it stands: of equal ones, where the first one does. What is
- * appended has its texts again; `inFull` gives those of a row back.
+ * For a command that needs a whole history, but hardly its texts: whole streams are loaded page by page, and
+ * each long text is replaced by its place; equal texts by the place of the first. What is appended has its
+ * texts again; `inFull` restores those of a row.
  */
 export function outlinedTexts(store: Store) {
   const places = new Map<string, string>()
@@ -46,7 +46,7 @@ export function outlinedTexts(store: Store) {
       if (!isPlace(text)) return text
       const event = events.find(({ position }) => text === `${MARK}${position}`)
       const full = Reflect.get(event?.data ?? {}, field)
-      // Its key was destroyed since it was loaded, and with it the session that asks.
+      // Its key was destroyed after it was loaded, and with it the session that asks.
       if (typeof full !== 'string') throw new AppError('session_ended')
       return full
     })
@@ -77,7 +77,7 @@ export function outlinedTexts(store: Store) {
   return { store: { ...store, load, append }, inFull }
 }
 
-/** Commands that go by a whole history, at the memory of its outline. */
+/** Commands that need a whole history, with only the memory of its outline. */
 export const handleOutlined =
   (store: Store): HandleCommand<TaskCommand, TaskView> =>
   async (...command) => {

@@ -73,7 +73,7 @@ export async function* readEvents(file: string): AsyncGenerator<readonly ExportE
 
 function readEvent(number: number, text: string): ExportEvent {
   const line = parse(text)
-  if (line === undefined) throw new Unreadable(`Line ${number} is no line of an NDJSON export.`)
+  if (line === undefined) throw new Unreadable(`Line ${number} is not a line of an NDJSON export.`)
   if (isObject(line) && line.stored === null) {
     const { task_id, version, position } = line
     const stream_id = task_id === null ? 'A user' : `task-${task_id}`
@@ -81,13 +81,14 @@ function readEvent(number: number, text: string): ExportEvent {
     throw new Broken(place, 'is shown, but the exported log does not hold it.')
   }
   const fault = faultInLine(line)
-  if (fault !== null) throw new Broken(placeIn(line, number), `is no event of an export: ${fault}.`)
+  if (fault !== null)
+    throw new Broken(placeIn(line, number), `is not an event of an export: ${fault}.`)
   const event = eventOf(line as ExportLine)
   requireSingleKeys(text, line, placeOf(event))
   return event
 }
 
-/** Which event a line is of, if it says so. */
+/** The event of a line, if the line names it. */
 function placeIn(line: unknown, number: number): Place {
   const { version, position, stored } = isObject(line) ? line : {}
   const { stream_id } = isObject(stored) ? stored : {}
@@ -98,7 +99,7 @@ function placeIn(line: unknown, number: number): Place {
     : { line: number }
 }
 
-/** The trailer is the last line, and what it says is needed from the first on. Error: `Unreadable`. */
+/** Reads the trailer, the last line, before the first one: the checks need it. Error: `Unreadable`. */
 export async function readTrailer(file: string): Promise<Trailer> {
   const unreadable = (error: NodeJS.ErrnoException) => {
     if (error.code === undefined) throw error
@@ -165,7 +166,7 @@ async function bytesOf(handle: FileHandle, start: number, end: number): Promise<
   return bytes
 }
 
-/** What stands in it is printed, and decides what is asked of the rest. */
+/** Its contents are printed, and decide what is required of the rest. */
 function trailerIn(text: string, line: Readonly<Record<string, unknown>>): Trailer {
   const broken = (why: string) => new Broken({}, `has a changed trailer: ${why}.`)
   requireSingleKeys(text, line, {})
@@ -180,7 +181,7 @@ function trailerIn(text: string, line: Readonly<Record<string, unknown>>): Trail
     if (fault !== null && Number.isSafeInteger(seal.number)) {
       throw new Broken({ seal: seal.number }, `is changed: ${fault}.`)
     }
-    if (fault !== null) throw broken(`a seal is no seal: ${fault}`)
+    if (fault !== null) throw broken(`a seal is malformed: ${fault}`)
     requireFields(seal, Object.keys(SEAL), broken)
   }
   return trailer

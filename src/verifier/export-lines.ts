@@ -111,7 +111,7 @@ export const SEAL = {
   signature: hex,
 }
 
-/** Why a line is none that an export writes of an event; null when it is one. */
+/** Why a line is not an event of an export; null if it is one. */
 export const faultInLine = (line: unknown): string | null => LINE(line, '')
 export const faultInTrailer = (trailer: unknown): string | null => fields(TRAILER)(trailer, '')
 export const faultInSeal = (seal: unknown): string | null => fields(SEAL)(seal, '')

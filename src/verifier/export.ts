@@ -13,13 +13,13 @@ const KNOWN_SCHEMA = 1
 export type ExportReport = Report & {
   readonly whole: boolean
   readonly erased: number
-  /** Events of which a text, or its key, is said to be damaged. */
+  /** Events with a text that is reported as damaged, or its key. */
   readonly unreadable: readonly Place[]
-  /** Accounts that are said to be erased, without their UserErased. */
+  /** Accounts that are reported as erased, without their UserErased. */
   readonly doubtful: readonly unknown[]
-  /** Events with fields of which nothing proves what was so before. */
+  /** Events with fields whose previous value nothing proves. */
   readonly unproven: readonly (readonly [event: Place, fields: readonly string[]])[]
-  /** What the trailer says, which nothing proves. */
+  /** What the trailer claims without proof. */
   readonly said: Pick<Trailer, 'exported_at' | 'exported_by' | 'parked'> & {
     readonly filters: readonly [name: string, value: unknown][]
   }
@@ -64,7 +64,7 @@ export async function verifyExport(
   requireHeads(trailer, trail.streams, leftOut, parked)
   const report = trail.report()
   requireExtent(trailer, report)
-  // A user's stream holds nothing but UserErased.
+  // A user's stream holds only UserErased.
   const doubtful = [...erasedUsers].filter((user) => !trail.streams.has(`user-${user}`))
   const { exported_at, exported_by } = trailer
   const said = { exported_at, exported_by, filters, parked: trailer.parked }

@@ -6,7 +6,7 @@ export type Place = {
   readonly position?: number | undefined
   /** The number of the broken seal. */
   readonly seal?: number
-  /** Of an export, where no event can be told. */
+  /** In an export: the line, if its event is unknown. */
   readonly line?: number
   /** In the database, of a table as a whole, or of a row in it. */
   readonly table?: string

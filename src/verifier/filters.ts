@@ -8,15 +8,15 @@ export type Part = 'start' | 'middle' | 'end'
 
 type Filter = {
   readonly value: Shape
-  /** Whether a line is of what was asked for. */
+  /** Whether a line matches. */
   readonly finds: (line: ExportLine, value: unknown) => boolean
-  /** What it leaves out of a stream of which it finds something. */
+  /** Which parts of a matching stream it leaves out. */
   readonly leavesOut: readonly Part[]
 }
 
 const ANYWHERE: readonly Part[] = ['start', 'middle', 'end']
 
-/** What can be asked for. Whose a task is not every event tells; times do not go back in a stream. */
+/** The filters of an export. Not every event names the owner of its task; times in a stream never go backwards. */
 const FILTERS: Readonly<Record<string, Filter>> = {
   user_id: {
     value: id,
@@ -62,7 +62,7 @@ const FILTERS: Readonly<Record<string, Filter>> = {
 
 type Query = Readonly<Record<string, unknown>>
 
-/** What no export is asked for would excuse what is missing. */
+/** An unknown filter would excuse missing events. */
 export function requireFilters(query: Query, broken: (why: string) => Broken): void {
   requireFields(query, Object.keys(FILTERS), broken)
   for (const [name, value] of Object.entries(query)) {
@@ -74,7 +74,7 @@ export function requireFilters(query: Query, broken: (why: string) => Broken): v
 export const partsLeftOut = (query: Query): ReadonlySet<Part> =>
   new Set(Object.keys(query).flatMap((name) => FILTERS[name]?.leavesOut ?? []))
 
-/** The filter by which a line should not have been found, if there is one. */
+/** The filter that a line does not match, if there is one. */
 export const unmetFilter = (
   line: ExportLine,
   filters: readonly (readonly [name: string, value: unknown])[],

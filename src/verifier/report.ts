@@ -59,8 +59,8 @@ export function describeExport(report: ExportReport): readonly string[] {
 function extentOf({ whole, lastSeal }: ExportReport): string {
   if (!whole) {
     return (
-      'It is a part of the log. Nothing is said of other events, nor that a stream has none after ' +
-      'those that are here. Of a position is proven between which seals it lies.'
+      'It is a part of the log. This proves nothing about other events, not even that its streams end ' +
+      'here. For a position it is proven only between which seals it is.'
     )
   }
   if (lastSeal === null) return 'It claims to be the whole log; nothing proves that.'
@@ -68,34 +68,34 @@ function extentOf({ whole, lastSeal }: ExportReport): string {
   return `It is the whole log up to seal ${number} (position ${position}); nothing proves what is after it.`
 }
 
-/** What in an export nothing proves, a line each; none only where everything is proven. */
+/** What is not proven in an export, a line each; empty only if everything is proven. */
 export const notProven = (report: ExportReport): readonly string[] => [
   ...report.unsealed.map((run) => `${nameOfRun(run)}: no seal proves it.`),
   ...report.unproven.map(
     ([event, fields]) =>
-      `${nameOf(event)}: nothing proves what was so before, its "from" of ${fields.join(', ')}.`,
+      `${nameOf(event)}: nothing proves the values before it, "from" of ${fields.join(', ')}.`,
   ),
   ...report.unreadable.map(
-    (event) => `${nameOf(event)}: it says that a text or its key is damaged.`,
+    (event) => `${nameOf(event)}: it is marked as unreadable: a text or its key is damaged.`,
   ),
   ...report.doubtful.map(
-    (user) => `user-${user}: said to be erased, but no UserErased is in the export.`,
+    (user) => `user-${user}: marked as erased, but the export has no UserErased.`,
   ),
   ...report.said.parked.map(
     ([stream_id, version]) =>
-      `${stream_id} from version ${version} on: it says that they were parked, and nothing tells ` +
-      'whether that is so. Export again when they are resumed.',
+      `${stream_id} from version ${version} on: the trailer says that they were parked, which ` +
+      'nothing proves. Export again when they are resumed.',
   ),
   ...notProvenAsAWhole(report),
 ]
 
-/** The trailer is not signed: whoever takes events away could change it too. */
+/** The trailer is not signed: whoever removes events could change it too. */
 function* notProvenAsAWhole({ lastSeal, whole, said }: ExportReport): Generator<string> {
   if (lastSeal === null)
     yield 'The export: it has no seal, so nothing proves that nothing is missing.'
   if (!whole && said.filters.length === 0 && said.parked.length === 0) {
-    yield 'The export: its seals cover streams that are not in it, though it says that nothing was ' +
-      'filtered.'
+    yield 'The export: its seals cover streams that are not in it, though it claims to be ' +
+      'unfiltered.'
   }
 }
 
@@ -105,17 +105,17 @@ function nameOfRun({ stream_id, versions, positions }: Run): string {
   return `${stream_id} versions ${first} to ${last} (positions ${positions.join(' to ')})`
 }
 
-/** Escapes what a terminal takes for orders, and what is not seen: much of it was written by others. */
+/** Escapes control and invisible characters for a terminal: much of the text was written by others. */
 const printable = (text: string): string =>
   text.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
     (sign) => `\\u{${sign.codePointAt(0)?.toString(16)}}`,
   )
 
-/** What a check found to be so, and what it found nothing to prove. */
+/** What a check found, and what is not proven. */
 type Conclusion = { readonly says: readonly string[]; readonly notProven: readonly string[] }
 
-/** Runs a check and says what came of it; the exit code. */
+/** Runs a check and prints its result; returns the exit code. */
 export async function conclude(check: () => Promise<Conclusion>): Promise<number> {
   try {
     const { says, notProven } = await check()

@@ -37,7 +37,7 @@ export const hash = is(
 export const hex = is('hex', (value) => typeof value === 'string' && /^([0-9a-f]{2})*$/.test(value))
 export const flag = is('true', (value) => value === true)
 export const json = is('an object', isObject)
-/** What a field of a task can be. */
+/** The values that a field of a task can have. */
 export const scalar = is(
   'a text, true, false or null',
   (value) => value === null || typeof value === 'string' || typeof value === 'boolean',
@@ -83,7 +83,7 @@ export const recordOf =
     return first(Object.entries(value).map(([key, member]) => shape(member, `${name}.${key}`)))
   }
 
-/** It has these fields; what else it has, is not looked at. */
+/** It has these fields; other fields are not checked. */
 export const fields =
   (shapes: Readonly<Record<string, Shape>>): Shape =>
   (value, name) => {

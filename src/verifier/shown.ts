@@ -15,7 +15,7 @@ const STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', '
 type Fault = (why: string) => Broken
 
 /**
- * What a line shows is what the stored event says. The fields of which nothing tells what was so before.
+ * Checks that a line shows what its stored event says. Returns the fields whose previous value is not proven.
  */
 export function requireShown(line: ExportLine, state: StreamState): readonly string[] {
   const { version, position, changes, stored } = line
@@ -43,8 +43,8 @@ function requireForm(line: ExportLine, broken: Fault): void {
   const { stream_id, data } = stored
   const isOfStream =
     line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
-  if (!isOfStream) throw broken('its task_id is not of its stream')
-  // The database gives an event one time, which its hash covers.
+  if (!isOfStream) throw broken('its task_id does not match its stream')
+  // The database gives an event a single time, which its hash covers.
   if (line.recorded_at !== line.occurred_at) throw broken('its recorded_at is not its occurred_at')
   if (line.request_id !== stored.metadata.request_id) {
     throw broken('its request_id is not the stored one')

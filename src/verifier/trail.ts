@@ -23,10 +23,10 @@ export type StreamState = {
   version: number
   hash: string | null
   position: number
-  /** How many events since the last gap, or the last seal; where the first of them stands. */
+  /** How many events since the last gap, or the last seal; then the position of the first of them. */
   run: number
   since: number
-  /** Up to which version a seal proves it. */
+  /** The version up to which a seal proves it. */
   proven: number
   /** Digests of the current fields; null after a gap. Kept by whoever inspects events. */
   facts: Record<string, string> | null
@@ -47,7 +47,7 @@ export type Report = {
   /** Of the last event. */
   readonly position: number
 }
-/** Events of a stream that follow one another. */
+/** Consecutive events of a stream. */
 export type Run = {
   readonly stream_id: string
   readonly versions: readonly [first: number, last: number]
@@ -59,7 +59,7 @@ export type TrailOptions<Event extends TrailEvent> = {
   readonly keys: readonly SealKey[]
   /** Where events may be missing in a stream; elsewhere only those that are `parked`. */
   readonly leftOut: ReadonlySet<Part>
-  /** All streams are there, and all seals. */
+  /** All streams and all seals are present. */
   readonly whole: boolean
   /** Versions from which on events of these streams may be missing. */
   readonly parked?: ReadonlyMap<string, number>

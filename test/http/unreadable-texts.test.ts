@@ -118,7 +118,7 @@ describe('A damaged text or key', () => {
       const report = await verifyExport(file, [])
       expect(report).to.include({ events: 1, erased: 0 })
       expect(notProven(report)).to.include(
-        `task-${keyless} version 1 (position ${report.position}): it says that a text or its key is damaged.`,
+        `task-${keyless} version 1 (position ${report.position}): it is marked as unreadable: a text or its key is damaged.`,
       )
     } finally {
       await rm(directory, { recursive: true })

@@ -16,9 +16,9 @@ export type TaskQuery = {
   readonly sort: TaskSort
   readonly descending: boolean
   readonly limit: number
-  /** The page also ends once its texts fill so many bytes. @default 8 MiB */
+  /** The page also ends once its texts fill this many bytes. @default 8 MiB */
   readonly bytes?: number
-  /** The last row of the page before. */
+  /** The last row of the previous page. */
   readonly after?: TaskCursor | undefined
 }
 

@@ -42,9 +42,9 @@ const asksForDue = ({ due_from, due_before, has_due_date }: TaskQuery): boolean 
 export type Prepared = { readonly statement: Statement; readonly values: readonly unknown[] }
 
 /**
- * A page of rows. `found` in each is how many there are up to `limit`: those after `bytes` of
- * texts are left out. Each combination has an SQL text of its own, without "is null or": so it begins
- * where the page begins, also under a plan for all values.
+ * A page of rows. `found` in each is how many there are up to `limit`: those after `bytes` of texts are left
+ * out. Each combination has an SQL text of its own, without "is null or", so that it starts where the page
+ * starts, even under a generic plan.
  */
 export function taskPage(query: TaskQuery, way: Way, limit: number): Prepared {
   const values: unknown[] = []
@@ -159,7 +159,7 @@ function ranges(asked: Asked, conditions: readonly string[], first?: string): st
         ${first === undefined ? '' : `order by ${order} limit ${first}`}) range`
 }
 
-/** The rows, of which each is looked up by its id: a plan for many would read all that there are. */
+/** The rows, each looked up by its id: a plan for many would read all rows there are. */
 const inFull = (page: string, { order }: Asked, bytes = PAGE_BYTES): string => `
   select ${TASK_COLUMNS}, found from (
     select *, count(*) over () as found, sum(bytes) over (order by place) - bytes as before from (
