@@ -744,7 +744,7 @@ function requireSeal(seal, before, keys, whole) {
       ? seal.position > after
       : seal.position === after || (seal.number !== number && seal.position > after)
   if (!isInPlace) throw broken('covers no position of its own.')
-  if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not have its streams in order.')
+  if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not list its streams in order.')
   const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
   if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
     throw broken('is changed: its digest does not match its streams.')

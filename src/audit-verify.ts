@@ -14,9 +14,9 @@ import { conclude, describe } from './verifier/report.ts'
 const ROLE = 'tasktrail_auditor'
 const USAGE = `Usage: npm run audit:verify [-- --key <public.pem>]... [--seal <number>:<hash>]...
 
-Checks every event, every seal, and the records of accesses and security events in the database. Without a key it takes SEAL_KEY from the environment,
-or else from DATA_DIR; name one key more for each that signed before. Each seal that was noted elsewhere,
-as an earlier report printed it, must be in the database.
+Checks every event, every seal, and the records of accesses and security events in the database. Without
+--key it takes SEAL_KEY from the environment, or else from DATA_DIR; if several keys have signed, name them
+all. Each seal given with --seal, as an earlier report printed it, must be in the database.
 
 Exit code: 0 nothing is broken, 1 something is broken, 2 it cannot be checked.`
 
@@ -36,7 +36,7 @@ async function run(given: NamedKeys) {
       keys,
       kept,
     )
-    // What no seal covers yet is no reason to doubt a database: the report counts it.
+    // Unsealed events are no reason to doubt a database: the report counts them.
     return { says: [...describe(report), ...describeRecords(report.records)], notProven: [] }
   } catch (error) {
     throw (error as { code?: unknown }).code === '42P01'

@@ -106,7 +106,9 @@ const seal = z.strictObject({
   }),
   heads: z
     .array(z.union([head, z.string()]))
-    .meta({ description: 'Streams that are not in the export only as the digests of their heads' }),
+    .meta({
+      description: 'Streams that are not in the export appear only as the digests of their heads',
+    }),
   sealed_at: instant,
   previous: z.string().nullable(),
   hash: z.string(),

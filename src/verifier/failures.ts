@@ -8,7 +8,7 @@ export type Place = {
   readonly seal?: number
   /** In an export: the line, if its event is unknown. */
   readonly line?: number
-  /** In the database, of a table as a whole, or of a row in it. */
+  /** In the database: the table, if it is broken as a whole, or that of a row. */
   readonly table?: string
   readonly id?: number
 }

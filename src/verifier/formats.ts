@@ -33,9 +33,9 @@ export type Seal = {
   readonly hash: string
   readonly key_id: string
   readonly signature: string
-  /** Of the accesses and security events that it covers. */
+  /** The digest of the accesses and security events that it covers. */
   readonly records_digest: string
-  /** As the database keeps them; an export has none. */
+  /** As the database stores them; an export has none. */
   readonly marks?: Buffer
 }
 

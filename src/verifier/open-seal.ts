@@ -39,7 +39,7 @@ export function addToSeal(seal: OpenSeal, event: TrailEvent, mark: Mark | undefi
 export function requireCovered(seal: OpenSeal, whole: boolean, someParked: boolean): void {
   const { number, found, events, position, after } = seal
   const range = `from position ${after + 1} to ${position}`
-  // A part comes with the seals of its events; only a copy of everything has those of parked ones.
+  // A filtered export has only the seals of its events; only a full one has those of parked ones.
   if (found === 0 && events > 0 && !whole && !someParked) {
     throw new Broken({ seal: number }, 'covers no event of the export.')
   }

@@ -1,6 +1,6 @@
 import { canonical, sha256 } from './formats.ts'
 
-/** Tables that seals cover beside the log, in the order of their marks; rows are only added. */
+/** Tables that seals cover besides the log, in the order of their marks; rows are only added. */
 export const RECORDS = ['audit_accesses', 'security_events'] as const
 export type RecordTable = (typeof RECORDS)[number]
 
@@ -12,10 +12,10 @@ export type RecordMark = {
   readonly hash: string
 }
 
-/** Up to which id a seal covers each table. */
+/** The id up to which a seal covers each table. */
 export type RecordEnds = Readonly<Record<RecordTable, number>>
 
-/** Over all that a row says. A column that is null counts for nothing, so that one more changes no row. */
+/** Covers the whole row. A null column does not count, so that a new column changes no hash. */
 export const recordHash = (table: RecordTable, row: object): string =>
   sha256(
     canonical({
@@ -24,7 +24,7 @@ export const recordHash = (table: RecordTable, row: object): string =>
     }),
   ).toString('hex')
 
-/** What a seal signs of them all. */
+/** What a seal signs for all of them. */
 export const recordsDigest = (ends: RecordEnds, marks: Buffer): Buffer =>
   sha256(Buffer.concat([sha256(canonical(ends)), marks]))
 
@@ -43,7 +43,7 @@ export function writeRecordMarks(records: readonly RecordMark[]): Buffer {
   return marks
 }
 
-/** Null: they have not the form of marks. */
+/** Null: they do not have the form of marks. */
 export function readRecordMarks(marks: Buffer): readonly RecordMark[] | null {
   const count = marks.length / MARK_BYTES
   if (!Number.isInteger(count)) return null

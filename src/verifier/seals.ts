@@ -48,13 +48,13 @@ export function requireSeal(
     throw broken('is not chained to the seal before it.')
   }
   const after = before?.position ?? 0
-  // One without events covers accesses and security events alone, and moves on no position.
+  // A seal without events covers only accesses and security events, and does not advance the position.
   const isInPlace =
     seal.events > 0
       ? seal.position > after
       : seal.position === after || (seal.number !== number && seal.position > after)
   if (!isInPlace) throw broken('covers no position of its own.')
-  if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not have its streams in order.')
+  if (!areInOrder(seal.heads.filter(isShown))) throw broken('does not list its streams in order.')
   const heads_digest = sha256(Buffer.concat(seal.heads.map(headDigest))).toString('hex')
   if (seal.heads_digest !== undefined && seal.heads_digest !== heads_digest) {
     throw broken('is changed: its digest does not match its streams.')

@@ -79,9 +79,9 @@ export type ExportedSeal = {
   readonly position: number
   readonly events: number
   readonly events_digest: string
-  /** Of the accesses and security events that it covers. */
+  /** The digest of the accesses and security events that it covers. */
   readonly records_digest: string
-  /** Of streams that are not in the export only the digests of their heads. */
+  /** Streams that are not in the export appear only as the digests of their heads. */
   readonly heads: readonly (StreamHead | string)[]
   readonly sealed_at: string
   readonly previous: string | null

@@ -68,11 +68,10 @@ type StreamRow = {
 }
 
 /**
- * Checks every event, every seal and every stream's head, what the audit shows of them, and the records of
- * accesses and security events. Call it in one repeatable-read transaction,
- * so that all of it is of the same moment. Keeps a little for each stream in memory. `kept`: seals that
- * must be there, as somebody noted them. Error: `Broken`, at the first event by position that is not as
- * it was.
+ * Checks every event, every seal and every stream's head, the audit trail's rows, and the records of accesses
+ * and security events. Call it in one repeatable-read transaction, so that everything is from one moment. Keeps
+ * a little for each stream in memory. `kept`: seals recorded elsewhere, which must be present. Error: `Broken`,
+ * at the first event by position that is not as it was.
  */
 export async function verifyLog(
   query: Query,

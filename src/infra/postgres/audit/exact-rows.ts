@@ -5,7 +5,7 @@ import type { Query } from '../projections/projection.ts'
 const timeOf = (column: string, fraction: 'MS' | 'US', exact: string) => `
   replace(to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.${fraction}"Z"BC'),
     '${exact}', 'Z')`
-/** A column to the microsecond, and with the era: a time that no event of ours has makes no hash of ours. */
+/** A time to the microsecond, and with the era: one that our events cannot have must not hash like ours. */
 export const instant = (column: string, fraction: 'MS' | 'US', exact: string) =>
   `${timeOf(column, fraction, exact)} as ${column}`
 
@@ -49,7 +49,7 @@ const readRecords = (table: RecordTable) => ({
     from ${table} r where id > $1 and id <= $2 order by id limit $3`,
 })
 
-/** Rows of a table of records as they are stored, hashed. */
+/** Rows of a table of records, hashed as stored. */
 export async function recordsAfter(
   query: Query,
   table: RecordTable,

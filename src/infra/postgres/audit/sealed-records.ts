@@ -14,12 +14,12 @@ export const NO_RECORDS: RecordEnds = { audit_accesses: 0, security_events: 0 }
 
 const LIMIT = 5_000
 const SEALS_A_PAGE = 10
-/** The database lets nobody remove what is younger: db/migrations/…_access_retention.ts. */
+/** The database prevents the removal of younger rows: db/migrations/…_access_retention.ts. */
 const KEPT_DAYS = 30
 
 const SETTLED = { name: 'settled_id', text: 'select settled_id($1::regclass) as id' }
 
-/** The rows after these ends of which none can appear in between any more; some thousands at most. */
+/** The rows after these ends, as far as no other row can appear among them any more; a few thousand at most. */
 export async function recordsToSeal(
   query: Query,
   after: RecordEnds,
@@ -63,9 +63,9 @@ type RecordSeal = RecordEnds & {
 }
 
 /**
- * Holds accesses and security events against the seals, whose signatures have been checked. Error: `Broken`,
- * at the first row that is not as it was. An access may be missing once it is old enough to be removed, if
- * all before it are.
+ * Compares accesses and security events with the seals, whose signatures have been checked. Error: `Broken`, at
+ * the first row that is not as it was. An access may be missing if it is old enough to be removed and all
+ * before it are missing too.
  */
 export async function verifyRecords(query: Query, now = new Date()): Promise<RecordsReport> {
   const expired = new Date(now.getTime() - KEPT_DAYS * 86_400_000).toISOString()
@@ -128,7 +128,7 @@ function marksOf({ number, marks, digest, audit_accesses, security_events }: Rec
   return read
 }
 
-/** Marks and rows of a table, both in the order of ids; the marks whose rows are missing and may be. */
+/** Compares marks and rows of a table, both ordered by id. Returns the marks of rows that are rightly missing. */
 function* compare(
   seal: number,
   marks: readonly RecordMark[],

@@ -22,7 +22,7 @@ export type Sealed = {
   readonly events: number
   /** Accesses and security events. */
   readonly records: number
-  /** In hex: kept elsewhere, it shows later whether this seal is still the one. */
+  /** In hex: recorded elsewhere, it shows later whether this seal is still the same. */
   readonly hash: string
   /** The seal before was signed with another key: verifiers need both. */
   readonly rotated: boolean
@@ -30,9 +30,8 @@ export type Sealed = {
 
 export type Sealer = {
   /**
-   * Seals the events since the last seal, 10,000 at most and none from the first on that is not as it was
-   * appended, and the accesses and security events; null when there is nothing to seal. Error:
-   * `SealRefused`.
+   * Seals the events since the last seal, at most 10,000, up to the first one that is not as it was appended,
+   * and the accesses and security events; null if there is nothing to seal. Error: `SealRefused`.
    */
   readonly seal: (query: Query) => Promise<Sealed | null>
 }
@@ -175,7 +174,7 @@ export function postgresSealer(signer: SealSigner, clock: Clock): Sealer {
   }
 }
 
-/** Age of the first event, access or security event that no seal covers; 0 when there is none. */
+/** Age of the first event, access or security event that no seal covers; 0 if there is none. */
 export async function unsealedSeconds(query: Query): Promise<number> {
   const [row] = await query<{ seconds: number }>(UNSEALED, [])
   return row?.seconds ?? 0
