@@ -41,7 +41,7 @@ export class WorkerAlarms extends Construct {
     alarm(this, 'Drift', {
       ...above,
       alarmName: 'task-mgmt-drift-found',
-      says: 'A view differs from the log.',
+      says: 'A view or a key differs from the log.',
       runbook: 'drift-found',
       metric: workerMetrics.drift,
       threshold: 0,

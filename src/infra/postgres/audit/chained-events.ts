@@ -66,6 +66,7 @@ async function addHeads(
   for (const { stream_id, version } of page) {
     if (!heads.has(stream_id) && !first.has(stream_id)) first.set(stream_id, version - 1)
   }
+  if (first.size === 0) return
   const rows = await query<{ stream_id: string; hash: string }>(HASHES, [
     [...first.keys()],
     [...first.values()],
