@@ -246,6 +246,13 @@ describe('The drift check', () => {
       expect(await check.round()).to.deep.equal([ofUser('user_keys', 'missing')])
     })
 
+    it('finds a key that was overwritten', async () => {
+      await world.create(2)
+      await project()
+      await world.sql.query(`update user_keys set wrapped_key = sha512(wrapped_key)`)
+      expect(await check.round()).to.deep.equal([ofUser('user_keys', 'different', ['wrapped_key'])])
+    })
+
     it('finds a key that was put back', async () => {
       await world.create(2)
       await world.sql.query('create table aside as select * from user_keys')

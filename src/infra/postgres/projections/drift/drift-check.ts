@@ -13,6 +13,8 @@ export type DriftCheckOptions = DriftPorts & {
   readonly onDrift?: (drift: Drift) => void
 }
 
+type Check = (stream_ids: readonly string[]) => Promise<readonly Drift[]>
+
 export type DriftCheck = {
   /** Checks some streams; the choice moves on from call to call. Error: `database_unavailable`. */
   readonly round: () => Promise<readonly Drift[]>
@@ -108,13 +110,13 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
     return [...ids]
   }
 
-  const check = async (ids: readonly string[]) => [
-    ...(await driftOfTasks(options, ids.filter(isTaskStreamId).map(taskIdOf))),
-    ...(await driftOfAudit(options, ids)),
-    ...(await driftOfKeys(options, ids)),
+  const checks: readonly Check[] = [
+    (ids) => driftOfTasks(options, ids.filter(isTaskStreamId).map(taskIdOf)),
+    (ids) => driftOfAudit(options, ids),
+    (ids) => driftOfKeys(options, ids),
   ]
   /** A task whose events cannot be folded must not hide what is wrong with the others. */
-  const oneByOne = async (ids: readonly string[]) => {
+  const oneByOne = async (check: Check, ids: readonly string[]) => {
     const drifts: Drift[] = []
     for (const id of ids) {
       try {
@@ -130,7 +132,10 @@ export function driftCheck(options: DriftCheckOptions): DriftCheck {
 
   const round = async () => {
     const ids = await pick()
-    const drifts = await check(ids).catch(() => oneByOne(ids))
+    const drifts: Drift[] = []
+    for (const check of checks) {
+      drifts.push(...(await check(ids).catch(() => oneByOne(check, ids))))
+    }
     onChecked?.(ids.length)
     for (const drift of drifts) {
       log.error(drift, 'drift found')

@@ -4,7 +4,7 @@ import type { AuditEvent } from '../../../../app/ports/audit.ts'
 import type { Recorded } from '../../../../app/ports/event-store.ts'
 import type { TaskEvent } from '../../../../domain/task/events.ts'
 import { isTaskStreamId, type TaskView, taskStreamId } from '../../../../domain/task/view.ts'
-import { userId } from '../../../../domain/user.ts'
+import { userId, userStreamId } from '../../../../domain/user.ts'
 import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
 import { withNgrams } from '../../tasks/ngrams.ts'
@@ -84,14 +84,12 @@ const KEYS = {
       union
       select (data->'title'->>'user')::bigint, true from events
         where stream_id = any ($1) and version = 1 and data->'title' ? 'user')
-    select distinct 'user-' || user_id as stream_id,
-      case when erased then 'extra' else 'missing' end as kind
+    select distinct user_id, case when erased then k.wrapped_key is not null
+        else k.destroyed_at is not null or (wrote and k.user_id is null) end as drifts, erased
     from users left join user_keys k using (user_id)
       cross join lateral (
         select exists (
           select from events where stream_id = 'user-' || user_id and type = 'UserErased') as erased) e
-    where case when erased then k.wrapped_key is not null
-      else k.destroyed_at is not null or (wrote and k.user_id is null) end
     order by 1`,
 }
 
@@ -160,21 +158,25 @@ const userHistoryOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEv
   })
 
 /**
- * Keys that are missing though the log has no erasure of the user, and keys that exist though it has one. For
- * these streams' users, and for those who wrote texts in them.
+ * Keys that are missing or cannot be unwrapped though the log has no erasure of the user, and keys that exist
+ * though it has one. For these streams' users, and for those who wrote texts in them.
  */
 export async function driftOfKeys(
-  { db }: Pick<DriftPorts, 'db'>,
+  { db, keys }: DriftPorts,
   stream_ids: readonly string[],
 ): Promise<readonly Drift[]> {
-  const found = await db.query<Pick<Drift, 'stream_id' | 'kind'>>(KEYS, [stream_ids])
-  return found.map(({ stream_id, kind }) => ({
-    projection: 'user_keys',
-    stream_id,
-    kind,
-    fields: [],
-  }))
+  const found = await db.query<KeyFound>(KEYS, [stream_ids])
+  const known = await keys.findEach(found.map(({ user_id }) => user_id))
+  return found.flatMap(({ user_id, drifts, erased }): Drift[] => {
+    const of = (kind: Drift['kind'], fields: readonly string[] = []): Drift[] => [
+      { projection: 'user_keys', stream_id: userStreamId(user_id), kind, fields },
+    ]
+    if (drifts) return of(erased ? 'extra' : 'missing')
+    return known.get(user_id) instanceof Error ? of('different', ['wrapped_key']) : []
+  })
 }
+
+type KeyFound = { readonly user_id: number; readonly drifts: boolean; readonly erased: boolean }
 
 type TaskFound = {
   readonly id: number

@@ -126,12 +126,13 @@ async function explain(
       some.map(({ id }) => id),
     )
     note(run, drifts)
-    const [lost] = await driftOfKeys(
+    const keys = await driftOfKeys(
       ports,
       some.map(({ id }) => taskStreamId(id)),
     )
     // Without the key the new table would lack rows that hold the only copy of the texts.
-    if (lost?.kind === 'missing') {
+    const lost = keys.find(({ kind }) => kind === 'missing')
+    if (lost !== undefined) {
       throw new Error(`The key of ${lost.stream_id} is gone, but the log has no erasure.`)
     }
     const wrong = new Set(drifts.map(({ stream_id }) => taskIdOf(stream_id)))
