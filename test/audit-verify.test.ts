@@ -80,7 +80,7 @@ describe('npm run audit:verify', () => {
     expect(await verify()).to.include({ code: 0 })
   })
 
-  it('looks for the seals that were noted elsewhere', async () => {
+  it('looks for the seals that were recorded elsewhere', async () => {
     const { rows } = await log.root.query(`select encode(hash, 'hex') as hash from seals`)
     const hash = rows[0].hash as string
     const other = hash.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))
@@ -96,7 +96,7 @@ describe('npm run audit:verify', () => {
     }
   })
 
-  describe('as the auditor that somebody deceives', () => {
+  describe('as an auditor whom somebody tries to deceive', () => {
     let url: URL
     before(async () => {
       await log.root.query(

@@ -71,7 +71,7 @@ describe('npm run migrate', () => {
     await query('select from users, events')
   })
 
-  it('takes back one migration a call', async () => {
+  it('rolls back one migration per call', async () => {
     for (const last of [-1, -2]) {
       expect(await migrate(['rollback'])).to.deep.equal({
         ended: 'code 0',
@@ -129,7 +129,7 @@ describe('npm run migrate', () => {
     }
   })
 
-  it('takes nothing back while services are connected, and says which', async () => {
+  it('rolls nothing back while services are connected, and says which', async () => {
     const open = async (application_name: string) => {
       const client = new pg.Client({ ...database.config.connection, application_name })
       await client.connect()

@@ -65,7 +65,7 @@ describe('npm run projections', () => {
     ])
   })
 
-  it('shows a stream that is parked, and resumes it once what was wrong is mended', async () => {
+  it('shows a stream that is parked, and resumes it once the fault is fixed', async () => {
     await sql.query(
       'alter table audit_events add constraint none check (version <> 2 or task_id <> 1)',
     )

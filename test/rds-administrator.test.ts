@@ -22,7 +22,7 @@ const PASSWORDS: Record<string, string> = {
   [WORKER.databaseUser]: 'of the worker',
 }
 
-describe('An administrator who is no superuser, as RDS gives one', function () {
+describe('An administrator who is not a superuser, as on RDS', function () {
   // Some fifteen processes; on a busy machine they take as long as they take.
   this.timeout(600_000)
   let server: RdsPostgres
@@ -73,7 +73,7 @@ describe('An administrator who is no superuser, as RDS gives one', function () {
     }
   }
 
-  it('is none, indeed', async () => {
+  it('is indeed not one', async () => {
     const { rows } = await server.root.query(
       `select rolsuper, rolbypassrls, rolreplication from pg_roles where rolname = $1`,
       [ADMINISTRATOR],
@@ -123,7 +123,7 @@ describe('An administrator who is no superuser, as RDS gives one', function () {
     expect(await as(user, "it's renewed", 'select')).to.have.length(1)
   })
 
-  it('has made a database that the services, the worker and the commands by hand work with', async () => {
+  it('has created a database that works for the services, the worker and the manual commands', async () => {
     const [auth = 0, task = 0, health = 0] = await freePorts(3)
     const common = { HOST: '127.0.0.1', DRAIN_SECONDS: '0', ...KEYS }
     const place = (port: number) => ({ ...common, PORT: String(port) })

@@ -380,7 +380,7 @@ describe('verify-audit.mjs', () => {
     }
   })
 
-  it('holds the seals against those that were kept elsewhere', async () => {
+  it('compares the seals with those that were kept elsewhere', async () => {
     const [first, second] = whole.trailer.seals.map(({ hash }) => hash)
     const verify = async (
       made: Export,
@@ -415,7 +415,7 @@ describe('verify-audit.mjs', () => {
     const ofTypes = (...type: string[]) =>
       exportOf(log, { type }, (event) => type.includes(event.type))
 
-    it('takes no filter for an excuse of what it would not leave out', async () => {
+    it('does not accept a filter as an excuse for what it would not leave out', async () => {
       for (const [position, query] of [
         [2, { type: ['TaskCreated'] }],
         [8, { user_id: 1 }],
@@ -453,7 +453,7 @@ describe('verify-audit.mjs', () => {
       expect(long.place).to.deep.equal({ seal: 2 })
     })
 
-    it('counts what nothing tells was so before', async () => {
+    it('counts previous values that nothing proves', async () => {
       const part = await ofTypes(...TYPES)
       at(4, (line) => Object.assign(line.changes.status ?? {}, { from: 'in_progress' }))(part)
       const { events, unproven } = await check(textOf(part))
@@ -854,7 +854,7 @@ describe('verify-audit.mjs', () => {
       ])
     })
 
-    it('takes nothing for the whole log on its word alone', async () => {
+    it('does not believe a mere claim to be the whole log', async () => {
       const unsealed = structuredClone(sealed)
       unsealed.trailer.seals = []
       await writeExport(file, unsealed)
@@ -900,7 +900,7 @@ describe('verify-audit.mjs', () => {
       ])
     })
 
-    it('writes nothing that a terminal would obey', async () => {
+    it('writes nothing that a terminal would execute', async () => {
       const orders = '\u001b[1A\r\u009b2K\u202ePROVEN\nAll is proven.'
       const copy = structuredClone(whole)
       copy.trailer.parked = [[orders, 1]]

@@ -94,7 +94,7 @@ describe('Alarms', () => {
     }
   })
 
-  it('ring when more than 80 % of the database connections are taken', () => {
+  it('ring when more than 80 % of the database connections are in use', () => {
     const { Parameters } = only(synthesis.templates.data, 'AWS::RDS::DBParameterGroup')
     expect(Parameters.max_connections).to.equal('450')
     expect(alarms['task-mgmt-db-connections']).to.include({
@@ -170,7 +170,7 @@ describe('Alarms', () => {
     }
   })
 
-  it('ring when the audit trail is 60 s behind for 5 minutes, or no worker says how far', () => {
+  it('ring when the audit trail is 60 s behind for 5 minutes, or no worker reports its lag', () => {
     expect(alarms['task-mgmt-projection-lagging']).to.deep.include({
       Namespace: 'TaskManagement',
       MetricName: 'ProjectionLag',
@@ -213,7 +213,7 @@ describe('Alarms', () => {
     }
   })
 
-  it('tell the topic, when they begin and when they end; those that scale do not', () => {
+  it('notify the topic when they begin and when they end; those for scaling do not', () => {
     for (const stack of STACKS) {
       for (const alarm of properties(synthesis.templates[stack], ALARM)) {
         const types = [...alarm.AlarmActions, ...(alarm.OKActions ?? [])].map(

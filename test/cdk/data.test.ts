@@ -22,7 +22,7 @@ describe('The data', () => {
     database = only(synthesis.templates.data, 'AWS::RDS::DBInstance')
   })
 
-  it('lie in PostgreSQL 15, in private subnets, not reachable from outside', () => {
+  it('is in PostgreSQL 15, in private subnets, not reachable from outside', () => {
     const { Engine, EngineVersion, PubliclyAccessible, DBName, Port } = database
     expect({ Engine, EngineVersion, PubliclyAccessible, DBName, Port }).to.deep.equal({
       Engine: 'postgres',
@@ -41,7 +41,7 @@ describe('The data', () => {
     expect(database.CopyTagsToSnapshot).to.equal(true)
   })
 
-  it('cannot be deleted by a slip, nor lost with their stack', () => {
+  it('cannot be deleted by mistake, nor lost with its stack', () => {
     expect(database.DeletionProtection).to.equal(true)
     const [[, instance] = []] = ofType(synthesis.templates.data, 'AWS::RDS::DBInstance')
     expect(instance?.DeletionPolicy).to.equal('Snapshot')

@@ -44,7 +44,7 @@ describe('The desired count of a service', () => {
     }
   })
 
-  it('is what scaling has made of it, on a deployment and on the way back', async () => {
+  it('is the one that scaling has reached, on a deployment and on a rollback', async () => {
     expect(await countOf('Update', active(7))).to.equal(7)
   })
 

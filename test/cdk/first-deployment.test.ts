@@ -37,7 +37,7 @@ describe('A first deployment that fails', () => {
     expect(kept).to.include.members(['ECS Task State Change', 'ECS Deployment State Change'])
   })
 
-  it('can be taken back and tried again, for nothing is protected yet', () => {
+  it('can be rolled back and tried again, because nothing is protected yet', () => {
     for (const input of [dev, staging, prod]) {
       const { deletionProtection } = parseEnvironment(input)
       expect(deletionProtection, input.name).to.equal(false)

@@ -71,7 +71,7 @@ describe('Logs', () => {
   })
 })
 
-describe('Metrics out of the access log', () => {
+describe('Metrics from the access log', () => {
   let filters: Properties[]
   let lines: readonly Record<string, unknown>[]
 
@@ -120,7 +120,7 @@ describe('Metrics out of the access log', () => {
     for (const line of times) expect(valueAt(line, MetricValue)).to.be.a('number')
   })
 
-  it('take of a stream how soon it began, and not how long it lasted', () => {
+  it('measure how soon a stream began, not how long it lasted', () => {
     const stream = lines.find(({ path }) => path === '/auth/stream')
     expect(stream?.duration_ms).to.be.at.least(490)
     expect(valueAt(stream, responseTime().MetricValue)).to.be.below(490)
@@ -141,7 +141,7 @@ describe('Metrics out of the access log', () => {
   })
 })
 
-describe("Metrics out of the worker's log", function () {
+describe("Metrics from the worker's log", function () {
   this.timeout(20_000)
   let filters: Readonly<Record<string, Properties>>
   let lines: readonly Record<string, unknown>[]

@@ -45,7 +45,7 @@ describe('The network', () => {
     ])
   })
 
-  it('lets machines of our own reach AWS and be reached by nobody', () => {
+  it('lets our own machines reach AWS and be reached by nobody', () => {
     expect(reachability(ec2.templates.network).pairs).to.have.members([
       ...BETWEEN_PARTIES,
       'auth -> internet:443',
@@ -88,7 +88,7 @@ describe('The network', () => {
     expect(RouteTableIds).to.have.members(['rtb-0c000000000000003', 'rtb-0c000000000000004'])
   })
 
-  it('makes no endpoint that the VPC has already, and lets tasks reach those that are there', () => {
+  it('creates no endpoint that the VPC already has, and lets tasks reach the existing ones', () => {
     const [shared, own] = ['sg-0aaaaaaaaaaaaaaaa', 'sg-0bbbbbbbbbbbbbbbb']
     const existing = { logs: shared, 'ecr.api': shared, secretsmanager: own }
     const egress = { ...ENDPOINTS, existing, s3GatewayExists: true }
@@ -143,7 +143,7 @@ describe('The network', () => {
     expect(groupsOf(ec2, 'services', [securityGroup] as never)).to.deep.equal(['migration'])
   })
 
-  it('uses the public subnets for the load balancer and the private ones for all else', () => {
+  it('uses the public subnets for the load balancer and the private ones for everything else', () => {
     const last = (ids: readonly string[]) => ids.map((id) => id.slice(-1))
     const { data, platform, services } = ec2.templates
     const { Subnets, Scheme } = only(platform, 'AWS::ElasticLoadBalancingV2::LoadBalancer')
@@ -165,7 +165,7 @@ describe('The network', () => {
     ])
   })
 
-  it('takes the VPC that is there and makes no network of its own', () => {
+  it('uses the existing VPC and creates no network of its own', () => {
     const types = Object.values(fargate.templates.network.Resources).map(({ Type }) => Type)
     expect(new Set(types)).to.deep.equal(
       new Set([

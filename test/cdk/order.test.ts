@@ -15,7 +15,7 @@ describe('The order of deployment', () => {
     )
   })
 
-  it('has no circle among the stacks, and is this', () => {
+  it('has no circular dependency among the stacks, and is this', () => {
     for (const { after } of Object.values(syntheses)) {
       expect(cycle(after)).to.deep.equal([])
       expect(after).to.deep.equal({
@@ -66,7 +66,7 @@ describe('The order of deployment', () => {
     }
   })
 
-  it('has no circle within any stack', () => {
+  it('has no circular dependency within any stack', () => {
     for (const [name, { templates }] of Object.entries(syntheses)) {
       for (const stack of STACKS) {
         const graph = Object.entries(templates[stack].Resources).map(([id, resource]) => {

@@ -41,7 +41,7 @@ describe('The services', () => {
     services = fargate.templates.services
   })
 
-  it('are two and the worker, in one cluster with the deepest insights', () => {
+  it('are two and the worker, in one cluster with enhanced Container Insights', () => {
     const { ClusterName, ClusterSettings } = only(fargate.templates.platform, 'AWS::ECS::Cluster')
     expect(ClusterName).to.equal('task-management-cluster')
     expect(ClusterSettings).to.deep.equal([{ Name: 'containerInsights', Value: 'enhanced' }])
@@ -52,7 +52,7 @@ describe('The services', () => {
     }
   })
 
-  it('run on Fargate or on machines of our own, from the same task definition', () => {
+  it('run on Fargate or on our own machines, from the same task definition', () => {
     for (const { RequiresCompatibilities } of properties(services, 'AWS::ECS::TaskDefinition')) {
       expect(RequiresCompatibilities).to.have.members(['EC2', 'FARGATE'])
     }
@@ -75,7 +75,7 @@ describe('The services', () => {
     ).to.deep.equal(['task-mgmt-nodes', 'FARGATE'])
   })
 
-  it('run at least twice each and keep their number, which no deployment sets back', () => {
+  it('run at least twice each and keep their number, which no deployment resets', () => {
     for (const [, { Properties: target }] of ofType(
       services,
       'AWS::ApplicationAutoScaling::ScalableTarget',
@@ -107,7 +107,7 @@ describe('The services', () => {
     expect(containerOf('task-service')).to.have.property('PortMappings')
   })
 
-  it('roll without a gap, and take a deployment back that fails or makes errors', () => {
+  it('roll without a gap, and roll back a deployment that fails or causes errors', () => {
     for (const name of SERVICES) {
       expect(serviceOf(fargate, name).DeploymentConfiguration).to.deep.equal({
         MinimumHealthyPercent: 100,
@@ -237,7 +237,7 @@ describe('The services', () => {
     }
   })
 
-  it('are asked for their health inside the container and given time to stop', () => {
+  it('have health checks inside the container and time to stop', () => {
     const paths = {
       'auth-service': '/auth/health',
       'task-service': '/tasks/health',

@@ -186,7 +186,7 @@ describe('Accounts over HTTP', () => {
       expect((await login(username, 'Angstrom and fish')).status).to.equal(401)
     })
 
-    it('is hashed again at login when the cost has changed, and only then', async () => {
+    it('is rehashed at login when the cost has changed, and only then', async () => {
       const { body } = await register()
       const { username } = body.user
       const before = await hashOf(username)
@@ -205,7 +205,7 @@ describe('Accounts over HTTP', () => {
       })
     })
 
-    it('that is right lets in, though it cannot be hashed again', async () => {
+    it('that is right lets in, even if it cannot be rehashed', async () => {
       const { body } = await register()
       const { username } = body.user
       const before = await hashOf(username)
@@ -387,7 +387,7 @@ describe('Accounts over HTTP', () => {
       expect(refusal(await validate(expired))).to.deep.equal(['token_expired', 'Token has expired'])
     })
 
-    it('refuses what is no token of ours', async () => {
+    it('refuses whatever is not one of our tokens', async () => {
       const { sid, ...claims } = jwt.decode(ann.token) as jwt.JwtPayload
       const foreign = jwt.sign({ ...claims, sid }, 'another secret of 32 characters!')
       for (const token of ['x', 'a.b.c', `${ann.token}x`, `${ann.token} ${ann.token}`, foreign]) {
@@ -561,7 +561,7 @@ describe('Accounts over HTTP', () => {
       })
     })
 
-    it('of before is no key when there is none', async () => {
+    it('is not accepted as a previous one when there is none', async () => {
       for (const key of ['', 'undefined']) {
         const headers = { 'x-internal-api-key': key }
         const { status } = await system.call('POST', '/auth/validate', {
@@ -638,7 +638,7 @@ describe('Accounts over HTTP', () => {
   })
 
   describe('An address', () => {
-    it('is kept as far as one can go, whatever zone a client makes up for it', async () => {
+    it('is kept up to the length of any address, whatever zone a client makes up for it', async () => {
       const username = name()
       const address = `fe80::1%${'f'.repeat(9_000)}`
       const headers = { 'x-forwarded-for': address }

@@ -250,7 +250,7 @@ describe('A request body', () => {
       expect(await codeOf(Buffer.from('{"title":"A task"}', 'utf16le'))).to.equal(refused)
     })
 
-    it('may begin with a byte order mark, which is no part of it', async () => {
+    it('may begin with a byte order mark, which is not part of it', async () => {
       const { status, body } = await post('\ufeff{"title":"A task"}')
       expect(status).to.equal(201)
       expect(body.task.title).to.equal('A task')
@@ -275,7 +275,7 @@ describe('A request body', () => {
       expect(await faultsIn(nested(60_000, ''))).to.deep.equal(tooDeep)
     })
 
-    it('is refused when it is JSON, but no object', async () => {
+    it('is refused when it is JSON, but not an object', async () => {
       for (const body of ['[{"title":"A task"}]', 'null', 'true', '1', '"title"']) {
         expect(await codeOf(body), body).to.equal('validation_failed')
         const { details } = (await post(body)).body

@@ -111,7 +111,7 @@ describe('The erasure of an account', () => {
     expect((await call(fresh, 'GET', `/tasks/${id}`)).body.task.title).to.equal('Anew')
   })
 
-  it('wants the password, and stands nothing else in the body', async () => {
+  it('requires the password, and accepts nothing else in the body', async () => {
     const ann = await system.newUser()
     for (const body of [{}, { password: '' }, { password: 1 }, { password: 'x', sure: true }]) {
       expect(codeOf(await call(ann, 'DELETE', '/auth/me', { body }))).to.deep.equal([
@@ -402,7 +402,7 @@ describe('The erasure of an account', () => {
   const somebodyWaits = async () =>
     (await rows(`select from pg_locks where locktype = 'advisory' and not granted`)).length > 0
 
-  it('waits for an append under way, and removes what that has written', async () => {
+  it('waits for an append in progress, and removes what it has written', async () => {
     const ann = await system.newUser()
     await newTask(ann, {})
     const { store, end } = await transaction()
@@ -418,7 +418,7 @@ describe('The erasure of an account', () => {
     expect(events.at(-1)).to.deep.equal({ type: 'UserErased' })
   })
 
-  it('makes an append wait that begins while it is under way, and then refuses it', async () => {
+  it('makes an append wait that begins during it, and then refuses it', async () => {
     const ann = await system.newUser()
     const id = await newTask(ann, {})
     await call(ann, 'PUT', `/tasks/${id}`, { body: { title: 'Two' } }, late)

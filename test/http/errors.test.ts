@@ -132,7 +132,7 @@ describe('Every answer', () => {
       })
     }
 
-    it('says nothing of its cause when nobody foresaw it; the log does', async () => {
+    it('does not show an unexpected cause; the log does', async () => {
       await sql.query('alter table tasks rename to lost')
       const { status, body } = await call('GET', '/tasks')
       await sql.query('alter table lost rename to tasks')
@@ -171,7 +171,7 @@ describe('Every answer', () => {
     }
   })
 
-  it('to a method that a path has not is 405 with those that it has; OPTIONS says the same', async () => {
+  it('to a method that a path does not have is 405 with those that it has; OPTIONS says the same', async () => {
     for (const [path, methods] of Object.entries(paths)) {
       const known = Object.keys(methods).map((method) => method.toUpperCase())
       const allowed = [...known, ...(known.includes('GET') ? ['HEAD'] : []), 'OPTIONS']
@@ -188,7 +188,7 @@ describe('Every answer', () => {
     }
   })
 
-  it('to a method that a word beside the ids has not is 405, though an id has it', async () => {
+  it('to a method that a literal path does not have is 405, even if an id has it', async () => {
     for (const word of ['changes', 'stream', 'health', 'docs', 'openapi.json']) {
       for (const method of ['PUT', 'PATCH', 'DELETE']) {
         const { status, headers } = await fetch(`${system.urls.task}/tasks/${word}`, { method })
@@ -199,7 +199,7 @@ describe('Every answer', () => {
     expect((await call('PUT', '/tasks/word', { body: {} })).status).to.equal(400)
   })
 
-  it('to a path that is not there is 404, whatever the method', async () => {
+  it('to an unknown path is 404, whatever the method', async () => {
     const nowhere = ['/', '/task', '/Tasks', '/TASKS', '/auth', '/auth/Me', '//tasks', '/tasks/1/2']
     const slashes = ['/tasks/', `/tasks/${task.id}/`, '/tasks/1//', '/tasks/docs/', '/auth/login/']
     for (const path of [...nowhere, ...slashes, '/tasks%2F1', '/auth/sessions/1/2']) {

@@ -84,7 +84,7 @@ describe('HEAD', () => {
     }
   }
 
-  it('answers what GET would for everything that needs no token', async () => {
+  it('answers like GET for everything that needs no token', async () => {
     await answersAlike('/health', 200)
     await answersAlike('/nothing', 404)
     for (const base of ['/auth', '/tasks']) {
@@ -99,7 +99,7 @@ describe('HEAD', () => {
     await answersAlike('/tasks', 401)
   })
 
-  it('answers what GET would for everything that a user may read, errors too', async () => {
+  it('answers like GET for everything that a user may read, including errors', async () => {
     const own = { authorization: `Bearer ${token}` }
     for (const [path, status, headers] of [
       ['/auth/me', 200],

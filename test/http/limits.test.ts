@@ -183,7 +183,7 @@ describe('Load shedding', () => {
     }
   }
 
-  it('refuses requests while the event loop answers too late, and says when to come back', async () => {
+  it('refuses requests while the event loop is late, and says when to come back', async () => {
     const shed = shedding()
     expect(await refusal(shed)).to.equal(undefined)
     const error = await overloaded(shed)
@@ -194,13 +194,13 @@ describe('Load shedding', () => {
     expect(new Set(errors.map((each) => each?.retryAfter)).size).to.be.above(1)
   })
 
-  it('spares health checks', async () => {
+  it('never refuses health checks', async () => {
     const shed = shedding({ spared: ['/tasks/health'] })
     await overloaded(shed)
     expect(await refusal(shed, '/tasks/health')).to.equal(undefined)
   })
 
-  it('refuses only those who would wait behind a queue', async () => {
+  it('refuses only those that would wait in a queue', async () => {
     const shed = shedding({ queue: 3 })
     const gate = Promise.withResolvers<void>()
     const underWay = [1, 2, 3].map(() => shed(at('/tasks'), () => gate.promise))

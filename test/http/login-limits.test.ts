@@ -13,7 +13,7 @@ const outcome = ({ status, body }: Answer): string => `${status} ${body.code ?? 
 const count = (outcomes: readonly string[], wanted: string): number =>
   outcomes.filter((each) => each === wanted).length
 
-describe('Tries to log in', () => {
+describe('Login attempts', () => {
   let now = Date.parse('2026-11-21T12:00:00.000Z')
   let system: System
   let second: System
@@ -74,7 +74,7 @@ describe('Tries to log in', () => {
     expect(await tries(5)).to.deep.equal(Array(5).fill(FAILED))
   })
 
-  it('are forgotten when one succeeds, and be it the fifth', async () => {
+  it('are cleared when one succeeds, even the fifth', async () => {
     for (let round = 0; round < 3; round++) {
       expect(await tries(4)).to.deep.equal(Array(4).fill(FAILED))
       expect((await login(ann.username, ann.password)).status).to.equal(200)
@@ -89,7 +89,7 @@ describe('Tries to log in', () => {
     }
   })
 
-  it('lock an account that does not exist just the same', async () => {
+  it('lock an account that does not exist in the same way', async () => {
     const unknown = await tries(7, `nobody-${randomUUID().slice(0, 8)}`)
     expect(unknown).to.deep.equal([...Array(5).fill(FAILED), LOCKED, LOCKED])
   })
@@ -152,7 +152,7 @@ describe('Tries to log in', () => {
     expect(await tries(6)).to.deep.equal([...Array(5).fill(FAILED), LOCKED])
   })
 
-  it('that succeed are let in though the tries before them cannot be forgotten', async () => {
+  it('that succeed are let in even if the attempts before them cannot be cleared', async () => {
     await tries(1)
     await sql.query(`
       create function refuse_all() returns trigger language plpgsql as
@@ -179,7 +179,7 @@ describe('Tries to log in', () => {
     expect(rows).to.have.length(count(outcomes, FAILED))
   })
 
-  it('count together with those to change the password', async () => {
+  it('count together with attempts to change the password', async () => {
     const body = { current_password: WRONG, new_password: 'a good long password' }
     const change = () => system.call('PUT', '/auth/password', { token: ann.token, body })
     const outcomes: string[] = []

@@ -4,7 +4,7 @@ import { type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
 
-describe('What a newer version has written', () => {
+describe('What a newer version wrote', () => {
   let system: System
   let sql: pg.Client
   let user: User
@@ -95,7 +95,7 @@ describe('What a newer version has written', () => {
     })
   }
 
-  it('with a field that is unknown is known but for that field, which goes nowhere', async () => {
+  it('with an unknown field is read without that field, which is ignored', async () => {
     const id = await newTask()
     await append(id, 'TaskRenamed', { title: 'Two', colour: 'red', user_id: 4711 })
     const { events } = (await call('GET', `/tasks/${id}/history`)).body

@@ -233,7 +233,7 @@ describe('Sessions', () => {
   })
 
   describe('Ending one', () => {
-    it('answers 204, and it is over at once, everywhere', async () => {
+    it('answers 204, and it ends at once on every instance', async () => {
       const [token, other] = [await login(ann), await login(ann)]
       const { status, body } = await end(token, sidOf(other))
       expect([status, body]).to.deep.equal([204, ''])

@@ -48,7 +48,7 @@ describe('A search', () => {
   }
   const then = () => ({ as_of: new Date().toISOString() })
 
-  it('takes letters for the same that are written in another way, now and in the past', async () => {
+  it('treats letters as the same however they are written, now and in the past', async () => {
     const pairs = SAME.flatMap(([one, other]) => [
       [one, other],
       [other, one],
@@ -83,7 +83,7 @@ describe('A search', () => {
     expect(await found('aardvark')).to.deep.equal([id])
   })
 
-  it('for nothing that can be seen is refused', async () => {
+  it('for invisible characters only is refused', async () => {
     const q = encodeURIComponent('\u200b\u00ad')
     const { status, body } = await system.call('GET', `/tasks?q=${q}`, { token: ann.token })
     expect(status).to.equal(400)

@@ -125,7 +125,7 @@ describe('The changes of a user', () => {
       expect((await changes()).body).to.deep.equal((await changes('?since=0')).body)
     })
 
-    it('say what was so before, also on an earlier page', async () => {
+    it('show the values before, even from an earlier page', async () => {
       const { task } = (await create(system.call, user, 'One')).body
       const { next_cursor } = (await changes()).body
       await system.call('PUT', `/tasks/${task.id}`, { token: user.token, body: { title: 'Two' } })
@@ -374,7 +374,7 @@ describe('Streams on which nothing happens', () => {
     await until(() => calls.rounds.length >= goal, 'more rounds')
   }
 
-  it('cost one question for all of them at a time, and no reading', async () => {
+  it('cost one shared query at a time, and no reading', async () => {
     const all = await openAll()
     await rounds(5)
     expect(calls.rounds.at(-1)).to.have.members(
@@ -503,7 +503,7 @@ describe('A stream that fails', () => {
     })
   })
 
-  it('of what nobody foresaw says nothing of it, and the log does', async () => {
+  it('on an unexpected error shows no details; the log does', async () => {
     await failing(new RangeError('secret'), (text, lines) => {
       expect(text).to.include('{"code":"internal_error"}').and.not.include('secret')
       expect(lines).to.have.length(1)

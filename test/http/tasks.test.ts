@@ -124,7 +124,7 @@ describe('A task over HTTP', () => {
       }
     })
 
-    it('is 403 for everybody else, whatever they would do to it', async () => {
+    it('is 403 for everybody else, whatever they try', async () => {
       const task = await create()
       for (const method of ['GET', 'PUT', 'PATCH', 'DELETE']) {
         const headers = { 'if-match': '"99"' }

@@ -39,7 +39,7 @@ describe('The past of tasks', () => {
   const accesses = async (): Promise<unknown[]> =>
     (await sql.query('select user_id, role, kind, query from audit_accesses order by id')).rows
 
-  it('is told event by event, with what was so before and who did it when', async () => {
+  it('is shown event by event, with the values before, and who did it when', async () => {
     const id = await newTask({ description: 'words' })
     await call('PUT', `/tasks/${id}`, { title: 'Two' })
     await call('DELETE', `/tasks/${id}`)
@@ -132,7 +132,7 @@ describe('The past of tasks', () => {
     expect((await call('GET', '/tasks/999999/history')).status).to.equal(404)
   })
 
-  it('has each version, and what was so at each time', async () => {
+  it('has each version, and the state at each time', async () => {
     const id = await newTask()
     for (const title of ['Two', 'Three']) await call('PUT', `/tasks/${id}`, { title })
     await call('DELETE', `/tasks/${id}`)
@@ -163,7 +163,7 @@ describe('The past of tasks', () => {
     }
   })
 
-  it('is asked for in one way at a time, in words that make sense', async () => {
+  it('is requested in one way at a time, with valid values', async () => {
     const id = await newTask()
     for (const query of ['version=0', 'version=x', 'as_of=yesterday', 'as_of=2026-01-01']) {
       expect((await call('GET', `/tasks/${id}?${query}`)).status, query).to.equal(400)

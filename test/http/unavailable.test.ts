@@ -114,7 +114,7 @@ describe('Without its database', () => {
     await eventually(() => whole.call('GET', '/tasks', { token: ann.token }), 200)
   })
 
-  it('a service does not wait for ever: what is locked for long is 503', async () => {
+  it('a service does not wait forever: a long lock is 503', async () => {
     await sql.query('begin')
     await sql.query('lock table tasks in access exclusive mode')
     const began = performance.now()
@@ -177,7 +177,7 @@ describe('Without auth-service', () => {
   })
 })
 
-describe('With another key than the data need', () => {
+describe('With a key other than the data needs', () => {
   it('task-service answers 503 as long as it runs, and says which key in its log alone', async () => {
     const system = await startSystem()
     const { token } = await system.newUser()

@@ -17,7 +17,7 @@ describe('Undo and restore', () => {
   const newTask = async (fields: object = {}): Promise<number> =>
     (await call('POST', '/tasks', { title: 'One', ...fields })).body.task.id
 
-  it('put back all that the last request changed, and redo puts it forth again', async () => {
+  it('undo all that the last request changed, and redo repeats it', async () => {
     const id = await newTask({ description: 'first' })
     await call('PUT', `/tasks/${id}`, { title: 'Two', status: 'completed', description: null })
     const undone = await call('POST', `/tasks/${id}/undo`)
@@ -82,7 +82,7 @@ describe('Undo and restore', () => {
     expect(undone.body.task).to.include({ title: 'Three', priority: 'medium', version: 5 })
   })
 
-  it('bring a deleted task back under its id, as it was', async () => {
+  it('restore a deleted task with its id, as it was', async () => {
     const id = await newTask({ priority: 'high' })
     const { task } = (await call('GET', `/tasks/${id}`)).body
     await call('DELETE', `/tasks/${id}`)
@@ -98,7 +98,7 @@ describe('Undo and restore', () => {
     expect(list.map(({ id }: { id: number }) => id)).to.include(id)
   })
 
-  it('take back a deletion, and the creation of what nobody has touched since', async () => {
+  it('undo a deletion, and the creation of a task that nobody has changed since', async () => {
     const id = await newTask()
     await call('DELETE', `/tasks/${id}`)
     expect((await call('POST', `/tasks/${id}/undo`)).status).to.equal(200)
@@ -156,7 +156,7 @@ describe('Undo and restore', () => {
     }
   })
 
-  it('take back what one command did, also when others came under its request id', async () => {
+  it('undo what one command did, even if others shared its request id', async () => {
     const now = new Date()
     const still = await startSystem({}, () => now)
     try {
@@ -222,7 +222,7 @@ describe('Undo and restore', () => {
       return Promise.all(answers)
     }
 
-    it('are done once: the other is told that it came too late', async () => {
+    it('are done once: the other is refused as too late', async () => {
       const id = await newTask()
       await call('PUT', `/tasks/${id}`, { title: 'Two' })
       const undo = () => call('POST', `/tasks/${id}/undo`, {})
@@ -243,7 +243,7 @@ describe('Undo and restore', () => {
       expect((await call('GET', `/tasks/${id}`)).body.task).to.include({ title: 'Two' })
     })
 
-    it('do not take back what their client never saw', async () => {
+    it('do not undo what their client never saw', async () => {
       const id = await newTask()
       await call('PUT', `/tasks/${id}`, { title: 'Two' })
       const theirs = () => call('PUT', `/tasks/${id}`, { priority: 'high' })

@@ -106,7 +106,7 @@ describe('A damaged text or key', () => {
     ])
   })
 
-  it('is not proven by an export, which says so; all else of it is', async () => {
+  it('is not proven by an export, which says so; everything else is', async () => {
     // The log itself is whole here, and the key alone is damaged.
     const directory = await mkdtemp(join(tmpdir(), 'tasktrail-unreadable-'))
     try {

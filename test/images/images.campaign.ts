@@ -340,7 +340,7 @@ function campaign(this: Mocha.Suite) {
       }
     })
 
-    it('believe the database only by a certificate of an authority in the image', async () => {
+    it('trust the database only with a certificate of an authority in the image', async () => {
       expect((await fetch(`${auth.url}/ready`)).status).to.equal(200)
       const doubting = await serve('auth-service', {}, {} as ReturnType<typeof trusted>)
       expect((await fetch(`${doubting.url}/ready`)).status).to.equal(503)

@@ -34,14 +34,14 @@ describe('What an event of a task changed', () => {
     expect(values).to.deep.equal({ ...fields, deleted: false, user_id: 7 })
   })
 
-  it('is the field that it names, from what was so before; what it undoes is no field', () => {
+  it('is the field that it names, from the value before; what it undoes is not a field', () => {
     const event: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } }
     const { changes, values } = trackChanges(valuesAfter(created), event)
     expect(changes).to.deep.equal({ title: { from: 'One', to: 'Two' } })
     expect(values).to.deep.equal({ ...fields, title: 'Two', deleted: false, user_id: 7 })
   })
 
-  it('is whether the task is there, when it is deleted or comes back', () => {
+  it('is whether the task exists, when it is deleted or restored', () => {
     const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
     const restored: TaskEvent = { type: 'TaskRestored', data: { undoes: [2] } }
     expect(trackChanges(valuesAfter(created), deleted).changes).to.deep.equal({

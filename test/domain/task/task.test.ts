@@ -52,7 +52,7 @@ describe('A task', () => {
     tasks(created, deleted).when(create).refuses('task_exists')
   })
 
-  it('says each change in a word of its own', () => {
+  it('has an event of its own for each change', () => {
     tasks(created)
       .when(
         change({
@@ -87,7 +87,7 @@ describe('A task', () => {
       .yields()
   })
 
-  it('loses its description and due date by null, and nothing by silence', () => {
+  it('loses its description and due date by null, and nothing by omission', () => {
     const described: TaskEvent = { type: 'TaskDescribed', data: { description: 'by mail' } }
     tasks(created, described)
       .when(change({ description: null }))
@@ -125,12 +125,12 @@ describe('A task', () => {
 })
 
 describe('Restoring a task', () => {
-  it('brings a deleted one back', () => {
+  it('restores a deleted one', () => {
     tasks(created, deleted).when(restore()).yields(restored)
     tasks(created, deleted, restored, deleted).when(restore()).yields(restored)
   })
 
-  it('changes nothing of one that is there', () => {
+  it('changes nothing of an existing one', () => {
     tasks(created).when(restore()).yields()
     tasks(created, deleted, restored).when(restore()).yields()
   })
@@ -164,7 +164,7 @@ describe('Undoing a change of a task', () => {
     })
   }
 
-  it('takes back a deletion and a restoration', () => {
+  it('undoes a deletion and a restoration', () => {
     tasks(created, deleted)
       .when(undo())
       .yields({ type: 'TaskRestored', data: { undoes: [2] } })
@@ -209,7 +209,7 @@ describe('Undoing a change of a task', () => {
       .refuses('nothing_to_undo')
   })
 
-  it('may name a change under one that was itself taken back', () => {
+  it('may name a change below one that was itself undone', () => {
     const third: TaskEvent = { type: 'TaskRenamed', data: { title: 'Three' } }
     const second: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } }
     tasks(created, renamed, third, second)
@@ -218,7 +218,7 @@ describe('Undoing a change of a task', () => {
     tasks(created, renamed, third, second).when(undo(3)).refuses('undo_conflict')
   })
 
-  it('takes back together what one request changed, whichever of its changes is named', () => {
+  it('undoes everything that one request changed, whichever of its changes is named', () => {
     const request = [created, ...by('c-1', renamed, completed), ...by('c-2', prioritized)]
     const compensation: TaskEvent[] = [
       { type: 'TaskRenamed', data: { title: fields.title, undoes: [2, 3] } },
@@ -234,7 +234,7 @@ describe('Undoing a change of a task', () => {
       .yields({ type: 'TaskReprioritized', data: { priority: 'medium', undoes: [4] } })
   })
 
-  it('without a version takes back the last change of the state it loaded, not what others did since', () => {
+  it('without a version undoes the last change of the loaded state, not what others did since', () => {
     const loaded = [created, renamed].reduce(task.evolve, task.initialState)
     const apart = task.evolve(loaded, completed)
     const event = { type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } }
@@ -243,7 +243,7 @@ describe('Undoing a change of a task', () => {
     expect(() => task.decide(undo(), again, loaded)).to.throw('undo_conflict')
   })
 
-  it('takes back a request that changed a field and deleted the task', () => {
+  it('undoes a request that changed a field and deleted the task', () => {
     tasks(created, ...by('c-1', renamed, deleted))
       .when(undo())
       .yields(
@@ -296,7 +296,7 @@ describe('Undoing a change of a task', () => {
 })
 
 describe('Redoing what was undone', () => {
-  it('takes back the latest undo, one after another', () => {
+  it('reverts the latest undo, one after another', () => {
     const untitled = { type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } } as const
     const reopened = { type: 'TaskReopened', data: { status: 'pending', undoes: [3] } } as const
     const log = [created, renamed, completed, reopened, untitled]
@@ -316,7 +316,7 @@ describe('Redoing what was undone', () => {
       .yields({ type: 'TaskReopened', data: { status: 'pending', undoes: [7] } })
   })
 
-  it('brings back a task whose creation was undone', () => {
+  it('restores a task whose creation was undone', () => {
     tasks(created, { type: 'TaskDeleted', data: { undoes: [1] } })
       .when(redo())
       .yields({ type: 'TaskRestored', data: { undoes: [2] } })
@@ -327,7 +327,7 @@ describe('Redoing what was undone', () => {
     tasks(created, renamed, unrenamed, completed).when(redo()).refuses('nothing_to_redo')
   })
 
-  it('takes back the undo that it loaded, or nothing if another was first', () => {
+  it('reverts the undo that it loaded, or nothing if another came first', () => {
     const loaded = [created, renamed, unrenamed].reduce(task.evolve, task.initialState)
     const again: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } }
     expect(task.decide(redo(), loaded)).to.deep.equal([again])
@@ -492,7 +492,7 @@ describe('The rules of a task', () => {
     )
   })
 
-  it('bring a deleted task back with the same fields', () => {
+  it('restore a deleted task with the same fields', () => {
     fc.assert(
       fc.property(fc.array(arbitraryCommand), (commands) => {
         const { state: before } = play([create, ...commands, restore()])

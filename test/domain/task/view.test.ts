@@ -59,7 +59,7 @@ describe('The read-table row of a task', () => {
     expect(row).to.include({ title: 'Gone', deleted_at: at(2), updated_at: at(2), version: 2 })
   })
 
-  it('is not there before the task is created', () => {
+  it('does not exist before the task is created', () => {
     expect(rowOf([{ type: 'TaskDeleted', data: {} }])).to.equal(null)
   })
 })

@@ -303,7 +303,7 @@ describe('The auth-service client', () => {
       expect(performance.now() - began).to.be.lessThan(IN_TIME)
     })
 
-    it('that hangs: the second try has only the time that is left', async () => {
+    it('that hangs: the second attempt has only the time that is left', async () => {
       auth.behave(() => undefined)
       const began = performance.now()
       const client = clientOf([A, B], { settings: { request: 1000, total: 1300 } })
@@ -312,7 +312,7 @@ describe('The auth-service client', () => {
       expect(auth.hits()).to.deep.equal({ [A]: 1, [B]: 1 })
     })
 
-    it('that hangs: there is no second try when there is no time for it', async () => {
+    it('that hangs: there is no second attempt without time for it', async () => {
       auth.behave(() => undefined)
       const client = clientOf([A, B], { settings: { request: 300, total: 340 } })
       await failure(client.validate(TOKEN, 'r'))

@@ -73,7 +73,7 @@ describe('A password hash', () => {
     expect(median(nobody) / median(wrong)).to.be.within(0.6, 1.6)
   })
 
-  it('is outdated when its cost is not the one of today', () => {
+  it('is outdated when its cost is not the current one', () => {
     expect(hasher.isOutdated(hash)).to.equal(false)
     expect(bcryptPasswordHasher(PEPPER, 11).isOutdated(hash)).to.equal(true)
     expect(bcryptPasswordHasher(PEPPER, 9).isOutdated(hash)).to.equal(true)

@@ -12,7 +12,7 @@ import { type Database, openDatabase } from '../../../src/infra/postgres/connect
 import { silent } from '../../support/log.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
 
-describe('Wrapping data keys again', () => {
+describe('Rewrapping data keys', () => {
   const before = secretKeyWrap('the previous secret')
   const now = secretKeyWrap('the present secret', 'the previous secret')
   let database: TestDatabase

@@ -23,7 +23,7 @@ import { openLog } from '../../support/sealed-log.ts'
 
 const [FIRST, SECOND, THIRD] = [randomUUID(), randomUUID(), randomUUID()] as const
 
-describe('The keys that the data need', () => {
+describe('The keys that the data needs', () => {
   let database: TestDatabase
   let sql: pg.Client
   let dbs: Record<'auth' | 'task' | 'worker', Database>

@@ -171,7 +171,7 @@ describe('Accounts in PostgreSQL', () => {
       expect((await sessions.use(id, NOW))?.session.last_used_at).to.equal(NOW.toISOString())
     })
 
-    it('begin though those that are over for long cannot be removed', async () => {
+    it('begin even if old ones cannot be removed', async () => {
       const credentials = await added()
       const old = await begun(credentials, at(-32 * DAY))
       await sql.query(`
@@ -319,7 +319,7 @@ describe('Accounts in PostgreSQL', () => {
       })
     }
 
-    it('are not to be read by auth-service', async () => {
+    it('cannot be read by auth-service', async () => {
       const read = db.query({ name: '', text: 'select from security_events' }, [])
       expect(await code(read)).to.equal('permission denied for table security_events')
     })

@@ -78,7 +78,7 @@ describe('What is left of erased users', () => {
     expect((await world.sql.query('select from commands')).rowCount).to.equal(1)
   })
 
-  it('is looked for at no user again of whom nothing was left', async () => {
+  it('is not looked for again once nothing is left of a user', async () => {
     for (const user of [1, 2]) await erase(user)
     while ((await step()) !== null);
     await leaveTasks(1, 1)

@@ -138,7 +138,7 @@ describe('A projector', () => {
     await other.end()
   })
 
-  it('hears of events at once, and by polling when nobody tells', async () => {
+  it('learns of events at once, and by polling when nobody notifies it', async () => {
     const { connection } = database.config
     const listener = listenForEvents({ connection, role: ROLE, log: silent })
     try {

@@ -81,7 +81,7 @@ describe('Rebuilding a projection', () => {
     return rows
   }
 
-  it('gives what the log says, whatever was done', async function () {
+  it('yields what the log says, whatever was done', async function () {
     this.timeout(120_000)
     let first = 1
     await fc.assert(
@@ -256,7 +256,7 @@ describe('Rebuilding a projection', () => {
     expect((await start('tasks')).differences).to.equal(0)
   })
 
-  it('says so when one of the same projection is under way', async () => {
+  it('says so when one of the same projection is running', async () => {
     let second = ''
     await start('tasks', {
       onProgress: async ({ step }) => {
@@ -266,7 +266,7 @@ describe('Rebuilding a projection', () => {
     expect(second).to.equal('A rebuild of tasks is already running.')
   })
 
-  it('shows in projections while it is under way, beside the live one', async () => {
+  it('shows in projections while it runs, beside the live one', async () => {
     await world.create(1)
     let during: unknown
     await start('audit', {
