@@ -107,7 +107,7 @@ describe('npm run audit:verify', () => {
     after(() => log.root.query('drop role deceived'))
     const deceived = () => verify([], { SEAL_KEY, DATABASE_URL: url.href })
 
-    it('reads the tables, not copies of before', async () => {
+    it('reads the tables, not earlier copies', async () => {
       await log.root.query(`
         create schema tasktrail_auditor;
         create table tasktrail_auditor.events as select * from events;
@@ -164,7 +164,7 @@ describe('npm run audit:verify', () => {
     }
   })
 
-  it('ends with 2 when it is called as its usage does not say', async () => {
+  it('ends with 2 when its arguments do not match the usage', async () => {
     const { code, out, err } = await verify(['x'])
     expect({ code, out }).to.deep.equal({ code: 2, out: [] })
     expect(err.slice(0, 2)).to.deep.equal(["Unexpected argument 'x'.", ''])

@@ -112,7 +112,7 @@ describe('The configuration', () => {
     )
   })
 
-  it('tells no value, whatever is wrong with it', () => {
+  it('shows no value, whatever is wrong with it', () => {
     const names = [
       'JWT_SECRET',
       'JWT_SECRET_PREVIOUS',
@@ -188,7 +188,7 @@ describe('The configuration', () => {
     }
   })
 
-  it('takes no internal key that cannot stand in a header', () => {
+  it('takes no internal key that a header cannot carry', () => {
     for (const character of [' ', '\n', '\r', '\t', '\0', 'é', '🔑', '\x7f']) {
       for (const INTERNAL_API_KEY of [
         `${'k'.repeat(20)}${character}`,

@@ -405,7 +405,7 @@ describe('npm start', function () {
       expect(existsSync(join(place, 'data'))).to.equal(false)
     })
 
-    it('when its port is none', async () => {
+    it('when its port is invalid', async () => {
       for (const PORT of ['http', '0', '65536', '-1', '80 80']) {
         expect(await failure({ PORT })).to.equal(
           `PORT must be a whole number from 1 to 65535, not "${PORT}".`,
@@ -418,7 +418,7 @@ describe('npm start', function () {
       expect(existsSync(join(place, 'data', 'postgres'))).to.equal(false)
     })
 
-    it('when the data are of another PostgreSQL', async () => {
+    it('when the data is of another PostgreSQL', async () => {
       const dataDir = join(place, 'data', 'postgres')
       await keepSecrets({ DATA_DIR: join(place, 'data') })
       await mkdir(dataDir, { recursive: true })

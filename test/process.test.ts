@@ -170,7 +170,7 @@ describe('A service as a process', () => {
   }
 
   describe('that drains', () => {
-    it('answers on, and tells each client to look for another connection', async () => {
+    it('keeps answering, and tells each client to open another connection', async () => {
       const { child, ended, line, url } = await up('auth-service', { DRAIN_SECONDS: '3' })
       const health = async () => {
         const response = await fetch(url + HEALTH['auth-service'])
@@ -224,7 +224,7 @@ describe('A service as a process', () => {
       expect(Number(response.headers.get('retry-after'))).to.be.at.least(1)
     }
 
-    it('starts and lives, and recovers by itself as often as the database comes back', async () => {
+    it('starts and survives, and recovers by itself whenever the database comes back', async () => {
       const { host, port } = database.config.connection as { host: string; port: number }
       const proxy = await tcpProxy({ host, port })
       proxies.push(proxy)

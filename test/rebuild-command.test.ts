@@ -70,7 +70,7 @@ describe('npm run projections -- rebuild', () => {
       return rows.length === 0
     }, 'the end of the session')
 
-  it('goes on to the end when nobody reads what it says any more', async () => {
+  it('continues to the end when nobody reads its output any more', async () => {
     await world.create(1)
     await world.sql.query(`update tasks set title = 'Forged' where id = 1`)
     const run = start(['tasks'])
@@ -80,7 +80,7 @@ describe('npm run projections -- rebuild', () => {
     expect((await world.rows()).map(({ title }) => title)).to.deep.equal(['A task'])
   })
 
-  it('says how far it is, what it found and that it is done', async () => {
+  it('prints its progress, what it found and that it is done', async () => {
     await world.create(1)
     await world.create(2)
     await world.sql.query(`update tasks set title = 'Forged' where id = 2`)

@@ -110,7 +110,7 @@ describe('The worker as a process', () => {
     expect(JSON.parse(await worker.line(/"seal lag"/)).unsealed_seconds).to.be.a('number')
   })
 
-  it('shows a lag while it cannot go on', async () => {
+  it('shows a lag while it cannot continue', async () => {
     const worker = await processes.start()
     await sql.query(`update projections set state = 'parked'`)
     await log.create(1)
@@ -120,7 +120,7 @@ describe('The worker as a process', () => {
     }, 'a lag')
   })
 
-  it('is well while the database is away, and works on when it is back', async () => {
+  it('is healthy while the database is down, and continues when it is back', async () => {
     const { host = '', port = 0 } = database.config.connection
     proxy = await tcpProxy({ host, port })
     proxy.cut()
@@ -162,7 +162,7 @@ describe('The worker as a process', () => {
     expect(metrics).to.match(/^tasktrail_seals_total [1-9]/m)
   })
 
-  it('seals no more when its seals were taken away, and says so', async () => {
+  it('stops sealing when its seals were removed, and says so', async () => {
     const worker = await processes.start({ SEAL_INTERVAL_SECONDS: '1' })
     await log.create(2)
     const sealed = `
@@ -193,7 +193,7 @@ describe('The worker as a process', () => {
     expect((await sql.query('select from seals')).rowCount).to.equal(0)
   })
 
-  it('wraps data keys again that a previous key has wrapped, and no others', async () => {
+  it('rewraps data keys that a previous key has wrapped, and no others', async () => {
     const [previous, lost] = [randomUUID(), randomUUID()]
     const [before, foreign] = [secretKeyWrap(previous), secretKeyWrap(lost)]
     const now = secretKeyWrap(WORKER_SECRETS.TEXT_KEY)

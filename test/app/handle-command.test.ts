@@ -80,7 +80,7 @@ describe('Handling a command', () => {
     expect(await version()).to.equal(2)
   })
 
-  it('tells a stranger that it is forbidden before it tells of versions', async () => {
+  it('refuses a stranger before it mentions versions', async () => {
     await handle(create)
     const stranger = { type: 'DeleteTask', actor_id: 2 } as const
     expect(await handle(stranger, { precondition: only(9) }).catch(codeOf)).to.equal(
@@ -88,7 +88,7 @@ describe('Handling a command', () => {
     )
   })
 
-  it('is done once under one key, and answered as the first time, also when all has changed', async () => {
+  it('is done once per key, and answered as the first time, even if everything has changed', async () => {
     const command = key('k', 'rename')
     await handle(create)
     const first = await handle(rename('Two'), { command })
@@ -98,7 +98,7 @@ describe('Handling a command', () => {
     expect(await version()).to.equal(3)
   })
 
-  describe('sent again while the first request is under way', () => {
+  describe('sent again while the first request is running', () => {
     const remove = { type: 'DeleteTask', actor_id: 1 } as const
     type Precondition = CommandContext<TaskView>['precondition']
     const atVersion1: Precondition = (row) => row?.version === 1
@@ -222,7 +222,7 @@ describe('Handling a command', () => {
       .that.includes(undone)
   })
 
-  it('gives up when others are first again and again', async () => {
+  it('gives up when others come first again and again', async () => {
     await handle(create)
     const missed = await store.load(stream)
     store = { ...store, append: async () => ({ outcome: 'conflict', missed }) }
@@ -230,7 +230,7 @@ describe('Handling a command', () => {
     expect(refused).to.be.instanceOf(AppError).with.property('code', 'write_conflict')
   })
 
-  it('finds nothing where texts were erased, and tells whose they were that the session is over', async () => {
+  it('finds nothing where texts were erased, and tells their owner that the session has ended', async () => {
     await handle(create)
     const { load } = store
     const erased = async (stream_id: string) => {

@@ -63,7 +63,7 @@ describe('The list as of a time', () => {
     expect(read).to.equal(100)
   })
 
-  it("is nobody's any more when the user is erased meanwhile", async () => {
+  it('is refused when the user is erased meanwhile', async () => {
     await given(1, 'words')
     const { readAt } = store
     store = {
@@ -78,7 +78,7 @@ describe('The list as of a time', () => {
     expect(await list.catch(({ code }) => code)).to.equal('session_ended')
   })
 
-  it('is not read on for a client that has left', async () => {
+  it('stops for a client that has left', async () => {
     await given(1_001, 'words')
     const leaving = new AbortController()
     const { summariesOfActor } = store

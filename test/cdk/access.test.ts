@@ -93,7 +93,7 @@ describe('Access', () => {
     }
   })
 
-  it('of a task itself to AWS there is none', () => {
+  it('to AWS is not given to a task itself', () => {
     const roles = STACKS.flatMap((stack) =>
       properties(synthesis.templates[stack], 'AWS::ECS::TaskDefinition').map(({ TaskRoleArn }) =>
         nameOf(within(synthesis, stack, TaskRoleArn)),

@@ -185,12 +185,12 @@ describe('A visit that fails says why in one line', () => {
     })
   }
 
-  it('of an answer that does not come', async () => {
+  it('of a missing answer', async () => {
     const late = { 'GET /tasks?limit=1': { status: 200, body: { tasks: [] }, after: 500 } }
     expect(await visiting(late, 100)).to.equal('GET /tasks?limit=1: no answer within 100 ms')
   })
 
-  it('of nobody there to answer', async () => {
+  it('of a server that does not listen', async () => {
     const [port = 0] = await freePorts(1)
     expect(await failure(visit(`http://127.0.0.1:${port}`, own))).to.equal(
       'POST /auth/login: ECONNREFUSED',
@@ -248,7 +248,7 @@ describe('The canary in the template', () => {
     expect(logs.RetentionInDays).to.equal(30)
   })
 
-  it('does not come before the services are there', () => {
+  it('does not run before the services exist', () => {
     const [[id, schedule] = []] = ofType(services, 'AWS::Events::Rule')
     expect(id).to.match(/^CanarySchedule/)
     const waitsFor = schedule && referencesOf(schedule)

@@ -264,7 +264,7 @@ describe('An environment', () => {
     }
   })
 
-  it('shares an account with one in another region, and no name that the account has once', () => {
+  it('shares an account with one in another region, but no name that must be unique in the account', () => {
     const { certificateArn, ...rest } = prod
     const elsewhere = parseEnvironment({
       ...rest,

@@ -82,7 +82,7 @@ describe('A VPC that is looked up', () => {
     expect(lookUp(environment(), SEVERAL).missing).to.deep.equal([])
   })
 
-  it('gives one subnet a zone, the largest, in zones that have a public and a private one', () => {
+  it('gives one subnet per zone, the largest, in zones that have a public and a private one', () => {
     expect(subnetsOf(lookUp(environment(), SEVERAL))).to.deep.equal({
       public: [idOf('02'), idOf('03')],
       private: [idOf('12'), idOf('15')],
@@ -99,7 +99,7 @@ describe('A VPC that is looked up', () => {
     })
   })
 
-  it('gives every endpoint one subnet a zone, and its gateway their route tables', () => {
+  it('gives every endpoint one subnet per zone, and its gateway their route tables', () => {
     const { network } = lookUp(environment({}, ENDPOINTS), SEVERAL).templates
     for (const endpoint of properties(network, 'AWS::EC2::VPCEndpoint')) {
       if (endpoint.VpcEndpointType === 'Gateway') {

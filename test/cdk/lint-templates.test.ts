@@ -72,7 +72,7 @@ describe('npm run lint:templates', () => {
     expect(out.join()).to.match(/^SKIPPED: cfn-lint is not installed/)
   })
 
-  it('fails when cfn-lint itself fails, and when there is nothing to look at', async () => {
+  it('fails when cfn-lint itself fails, and when there is nothing to check', async () => {
     await template()
     await lintSays('Traceback', 1)
     expect((await run()).err.join()).to.match(/^cfn-lint failed \(1\): Traceback/)

@@ -121,7 +121,7 @@ describe('Starting a migration', () => {
     })
   }
 
-  it('tries again when a task was taken on and there was no room for it after all', async () => {
+  it('tries again when a task was accepted but there was no capacity after all', async () => {
     const lost = {
       taskArn: 'arn:lost',
       lastStatus: 'STOPPED',
@@ -160,7 +160,7 @@ describe('Starting a migration', () => {
     expect(fake.calls).to.deep.equal([])
   })
 
-  it('does nothing on the way back to a lower version, or a rollback would get stuck', async () => {
+  it('does nothing on a rollback to a lower version, which would get stuck otherwise', async () => {
     for (const [version, before] of [
       ['1.0.9', '1.1.0'],
       ['1.9.0', '1.10.0'],
@@ -221,13 +221,13 @@ describe('Waiting for a migration', () => {
       ],
     })
 
-  it('goes on while the task has not stopped', async () => {
+  it('waits while the task has not stopped', async () => {
     for (const lastStatus of ['PROVISIONING', 'PENDING', 'RUNNING', 'DEPROVISIONING']) {
       expect(await isComplete(waiting, task({ lastStatus }))).to.deep.equal({ IsComplete: false })
     }
   })
 
-  it('goes on while ECS does not know the task yet', async () => {
+  it('waits while ECS does not know the task yet', async () => {
     const fake = ecs({ failures: [{ reason: 'MISSING' }] })
     expect(await isComplete(waiting, fake)).to.deep.equal({ IsComplete: false })
   })

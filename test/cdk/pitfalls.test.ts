@@ -115,7 +115,7 @@ describe('Pitfall', () => {
     }
   })
 
-  it('9: services roll, for blue/green lets green tasks in by their name before the shift', () => {
+  it('9: deployments are rolling, because blue/green registers green tasks by name before the shift', () => {
     for (const { templates } of everything) {
       const { services } = templates
       for (const { DeploymentConfiguration } of properties(services, 'AWS::ECS::Service')) {
@@ -146,7 +146,7 @@ describe('Pitfall', () => {
     }
   })
 
-  it('11: no template says by a number how many tasks there are of what scales', () => {
+  it('11: no template has a fixed task count for a service that scales', () => {
     for (const { templates } of everything) {
       const counts = properties(templates.services, 'AWS::ECS::Service').map(
         ({ ServiceName, DesiredCount }) => [ServiceName, typeof DesiredCount],
@@ -182,7 +182,7 @@ describe('Pitfall', () => {
     }
   })
 
-  it('14: the health of a container is asked for in its task definition', () => {
+  it('14: the health check of a container is in its task definition', () => {
     for (const { templates } of everything) {
       const found = properties(templates.services, 'AWS::ECS::TaskDefinition').map(
         ({ ContainerDefinitions: [{ Name, HealthCheck }] }) => [Name, HealthCheck !== undefined],

@@ -74,7 +74,7 @@ describe('The whole system, through its gateway', () => {
     expect((await call('GET', '/tasks', { token })).body.tasks).to.deep.equal([])
   })
 
-  it("shows another's task to nobody, and nothing to who has no token", async () => {
+  it("shows nobody another user's task, and nothing without a token", async () => {
     const [owner, stranger] = [await newUser(call), await newUser(call)]
     const body = { title: 'Mine' }
     const { task } = (await call('POST', '/tasks', { token: owner.token, body })).body

@@ -193,7 +193,7 @@ describe('An export of the audit trail', () => {
     expect((await linesOf(ann)).at(-1).trailer.parked).to.deep.equal([])
   })
 
-  it('is a file with a name, and a HEAD tells it without one', async () => {
+  it('is a file with a name, and a HEAD creates no record', async () => {
     const { headers } = await copy(ann, NDJSON)
     expect(headers.get('content-disposition')).to.match(/\.ndjson"$/)
     expect(headers.get('audit-position')).to.equal(String(await count('events')))
@@ -213,7 +213,7 @@ describe('An export of the audit trail', () => {
     expect(body.details[0].message).to.match(/^limit is not allowed for an export/)
   })
 
-  it('is noted before its first byte, and does not begin when it cannot be', async () => {
+  it('is recorded before its first byte, and does not begin if it cannot be', async () => {
     await copy(auditor, NDJSON, '?type=TaskDeleted')
     const { rows } = await sql.query('select * from audit_accesses order by id desc limit 1')
     expect(rows[0]).to.deep.include({

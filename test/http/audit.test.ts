@@ -109,14 +109,14 @@ describe('The audit trail', () => {
     await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
   })
 
-  it('tells how far it has come, and shows nothing beyond', async () => {
+  it('says how far it has got, and shows nothing beyond', async () => {
     const { headers } = await ask('')
     const { rows } = await sql.query(`select max(position) as end from events`)
     expect(headers.get('audit-position')).to.equal(rows[0].end)
     expect(headers.get('vary')).to.equal('Accept')
   })
 
-  it('names every parameter that makes no sense', async () => {
+  it('names every invalid parameter', async () => {
     const fields = async (query: string, headers = {}) => {
       const { status, body } = await ask(query, ann, headers)
       expect(status, query).to.equal(400)
@@ -144,7 +144,7 @@ describe('The audit trail', () => {
     expect(await fields(`?limit=1&order=desc&cursor=${body.next_cursor}`)).to.deep.equal(['cursor'])
   })
 
-  it('notes every look: who, as what, when, from where, and what was asked', async () => {
+  it('records every access: who, in which role, when, from where, and the query', async () => {
     const began = new Date()
     const headers = { 'X-Request-Id': 'a-look' }
     await ask('?type=TaskCreated&limit=3', auditor, headers)
@@ -161,7 +161,7 @@ describe('The audit trail', () => {
     expect(rows[0].accessed_at.getTime()).to.be.within(began.getTime(), Date.now())
   })
 
-  it("keeps no record of users' looks at what is their own", async () => {
+  it("does not record users' access to their own events", async () => {
     const count = async () => (await sql.query('select from audit_accesses')).rowCount
     const before = await count()
     const user = await system.newUser()
@@ -173,7 +173,7 @@ describe('The audit trail', () => {
     expect(await count()).to.equal((before ?? 0) + 1)
   })
 
-  it('shows nothing when the look cannot be noted', async () => {
+  it('shows nothing if the access cannot be recorded', async () => {
     await sql.query('revoke insert on audit_accesses from tasktrail_task')
     const { status, body } = await ask('', auditor)
     await sql.query('grant insert on audit_accesses to tasktrail_task')

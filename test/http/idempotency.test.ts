@@ -137,7 +137,7 @@ describe('An Idempotency-Key', () => {
     expect(await countEvents(id)).to.equal(2)
   })
 
-  it('goes with the meaning of a request, not with its letters', async () => {
+  it('depends on the meaning of a request, not on its spelling', async () => {
     const key = randomUUID()
     const due_date = '2026-01-31T09:00:00Z'
     const first = await send('POST', '/tasks', key, { title: 'Same', due_date })
@@ -236,7 +236,7 @@ describe('An Idempotency-Key', () => {
     expect((await send('POST', '/tasks', key, { title: 'Second' })).status).to.equal(201)
   })
 
-  it('is kept for 24 hours, and then as good as new', async () => {
+  it('is kept for 24 hours, and can then be used again', async () => {
     const key = randomUUID()
     const first = await send('POST', '/tasks', key, { title: 'Yesterday' })
     const kept = await sql.query(

@@ -118,7 +118,7 @@ describe('The time of a change', () => {
     )
   })
 
-  it('never goes back within a task, also when the database’s clock does', async () => {
+  it('never goes back within a task, even if the database’s clock does', async () => {
     const { body } = await by(0)('POST', '/tasks', { title: 'One' })
     const { id } = body.task
     await sql.query(`

@@ -63,7 +63,7 @@ describe('A stored event', () => {
     })
   }
 
-  it('gives nothing but what this version knows, whatever fields stand in it', () => {
+  it('yields only what this version knows, whatever fields it has', () => {
     const extra = fc.dictionary(
       fc.string({ minLength: 1 }).map((name) => `x${name}`),
       fc.jsonValue(),

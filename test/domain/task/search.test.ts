@@ -13,7 +13,7 @@ const spellings = (text: string): string[] => [
 ]
 
 describe('Folding a text for a search', () => {
-  it('makes one of all ways to write a character, for every character of Unicode', () => {
+  it('folds all ways of writing a character to one, for every character of Unicode', () => {
     for (let code = 0; code <= 0x10ffff; code++) {
       const character = String.fromCodePoint(code)
       if (/[\p{Cn}\p{Co}\p{Cs}]/u.test(character)) continue
@@ -24,7 +24,7 @@ describe('Folding a text for a search', () => {
     }
   })
 
-  it('makes one of all ways to write a text', () => {
+  it('folds all ways of writing a text to one', () => {
     const unit = fc.oneof(
       fc.constantFrom(...'aAßẞςσΣiİıI\u0307\u0303\u0327\u200d\u00adñÑkK\u212a'),
       fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
@@ -48,14 +48,14 @@ describe('Folding a text for a search', () => {
     expect(performance.now() - began).to.be.below(1_000)
   })
 
-  it('keeps accents, and takes away what cannot be seen', () => {
+  it('keeps accents, and removes invisible characters', () => {
     expect(fold('Ñ')).to.not.equal(fold('n'))
     expect(fold('a\u200b\u00ad\ufe0fb')).to.equal('ab')
   })
 })
 
 describe('A search', () => {
-  it('finds what a text holds, wherever it stands and however it is written', () => {
+  it('finds what a text contains, wherever it is and however it is written', () => {
     const text = fc.string({ unit: fc.constantFrom(...'aAßςΣiİıñÑé '), maxLength: 8 })
     fc.assert(
       fc.property(text, text, text, (before, wanted, after) => {

@@ -6,7 +6,7 @@ import { silent } from '../../../support/log.ts'
 import { type TestDatabase, testDatabase } from '../../../support/postgres.ts'
 import { until } from '../../../support/processes.ts'
 
-describe('The record of who looked', () => {
+describe('The record of accesses', () => {
   let test: TestDatabase
   let sql: pg.Client
   let worker: Database
@@ -61,7 +61,7 @@ describe('The record of who looked', () => {
     ])
   })
 
-  it('is kept for 30 days, whoever wants it gone', async () => {
+  it('is kept for 30 days, whoever wants to delete it', async () => {
     await given(1, 31)
     await given(1, 29)
     await worker.query({ name: 'now', text: 'select remove_expired_accesses(0, 1000)' }, [])

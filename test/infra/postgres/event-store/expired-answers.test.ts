@@ -10,7 +10,7 @@ import { silent } from '../../../support/log.ts'
 import { type TestDatabase, testDatabase } from '../../../support/postgres.ts'
 import { until } from '../../../support/processes.ts'
 
-describe('Kept answers of which the time is over', () => {
+describe('Stored answers that have expired', () => {
   let test: TestDatabase
   let sql: pg.Client
   let databases: Database[]
@@ -48,7 +48,7 @@ describe('Kept answers of which the time is over', () => {
       )
     ).rows.map(({ actor_id, n }) => [actor_id, n])
 
-  it('cost an append nothing, however many they are', async () => {
+  it('cost an append nothing, however many there are', async () => {
     await keep(1, 5_000, '-1 hour')
     const store = postgresEventStore<TaskEvent, TaskView>(as('tasktrail_task'))
     const facts = append(1, [created()], { command: key('new', 'one') })
