@@ -104,11 +104,9 @@ const seal = z.strictObject({
   records_digest: z.string().meta({
     description: 'Of the accesses and security events that it covers, which are not in the export',
   }),
-  heads: z
-    .array(z.union([head, z.string()]))
-    .meta({
-      description: 'Streams that are not in the export appear only as the digests of their heads',
-    }),
+  heads: z.array(z.union([head, z.string()])).meta({
+    description: 'Streams that are not in the export appear only as the digests of their heads',
+  }),
   sealed_at: instant,
   previous: z.string().nullable(),
   hash: z.string(),
