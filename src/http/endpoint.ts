@@ -6,6 +6,8 @@ import { readBody, refuseBody } from './body.ts'
 import { negotiate } from './content-types.ts'
 import { type ErrorCode, type Fault, HttpError } from './errors.ts'
 import { faultsOf, firstOf } from './fields.ts'
+import { inPlace, type Places, places } from './places.ts'
+import { byAddress } from './rate-limit.ts'
 import { readQuery, requireEncoded } from './request-target.ts'
 
 /** What a successful answer looks like. */
@@ -60,8 +62,13 @@ export type Input<P extends Shape, Q extends Shape, H extends Shape, B extends S
 /** Throws unless the endpoint's access allows the call. Returns the caller where access is by token. */
 export type Admit = (ctx: Context, access: Endpoint['access']) => Promise<Caller | undefined>
 
+/** Of those that are still on their way: each may be of 128 KiB, and takes as long as it takes. */
+const BODIES: Places = { all: 256, each: 32, waiting: 100, ms: 2_000, retryAfter: 2 }
+
 /** Adds routes to a router; each admits, parses all of the input, and calls its handler. */
 export function routes(router: Router, admit: Admit) {
+  const bodies = places(BODIES)
+
   function on<P extends Shape, Q extends Shape, H extends Shape, B extends Shape>(
     endpoint: Endpoint<P, Q, H, B> & { readonly access: 'token' },
     handler: (input: Input<P, Q, H, B>, ctx: Context, caller: Caller) => Promise<void>,
@@ -82,7 +89,9 @@ export function routes(router: Router, admit: Admit) {
       let caller = await admit(context, endpoint.access)
       if (types.length > 0) negotiate(context, types)
       const isWhole = context.req.complete
-      const body = await (endpoint.body ? readBody(context) : refuseBody(context))
+      const read = () => (endpoint.body ? readBody(context) : refuseBody(context))
+      const whose = caller?.user_id ?? byAddress(context)
+      const body = await (isWhole ? read() : inPlace(bodies, whose, read))
       // A body may arrive slowly, and the session may have ended since.
       if (!isWhole && endpoint.access === 'token') caller = await admit(context, endpoint.access)
       await handler(parse(context, body), context, caller as Caller)

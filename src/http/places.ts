@@ -2,7 +2,7 @@ import { Semaphore, withTimeout } from 'async-mutex'
 import { HttpError } from './errors.ts'
 
 /** Waits for a place; the function that it returns gives the place back. */
-export type Enter = (user_id: number) => Promise<() => void>
+export type Enter = (user: number | string) => Promise<() => void>
 
 export type Places = {
   /** How many places there are in this process. */
@@ -32,17 +32,17 @@ export function places(on: Places): Enter {
     ms,
     new HttpError('overloaded', { retryAfter }),
   )
-  const users = new Map<number, { readonly own: Semaphore; inside: number }>()
+  const users = new Map<number | string, { readonly own: Semaphore; inside: number }>()
 
-  return async (user_id) => {
-    const user = users.get(user_id) ?? { own: new Semaphore(each), inside: 0 }
+  return async (whose) => {
+    const user = users.get(whose) ?? { own: new Semaphore(each), inside: 0 }
     if (user.inside >= each + waiting) throw refusal
-    users.set(user_id, user)
+    users.set(whose, user)
     user.inside++
     const leave = [
       () => {
         user.inside--
-        if (user.inside === 0) users.delete(user_id)
+        if (user.inside === 0) users.delete(whose)
       },
     ]
     const leaveAll = () => {
@@ -64,10 +64,10 @@ export function places(on: Places): Enter {
 /** Does the work while holding a place. */
 export async function inPlace<T>(
   enter: Enter,
-  user_id: number,
+  user: number | string,
   work: () => Promise<T>,
 ): Promise<T> {
-  const leave = await enter(user_id)
+  const leave = await enter(user)
   try {
     return await work()
   } finally {

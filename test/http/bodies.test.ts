@@ -3,6 +3,7 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { until } from '../support/processes.ts'
 import { type System, startSystem } from '../support/system.ts'
 
 const LIMIT = 128 * 1024
@@ -55,6 +56,34 @@ describe('A request body', () => {
     const [tasks] = routes as [(typeof routes)[number]]
     return send(tasks, body, headers)
   }
+
+  it('that is still on its way takes one of the places of its user, and no other’s', async () => {
+    const [route] = routes as [(typeof routes)[number]]
+    const slow = (headers: object = {}) => {
+      const sent = open(route, { ...JSON_TYPE, 'content-length': 20, ...headers })
+      sent.on('error', () => {}).write('{"title":')
+      return sent
+    }
+    const held: ClientRequest[] = []
+    // One after the other: validations of one token at the same moment are one.
+    for (let n = 0; n < 32; n++) {
+      held.push(slow({ 'x-request-id': `held-${n}-` }))
+      await until(() => system.logged().includes(`"held-${n}-"`), 'its token to be validated')
+    }
+    const { status, body } = await answerTo(slow())
+    expect([status, body.code]).to.deep.equal([429, 'too_many_requests'])
+    const other = await system.newUser()
+    const theirs = slow({ authorization: `Bearer ${other.token}` })
+    theirs.end('"A task 2"}'.padEnd(11))
+    expect((await answerTo(theirs)).status).to.equal(201)
+    // What has come whole needs none.
+    const whole = await system.call('POST', '/tasks', { token, body: { title: 'Whole' } })
+    expect(whole.status).to.equal(201)
+    for (const sent of held) sent.destroy()
+    const later = slow()
+    later.end('"A task 3"}'.padEnd(11))
+    expect((await answerTo(later)).status).to.equal(201)
+  })
 
   describe('that is too large', () => {
     const padded = (bytes: number) => '{"title":"Large"}'.padEnd(bytes)
