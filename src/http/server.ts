@@ -22,7 +22,7 @@ export const CONNECTIONS = {
   keepAliveTimeout: 75_000,
 }
 
-/** A connection that is idle for this long in the middle of an answer is closed. */
+/** A connection that is idle for this long in the middle of an answer is closed; waiting for one is no fault. */
 const STALL_MS = 30_000
 
 export type ServiceOptions = {
@@ -61,6 +61,7 @@ export function service(router: Router, options: ServiceOptions): Service {
     await next()
     // Checked only now: the service may have retired since the request came.
     if (retiring) ctx.set('Connection', 'close')
+    ctx.res.setTimeout(STALL_MS, () => ctx.res.destroy())
   })
   app.use(answerErrors(log))
   app.use(unsentBytes(unsent))
@@ -75,7 +76,6 @@ export function service(router: Router, options: ServiceOptions): Service {
   })
 
   const server = createServer(CONNECTIONS, app.callback())
-  server.timeout = STALL_MS
   server.on('clientError', refuseBroken(newId))
   return {
     listen: (port, host) => listening(server, port, host),
