@@ -1,6 +1,5 @@
 import type { AuditQuery, AuditTrail } from '../src/app/ports/audit.ts'
 import { wholeNumbers } from '../src/command-line.ts'
-import type { UserKeys } from '../src/infra/encryption/user-keys.ts'
 import { INDEX_ORDER_SETTINGS } from '../src/infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from '../src/infra/postgres/audit/audit-trail.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
@@ -156,11 +155,7 @@ try {
     settings: INDEX_ORDER_SETTINGS,
     log,
   })
-  const keys: UserKeys = {
-    find: async () => new Map(),
-    findEach: async () => new Map(),
-    forWriting: () => Promise.reject(new Error('nothing is written here')),
-  }
+  const keys = { findEach: async () => new Map() }
   const trail = postgresAuditTrail(db, keys, log)
   console.log('ms, p50/p99'.padEnd(28), 'desc, deep desc, asc, deep asc')
   // The share of the machine itself: a statement that does nothing.

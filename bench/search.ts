@@ -5,10 +5,13 @@ import type { TaskQuery } from '../src/app/ports/tasks.ts'
 import { wholeNumbers } from '../src/command-line.ts'
 import type { TaskEvent, TaskFields } from '../src/domain/task/events.ts'
 import { type TaskView, taskStreamId } from '../src/domain/task/view.ts'
+import { encryptedEventStore } from '../src/infra/encryption/encrypted-texts.ts'
+import { newDataKey, secretKeyWrap } from '../src/infra/encryption/text-cipher.ts'
+import { postgresUserKeys } from '../src/infra/encryption/user-keys.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
 import { postgresEventStore } from '../src/infra/postgres/event-store/event-store.ts'
-import { withNgrams } from '../src/infra/postgres/tasks/ngrams.ts'
 import { postgresTaskList } from '../src/infra/postgres/tasks/task-list.ts'
+import { storedRow } from '../test/support/task-rows.ts'
 import { percentile } from './percentile.ts'
 import { type ScratchDatabase, scratchDatabase } from './scratch-database.ts'
 
@@ -45,13 +48,21 @@ function task(id: number, texts: Pick<TaskFields, 'title' | 'description'>): Tas
   return { id, user_id: USER, ...texts, status, priority, due_date: null, ...times, version: 1 }
 }
 
+const wrap = secretKeyWrap('a secret of at least 32 characters, for texts')
+
 /** Only the first 2,000 share this word: far from the beginning of the list. */
 async function fill({ sql }: ScratchDatabase): Promise<void> {
+  const key = newDataKey()
+  await sql.query('insert into user_keys (user_id, wrapped_key, wrapped_by) values ($1, $2, $3)', [
+    USER,
+    await wrap.wrap(key, USER),
+    wrap.id,
+  ])
   for (let first = 1; first <= TASKS; first += 1_000) {
     const rows = Array.from({ length: Math.min(1_000, TASKS - first + 1) }, (_, n) => {
       const texts = typical()
       const more = `${first + n === 1 ? ' Ornithopter' : ''}${first + n <= 2_000 ? ' zeppelin' : ''}`
-      return withNgrams(task(first + n, { ...texts, title: texts.title + more }))
+      return storedRow(task(first + n, { ...texts, title: texts.title + more }), key)
     })
     await sql.query('insert into tasks select * from jsonb_populate_recordset(null::tasks, $1)', [
       JSON.stringify(rows),
@@ -79,7 +90,7 @@ const SEARCHES: Readonly<Record<string, Partial<TaskQuery>>> = {
 
 async function search(database: ScratchDatabase): Promise<number> {
   const db = openDatabase(connectionOf(database))
-  const list = postgresTaskList(db)
+  const list = postgresTaskList(db, postgresUserKeys(db, wrap))
   const base = { user_id: USER, sort: 'created_at', descending: true, limit: 50 } as const
   const middle = { value: at(TASKS / 2), id: TASKS / 2 }
   let slowest = 0
@@ -141,7 +152,8 @@ async function timesOf(store: EventStore<TaskEvent, TaskView>, texts: typeof typ
 
 async function write(database: ScratchDatabase): Promise<void> {
   const db = openDatabase(connectionOf(database))
-  const store = postgresEventStore<TaskEvent, TaskView>(db)
+  const keys = postgresUserKeys(db, wrap)
+  const store = encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db), keys)
   const cost = async (what: string) => {
     const [one, other] = [await timesOf(store, typical), await timesOf(store, long)]
     console.log(what.padEnd(32), `a typical task ${one}, one of 10,000 characters ${other}`)

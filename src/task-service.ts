@@ -133,7 +133,7 @@ const adapters = new ContainerModule(({ bind }) => {
     Token.listener,
     Token.log,
   ])
-  bind(Token.tasks).toResolvedValue(postgresTaskList, [Token.db])
+  bind(Token.tasks).toResolvedValue(postgresTaskList, [Token.db, Token.userKeys])
   bind(Token.authService)
     .toResolvedValue(
       ({ AUTH_SERVICE_URL: url, INTERNAL_API_KEY: apiKey }, log) =>

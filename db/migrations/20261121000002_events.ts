@@ -6,7 +6,10 @@ export async function up(knex: Knex): Promise<void> {
       stream_id text primary key,
       stream_type text not null,
       version bigint not null check (version > 0),
-      head_hash bytea not null check (octet_length(head_hash) = 32)
+      head_hash bytea not null check (octet_length(head_hash) = 32),
+      -- What its events are of, for versions of the services that may not know all of it.
+      event_types text[] not null,
+      schema_version int not null
     );
 
     -- Cache 1 (the default, stated because readers rely on it): a session that drew positions in advance
@@ -56,13 +59,13 @@ export async function up(knex: Knex): Promise<void> {
       check ((wrapped_key is null) = (wrapped_by is null))
     );
 
-    -- Answers by the client's Idempotency-Key. 'unchanged': the command yielded no event.
+    -- What was done under a client's Idempotency-Key: its answer is that stream at that version.
     create table commands (
       actor_id bigint not null,
       key text not null,
       fingerprint bytea not null,
-      status text not null check (status in ('applied', 'unchanged')),
-      response jsonb not null,
+      stream_id text not null,
+      version bigint not null,
       expires_at timestamptz not null,
       primary key (actor_id, key)
     );

@@ -14,8 +14,9 @@ export async function up(knex: Knex): Promise<void> {
     create table tasks (
       id bigint primary key,
       user_id bigint not null,
-      title text not null,
-      description text,
+      -- As the event that set it has it: encrypted.
+      title jsonb not null,
+      description jsonb,
       status text not null check (status in ('pending', 'in_progress', 'completed')),
       priority task_priority not null,
       due_date timestamptz,
@@ -25,7 +26,9 @@ export async function up(knex: Knex): Promise<void> {
       deleted_at timestamptz,
       ngrams int[]
     );
-    alter table tasks alter column ngrams set storage external;
+    alter table tasks alter column title set storage external,
+      alter column description set storage external,
+      alter column ngrams set storage external;
     create index tasks_by_created_at on tasks
       (user_id, status, priority, created_at, id) where deleted_at is null;
     create index tasks_by_updated_at on tasks

@@ -57,13 +57,18 @@ export async function up(knex: Knex): Promise<void> {
         || ',"type":' || to_json(p_type) || ',"version":' || p_version || '}', 'UTF8'))
     $$;
 
-    -- Outcomes: 'appended' (response: the row); 'conflict' (the stream has moved on); with a command key
-    -- also 'replayed' (response: the row of the first time), 'reused' (another fingerprint), 'running' (the
-    -- first one has not ended); 'erased' (the row's user is). Without a row the events belong to no task,
-    -- and only the log is written.
+    -- Every writer of events calls this before it draws positions.
+    create function lay_beacon() returns void
+    language sql volatile set search_path = public, pg_temp as $$
+      select pg_advisory_xact_lock_shared((21587::bigint << 48) | last_position())
+    $$;
+
+    -- Outcomes: 'appended'; 'conflict' (the stream has moved on); with a command key also 'replayed' (and
+    -- the version that the first time led to), 'reused' (another fingerprint), 'running' (the first one has
+    -- not ended); 'erased' (the row's user is). It writes streams of tasks only.
     --
     -- The events' time is this database's, one for all events of an append and never before the stream's
-    -- last. It replaces 'time of append' in the row.
+    -- last. It replaces 'time of append' in the row. A column that the row leaves out keeps its value.
     create function append_events(
       p_stream_id text,
       p_stream_type text,
@@ -78,29 +83,33 @@ export async function up(knex: Knex): Promise<void> {
       p_row jsonb,
       p_key text,
       p_fingerprint bytea
-    ) returns table (outcome text, response jsonb, occurred_at timestamptz)
+    ) returns table (
+      outcome text,
+      answer_stream text,
+      answer_version bigint,
+      occurred_at timestamptz
+    )
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     #variable_conflict use_column
     declare
       events_count int := cardinality(p_event_ids);
       done commands;
       owner_id bigint := (p_row->>'user_id')::bigint;
+      task_id bigint := (p_row->>'id')::bigint;
       event_time timestamptz;
       hashes bytea[];
     begin
-      if owner_id is not null then
-        -- Only an erasure takes this lock exclusively: it waits for appends in progress, and later ones
-        -- find the key destroyed.
-        perform pg_advisory_xact_lock_shared((21588::bigint << 48) | owner_id);
-        if exists (select from user_keys where user_id = owner_id and wrapped_key is null) then
-          return query select 'erased', null::jsonb, null::timestamptz;
-          return;
-        end if;
+      -- Only an erasure takes this lock exclusively: it waits for appends in progress, and later ones
+      -- find the key destroyed.
+      perform pg_advisory_xact_lock_shared((21588::bigint << 48) | owner_id);
+      if exists (select from user_keys where user_id = owner_id and wrapped_key is null) then
+        return query select 'erased', null::text, null::bigint, null::timestamptz;
+        return;
       end if;
 
       if p_key is not null then
         if not pg_try_advisory_xact_lock(p_actor_id::bit(32)::int, hashtext(p_key)) then
-          return query select 'running', null::jsonb, null::timestamptz;
+          return query select 'running', null::text, null::bigint, null::timestamptz;
           return;
         end if;
         select * into done from commands
@@ -108,7 +117,7 @@ export async function up(knex: Knex): Promise<void> {
         if found then
           return query select
             case when done.fingerprint = p_fingerprint then 'replayed' else 'reused' end,
-            case when done.fingerprint = p_fingerprint then done.response end, null::timestamptz;
+            done.stream_id, done.version, null::timestamptz;
           return;
         end if;
       end if;
@@ -125,43 +134,44 @@ export async function up(knex: Knex): Promise<void> {
             p_data[n], p_actor_id, p_metadata, event_time);
         end loop;
         p_row := p_row || (
-          select coalesce(jsonb_object_agg(key, time_text(event_time)::jsonb), '{}')
-            from jsonb_each_text(p_row) where key like '%\\_at' and value = 'time of append');
+          select coalesce(jsonb_object_agg(name, time_text(event_time)::jsonb), '{}')
+            from unnest('{created_at,updated_at,deleted_at}'::text[]) name
+            where p_row->>name = 'time of append');
       end if;
 
       if events_count = 0 then
         perform from streams where stream_id = p_stream_id and version = p_expected_version;
       elsif p_expected_version = 0 then
-        insert into streams (stream_id, stream_type, version, head_hash)
-          values (p_stream_id, p_stream_type, events_count, hashes[events_count])
+        insert into streams (stream_id, stream_type, version, head_hash, event_types, schema_version)
+          values (p_stream_id, p_stream_type, events_count, hashes[events_count],
+            array(select distinct unnest(p_types)), p_schema_version)
           on conflict do nothing;
       else
         update streams
-          set version = version + events_count, head_hash = hashes[events_count]
+          set version = version + events_count, head_hash = hashes[events_count],
+            event_types = case when event_types @> p_types then event_types
+              else array(select distinct unnest(event_types || p_types)) end,
+            schema_version = greatest(schema_version, p_schema_version)
           where stream_id = p_stream_id and version = p_expected_version
             and head_hash = p_prev_hash;
       end if;
       if not found then
-        return query select 'conflict', null::jsonb, null::timestamptz;
+        return query select 'conflict', null::text, null::bigint, null::timestamptz;
         return;
       end if;
       -- The first event of a stream says whose it is.
-      if p_row is not null and (
-          p_stream_type || '-' || (p_row->>'id') is distinct from p_stream_id
+      if p_stream_type <> 'task' or 'task-' || task_id is distinct from p_stream_id
           or (p_row->>'version')::bigint is distinct from p_expected_version + events_count
-          or owner_id is distinct from case
+          or owner_id is distinct from (case
             when p_expected_version = 0 then (p_data[1]::jsonb->>'user_id')::bigint
-            else coalesce(
-              (select user_id from tasks where id = (p_row->>'id')::bigint),
-              (select (data->>'user_id')::bigint from events
-                where stream_id = p_stream_id and version = 1)) end) then
+            else (select user_id from tasks where id = task_id) end) then
         raise exception 'not the row of % at version %: id %, version %, user_id %', p_stream_id,
-            p_expected_version + events_count, p_row->>'id', p_row->>'version', owner_id
+            p_expected_version + events_count, task_id, p_row->>'version', owner_id
           using errcode = 'check_violation';
       end if;
 
       if events_count > 0 then
-        perform pg_advisory_xact_lock_shared((21587::bigint << 48) | last_position());
+        perform lay_beacon();
         insert into events (stream_id, version, event_id, type, schema_version, data, actor_id,
             metadata, occurred_at, prev_hash, hash)
           select p_stream_id, p_expected_version + n, event_id, type, p_schema_version, data::jsonb,
@@ -170,27 +180,32 @@ export async function up(knex: Knex): Promise<void> {
           from unnest(p_event_ids, p_types, p_data, hashes)
             with ordinality as e (event_id, type, data, hash, n)
           order by n;
-      end if;
-      if events_count > 0 and p_row is not null then
-        insert into tasks select * from jsonb_populate_record(null::tasks, p_row)
-          on conflict (id) do update set
-            title = excluded.title, description = excluded.description, status = excluded.status,
-            priority = excluded.priority, due_date = excluded.due_date,
-            updated_at = excluded.updated_at, version = excluded.version,
-            deleted_at = excluded.deleted_at, ngrams = excluded.ngrams;
+        -- No variable of this row type: a rebuild puts another table in the place of this one.
+        if p_expected_version = 0 then
+          insert into tasks select * from jsonb_populate_record(null::tasks, p_row);
+        else
+          update tasks set
+              title = coalesce(new.title, tasks.title),
+              description = case when jsonb_exists(p_row, 'description') then new.description
+                else tasks.description end,
+              status = new.status, priority = new.priority, due_date = new.due_date,
+              updated_at = new.updated_at, version = new.version, deleted_at = new.deleted_at,
+              ngrams = coalesce(new.ngrams, tasks.ngrams)
+            from jsonb_populate_record(null::tasks, p_row) new
+            where tasks.id = task_id;
+        end if;
       end if;
 
       if p_key is not null then
         -- An expired one may still exist.
-        insert into commands (actor_id, key, fingerprint, status, response, expires_at)
-          values (p_actor_id, p_key, p_fingerprint,
-            case when events_count = 0 then 'unchanged' else 'applied' end,
-            p_row - 'ngrams', now() + interval '24 hours')
+        insert into commands (actor_id, key, fingerprint, stream_id, version, expires_at)
+          values (p_actor_id, p_key, p_fingerprint, p_stream_id, p_expected_version + events_count,
+            now() + interval '24 hours')
           on conflict (actor_id, key) do update set
-            fingerprint = excluded.fingerprint, status = excluded.status,
-            response = excluded.response, expires_at = excluded.expires_at;
+            fingerprint = excluded.fingerprint, stream_id = excluded.stream_id,
+            version = excluded.version, expires_at = excluded.expires_at;
       end if;
-      return query select 'appended', p_row - 'ngrams', event_time;
+      return query select 'appended', null::text, null::bigint, event_time;
     end
     $$;
 
@@ -208,7 +223,7 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    revoke execute on function append_events, event_hash, time_text, safe_position, last_position,
+    revoke execute on function append_events, lay_beacon, event_hash, time_text, safe_position, last_position,
       remove_expired_answers from public;
     grant usage on schema public to tasktrail_task, tasktrail_auditor;
     grant select on streams, events, commands, tasks, user_keys to tasktrail_task;
@@ -223,6 +238,7 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop function append_events;
+    drop function lay_beacon;
     drop function remove_expired_answers;
     drop function event_hash;
     drop function time_text;

@@ -19,7 +19,8 @@ export async function up(knex: Knex): Promise<void> {
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     declare
       erased_name text;
-      appended record;
+      erased_at timestamptz;
+      event_hash bytea;
     begin
       perform pg_advisory_xact_lock((21588::bigint << 48) | p_user_id);
       delete from users where id = p_user_id and credentials_version = p_credentials_version
@@ -28,18 +29,22 @@ export async function up(knex: Knex): Promise<void> {
         return false;
       end if;
       delete from login_attempts where account = lower(erased_name);
-      select outcome, occurred_at into appended from append_events('user-' || p_user_id, 'user', 0,
-        null, p_schema_version, array[p_event_id], array['UserErased'], array['{}'], p_user_id,
-        p_metadata, null, null, null);
-      if appended.outcome <> 'appended' then
-        raise exception 'the erasure of user % was not appended: %', p_user_id, appended.outcome;
-      end if;
-      insert into user_keys (user_id, destroyed_at) values (p_user_id, appended.occurred_at)
+      perform lay_beacon();
+      erased_at := date_trunc('milliseconds', clock_timestamp());
+      event_hash := event_hash(null, 'user-' || p_user_id, 1, p_event_id, 'UserErased',
+        p_schema_version, '{}', p_user_id, p_metadata, erased_at);
+      insert into streams (stream_id, stream_type, version, head_hash, event_types, schema_version)
+        values ('user-' || p_user_id, 'user', 1, event_hash, '{UserErased}', p_schema_version);
+      insert into events (stream_id, version, event_id, type, schema_version, data, actor_id,
+          metadata, occurred_at, hash)
+        values ('user-' || p_user_id, 1, p_event_id, 'UserErased', p_schema_version, '{}',
+          p_user_id, p_metadata::jsonb, erased_at, event_hash);
+      insert into user_keys (user_id, destroyed_at) values (p_user_id, erased_at)
         on conflict (user_id) do update
           set wrapped_key = null, wrapped_by = null, destroyed_at = excluded.destroyed_at;
       insert into security_events (request_id, ip, user_agent, occurred_at, type, user_id, username,
           session_id, details)
-        values (p_request_id, p_ip, p_user_agent, appended.occurred_at, 'account_erased', p_user_id,
+        values (p_request_id, p_ip, p_user_agent, erased_at, 'account_erased', p_user_id,
           erased_name, null, '{}');
       return true;
     end

@@ -3,11 +3,11 @@ import { DomainError } from '../domain/errors.ts'
 import type { EventEnvelope } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
 import {
+  type Answer,
   type CommandKey,
   type EventStore,
-  type History,
   type Metadata,
-  type Recorded,
+  type Present,
   TIME_OF_APPEND,
 } from './ports/event-store.ts'
 
@@ -17,8 +17,12 @@ export type Aggregate<State, Command, Event, Row> = {
   readonly schema_version: number
   readonly decider: Decider<State, Command, Event>
   readonly view: (row: Row | null, event: Event & EventEnvelope) => Row | null
-  /** Whether this version knows the event; if not, a newer version wrote it. */
-  readonly knows: (event: Recorded<Event>) => boolean
+  /** The state as far as the row tells it. */
+  readonly stateOf: (row: Row | null) => State
+  /** What a command is decided on: nothing, because it begins the stream; the row; or all events. */
+  readonly needs: (command: Command) => 'nothing' | 'row' | 'history'
+  /** Whether this version knows such an event; if not, a newer version wrote it. */
+  readonly knows: (event: { readonly type: string; readonly schema_version: number }) => boolean
 }
 
 export type CommandContext<Row> = {
@@ -40,6 +44,17 @@ export type HandleCommand<Command, Row> = (
 
 const MAX_TRIES = 20
 
+const NEW_STREAM = {
+  version: 0,
+  head_hash: null,
+  row: null,
+  owner_id: null,
+  erased: false,
+  event_types: [],
+  schema_version: 0,
+  answer: null,
+} as const satisfies Present<never>
+
 /** An erased task does not exist any more, and its owner's session has ended. */
 const gone = (own: boolean) =>
   own ? new AppError('session_ended') : new DomainError('task_not_found')
@@ -55,69 +70,77 @@ export function handleCommand<State, Command, Event, Row>(
   aggregate: Aggregate<State, Command, Event, Row>,
   store: EventStore<Event, Row>,
 ): HandleCommand<Command, Row> {
-  const { decider, view, knows, stream_type, schema_version } = aggregate
-  const fold = (state: State, events: readonly Recorded<Event>[]) =>
-    events.filter(knows).reduce(decider.evolve, state)
+  const { decider, view, knows, needs, stateOf, stream_type, schema_version } = aggregate
+
+  const requireWhole = (stream_id: string, present: Present<Row>) => {
+    const { version, row, event_types } = present
+    if (!event_types.every((type) => knows({ type, schema_version: present.schema_version }))) {
+      throw new AppError('newer_version', { retryAfter: 5 })
+    }
+    if (present.unreadable) throw new AppError('texts_unavailable')
+    if (version > 0 && versionOf(row) !== version) {
+      throw new Error(`the row of ${stream_id} is not that of its version ${version}`)
+    }
+  }
+
+  const folded = async (stream_id: string, version: number): Promise<State> => {
+    const { events } = await store.load(stream_id, 0, version)
+    if (events.some(({ unreadable }) => unreadable)) throw new AppError('texts_unavailable')
+    return events.reduce(decider.evolve, decider.initialState)
+  }
+
+  const rowAt = async ({ stream_id, version }: Answer): Promise<Row> => {
+    const events = await store.inForce(stream_id, version)
+    return requireRow(events.reduce(view, null), stream_id)
+  }
 
   return async (stream_id, command, context) => {
     const { actor_id, metadata, precondition } = context
-    let history: History<Event> = await store.load(stream_id)
-    const loaded = fold(decider.initialState, history.events)
-    let state = loaded
-
-    const decide = () => {
-      const { version } = history
-      const erased = history.events.find((event) => event.erased)
-      if (erased) throw gone(erased.actor_id === actor_id)
-      if (!history.events.every(knows)) throw new AppError('newer_version', { retryAfter: 5 })
-      if (history.events.some((event) => event.unreadable)) throw new AppError('texts_unavailable')
-      const events = decider.decide(command, state, loaded)
-      const before = history.events.reduce(view, null)
-      // After the decider: RFC 9110 evaluates preconditions only if the request would succeed without them.
-      if (precondition?.(before) === false) throw new AppError('version_mismatch', { version })
-      const placed = events.map((event, index) => {
-        const place = { stream_id, version: version + index + 1, occurred_at: TIME_OF_APPEND }
-        return { ...event, ...place }
-      })
-      const row = placed.reduce(view, before)
-      if (row === null) throw new Error(`${stream_id} has no row after ${version} events`)
-      return { events, row }
-    }
-    /** Asked after loading: the loaded events may already include this very command. */
-    const answered = async (refusal: unknown): Promise<Handled<Row>> => {
-      const row = context.command ? await store.answer(actor_id, context.command) : null
-      if (row === null) throw refusal
-      return { row, replayed: true }
-    }
+    const origin = { stream_id, stream_type, schema_version, actor_id, metadata }
+    let first: State | undefined
 
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      let decided: ReturnType<typeof decide>
-      try {
-        decided = decide()
-      } catch (refusal) {
-        return await answered(refusal)
+      const present =
+        tries === 0 && needs(command) === 'nothing'
+          ? NEW_STREAM
+          : await store.present(stream_id, actor_id, context.command)
+      if (present.answer) return { row: await rowAt(present.answer), replayed: true }
+      const { version, head_hash, row: before, owner_id } = present
+      const isOwn = owner_id === actor_id
+      if (present.erased) throw gone(isOwn)
+      if (isOwn) requireWhole(stream_id, present)
+
+      // What is another's is refused without its events.
+      const state =
+        isOwn && needs(command) === 'history' ? await folded(stream_id, version) : stateOf(before)
+      first ??= state
+      const events = decider.decide(command, state, first)
+      // After the decider: RFC 9110 evaluates preconditions only if the request would succeed without them.
+      if (precondition?.(before) === false) throw new AppError('version_mismatch', { version })
+      const rowAfter = (occurred_at: string): Row => {
+        const placed = events.map((event, index) => {
+          return { ...event, stream_id, version: version + index + 1, occurred_at }
+        })
+        return requireRow(placed.reduce(view, before), stream_id)
       }
-      const { events, row } = decided
+      const row = rowAfter(TIME_OF_APPEND)
       if (events.length === 0 && !context.command) return { row, replayed: false }
 
-      const { version, head_hash } = history
-      const origin = { stream_id, stream_type, schema_version, actor_id, metadata }
-      const result = await store.append({
-        ...origin,
-        expected: { version, head_hash },
-        events,
-        row,
-        command: context.command,
-      })
-      switch (result.outcome) {
-        case 'appended':
-        case 'replayed':
-          return { row: result.row, replayed: result.outcome === 'replayed' }
-        case 'conflict':
-          history = { ...result.missed, events: [...history.events, ...result.missed.events] }
-          state = fold(state, result.missed.events)
+      const expected = { version, head_hash }
+      const append = { ...origin, expected, events, row, command: context.command }
+      const result = await store.append(append)
+      if (result.outcome === 'replayed') return { row: await rowAt(result.answer), replayed: true }
+      if (result.outcome === 'appended') {
+        return { row: rowAfter(result.occurred_at ?? TIME_OF_APPEND), replayed: false }
       }
     }
     throw new AppError('write_conflict', { retryAfter: 1 })
   }
+}
+
+const versionOf = (row: unknown): unknown => Reflect.get(Object(row), 'version')
+
+function requireRow<Row>(row: Row | null, stream_id: string): Row {
+  if (row === null) throw new Error(`${stream_id} has no row`)
+  return row
 }

@@ -1,5 +1,5 @@
 import { readTaskEvent, TASK_EVENT_SCHEMA_VERSION, type TaskEvent } from '../domain/task/events.ts'
-import { type TaskCommand, type TaskState, task } from '../domain/task/task.ts'
+import { stateOfRow, type TaskCommand, type TaskState, task } from '../domain/task/task.ts'
 import { type TaskView, viewTask } from '../domain/task/view.ts'
 import type { Aggregate } from './handle-command.ts'
 
@@ -8,5 +8,19 @@ export const taskAggregate: Aggregate<TaskState, TaskCommand, TaskEvent, TaskVie
   schema_version: TASK_EVENT_SCHEMA_VERSION,
   decider: task,
   view: viewTask,
-  knows: (event) => readTaskEvent(event) !== null,
+  stateOf: stateOfRow,
+  needs: ({ type }) => {
+    switch (type) {
+      case 'CreateTask':
+        return 'nothing'
+      case 'ChangeTask':
+      case 'DeleteTask':
+      case 'RestoreTask':
+        return 'row'
+      case 'UndoTask':
+      case 'RedoTask':
+        return 'history'
+    }
+  },
+  knows: (event) => readTaskEvent({ ...event, data: {} }) !== null,
 }

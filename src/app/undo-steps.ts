@@ -18,7 +18,7 @@ export type UndoSteps = ReturnType<typeof nextSteps> & {
 export const undoSteps =
   (store: EventStore<TaskEvent, TaskView>) =>
   async ({ id, version }: TaskView): Promise<UndoSteps> => {
-    const events = (await store.load(taskStreamId(id))).events.slice(0, version)
+    const { events } = await store.load(taskStreamId(id), 0, version)
     const undone = undoneBy(events.at(-1))
     if (undone === null) throw new Error(`version ${version} of task ${id} undoes nothing`)
     const redone = undoneBy(events[undone - 1])

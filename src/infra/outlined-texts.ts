@@ -52,15 +52,17 @@ export function outlinedTexts(store: Store) {
     })
   }
 
-  const load: Store['load'] = async (stream_id, after = 0) => {
+  const load: Store['load'] = async (stream_id, after = 0, upTo = Number.MAX_SAFE_INTEGER) => {
     const all: Recorded<TaskEvent>[] = []
-    for (let version = after; ; ) {
-      const { events, more } = await store.page(stream_id, { after: version }, PAGE)
-      all.push(...events.map(outline))
-      const last = all.at(-1)
-      version = last?.version ?? after
-      if (!more) return { version, head_hash: last?.hash ?? null, events: all }
+    for (let [version, more] = [after, true]; more && version < upTo; ) {
+      const limit = Math.min(PAGE, upTo - version)
+      const page = await store.page(stream_id, { after: version }, limit)
+      all.push(...page.events.map(outline))
+      version = all.at(-1)?.version ?? after
+      more = page.more
     }
+    const last = all.at(-1)
+    return { version: last?.version ?? after, head_hash: last?.hash ?? null, events: all }
   }
 
   const append: Store['append'] = async (facts) => {
@@ -69,9 +71,7 @@ export function outlinedTexts(store: Store) {
         async (event) => ({ ...event, data: await inFull(event.data) }) as TaskEvent,
       ),
     )
-    const result = await store.append({ ...facts, events, row: await inFull(facts.row) })
-    if (result.outcome !== 'conflict') return result
-    return { ...result, missed: { ...result.missed, events: result.missed.events.map(outline) } }
+    return store.append({ ...facts, events, row: await inFull(facts.row) })
   }
 
   return { store: { ...store, load, append }, inFull }

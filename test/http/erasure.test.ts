@@ -169,15 +169,11 @@ describe('The erasure of an account', () => {
     await newTask(bob, { title: theirs }, key())
     await system.call('POST', '/auth/login', { body: { username: ann.username, password: 'no' } })
     const places = (text = '') => findInDatabase(sql, text)
-    expect(await places(title)).to.deep.equal(['commands.response', 'tasks.title'])
-    expect(await places(deleted)).to.deep.equal(['tasks.title'])
+    for (const text of texts) expect(await places(text)).to.deep.equal([])
     expect(await places(email)).to.deep.equal(['users.email'])
     await erase(ann)
-    for (const text of [title, description, renamed, described, deleted, email]) {
-      expect(await places(text)).to.deep.equal([])
-    }
+    for (const text of [...texts, email]) expect(await places(text)).to.deep.equal([])
     expect(await places(ann.username)).to.deep.equal(['security_events.username'])
-    expect(await places(theirs)).to.deep.equal(['commands.response', 'tasks.title'])
   })
 
   it('destroys the key, and with it each text that the log holds', async () => {
@@ -443,7 +439,7 @@ describe('The erasure of an account', () => {
   const addTasks = (user: User, count: number) =>
     sql.query(
       `insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
-       select nextval('task_ids'), $1, 'A task', 'pending', 'low', now(), now(), 1
+       select nextval('task_ids'), $1, '"A task"', 'pending', 'low', now(), now(), 1
        from generate_series(1, $2)`,
       [user.id, count],
     )

@@ -97,7 +97,9 @@ describe('The list of tasks', () => {
     await sql.connect()
     ann = await system.newUser()
     const bob = await system.newUser()
-    await insertTasks(sql, [{ id: lastId, user_id: bob.id, title: 'aAbB%_\\éÉ', due_date: day(3) }])
+    await insertTasks(sql, system.keyWrap, [
+      { id: lastId, user_id: bob.id, title: 'aAbB%_\\éÉ', due_date: day(3) },
+    ])
   })
   after(async () => {
     await sql.end()
@@ -118,7 +120,7 @@ describe('The list of tasks', () => {
   const given = async (rows: readonly Partial<TaskView>[]): Promise<TaskView[]> => {
     await sql.query('delete from tasks where user_id = $1', [ann.id])
     const owned = rows.map((fields) => ({ ...fields, id: ++lastId, user_id: ann.id }))
-    await insertTasks(sql, owned)
+    await insertTasks(sql, system.keyWrap, owned)
     return owned.map((task) => ({ version: 1, ...task })) as TaskView[]
   }
   const titles = async (wanted: object) =>

@@ -42,7 +42,7 @@ describe('The pages of a task list', () => {
       const at = new Date(Date.UTC(2026, 0, 1) + (n % 900)).toISOString()
       return { id: 5_000_000 + n, user_id: ann.id, created_at: at, updated_at: at, ...fields }
     })
-    return insertTasks(sql, rows)
+    return insertTasks(sql, system.keyWrap, rows)
   }
 
   it('hold each task that stays as it is exactly once, whatever others do meanwhile', async function () {

@@ -144,7 +144,7 @@ describe('A damaged text or key', () => {
   it('is never written over or answered as if it were nothing: 503', async () => {
     const before = (await sql.query('select count(*) from events')).rows
     const attempts: [User, string, string, object?][] = [
-      [ann, 'PUT', `/tasks/${damaged}`, { priority: 'high' }],
+      [ann, 'POST', `/tasks/${damaged}/undo`, {}],
       [ann, 'GET', `/tasks/${damaged}?version=2`],
       [ann, 'GET', `/tasks?as_of=${new Date().toISOString()}`],
       [bob, 'PUT', `/tasks/${keyless}`, { title: 'Two' }],
@@ -153,7 +153,19 @@ describe('A damaged text or key', () => {
       const answer = await call(user, method, path, body)
       expect([answer.status, answer.body.code], path).to.deep.equal([503, 'texts_unavailable'])
     }
-    expect((await sql.query('select count(*) from events')).rows).to.deep.equal(before)
     expect((await call(ann, 'GET', `/tasks/${whole}`)).status).to.equal(200)
+    const damage = `update tasks set title = jsonb_set(title, '{cipher}', '"damaged"') where id = $1`
+    await sql.query(damage, [whole])
+    for (const [method, path] of [
+      ['GET', `/tasks/${whole}`],
+      ['PUT', `/tasks/${whole}`],
+      ['GET', '/tasks'],
+    ] as const) {
+      const body = method === 'PUT' ? { title: 'Three' } : undefined
+      const answer = await call(ann, method, path, body)
+      expect([answer.status, answer.body.code], path).to.deep.equal([503, 'texts_unavailable'])
+    }
+    expect((await call(bob, 'PUT', `/tasks/${whole}`, { title: 'Three' })).status).to.equal(403)
+    expect((await sql.query('select count(*) from events')).rows).to.deep.equal(before)
   })
 })

@@ -1,6 +1,7 @@
 import { v7 as uuidv7 } from 'uuid'
 import { AppError } from '../../src/app/errors.ts'
 import {
+  type Answer,
   type Append,
   type CommandKey,
   type EventStore,
@@ -14,30 +15,46 @@ import { eventHash } from '../../src/verifier/formats.ts'
 type Shape = { readonly type: string; readonly data: unknown }
 
 /** The event store as plainly as its port reads: the yardstick for the one on PostgreSQL. */
-export function memoryEventStore<Event extends Shape, Row>(
+export function memoryEventStore<Event extends Shape, Row extends { readonly user_id: number }>(
   clock: () => Date = () => new Date(),
 ): EventStore<Event, Row> {
   const log: Recorded<Event>[] = []
-  const answers = new Map<string, { fingerprint: Buffer; row: Row }>()
-  const ofStream = (stream_id: string, after = 0) =>
-    log.filter((event) => event.stream_id === stream_id && event.version > after)
+  const rows = new Map<string, Row>()
+  const answers = new Map<string, { fingerprint: Buffer; answer: Answer }>()
+  const ofStream = (stream_id: string) => log.filter((event) => event.stream_id === stream_id)
   const ofActor = (actor_id: number) => log.filter((event) => event.actor_id === actor_id)
 
-  const load = (stream_id: string, after = 0) => {
-    const events = ofStream(stream_id, after)
+  const load = (stream_id: string, after = 0, upTo = Number.POSITIVE_INFINITY) => {
+    const events = ofStream(stream_id).filter(({ version }) => version > after && version <= upTo)
     const last = events.at(-1)
     return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
   }
 
-  const answer = (actor_id: number, { key, fingerprint }: CommandKey): Row | null => {
+  const answer = (actor_id: number, { key, fingerprint }: CommandKey): Answer | null => {
     const found = answers.get(`${actor_id} ${key}`)
     if (found === undefined) return null
     if (!found.fingerprint.equals(fingerprint)) throw new AppError('idempotency_key_reused')
-    return found.row
+    return found.answer
   }
 
   return {
-    load: async (stream_id, after) => structuredClone(load(stream_id, after)),
+    load: async (...stream) => structuredClone(load(...stream)),
+    present: async (stream_id, actor_id, command) => {
+      const { version, head_hash, events } = load(stream_id)
+      // Without what only a search of the read table uses.
+      const row = structuredClone(rows.get(stream_id)) ?? null
+      if (row) Reflect.deleteProperty(row, 'ngrams')
+      return {
+        version,
+        head_hash,
+        row,
+        owner_id: row?.user_id ?? null,
+        erased: false,
+        event_types: [...new Set(events.map(({ type }) => type))],
+        schema_version: Math.max(0, ...events.map(({ schema_version }) => schema_version)),
+        answer: (command && answer(actor_id, command)) ?? null,
+      }
+    },
     page: async (stream_id, place, limit) => {
       const events = ofStream(stream_id)
       const all =
@@ -59,7 +76,6 @@ export function memoryEventStore<Event extends Shape, Row>(
     },
     versionAt: async (stream_id, time) =>
       ofStream(stream_id).findLast(({ occurred_at }) => occurred_at <= time)?.version ?? 0,
-    answer: async (actor_id, command) => answer(actor_id, command),
     readAll: async (after, limit) => log.filter(({ position }) => position > after).slice(0, limit),
     summariesOfActor: async (actor_id, after, limit, until = log.length) =>
       ofActor(actor_id)
@@ -78,20 +94,24 @@ export function memoryEventStore<Event extends Shape, Row>(
     async append(append) {
       const { stream_id, expected, actor_id } = append
       const done = append.command && answer(actor_id, append.command)
-      if (done) return { outcome: 'replayed', row: done }
+      if (done) return { outcome: 'replayed', answer: done }
       const { version, head_hash } = load(stream_id)
       if (version !== expected.version || head_hash !== expected.head_hash) {
-        return { outcome: 'conflict', missed: structuredClone(load(stream_id, expected.version)) }
+        return { outcome: 'conflict' }
       }
       const times = ofStream(stream_id).map(({ occurred_at }) => occurred_at)
-      const occurred_at = [clock().toISOString(), ...times].toSorted().at(-1) ?? ''
-      log.push(...chain(append, occurred_at, log.length))
-      const row = append.events.length === 0 ? append.row : timed(append.row, occurred_at)
+      const now = [clock().toISOString(), ...times].toSorted().at(-1) ?? ''
+      const occurred_at = append.events.length === 0 ? null : now
+      if (occurred_at !== null) {
+        log.push(...chain(append, occurred_at, log.length))
+        rows.set(stream_id, timed({ ...rows.get(stream_id), ...append.row }, occurred_at))
+      }
       if (append.command) {
         const { key, fingerprint } = append.command
-        answers.set(`${actor_id} ${key}`, { fingerprint, row })
+        const led = { stream_id, version: version + append.events.length }
+        answers.set(`${actor_id} ${key}`, { fingerprint, answer: led })
       }
-      return { outcome: 'appended', row }
+      return { outcome: 'appended', occurred_at }
     },
   }
 }

@@ -3,6 +3,7 @@ import type { Log } from '../../src/app/ports/process.ts'
 import { authService } from '../../src/auth-service.ts'
 import { authServiceConfig, type Env, taskServiceConfig } from '../../src/config.ts'
 import { route } from '../../src/http/routing.ts'
+import { type KeyWrap, secretKeyWrap } from '../../src/infra/encryption/text-cipher.ts'
 import { taskService } from '../../src/task-service.ts'
 import { checkContract } from './contract.ts'
 import { type TestDatabase, testDatabase } from './postgres.ts'
@@ -29,6 +30,7 @@ export type System = {
   readonly env: Env
   /** What the services logged, as text. */
   readonly logged: () => string
+  readonly keyWrap: KeyWrap
   /** Registers and logs in a new user. */
   readonly newUser: () => Promise<{ id: number; username: string; password: string; token: string }>
   /** What SIGTERM does to task-service first. */
@@ -106,6 +108,7 @@ export async function startSystem(
     urls,
     env,
     logged: () => lines.join('\n'),
+    keyWrap: secretKeyWrap(env.TEXT_KEY),
     newUser: () => newUser(call),
     retire: task.service.retire,
     stop: async () => {

@@ -12,12 +12,16 @@ import {
   taskStreamId,
   viewTask,
 } from '../../src/domain/task/view.ts'
-import { decryptEvents, encryptedEventStore } from '../../src/infra/encryption/encrypted-texts.ts'
+import { ngramsOf } from '../../src/infra/encryption/blind-index.ts'
+import {
+  decryptEvents,
+  encryptedEventStore,
+  textsOf,
+} from '../../src/infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from '../../src/infra/encryption/text-cipher.ts'
 import { postgresUserKeys, type UserKeys } from '../../src/infra/encryption/user-keys.ts'
 import { type Database, openDatabase } from '../../src/infra/postgres/connection/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store/event-store.ts'
-import { withNgrams } from '../../src/infra/postgres/tasks/ngrams.ts'
 import { metadata } from './appends.ts'
 import { silent } from './log.ts'
 import { type TestDatabase, testDatabase } from './postgres.ts'
@@ -99,11 +103,18 @@ export async function taskWorld(): Promise<TaskWorld> {
     rows: () => db.query<TaskView>({ name: 'rows', text: 'select * from tasks order by id' }, []),
 
     async folded() {
-      const streams = byStream(await decryptEvents(await log(), keys))
-      const rows = streams.map((events) => events.reduce<TaskView | null>(viewTask, null))
-      return rows
-        .filter((row) => row !== null && row.title !== null)
-        .map((row) => withNgrams(row as TaskView))
+      const events = await log()
+      const foldEach = (events: readonly Recorded<TaskEvent>[]) =>
+        byStream(events).flatMap((stream) => stream.reduce<TaskView | null>(viewTask, null) ?? [])
+      const stored = foldEach(events)
+      const clear = foldEach(await decryptEvents(events, keys))
+      const known = await keys.find(stored.map(({ user_id }) => user_id))
+      return stored
+        .flatMap((row, index) => {
+          const key = known.get(row.user_id)
+          if (typeof row.title === 'string') return { ...row, ngrams: null }
+          return key ? { ...row, ngrams: ngramsOf(key, textsOf(clear[index] ?? {})) } : []
+        })
         .toSorted((a, b) => a.id - b.id)
     },
 

@@ -73,20 +73,46 @@ export type Append<Event, Row> = {
   readonly command: CommandKey | undefined
 }
 
-export type AppendResult<Event, Row> =
-  /** The row with its times. */
-  | { readonly outcome: 'appended'; readonly row: Row }
-  /** Another writer came first: the events missed, to decide again on top of them. */
-  | { readonly outcome: 'conflict'; readonly missed: History<Event> }
-  /** The same command was done before: its stored answer. */
-  | { readonly outcome: 'replayed'; readonly row: Row }
+/** Where a command that was done before has led: its answer is that task at that version. */
+export type Answer = { readonly stream_id: string; readonly version: number }
+
+export type AppendResult =
+  /** The events' time; null: there were none. */
+  | { readonly outcome: 'appended'; readonly occurred_at: string | null }
+  /** Another writer was first: to be decided again on what is there now. */
+  | { readonly outcome: 'conflict' }
+  /** The same command was done before. */
+  | { readonly outcome: 'replayed'; readonly answer: Answer }
+
+/** What a command needs to know of a stream, read at one moment, at the same cost for any version. */
+export type Present<Row> = {
+  /** 0 and null: there is no such stream. */
+  readonly version: number
+  readonly head_hash: string | null
+  /** The read table's row. */
+  readonly row: Row | null
+  readonly owner_id: number | null
+  /** The owner's account is erased. */
+  readonly erased: boolean
+  /** A text of the row is damaged, or its key: that is null. */
+  readonly unreadable?: true
+  /** The types of the stream's events, and the greatest of their schema versions. */
+  readonly event_types: readonly string[]
+  readonly schema_version: number
+  /** Of the command key that was asked for, if it was answered in the last 24 hours. */
+  readonly answer: Answer | null
+}
 
 /** Errors of every method: `database_unavailable`. */
 export type EventStore<Event, Row> = {
-  /**
-   * The whole stream, or the events after version `after`. An unknown stream has version 0 and no events.
-   */
-  readonly load: (stream_id: string, after?: number) => Promise<History<Event>>
+  /** Error: `idempotency_key_reused` (the key was used with another fingerprint). */
+  readonly present: (
+    stream_id: string,
+    actor_id: number,
+    command?: CommandKey,
+  ) => Promise<Present<Row>>
+  /** The stream's events above version `after`, up to version `upTo`. An unknown stream has none. */
+  readonly load: (stream_id: string, after?: number, upTo?: number) => Promise<History<Event>>
   /** At most `limit` events of a stream, and at least one; it ends once their texts fill 1 MiB. */
   readonly page: (
     stream_id: string,
@@ -107,9 +133,7 @@ export type EventStore<Event, Row> = {
    * (another fingerprint), `idempotency_key_in_use` (still running), `session_ended` (the account was
    * erased).
    */
-  readonly append: (append: Append<Event, Row>) => Promise<AppendResult<Event, Row>>
-  /** The answer stored for a command key in the last 24 hours. Error: `idempotency_key_reused`. */
-  readonly answer: (actor_id: number, command: CommandKey) => Promise<Row | null>
+  readonly append: (append: Append<Event, Row>) => Promise<AppendResult>
   /**
    * Events of all streams in log order, after position `after`. Never returns an event while an
    * earlier position may still commit, so a reader that continues from the last position misses none.

@@ -3,6 +3,7 @@ import { DomainError } from '../errors.ts'
 import { type FieldValues, NO_FIELD_VALUES, trackChanges } from './changes.ts'
 import { type TaskEvent, type TaskFields, type TaskStatus, undoesOf } from './events.ts'
 import { lastChangeOf, type NextSteps, type Step, undoHistory } from './undo.ts'
+import type { TaskView } from './view.ts'
 
 /** A deleted task keeps its fields, so that it can come back as it was. */
 export type TaskState =
@@ -11,7 +12,8 @@ export type TaskState =
       readonly existence: 'live' | 'deleted'
       readonly user_id: number
       readonly fields: TaskFields
-      readonly last: Step
+      /** What undo and redo are decided on; null in a state of which only the row is known. */
+      readonly last: Step | null
     }
 
 /** Tells which events were decided together, for one command. */
@@ -53,12 +55,12 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Causation> = {
         return ownStream(command.actor_id, state).existence === 'live' ? [] : [RESTORED]
       case 'UndoTask':
         return undo(
-          command.version ?? undoHistory(ownStream(command.actor_id, loaded).last).next_undo,
+          command.version ?? undoHistory(lastOf(ownStream(command.actor_id, loaded))).next_undo,
           ownStream(command.actor_id, state),
         )
       case 'RedoTask':
         return redo(
-          undoHistory(ownStream(command.actor_id, loaded).last).next_redo,
+          undoHistory(lastOf(ownStream(command.actor_id, loaded))).next_redo,
           ownStream(command.actor_id, state),
         )
     }
@@ -79,6 +81,18 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Causation> = {
   },
 }
 
+/** The state as the read table's row tells it: all but what undo and redo go by. */
+export function stateOfRow(row: TaskView | null): TaskState {
+  if (row === null) return task.initialState
+  const { user_id, title, description, status, priority, due_date } = row
+  return {
+    existence: row.deleted_at === null ? 'live' : 'deleted',
+    user_id,
+    fields: { title, description, status, priority, due_date },
+    last: null,
+  }
+}
+
 const valuesOf = (state: TaskState): FieldValues | null =>
   state.existence === 'absent'
     ? NO_FIELD_VALUES
@@ -86,7 +100,12 @@ const valuesOf = (state: TaskState): FieldValues | null =>
 
 type Existing = Exclude<TaskState, { existence: 'absent' }>
 
-/** A task that was once created and belongs to the actor. */
+function lastOf({ last }: Existing): Step {
+  if (last === null) throw new Error('undo and redo are decided on the history')
+  return last
+}
+
+/** A task that was created once and belongs to the actor. */
 function ownStream(actor_id: number, state: TaskState): Existing {
   if (state.existence === 'absent') throw new DomainError('task_not_found')
   if (state.user_id !== actor_id) throw new DomainError('task_forbidden')
@@ -130,7 +149,7 @@ function moved(status: TaskStatus): TaskEvent {
 /** The events that restore what one command changed, or an error if any of it was changed again. */
 function undo(version: number | null, state: Existing): readonly TaskEvent[] {
   if (version === null) throw new DomainError('nothing_to_undo')
-  const { undoes, values } = undoHistory(state.last).take(version)
+  const { undoes, values } = undoHistory(lastOf(state)).take(version)
   return put(values, state).map(
     (event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent,
   )
@@ -144,7 +163,7 @@ function redo(version: number | null, state: Existing): readonly TaskEvent[] {
 /** What undo and redo would act on in this state. */
 export function nextSteps(state: TaskState): NextSteps {
   if (state.existence === 'absent') return { next_undo: null, next_redo: null }
-  const { next_undo, next_redo } = undoHistory(state.last)
+  const { next_undo, next_redo } = undoHistory(lastOf(state))
   return { next_undo, next_redo }
 }
 
@@ -153,7 +172,7 @@ function put({ deleted, ...fields }: Partial<FieldValues>, state: Existing): rea
   const becomesDeleted = deleted === undefined ? isDeleted : deleted === true
   // A deleted task cannot change: it has to be restored first.
   if (isDeleted && becomesDeleted) {
-    const version = lastChangeOf('deleted', state.last)
+    const version = lastChangeOf('deleted', lastOf(state))
     throw new DomainError('undo_conflict', [{ field: 'deleted', version }])
   }
   return [

@@ -1,7 +1,8 @@
-import type { EventStore, History, Recorded } from '../../app/ports/event-store.ts'
+import type { EventStore, Recorded } from '../../app/ports/event-store.ts'
 import { readTaskEvent } from '../../domain/task/events.ts'
+import { ngramsOf } from './blind-index.ts'
 import { decryptText, type EncryptedText, encryptText, textKey } from './text-cipher.ts'
-import type { UserKeys } from './user-keys.ts'
+import { damaged, type KeysToRead, type UserKeys, type WrappedKey } from './user-keys.ts'
 
 /** The fields of a task that hold what a person wrote. */
 export const TEXT_FIELDS = ['title', 'description'] as const
@@ -14,15 +15,27 @@ type Shape = { readonly type: string; readonly data: object }
  * key is destroyed is null, and its event is marked `erased`. A text that is damaged, or whose key is, is
  * null, and its event is marked `unreadable`.
  */
-export function encryptedEventStore<Event extends Shape, Row extends { readonly user_id: number }>(
-  store: EventStore<Event, Row>,
-  keys: UserKeys,
-): EventStore<Event, Row> {
+export function encryptedEventStore<
+  Event extends Shape,
+  Row extends { readonly user_id: number; readonly title: string },
+>(store: EventStore<Event, Row>, keys: UserKeys): EventStore<Event, Row> {
   const read = (events: readonly Recorded<Event>[]) => decryptEvents(events, keys)
-  const history = async (found: History<Event>) => ({ ...found, events: await read(found.events) })
 
   return {
-    load: async (stream_id, after) => history(await store.load(stream_id, after)),
+    async present(stream_id, actor_id, command) {
+      const present = await store.present(stream_id, actor_id, command)
+      if (present.row === null || present.erased) return present
+      // The store gives the wrapped key with the row.
+      const { wrapped_key, wrapped_by, ...stored } = present.row as Row & WrappedKey
+      const { user_id } = stored
+      const key = await keys.unwrap({ user_id, wrapped_key, wrapped_by }).catch(damaged)
+      const row = decryptTexts(stored as unknown as Row, stream_id, new Map([[user_id, key]]))
+      return row instanceof Error ? { ...present, unreadable: true } : { ...present, row }
+    },
+    load: async (...stream) => {
+      const found = await store.load(...stream)
+      return { ...found, events: await read(found.events) }
+    },
     page: async (...asked) => {
       const { events, more } = await store.page(...asked)
       return { events: await read(events), more }
@@ -37,7 +50,6 @@ export function encryptedEventStore<Event extends Shape, Row extends { readonly 
     summariesOf: store.summariesOf,
     readAt: async (positions) => read(await store.readAt(positions)),
     positionAt: store.positionAt,
-    answer: store.answer,
 
     async append(append) {
       const { user_id } = append.row
@@ -50,18 +62,46 @@ export function encryptedEventStore<Event extends Shape, Row extends { readonly 
         )
         return { ...event, data }
       })
-      const result = await store.append({ ...append, events })
-      return result.outcome === 'conflict'
-        ? { ...result, missed: await history(result.missed) }
-        : result
+      return store.append({ ...append, events, row: rowToStore(append.row, events, key) })
     },
   }
+}
+
+/** Of a decrypted row. */
+export const textsOf = (row: object): readonly (string | null)[] =>
+  TEXT_FIELDS.map((field) => Reflect.get(row, field))
+
+/** What the events set of the row's texts, as they set it: the others stay as they are stored. */
+function rowToStore<Row extends object>(row: Row, events: readonly Shape[], key: Buffer): Row {
+  const set = Object.assign({}, ...events.map(({ data }) => data))
+  const texts = TEXT_FIELDS.filter((field) => field in set)
+  const fields = Object.entries(row).filter(([name]) => !TEXT_FIELDS.some((text) => text === name))
+  return {
+    ...Object.fromEntries([...fields, ...texts.map((field) => [field, set[field]])]),
+    ...(texts.length > 0 && { ngrams: ngramsOf(key, textsOf(row)) }),
+  } as Row
+}
+
+/** The row with its texts decrypted; null when their key is destroyed, an error when something is damaged. */
+export function decryptTexts<Row extends object>(
+  row: Row,
+  stream_id: string,
+  keys: ReadonlyMap<number, Buffer | Error>,
+): Row | null | Error {
+  let outcome: null | Error | undefined
+  const clear = mapTexts(row, (value, field) => {
+    if (value === null || typeof value === 'string') return value
+    const text = tryText(value, { stream_id, field }, keys)
+    if (typeof text !== 'string') outcome = text
+    return text
+  })
+  return outcome === undefined ? clear : outcome
 }
 
 /** The events with their texts decrypted, or null where the key is destroyed or something is damaged. */
 export async function decryptEvents<Event extends Shape>(
   events: readonly Recorded<Event>[],
-  keys: Pick<UserKeys, 'findEach'>,
+  keys: KeysToRead,
 ): Promise<readonly Recorded<Event>[]> {
   const texts = events.flatMap(({ data }) => TEXT_FIELDS.map((field) => Reflect.get(data, field)))
   const known = await keys.findEach(texts.filter(isEncrypted).map(({ user }) => user))

@@ -55,6 +55,10 @@ export function decryptText(key: Buffer, { cipher }: EncryptedText, place: TextP
   return Buffer.concat([text, decipher.final()]).toString('utf8')
 }
 
+/** Of a user's search index, whose entries it makes. Longer than a salt, so it is no text's key. */
+export const searchKey = (dataKey: Buffer): Buffer =>
+  keyOf(dataKey, Buffer.from('tasktrail search index'))
+
 const keyOf = (dataKey: Buffer, salt: Buffer): Buffer =>
   createHmac('sha256', dataKey).update(salt).digest()
 

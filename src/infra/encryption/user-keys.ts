@@ -12,12 +12,17 @@ export type UserKeys = {
   readonly find: (user_ids: Iterable<number>) => Promise<ReadonlyMap<number, Buffer>>
   /** The same, with an error in place of a damaged key. */
   readonly findEach: (user_ids: Iterable<number>) => Promise<ReadonlyMap<number, Buffer | Error>>
+  /** The key in a row of its table that was just read. */
+  readonly unwrap: (row: WrappedKey) => Promise<Buffer>
   /**
    * A key to encrypt with, created if there is none. It may have been destroyed since: then an append with
    * it is refused. Error: `session_ended`, if it is known to be destroyed.
    */
   readonly forWriting: (user_id: number) => Promise<Buffer>
 }
+
+/** What readers of the log need of them. */
+export type KeysToRead = Pick<UserKeys, 'findEach'>
 
 const FIND = {
   name: 'find_user_keys',
@@ -36,16 +41,22 @@ const ADD = {
 const KEPT = { max: 10_000, ttl: 5 * 60_000 }
 
 export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
-  const kept = new LRUCache<number, Buffer>(KEPT)
+  const kept = new LRUCache<number, { readonly wrapped_key: Buffer; readonly key: Buffer }>(KEPT)
+
+  const unwrap = async ({ user_id, wrapped_key, wrapped_by }: WrappedKey) => {
+    const known = kept.get(user_id)
+    const key = known?.wrapped_key.equals(wrapped_key)
+      ? known.key
+      : await wrap.unwrap(wrapped_key, wrapped_by, user_id)
+    kept.set(user_id, { wrapped_key, key })
+    return key
+  }
 
   const findEach = async (user_ids: Iterable<number>) => {
     const wanted = [...new Set(user_ids)]
     if (wanted.length === 0) return new Map<number, Buffer | Error>()
-    const rows = await db.query<Row>(FIND, [wanted])
-    const keys = rows.map(async ({ user_id, wrapped_key, wrapped_by }) => {
-      const key = await wrap.unwrap(wrapped_key, wrapped_by, user_id).catch(damaged)
-      return [user_id, key] as const
-    })
+    const rows = await db.query<WrappedKey>(FIND, [wanted])
+    const keys = rows.map(async (row) => [row.user_id, await unwrap(row).catch(damaged)] as const)
     return new Map(await Promise.all(keys))
   }
   const find = async (user_ids: Iterable<number>) => {
@@ -56,13 +67,13 @@ export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
     }
     return keys
   }
-
   return {
     find,
     findEach,
+    unwrap,
 
     async forWriting(user_id) {
-      const known = kept.get(user_id) ?? (await find([user_id])).get(user_id)
+      const known = kept.get(user_id)?.key ?? (await find([user_id])).get(user_id)
       if (known === undefined) {
         const wrapped = await wrap.wrap(newDataKey(), user_id)
         await db.query(ADD, [user_id, wrapped, wrap.id])
@@ -70,14 +81,13 @@ export function postgresUserKeys(db: Database, wrap: KeyWrap): UserKeys {
       // If two create one at the same time, one is kept: read back which.
       const key = known ?? (await find([user_id])).get(user_id)
       if (key === undefined) throw new AppError('session_ended')
-      kept.set(user_id, key)
       return key
     },
   }
 }
 
 /** For a single damaged key; without the key that wrapped it, all others would fail too. */
-function damaged(error: Error): Error {
+export function damaged(error: Error): Error {
   const reason = error instanceof AppError ? error.cause : error
   if (reason instanceof UnknownWrappingKey) throw error
   return error
@@ -92,4 +102,9 @@ export const answering = (wrap: KeyWrap): KeyWrap => ({
     }),
 })
 
-type Row = { user_id: number; wrapped_key: Buffer; wrapped_by: string }
+/** As the database keeps it. */
+export type WrappedKey = {
+  readonly user_id: number
+  readonly wrapped_key: Buffer
+  readonly wrapped_by: string
+}

@@ -359,7 +359,7 @@ let requests = 100
 
 const last = (states: readonly TaskState[]): TaskState => states.at(-1) ?? task.initialState
 const versionOf = (state: TaskState) =>
-  state.existence === 'absent' ? undefined : state.last.version
+  state.existence === 'absent' ? undefined : state.last?.version
 
 /** What is so of a task, however it came to be so. */
 const now = (state: TaskState) =>

@@ -36,6 +36,7 @@ function memoryUserKeys(): UserKeys {
   return {
     find,
     findEach: find,
+    unwrap: async ({ user_id }) => keys.get(user_id) as Buffer,
     forWriting: async (user_id) => {
       const key = keys.get(user_id) ?? newDataKey()
       keys.set(user_id, key)
@@ -83,7 +84,7 @@ describe('The event store with encrypted texts, on PostgreSQL', () => {
       [user_id],
     )
 
-  it('keeps no text in the clear but in the rows that are read and answered', async () => {
+  it('keeps no text in the clear, nor in the rows that are read and answered', async () => {
     const texts: string[] = []
     const text = fc.string({ unit: 'grapheme', maxLength: 50 }).map((around) => {
       const mark = randomUUID()
@@ -106,7 +107,7 @@ describe('The event store with encrypted texts, on PostgreSQL', () => {
       { numRuns: 100 },
     )
     const found = await findInDatabase(superuser, ...texts)
-    expect(found).to.deep.equal(['tasks.description', 'tasks.title'])
+    expect(found).to.deep.equal([])
   })
 
   it('shows what nobody can read any more as null, and says so; everything else stays', async () => {
@@ -147,9 +148,6 @@ describe('The event store with encrypted texts, on PostgreSQL', () => {
         store.readAt([position]),
         store.page(stream_id, { after: 0 }, 1).then(({ events }) => events),
         store.inForce(stream_id, 1),
-        store
-          .append({ stream_id, ...facts })
-          .then((result) => (result.outcome === 'conflict' ? result.missed.events : [])),
       ])
     for (const events of await readings()) expect(events).to.deep.equal([event])
     await destroy(23)

@@ -2,7 +2,7 @@ import type { AuditEvent, ExportedEvent, StoredEvent } from '../../../app/ports/
 import { taskStreamId } from '../../../domain/task/view.ts'
 import { isEncrypted, TEXT_FIELDS } from '../../encryption/encrypted-texts.ts'
 import { decryptText, type EncryptedText, textKey } from '../../encryption/text-cipher.ts'
-import type { UserKeys } from '../../encryption/user-keys.ts'
+import type { KeysToRead } from '../../encryption/user-keys.ts'
 
 /** A row of audit_events: its texts are encrypted as in the log. */
 export type AuditRow = Omit<AuditEvent, 'undoes' | 'erased'> & {
@@ -24,7 +24,7 @@ export type NoteUnreadable = (text: {
 /** The events with their texts decrypted, or null where they cannot be read. */
 export async function readAuditRows(
   rows: readonly AuditRow[],
-  keys: UserKeys,
+  keys: KeysToRead,
   note: NoteUnreadable,
 ): Promise<readonly AuditEvent[]> {
   const keyOf = await keysOf(rows, keys)
@@ -35,7 +35,7 @@ export async function readAuditRows(
 export async function readStoredEvents(
   rows: readonly AuditRow[],
   stored: readonly StoredRow[],
-  keys: UserKeys,
+  keys: KeysToRead,
   note: NoteUnreadable,
 ): Promise<readonly ExportedEvent[]> {
   const keyOf = await keysOf(rows, keys)
@@ -47,8 +47,8 @@ export async function readStoredEvents(
   })
 }
 
-/** All in one call: a key destroyed meanwhile counts for the whole page, or not at all. */
-async function keysOf(rows: readonly AuditRow[], keys: UserKeys): Promise<KeyOf> {
+/** All in one call: a key that is destroyed meanwhile counts for the whole page, or not at all. */
+async function keysOf(rows: readonly AuditRow[], keys: KeysToRead): Promise<KeyOf> {
   const known = await keys.findEach(rows.flatMap(textsOf).map(({ user }) => user))
   const made = new Map<string, Buffer>()
   return (text) => {

@@ -7,7 +7,7 @@ import type {
   StreamHead,
 } from '../../../app/ports/audit.ts'
 import type { Log } from '../../../app/ports/process.ts'
-import type { UserKeys } from '../../encryption/user-keys.ts'
+import type { KeysToRead } from '../../encryption/user-keys.ts'
 import type { Database } from '../connection/database.ts'
 import { bisect, OUT_OF_ORDER } from '../event-store/by-time.ts'
 import { type Measured, unmeasured, withinBytes } from '../event-store/within-bytes.ts'
@@ -122,8 +122,8 @@ type Bounds = {
   readonly below: number | null
 }
 
-/** What the audit projection has, with decrypted texts. Needs connections with `INDEX_ORDER_SETTINGS`. */
-export function postgresAuditTrail(db: Database, keys: UserKeys, log: Log): AuditTrail {
+/** What the audit projection has, with texts in the clear. On connections that read `INDEX_ORDER_SETTINGS`. */
+export function postgresAuditTrail(db: Database, keys: KeysToRead, log: Log): AuditTrail {
   const note = noteOnce(log)
   const boundsOf = async ({ from, to, user_id, task_id }: AuditQuery): Promise<Bounds> => {
     const values = [from ?? null, to ?? null, user_id, task_id ?? null]

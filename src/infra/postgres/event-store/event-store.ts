@@ -2,16 +2,17 @@ import canonicalize from 'canonicalize'
 import { v7 as uuidv7 } from 'uuid'
 import { AppError } from '../../../app/errors.ts'
 import type {
+  Answer,
   Append,
   AppendResult,
-  CommandKey,
   EventStore,
   Recorded,
 } from '../../../app/ports/event-store.ts'
 import { SETTERS } from '../../../domain/task/changes.ts'
 import { TASK_EVENT_SCHEMA_VERSION } from '../../../domain/task/events.ts'
+import { taskIdOf } from '../../../domain/task/view.ts'
 import { type Database, mayRepeat } from '../connection/database.ts'
-import { type TaskTexts, withNgrams } from '../tasks/ngrams.ts'
+import { TASK_COLUMNS } from '../tasks/task-page.ts'
 import { bisect, OUT_OF_ORDER } from './by-time.ts'
 import { safePosition } from './safe-position.ts'
 import { type Measured, unmeasured, withinBytes } from './within-bytes.ts'
@@ -22,7 +23,28 @@ const COLUMNS = `
 
 const LOAD = {
   name: 'load',
-  text: `select ${COLUMNS} from events where stream_id = $1 and version > $2 order by version`,
+  text: `
+    select ${COLUMNS} from events
+    where stream_id = $1 and version > $2 and version <= $3 order by version`,
+}
+
+// The owner by the row, or by the stream's first event when the row is gone.
+const PRESENT = {
+  name: 'present',
+  text: `
+    select s.version as stream_version, encode(s.head_hash, 'hex') as head_hash, s.event_types,
+      s.schema_version, ${TASK_COLUMNS.replaceAll(/(\w+)/g, 't.$1')}, o.owner_id,
+      k.wrapped_key, k.wrapped_by, k.destroyed_at is not null as erased,
+      c.fingerprint = $5 as same, c.stream_id as answer_stream, c.version as answer_version
+    from (select) one
+      left join streams s on s.stream_id = $1
+      left join tasks t on t.id = $2
+      left join lateral (
+        select coalesce(t.user_id, (
+          select (data->>'user_id')::bigint from events
+          where stream_id = $1 and version = 1)) as owner_id) o on true
+      left join user_keys k on k.user_id = o.owner_id
+      left join commands c on c.actor_id = $3 and c.key = $4 and c.expires_at > now()`,
 }
 
 const PAGE_BYTES = 1_048_576
@@ -75,15 +97,8 @@ const VERSION_AT = {
 const APPEND = {
   name: 'append',
   text: `
-    select outcome, response from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-      $13)`,
-}
-
-const ANSWER = {
-  name: 'answer',
-  text: `
-    select response, fingerprint = $3 as same from commands
-    where actor_id = $1 and key = $2 and expires_at > now()`,
+    select outcome, answer_stream, answer_version, occurred_at
+    from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 }
 
 const READ_ALL = {
@@ -149,20 +164,38 @@ const MAX_REPEATS = 3
 
 type Shape = { readonly type: string; readonly data: unknown }
 
-/** The event store on PostgreSQL; its other half is db/migrations/…_append_events.ts. */
-export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
+/** The event store on PostgreSQL; db/migrations/…_append_events.ts is its other half. */
+export function postgresEventStore<Event extends Shape, Row extends object>(
   db: Database,
 ): EventStore<Event, Row> {
-  const load = async (stream_id: string, after = 0) => {
-    const events = await db.query<Recorded<Event>>(LOAD, [stream_id, after])
-    const last = events.at(-1)
-    return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
-  }
-
   const end = () => safePosition(db.query)
 
   return {
-    load,
+    async present(stream_id, actor_id, command) {
+      const values = [stream_id, taskIdOf(stream_id), actor_id, command?.key, command?.fingerprint]
+      const [found] = await db.query<Found>(PRESENT, values)
+      if (found === undefined) throw new Error('the present is one row')
+      const { stream_version, head_hash, event_types, schema_version, owner_id, erased, ...rest } =
+        found
+      const { same, answer_stream, answer_version, ...row } = rest
+      if (same === false) throw new AppError('idempotency_key_reused')
+      return {
+        version: stream_version ?? 0,
+        head_hash,
+        row: row.id === null ? null : (row as Row),
+        owner_id,
+        erased,
+        event_types: event_types ?? [],
+        schema_version: schema_version ?? 0,
+        answer: answerOf(found),
+      }
+    },
+
+    async load(stream_id, after = 0, upTo = Number.MAX_SAFE_INTEGER) {
+      const events = await db.query<Recorded<Event>>(LOAD, [stream_id, after, upTo])
+      const last = events.at(-1)
+      return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
+    },
 
     async page(stream_id, place, limit) {
       const [statement, from] =
@@ -179,37 +212,24 @@ export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
       return found?.version ?? 0
     },
 
-    async append(append): Promise<AppendResult<Event, Row>> {
-      const [result] = await repeated(() => db.query<Outcome<Row>>(APPEND, parameters(append)))
+    async append(append): Promise<AppendResult> {
+      const [result] = await repeated(() => db.query<Outcome>(APPEND, parameters(append)))
       switch (result?.outcome) {
         case 'appended':
+          return { outcome: 'appended', occurred_at: result.occurred_at }
         case 'replayed':
-          return { outcome: result.outcome, row: result.response }
+          return { outcome: 'replayed', answer: answerOf(result) as Answer }
+        case 'conflict':
+          return { outcome: 'conflict' }
         case 'reused':
           throw new AppError('idempotency_key_reused')
         case 'running':
           throw new AppError('idempotency_key_in_use', { retryAfter: 1 })
         case 'erased':
           throw new AppError('session_ended')
-        case 'conflict':
-          return {
-            outcome: 'conflict',
-            missed: await load(append.stream_id, append.expected.version),
-          }
         default:
           throw new Error('append_events gave no outcome')
       }
-    },
-
-    async answer(actor_id: number, { key, fingerprint }: CommandKey) {
-      const [found] = await db.query<{ response: Row; same: boolean }>(ANSWER, [
-        actor_id,
-        key,
-        fingerprint,
-      ])
-      if (found === undefined) return null
-      if (!found.same) throw new AppError('idempotency_key_reused')
-      return found.response
     },
 
     end,
@@ -240,11 +260,29 @@ export function postgresEventStore<Event extends Shape, Row extends TaskTexts>(
   }
 }
 
-type Outcome<Row> =
-  | { outcome: 'conflict' | 'reused' | 'running' | 'erased'; response: null }
-  | { outcome: 'appended' | 'replayed'; response: Row }
+type Kept = { readonly answer_stream: string | null; readonly answer_version: number | null }
 
-function parameters<Event extends Shape>(append: Append<Event, TaskTexts>): unknown[] {
+type Outcome = Kept & {
+  readonly outcome: 'appended' | 'replayed' | 'conflict' | 'reused' | 'running' | 'erased'
+  readonly occurred_at: string | null
+}
+
+type Found = Kept & {
+  readonly stream_version: number | null
+  readonly head_hash: string | null
+  readonly event_types: readonly string[] | null
+  readonly schema_version: number | null
+  readonly id: number | null
+  readonly owner_id: number | null
+  readonly erased: boolean
+  readonly same: boolean | null
+}
+
+function answerOf({ answer_stream: stream_id, answer_version: version }: Kept): Answer | null {
+  return stream_id === null || version === null ? null : { stream_id, version }
+}
+
+function parameters<Event extends Shape>(append: Append<Event, object>): unknown[] {
   const { events, expected } = append
   const { version, head_hash } = expected
   return [
@@ -259,8 +297,7 @@ function parameters<Event extends Shape>(append: Append<Event, TaskTexts>): unkn
     events.map(({ data }) => canonicalize(data)),
     append.actor_id,
     canonicalize(append.metadata),
-    // Without events the row is only the command's answer.
-    events.length === 0 ? append.row : withNgrams(append.row),
+    append.row,
     append.command?.key ?? null,
     append.command?.fingerprint ?? null,
   ]

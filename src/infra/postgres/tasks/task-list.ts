@@ -1,14 +1,20 @@
+import { AppError } from '../../../app/errors.ts'
 import type { Ownership, TaskList, TaskQuery } from '../../../app/ports/tasks.ts'
 import { type Candidates, cursorBy, fillPage } from '../../../app/task-pages.ts'
-import type { TaskView } from '../../../domain/task/view.ts'
+import { type TaskView, taskStreamId } from '../../../domain/task/view.ts'
+import { ngramsToFind } from '../../encryption/blind-index.ts'
+import { decryptTexts } from '../../encryption/encrypted-texts.ts'
+import type { UserKeys, WrappedKey } from '../../encryption/user-keys.ts'
 import type { Database } from '../connection/database.ts'
-import { TASK_COLUMNS, taskPage, waysTo } from './task-page.ts'
+import { KEYS_AT_HAND, TASK_COLUMNS, taskPage, waysTo } from './task-page.ts'
 
 const NEXT_ID = { name: 'next_task_id', text: `select nextval('task_ids') as id` }
 
 const FIND = {
   name: 'find_task',
-  text: `select ${TASK_COLUMNS} from tasks where id = $1 and deleted_at is null`,
+  text: `
+    select ${TASK_COLUMNS}, wrapped_key, wrapped_by from tasks join ${KEYS_AT_HAND} using (user_id)
+    where id = $1 and deleted_at is null`,
 }
 
 // The rows of an erased account are deleted; the first event stays.
@@ -27,7 +33,19 @@ const OWNER_OF = {
 /** At least this many possible matches are read at once. */
 const SEARCHED_AT_ONCE = 50
 
-export function postgresTaskList(db: Database): TaskList {
+/** A row as it is stored: its texts encrypted, and the key that was wrapped for its user. */
+type StoredTask = TaskView & WrappedKey
+
+export function postgresTaskList(db: Database, keys: UserKeys): TaskList {
+  const inTheClear = async ({ wrapped_key, wrapped_by, ...row }: StoredTask): Promise<TaskView> => {
+    const { id, user_id } = row
+    const key = await keys.unwrap({ user_id, wrapped_key, wrapped_by })
+    const clear = decryptTexts(row, taskStreamId(id), new Map([[user_id, key]]))
+    if (clear === null) throw new Error(`the texts of task ${id} are of another user`)
+    if (clear instanceof Error) throw new AppError('texts_unavailable', { cause: clear })
+    return clear
+  }
+
   return {
     async nextId() {
       const [row] = await db.query<{ id: number }>(NEXT_ID, [])
@@ -36,8 +54,8 @@ export function postgresTaskList(db: Database): TaskList {
     },
 
     async find(id) {
-      const [row] = await db.query<TaskView>(FIND, [id])
-      return row ?? null
+      const [row] = await db.query<StoredTask>(FIND, [id])
+      return row === undefined ? null : inTheClear(row)
     },
 
     async ownerOf(id) {
@@ -45,25 +63,36 @@ export function postgresTaskList(db: Database): TaskList {
       return row ?? null
     },
 
-    list: (query) => fillPage(query, candidates(db, query)),
+    async list(query) {
+      const { q, user_id } = query
+      if (q === undefined) return fillPage(query, candidates(db, query, inTheClear))
+      const key = (await keys.find([user_id])).get(user_id)
+      if (key === undefined) return { tasks: [], next: null }
+      return fillPage(query, candidates(db, query, inTheClear, ngramsToFind(key, q)))
+    },
   }
 }
 
-/** What the database finds, with one more than asked for, which shows that there is another page. */
-async function* candidates(db: Database, query: TaskQuery): AsyncGenerator<Candidates> {
+/** What the database finds, with one more than asked for, which tells that there is another page. */
+async function* candidates(
+  db: Database,
+  query: TaskQuery,
+  inTheClear: (row: StoredTask) => Promise<TaskView>,
+  ngrams: readonly number[] = [],
+): AsyncGenerator<Candidates> {
   const limit = Math.max(query.limit + 1, query.q === undefined ? 0 : SEARCHED_AT_ONCE)
   const [first = 'order', ...others] = waysTo(query)
   let way = first
   for (let { after } = query; ; ) {
-    const { statement, values } = taskPage({ ...query, after }, way, limit)
-    const rows = await db.query<TaskView & { found: number }>(statement, values)
-    const tasks = rows.map(({ found, ...task }) => task)
+    const { statement, values } = taskPage({ ...query, after }, way, limit, ngrams)
+    const rows = await db.query<StoredTask & { found: number }>(statement, values)
     const found = rows[0]?.found ?? 0
     const next = found < limit ? others.shift() : undefined
     if (next !== undefined) {
       way = next
       continue
     }
+    const tasks = await Promise.all(rows.map(({ found, ...task }) => inTheClear(task)))
     const last = tasks.at(-1)
     const more = last !== undefined && (found === limit || found > tasks.length)
     yield { tasks, more }

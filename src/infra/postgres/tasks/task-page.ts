@@ -3,17 +3,21 @@ import { PAGE_BYTES } from '../../../app/full-texts.ts'
 import type { TaskQuery, TaskSort } from '../../../app/ports/tasks.ts'
 import { TASK_PRIORITIES, TASK_STATUSES } from '../../../domain/task/events.ts'
 import type { Statement } from '../connection/database.ts'
-import { ngramsToFind } from './ngrams.ts'
 
+/** Those that `TaskView` has, its texts encrypted. */
 export const TASK_COLUMNS = `
   id, user_id, title, description, status, priority, due_date, created_at, updated_at, version,
   deleted_at`
 
+/** To be joined by `user_id`. */
+export const KEYS_AT_HAND = `
+  (select user_id, wrapped_key, wrapped_by from user_keys where wrapped_key is not null) keys`
+
 const DUE_OR_LAST = `coalesce(due_date, timestamptz 'infinity')`
 const DUE_OR_FIRST = `coalesce(due_date, timestamptz '-infinity')`
 
-// What each order sorts by, exactly as in its index; tasks without a due date come last.
-const KEYS: Record<TaskSort, { ascending: string; descending: string; type: string }> = {
+// What each order sorts by, exactly as its index has it; tasks without a due date come last.
+const SORT_KEYS: Record<TaskSort, { ascending: string; descending: string; type: string }> = {
   created_at: { ascending: 'created_at', descending: 'created_at', type: 'timestamptz' },
   updated_at: { ascending: 'updated_at', descending: 'updated_at', type: 'timestamptz' },
   priority: { ascending: 'priority', descending: 'priority', type: 'task_priority' },
@@ -46,11 +50,16 @@ export type Prepared = { readonly statement: Statement; readonly values: readonl
  * out. Each combination has an SQL text of its own, without "is null or", so that it starts where the page
  * starts, even under a generic plan.
  */
-export function taskPage(query: TaskQuery, way: Way, limit: number): Prepared {
+export function taskPage(
+  query: TaskQuery,
+  way: Way,
+  limit: number,
+  ngrams: readonly number[],
+): Prepared {
   const values: unknown[] = []
   const put = (value: unknown, type: string) => `$${values.push(value)}::${type}`
   const { user_id, q, sort, descending } = query
-  const key = KEYS[sort][descending ? 'descending' : 'ascending']
+  const key = SORT_KEYS[sort][descending ? 'descending' : 'ascending']
   const direction = descending ? 'desc' : 'asc'
   const asked: Asked = {
     key,
@@ -61,7 +70,7 @@ export function taskPage(query: TaskQuery, way: Way, limit: number): Prepared {
     priorities: put(query.priority ?? TASK_PRIORITIES, 'task_priority[]'),
     after: afterCursor(query, key, put),
     due: dueWithin(query, sort === 'due_date' ? key : DUE_OR_LAST, put),
-    texts: q === undefined ? [] : [`ngrams @> ${put(ngramsToFind(user_id, q), 'int[]')}`],
+    texts: q === undefined ? [] : [`ngrams @> ${put(ngrams, 'int[]')}`],
     limit: put(limit, 'int'),
   }
   const text = inFull(WAYS[way](asked), asked, query.bytes)
@@ -73,7 +82,7 @@ type Put = (value: unknown, type: string) => string
 
 function afterCursor({ sort, descending, after }: TaskQuery, key: string, put: Put): string[] {
   if (after === undefined) return []
-  const value = put(after.value ?? noDueDate(descending), KEYS[sort].type)
+  const value = put(after.value ?? noDueDate(descending), SORT_KEYS[sort].type)
   return [`(${key}, id) ${descending ? '<' : '>'} (${value}, ${put(after.id, 'bigint')})`]
 }
 
@@ -161,13 +170,14 @@ function ranges(asked: Asked, conditions: readonly string[], first?: string): st
 
 /** The rows, each looked up by its id: a plan for many would read all rows there are. */
 const inFull = (page: string, { order }: Asked, bytes = PAGE_BYTES): string => `
-  select ${TASK_COLUMNS}, found from (
+  select ${TASK_COLUMNS}, found, wrapped_key, wrapped_by from (
     select *, count(*) over () as found, sum(bytes) over (order by place) - bytes as before from (
-      select task.*, octet_length(title) + coalesce(octet_length(description), 0) as bytes,
+      select task.*, pg_column_size(title) + coalesce(pg_column_size(description), 0) as bytes,
         row_number() over (order by page.${order.replace(', ', ', page.')}) as place
       from (${page}) page
         cross join lateral (select ${TASK_COLUMNS} from tasks where id = page.id limit 1) task
     ) placed
   ) measured
+    join ${KEYS_AT_HAND} using (user_id)
   where before < ${bytes}
   order by place`

@@ -1,15 +1,12 @@
 import { isTaskStreamId, type TaskView, taskIdOf, taskStreamId } from '../../../domain/task/view.ts'
 import type { UserKeys } from '../../encryption/user-keys.ts'
 import { BadEvent, type LogEvent, type Query, type Write } from '../projections/projection.ts'
-import { withNgrams } from './ngrams.ts'
-import { foldRows, keyOwners, type StoredTaskEvent } from './task-rows.ts'
+import { TASK_COLUMNS } from './task-page.ts'
+import { foldRows, keyOwners, type StoredTaskEvent, type TaskRow } from './task-rows.ts'
 
 const findRows = (table: string) => ({
   name: `find_${table}`,
-  text: `
-    select id, user_id, title, description, status, priority, due_date, created_at, updated_at,
-      version, deleted_at
-    from ${table} where id = any ($1)`,
+  text: `select ${TASK_COLUMNS} from ${table} where id = any ($1)`,
 })
 
 const setRows = (table: string) => ({
@@ -36,11 +33,9 @@ export function taskRowsProjection(table: string, keys: UserKeys) {
     const ids = new Set(events.map(({ stream_id }) => taskIdOf(stream_id)))
     const rows = await read<TaskView>(FIND, [[...ids]])
     const before = new Map(rows.map((row) => [taskStreamId(row.id), row]))
-    const known = await keys.find(keyOwners(events))
+    const known = await keys.find(keyOwners(events, rows))
     const after = fold(before, events, known).filter((row) => row !== null)
-    return after.length === 0
-      ? []
-      : [{ statement: SET, values: [JSON.stringify(after.map(withNgrams))] }]
+    return after.length === 0 ? [] : [{ statement: SET, values: [JSON.stringify(after)] }]
   }
 }
 
@@ -48,7 +43,7 @@ function fold(
   before: ReadonlyMap<string, TaskView>,
   events: readonly TimedTaskEvent[],
   keys: ReadonlyMap<number, Buffer>,
-): (TaskView | null)[] {
+): (TaskRow | null)[] {
   const [event] = events
   try {
     return [...foldRows(before, events, keys).values()]

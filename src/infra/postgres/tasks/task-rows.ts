@@ -1,17 +1,19 @@
 import type { TaskEvent } from '../../../domain/task/events.ts'
 import { type EventEnvelope, type TaskView, viewTask } from '../../../domain/task/view.ts'
-import { isEncrypted, readText, TEXT_FIELDS } from '../../encryption/encrypted-texts.ts'
+import { ngramsOf } from '../../encryption/blind-index.ts'
+import {
+  decryptTexts,
+  isEncrypted,
+  TEXT_FIELDS,
+  textsOf,
+} from '../../encryption/encrypted-texts.ts'
 import { requireKnown } from '../projections/projection.ts'
 
 /** An event as the log has it: its texts may be encrypted. */
 export type StoredTaskEvent = TaskEvent & EventEnvelope & { readonly schema_version: number }
 
-/** The users whose keys the texts of these events need. */
-export const keyOwners = (events: readonly StoredTaskEvent[]): readonly number[] =>
-  events
-    .flatMap(({ data }) => TEXT_FIELDS.map((field): unknown => Reflect.get(data, field)))
-    .filter(isEncrypted)
-    .map(({ user }) => user)
+/** A row as the read table holds it: its texts as in the log, and what a search finds it by. */
+export type TaskRow = TaskView & { readonly ngrams: readonly number[] | null }
 
 /**
  * The rows of the read table, by stream, after some more events; those that no event touches are left out.
@@ -21,7 +23,7 @@ export function foldRows(
   rows: ReadonlyMap<string, TaskView>,
   events: readonly StoredTaskEvent[],
   keys: ReadonlyMap<number, Buffer>,
-): ReadonlyMap<string, TaskView | null> {
+): ReadonlyMap<string, TaskRow | null> {
   const after = new Map<string, TaskView | null>()
   for (const event of events) {
     const { stream_id } = event
@@ -29,21 +31,34 @@ export function foldRows(
     const before = after.get(stream_id) ?? rows.get(stream_id) ?? null
     after.set(stream_id, viewTask(before, event))
   }
-  // Texts are only passed on until here: of many in a row only one is decrypted.
-  for (const [stream_id, row] of after) after.set(stream_id, inTheClear(stream_id, row, keys))
-  return after
+  const indexed = [...after].map(([stream_id, row]) => {
+    return [stream_id, row && withNgrams(stream_id, row, keys)] as const
+  })
+  return new Map(indexed)
 }
 
-function inTheClear(
+function withNgrams(
   stream_id: string,
-  row: TaskView | null,
+  row: TaskView,
   keys: ReadonlyMap<number, Buffer>,
-): TaskView | null {
-  if (row === null) return null
-  const texts = TEXT_FIELDS.map((field) => {
-    const value: unknown = row[field]
-    return [field, isEncrypted(value) ? readText(value, { stream_id, field }, keys) : value]
-  })
-  const clear: TaskView = { ...row, ...Object.fromEntries(texts) }
-  return clear.title === null ? null : clear
+): TaskRow | null {
+  const clear = decryptTexts(row, stream_id, keys)
+  if (clear instanceof Error) throw clear
+  if (clear === null) return null
+  // A text that is not encrypted is no user's: nothing writes such.
+  const key = isEncrypted(row.title) ? keys.get(row.user_id) : undefined
+  return {
+    ...row,
+    ngrams: key ? ngramsOf(key, textsOf(clear)) : null,
+  }
 }
+
+/** The users whose keys the texts of these rows and events need. */
+export const keyOwners = (
+  events: readonly StoredTaskEvent[],
+  rows: readonly TaskView[] = [],
+): readonly number[] =>
+  [...events.map(({ data }) => data), ...rows]
+    .flatMap((data) => TEXT_FIELDS.map((field): unknown => Reflect.get(data, field)))
+    .filter(isEncrypted)
+    .map(({ user }) => user)

@@ -28,14 +28,14 @@ describe('What is left of erased users', () => {
   const leaveTasks = (user_id: number, count: number, from = user_id * 100_000) =>
     world.sql.query(
       `insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
-       select $2 + n, $1, 'Private', 'pending', 'low', now(), now(), 1
+       select $2 + n, $1, '"Private"', 'pending', 'low', now(), now(), 1
        from generate_series(1, $3) n`,
       [user_id, from, count],
     )
   const leaveAnswers = (user_id: number, count: number) =>
     world.sql.query(
-      `insert into commands (actor_id, key, fingerprint, status, response, expires_at)
-       select $1, n::text, '', 'applied', '{"title": "Private"}', now() from generate_series(1, $2) n`,
+      `insert into commands (actor_id, key, fingerprint, stream_id, version, expires_at)
+       select $1, n::text, '', 'task-1', 1, now() from generate_series(1, $2) n`,
       [user_id, count],
     )
   const tasksOf = async () => {

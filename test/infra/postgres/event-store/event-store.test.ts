@@ -118,7 +118,9 @@ describe('The event store on PostgreSQL', () => {
     }
     expect(await rowsNow()).to.deep.equal(before)
     expect(await store().load(taskStreamId(id))).to.have.property('version', 1)
-    for (const command of commands) expect(await store().answer(1, command)).to.equal(null)
+    for (const command of commands) {
+      expect(await store().present(taskStreamId(id), 1, command)).to.have.property('answer', null)
+    }
   })
 
   it('refuses to change, delete or truncate events, even for the superuser', async () => {
@@ -240,7 +242,8 @@ describe('The event store on PostgreSQL', () => {
     const facts = { command: key('old', 'one'), actor_id: 7 }
     await store().append(append(newId(), [created()], facts))
     await superuser.query('update commands set expires_at = now() where actor_id = 7')
-    expect(await store().answer(7, facts.command)).to.equal(null)
+    const { answer } = await store().present(taskStreamId(lastId), 7, facts.command)
+    expect(answer).to.equal(null)
     const result = await store().append(append(newId(), [created()], facts))
     expect(result).to.have.property('outcome', 'appended')
     expect(await count('commands where actor_id = 7')).to.equal(1)

@@ -36,8 +36,8 @@ describe('Stored answers that have expired', () => {
   }
   const keep = (actor_id: number, count: number, expires: string) =>
     sql.query(
-      `insert into commands (actor_id, key, fingerprint, status, response, expires_at)
-       select $1, $3 || n, '', 'applied', '{"title": "Private"}', now() + $3::interval
+      `insert into commands (actor_id, key, fingerprint, stream_id, version, expires_at)
+       select $1, $3 || n, '', 'task-1', 1, now() + $3::interval
        from generate_series(1, $2) n`,
       [actor_id, count, expires],
     )

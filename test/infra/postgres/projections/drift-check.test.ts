@@ -80,7 +80,7 @@ describe('The drift check', () => {
     for (const id of [1, 2, 3]) await world.create(id)
     const changes = { description: randomBytes(6_000).toString('base64') }
     await world.handle(2, { type: 'ChangeTask', actor_id: 1, changes })
-    await world.sql.query(`update tasks set title = 'Forged'`)
+    await world.sql.query(`update tasks set title = '"Forged"'`)
     const { db, keys } = world
     const drifts = await driftCheck({ db, keys, log: silent, bytesARound: 5_000 }).round()
     expect(drifts.map(({ stream_id }) => stream_id)).to.deep.equal(['task-1', 'task-3'])
@@ -113,7 +113,7 @@ describe('The drift check', () => {
   for (const [what, statement, drift] of [
     [
       'a changed title',
-      `update tasks set title = 'Forged' where id = 2`,
+      `update tasks set title = '"Forged"' where id = 2`,
       of('tasks', 'different', ['title']),
     ],
     [
@@ -183,7 +183,7 @@ describe('The drift check', () => {
   it('comes to every task, and to the newest at once', async () => {
     const wrong = [1, 25, 60]
     for (let id = 1; id <= 60; id++) await world.create(id)
-    await world.sql.query(`update tasks set title = 'Forged' where id = any ($1)`, [wrong])
+    await world.sql.query(`update tasks set title = '"Forged"' where id = any ($1)`, [wrong])
     const found = new Set<string>()
     expect((await check.round()).map(({ stream_id }) => stream_id)).to.include('task-60')
     for (let round = 0; round < 12; round++) {
@@ -338,7 +338,7 @@ describe('The drift check', () => {
       alter table events disable trigger user;
       update events set data = jsonb_set(data, '{title,cipher}', '"${'A'.repeat(80)}"')
         where stream_id = 'task-1';
-      update tasks set title = 'Forged' where id = 2`)
+      update tasks set title = '"Forged"' where id = 2`)
     expect(await check.round()).to.deep.equal([of('tasks', 'different', ['title'])])
     const messages = lines.map(({ message }) => message)
     expect(messages).to.deep.equal(['cannot check a task for drift', 'drift found'])

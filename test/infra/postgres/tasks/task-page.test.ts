@@ -1,13 +1,15 @@
 import { expect } from 'chai'
 import pg from 'pg'
 import type { TaskCursor, TaskQuery } from '../../../../src/app/ports/tasks.ts'
-import { withNgrams } from '../../../../src/infra/postgres/tasks/ngrams.ts'
+import { ngramsOf, ngramsToFind } from '../../../../src/infra/encryption/blind-index.ts'
+import { newDataKey } from '../../../../src/infra/encryption/text-cipher.ts'
 import { taskPage, type Way, waysTo } from '../../../../src/infra/postgres/tasks/task-page.ts'
 import { type TestDatabase, testDatabase } from '../../../support/postgres.ts'
 
 // One user with very many tasks among many with few: what the planner believes of a user is wrong for
 // this one.
 const BIG = 1
+const KEY = newDataKey()
 const TASKS = 100_000
 const OTHERS = 2_000
 const LIMIT = 51
@@ -19,7 +21,7 @@ const RARE = 'Ornithopter'
 const FILL = `
   insert into tasks (id, user_id, title, status, priority, due_date, created_at, updated_at, version,
       ngrams)
-    select n, case when n <= ${TASKS} then ${BIG} else 2 + n % ${OTHERS} end, text.title,
+    select n, case when n <= ${TASKS} then ${BIG} else 2 + n % ${OTHERS} end, to_jsonb(text.title),
       case when n % 1000 = 0 then 'in_progress' when n % 2 = 0 then 'completed' else 'pending' end,
       (array['low', 'medium', 'high'])[1 + n % 3]::task_priority,
       case when n % 10 > 0 then timestamptz '2026-01-01' + n * interval '1 minute' end,
@@ -28,6 +30,10 @@ const FILL = `
     from generate_series(1, ${TASKS + 20_000}) n
       join jsonb_to_recordset($1) as text (place int, title text, ngrams int[])
         on place = case when n % 1000 = 0 then 0 else 1 + n % ${MIXED.length} end`
+
+const FILL_KEYS = `
+  insert into user_keys (user_id, wrapped_key, wrapped_by)
+    select distinct user_id, '\\x00'::bytea, 'no key' from tasks`
 
 type Node = {
   readonly 'Relation Name'?: string
@@ -64,9 +70,11 @@ describe('A page of very many tasks', function () {
     await sql.connect()
     const texts = [RARE, ...MIXED].map((title, place) => ({
       place,
-      ...withNgrams({ user_id: BIG, title, description: null }),
+      title,
+      ngrams: ngramsOf(KEY, [title]),
     }))
     await sql.query(FILL, [JSON.stringify(texts)])
+    await sql.query(FILL_KEYS)
     await sql.query('vacuum analyze tasks')
     await sql.query('set plan_cache_mode = force_generic_plan')
   })
@@ -77,7 +85,7 @@ describe('A page of very many tasks', function () {
 
   /** How many rows one statement looks at and finds, under the plan for any values. */
   const cost = async (query: TaskQuery, way: Way) => {
-    const { statement, values } = taskPage(query, way, LIMIT)
+    const { statement, values } = taskPage(query, way, LIMIT, ngramsToFind(KEY, query.q ?? ''))
     await sql.query(`prepare page as ${statement.text}`)
     const { rows } = await sql.query<{ 'QUERY PLAN': [{ Plan: Node }] }>(
       `explain (analyze, format json) execute page (${values.map(literal).join(', ')})`,

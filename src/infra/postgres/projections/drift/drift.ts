@@ -7,7 +7,6 @@ import { isTaskStreamId, type TaskView, taskStreamId } from '../../../../domain/
 import { userId, userStreamId } from '../../../../domain/user.ts'
 import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
-import { withNgrams } from '../../tasks/ngrams.ts'
 import { foldRows, keyOwners } from '../../tasks/task-rows.ts'
 import { isKnown } from '../projection.ts'
 
@@ -116,7 +115,7 @@ export async function driftOfTasks(
     // Erased since, or a log damaged from its first event on: not the read table's fault.
     if (folded === null || folded === undefined) return []
     if (task.row === null) return of('missing')
-    const fields = differing(withNgrams(folded), timed(task.row))
+    const fields = differing(folded, timed(task.row))
     return fields.length === 0 ? [] : of('different', fields)
   })
 }
