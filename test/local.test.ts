@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -119,6 +120,7 @@ describe('npm start', function () {
     const headers = {
       ...(init.body !== undefined && { 'Content-Type': 'application/json' }),
       ...(token && { Authorization: `Bearer ${token}` }),
+      ...init.headers,
     }
     const answer = await fetch(`http://127.0.0.1:${port}${path}`, { ...init, headers })
     return { status: answer.status, body: JSON.parse((await answer.text()) || '{}') }
@@ -206,6 +208,64 @@ describe('npm start', function () {
     const second = await start()
     expect((await call(`/tasks/${body.task.id}`, { token })).body.task).to.deep.equal(body.task)
     await stop(second)
+  })
+
+  it('keeps no text of a person in the clear: in no file and no log, whatever PostgreSQL logs', async () => {
+    const runner = await startAgain()
+    const data = join(place, 'data')
+    const { DB_PASSWORD } = JSON.parse(readFileSync(join(data, 'secrets.json'), 'utf8'))
+    const pid = readFileSync(join(data, 'postgres', 'postmaster.pid'), 'utf8').split('\n')
+    const sql = new pg.Client(`postgres://tasktrail:${DB_PASSWORD}@127.0.0.1:${pid[3]}/tasktrail`)
+    sql.on('error', () => {})
+    await sql.connect()
+    // Each statement, and what is wrong with those that fail.
+    await sql.query('alter system set log_min_duration_statement = 0')
+    await sql.query('select pg_reload_conf()')
+    const token = await login()
+    const canary = () => `canary ${randomUUID()}`
+    const [title, description, renamed, searched] = [canary(), canary(), canary(), canary()]
+    const headers = { 'Idempotency-Key': 'once' }
+    const create = { method: 'POST', token, body: JSON.stringify({ title, description }), headers }
+    const { id } = (await call('/tasks', create)).body.task
+    expect((await call('/tasks', create)).body.task).to.include({ id, title })
+    const put = { method: 'PUT', token, body: JSON.stringify({ title: renamed }) }
+    expect((await call(`/tasks/${id}`, put)).body.task).to.include({ title: renamed })
+    await post(`/tasks/${id}/undo`, {}, token)
+    for (const text of [title, searched])
+      await call(`/tasks?q=${encodeURIComponent(text)}`, { token })
+    const double = `insert into users (username, email, password_hash, created_at, updated_at)
+      select username, email, password_hash, now(), now() from users`
+    await sql.query(double).catch(() => {})
+    const found = async () => {
+      await sql.query('checkpoint')
+      const names = readdirSync(data, { recursive: true, encoding: 'utf8' })
+      const files = names.map((name) => join(data, name)).filter((name) => statSync(name).isFile())
+      const texts = [title, description, renamed, searched, 'ada@example.com']
+      const holders = files.map((name) => readFileSync(name))
+      return texts.filter((text) =>
+        [text, encodeURIComponent(text), Buffer.from(text).toString('hex')].some((spelling) =>
+          holders.some((bytes) => bytes.includes(spelling)),
+        ),
+      )
+    }
+    const logged = () => readFileSync(join(data, 'logs', 'postgres.log'), 'utf8')
+    await until(
+      () => /duration: .*append_events/s.test(logged()) && logged().includes('duplicate key'),
+      () => `statements in the log: ${logged()}`,
+    )
+    expect(logged()).not.to.include('ada@example.com')
+    // What is not encrypted is found.
+    expect(await found()).to.deep.equal(['ada@example.com'])
+    const erasure = JSON.stringify({ password: 'engines-of-analysis' })
+    await call('/auth/me', { method: 'DELETE', token, body: erasure })
+    const [{ rows: keys }, { rows: tasks }] = await Promise.all([
+      sql.query('select from user_keys where wrapped_key is not null'),
+      sql.query('select from tasks'),
+    ])
+    expect([keys, tasks]).to.deep.equal([[], []])
+    expect(await found()).to.deep.equal(['ada@example.com'])
+    await sql.end()
+    await stop(runner)
   })
 
   it('applies the path rules', async () => {

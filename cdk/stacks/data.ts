@@ -79,6 +79,11 @@ export class DataStack extends Stack {
           'rds.force_ssl': '1',
           max_connections: String(database.maxConnections),
           log_min_duration_statement: '1000',
+          // Statements, their parameters and the details of errors can contain what people wrote.
+          log_min_error_statement: 'panic',
+          log_parameter_max_length: '0',
+          log_parameter_max_length_on_error: '0',
+          log_error_verbosity: 'terse',
         },
       }),
       ...this.#place(network),

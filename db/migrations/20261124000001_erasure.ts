@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 
-// Erasing a user: one call destroys the key, ends the account and records it in the log. Then the rows with
-// plain texts are deleted in small steps, so that no number of tasks is too many. The worker removes what
+// Erasing a user: one call destroys the key, ends the account and records it in the log. Then the rows of
+// the tasks are deleted in small steps, so that no number of tasks is too many. The worker removes what
 // the request leaves.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -97,7 +97,7 @@ export async function up(knex: Knex): Promise<void> {
     $$;
 
     -- Drops what a killed rebuild of tasks has left
-    -- (src/infra/postgres/projections/rebuild/shadow-tables.ts): it holds plain texts, perhaps of users
+    -- (src/infra/postgres/projections/rebuild/shadow-tables.ts): it holds rows, perhaps of users
     -- erased since. A running rebuild holds the lock. True if there was something.
     create function drop_rebuild_remains() returns boolean
     language plpgsql volatile security definer set search_path = public, pg_temp as $$

@@ -76,7 +76,8 @@ const erase = {
   summary: 'Erase the account for good',
   description:
     'Ends every session, frees username and email, and destroys the key of all texts of the ' +
-    "user's tasks: nobody can read them again, in the log, an export or a backup of the database.",
+    "user's tasks, which stand nowhere else in the clear. A backup made before holds the key too, wrapped by " +
+    'a key of the service, until it expires; an export made before holds its texts.',
   access: 'token',
   body: schema.erasure,
   answers: { 204: { description: 'Erased' } },

@@ -96,7 +96,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
         const { events, version, head_hash } = await store().load(stream_id)
         const { row, event_types, ...present } = await store().present(stream_id, 1)
         expect(present).to.deep.include({ version, head_hash, owner_id: 1, erased: false })
-        expect(row).to.deep.equal(events.reduce<TaskView | null>(viewTask, null))
+        expect(row).to.deep.include(events.reduce<TaskView | null>(viewTask, null))
         expect(new Set(event_types)).to.deep.equal(new Set(events.map(({ type }) => type)))
       }),
       { numRuns: 100 },

@@ -47,7 +47,7 @@ export type Users = {
     requestContext: RequestContext,
   ) => Promise<boolean>
   /**
-   * Ends the account and its sessions and destroys the key of its texts. Personal data in the clear is
+   * Ends the account and its sessions and destroys the key of its texts. What is left of its rows is
    * removed then or soon after. Recorded as `account_erased`, and in the log as UserErased. False if the
    * password was changed meanwhile.
    */

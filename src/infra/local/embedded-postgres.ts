@@ -76,8 +76,11 @@ function launch(binaries: Binaries, options: EmbeddedPostgresOptions, port: numb
     timezone: 'UTC',
     log_timezone: 'UTC',
     log_checkpoints: 'off',
-    // Statements can contain what people wrote.
+    // Statements, their parameters and the details of errors can contain what people wrote.
     log_min_error_statement: 'panic',
+    log_parameter_max_length: '0',
+    log_parameter_max_length_on_error: '0',
+    log_error_verbosity: 'terse',
     ...options.settings,
   }
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])

@@ -14,7 +14,7 @@ export type ErasedRows = {
 }
 
 /**
- * Removes what is left of erased users in the clear. Looks at the start and every minute, because nobody
+ * Removes the rows that are left of erased users. Looks at the start and every minute, because nobody
  * may be left to ask for it: the service that erased may have died, or another worker that was about to
  * look.
  */

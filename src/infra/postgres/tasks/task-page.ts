@@ -46,9 +46,10 @@ const asksForDue = ({ due_from, due_before, has_due_date }: TaskQuery): boolean 
 export type Prepared = { readonly statement: Statement; readonly values: readonly unknown[] }
 
 /**
- * A page of rows. `found` in each is how many there are up to `limit`: those after `bytes` of texts are left
- * out. Each combination has an SQL text of its own, without "is null or", so that it starts where the page
- * starts, even under a generic plan.
+ * A page of rows. `found` in each is how many there are up to `limit`: those after `bytes` of texts are
+ * left out. The user's wrapped key comes with the rows; one whose key is destroyed is none of them.
+ * `ngrams`: what `q` is found by. Each combination has an SQL text of its own, without "is null or", so
+ * that it starts where the page starts, even under a generic plan.
  */
 export function taskPage(
   query: TaskQuery,
