@@ -506,12 +506,12 @@ describe('npm start', function () {
       const other = 'of another machine, and long enough'
       for (const name of ['PASSWORD_PEPPER', 'TEXT_KEY', 'SEAL_KEY']) {
         expect(await failure({ [name]: other })).to.match(
-          new RegExp(`^${name} is not the key that .* into the environment variable ${name}\\.$`),
+          new RegExp(`^${name} is not the key that .* in the environment variable ${name}\\.$`),
         )
       }
       await writeFile(file, JSON.stringify({ ...kept, TEXT_KEY: other }))
       expect(await failure()).to.match(
-        new RegExp(`^TEXT_KEY is not the key that .* into ${file}\\.$`),
+        new RegExp(`^TEXT_KEY is not the key that .* in ${file}\\.$`),
       )
       await rm(file)
       expect(await failure()).to.equal(

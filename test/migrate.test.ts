@@ -101,8 +101,12 @@ describe('npm run migrate', () => {
       ],
       ['security_events', "(type, details, occurred_at) values ('x', '{}', now())", /\d_users/],
     ]
-    const EVENT = `select append_events('user-1', 'user', 0, null, 1, array[gen_random_uuid()],
-      array['UserErased'], array['{}'], 1, '{"request_id":"r"}', null, null, null)`
+    const EVENT = `
+      insert into events (stream_id, version, event_id, type, schema_version, data, actor_id, metadata,
+          occurred_at, hash)
+        values ('user-1', 1, gen_random_uuid(), 'UserErased', 1, '{}', 1, '{}', now(), sha256(''));
+      insert into streams (stream_id, stream_type, version, head_hash, event_types, schema_version)
+        values ('user-1', 'user', 1, sha256(''), '{UserErased}', 1)`
 
     for (const [tables, row, migration] of KEPT) {
       it(`destroys ${tables} only when it is told to`, async () => {

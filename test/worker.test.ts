@@ -221,7 +221,7 @@ describe('The worker as a process', () => {
     const leaveTask = async (id: number, user_id: number) => {
       await sql.query(
         `insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
-        values ($1, $2, 'Private', 'pending', 'low', now(), now(), 1)`,
+        values ($1, $2, '"Private"', 'pending', 'low', now(), now(), 1)`,
         [id, user_id],
       )
     }

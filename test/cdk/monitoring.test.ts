@@ -208,7 +208,7 @@ async function linesOfWorker(): Promise<readonly Record<string, unknown>[]> {
     insert into parked_streams (projection, stream_id, position, version, error)
       values ('audit', 'task-2', 1, 1, 'cannot be');
     insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
-      values (1, 1, 'Out of nowhere', 'pending', 'low', now(), now(), 1)`)
+      values (1, 1, '"Out of nowhere"', 'pending', 'low', now(), now(), 1)`)
   await client.end()
   const secret = 's'.repeat(32)
   const [port] = await freePorts(1)

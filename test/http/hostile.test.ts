@@ -7,7 +7,7 @@ import type { TaskFields } from '../../src/domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { brokenHttp, sendBytes } from '../support/broken-http.ts'
 import { checkContract } from '../support/contract.ts'
-import { decryptedLog } from '../support/decrypted-log.ts'
+import { decryptedLog, storedLog } from '../support/decrypted-log.ts'
 import {
   type Document,
   type Hostile,
@@ -212,7 +212,7 @@ describe(`The services, under ${REQUESTS} hostile requests (seed ${SEED}),`, fun
   it('hold the same in the read table as in the events', async () => {
     const { rows: tasks } = await sql.query('select * from tasks')
     const views = new Map<string, TaskView | null>()
-    for (const event of await decryptedLog(system)) {
+    for (const event of await storedLog(system)) {
       views.set(event.stream_id, viewTask(views.get(event.stream_id) ?? null, event))
     }
     expect(tasks).to.have.length(views.size)

@@ -209,6 +209,9 @@ describe('Without the key that texts are encrypted under', () => {
     const calls: readonly (readonly [method: string, path: string, body?: object])[] = [
       ['POST', '/tasks', { title: 'Another' }],
       ['PUT', path, { title: 'Changed' }],
+      ['DELETE', path],
+      ['GET', path],
+      ['GET', '/tasks'],
       ['GET', `${path}?version=1`],
       ['GET', `${path}/history`],
       ['GET', `/tasks?as_of=${new Date().toISOString()}`],
@@ -221,7 +224,6 @@ describe('Without the key that texts are encrypted under', () => {
       expect(Number(answer.headers.get('retry-after'))).to.be.at.least(1)
     }
     expect(other.logged()).to.match(/None of the given TEXT_KEYs is the one named [0-9a-f]{16}/)
-    expect((await other.call('GET', path, { token })).body).to.deep.equal(created.body)
     await other.stop()
     await system.stop()
   })

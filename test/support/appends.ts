@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
+import canonicalize from 'canonicalize'
 import {
   type Append,
   type CommandKey,
@@ -63,6 +64,16 @@ export function append(
     ...facts,
   }
 }
+
+/** The append of a new task with that many events as a statement, for a transaction that stays open. */
+export const appendStatement = (id: number, events = 1): string => `
+  select append_events('task-${id}', 'task', 0, null, 1,
+    array(select gen_random_uuid() from generate_series(1, ${events})),
+    array['TaskCreated'] || array_fill('TaskDeleted'::text, array[${events - 1}]),
+    array['${canonicalize(created().data)}'] || array_fill('{}'::text, array[${events - 1}]),
+    1, '{}', '{"id": ${id}, "user_id": 1, "title": "A task", "status": "pending", "priority": "medium",
+      "created_at": "time of append", "updated_at": "time of append", "version": ${events}}',
+    null, null)`
 
 /** The same of a task of this user's, done by its owner. */
 export const ownedBy = (

@@ -208,7 +208,7 @@ describe('The roles of the database', () => {
       'delete from events',
       'truncate events',
       'update streams set version = 1',
-      `update tasks set title = 'mine now'`,
+      `update tasks set title = '"mine now"'`,
       'delete from commands',
       'update user_keys set wrapped_key = null',
       'delete from user_keys',

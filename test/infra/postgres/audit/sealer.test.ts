@@ -11,6 +11,7 @@ import {
 } from '../../../../src/infra/postgres/audit/sealer.ts'
 import { singleConnection } from '../../../../src/infra/postgres/connection/database.ts'
 import type { Query } from '../../../../src/infra/postgres/projections/projection.ts'
+import { appendStatement } from '../../../support/appends.ts'
 import { openLog, queryOf, type SealedLog, sealKey, signer } from '../../../support/sealed-log.ts'
 
 describe('Sealing', () => {
@@ -107,11 +108,8 @@ describe('Sealing', () => {
     await write([1])
     const other = new pg.Client(log.database.config.connection)
     await other.connect()
-    const late = `
-      select append_events('task-9', 'task', 0, null, 1, array[gen_random_uuid()],
-        array['TaskDeleted'], array['{}'], 1, '{}', null, null, null)`
     await other.query('begin')
-    await other.query(late)
+    await other.query(appendStatement(9))
     await write([2])
     expect(await log.sealer.seal()).to.include({ number: 1, position: 1, events: 1 })
     await other.query('rollback')
@@ -120,11 +118,7 @@ describe('Sealing', () => {
   })
 
   it('takes 10,000 events at most, and the rest next time', async () => {
-    await log.root.query(`
-      select append_events('task-1', 'task', 0, null, 1,
-        array(select gen_random_uuid() from generate_series(1, 10001)),
-        array_fill('TaskDeleted'::text, array[10001]), array_fill('{}'::text, array[10001]),
-        1, '{}', null, null, null)`)
+    await log.root.query(appendStatement(1, 10_001))
     expect(await log.sealer.seal()).to.include({ number: 1, position: 10_000, events: 10_000 })
     expect(await log.sealer.seal()).to.include({ number: 2, position: 10_001, events: 1 })
   })

@@ -355,9 +355,10 @@ describe('A projector', () => {
 
     it('finds in a log that is damaged the streams that are not', async () => {
       await sql.query(`
-        select append_events('task-7', 'task', 0, null, 1, array[gen_random_uuid()],
-          array['TaskRenamed'], array['{"title":"Never created"}'], 1, '{"request_id":"r"}', null,
-          null, null)`)
+        insert into events (stream_id, version, event_id, type, schema_version, data, actor_id,
+            metadata, occurred_at, hash)
+          values ('task-7', 1, gen_random_uuid(), 'TaskRenamed', 1, '{"title":"Never created"}', 1,
+            '{"request_id":"r"}', now(), sha256(''))`)
       await log.add(8, [created()])
       start()
       await caughtUp(sql)
