@@ -36,7 +36,7 @@ import { token } from './token.ts'
 
 const BASE = '/auth'
 /** Answered even under overload: task-service depends on it. */
-const VALIDATE = ['/auth/validate', '/auth/validate/sessions']
+const VALIDATE = ['/auth/validate', '/auth/validate/batch']
 
 const Token = {
   config: token<AuthServiceConfig>('config'),

@@ -4,7 +4,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import type { AuditAccesses, AuditTrail } from './app/ports/audit.ts'
-import type { AuthServiceHealth, SessionCheck, TokenValidator } from './app/ports/authorization.ts'
+import type { AuthServiceHealth, TokenValidator } from './app/ports/authorization.ts'
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
@@ -64,7 +64,7 @@ const COSTLY_PER_SECOND = 10
 /** Pages and the like: each takes up to ten megabytes while it is built. */
 const READING = { all: 8, each: 4, waiting: 100, ms: 5_000, retryAfter: 1 }
 
-type AuthService = TokenValidator & SessionCheck & AuthServiceHealth
+type AuthService = TokenValidator & AuthServiceHealth
 
 const Token = {
   config: token<TaskServiceConfig>('config'),
@@ -209,7 +209,6 @@ function httpService(
     changes: taskChanges(events, STREAM_BATCH),
     notifier,
     tokens: authService,
-    sessions: authService,
     log,
     end,
     requireKnownPosition: given,

@@ -9,6 +9,7 @@ import type {
   SecurityEvents,
   Session,
   Sessions,
+  TokenClaims,
   Tokens,
   Users,
 } from './ports/accounts.ts'
@@ -27,6 +28,8 @@ export type AccountsDependencies = {
   readonly lifetime: number
   readonly log: Log
 }
+
+type Answer = { readonly token: string; readonly caller: Caller | AppError }
 
 export type Accounts = ReturnType<typeof accounts>
 
@@ -90,6 +93,31 @@ export function accounts(on: AccountsDependencies) {
     }
   }
 
+  /** Who holds each of the tokens, as of now, or why nobody does. */
+  async function validateAll(given: readonly string[], now: Date): Promise<readonly Answer[]> {
+    const read = given.map((token) => ({ token, claims: claimsOf(token, now) }))
+    const ids = read.flatMap(({ claims }) => (claims instanceof AppError ? [] : [claims.sid]))
+    const used = await sessions.use(ids, now)
+    return read.map(({ token, claims }) => {
+      if (claims instanceof AppError) return { token, caller: claims }
+      const session = used.get(claims.sid)
+      if (session === undefined) return { token, caller: new AppError('session_ended') }
+      if (session.expired) return { token, caller: new AppError('token_expired') }
+      const { id: user_id, username, email, role } = session.user
+      const { sid: session_id, iat, exp } = claims
+      return { token, caller: { user_id, username, email, role, session_id, iat, exp } }
+    })
+  }
+
+  function claimsOf(token: string, now: Date): TokenClaims | AppError {
+    try {
+      return tokens.verify(token, now)
+    } catch (error) {
+      if (error instanceof AppError) return error
+      throw error
+    }
+  }
+
   return {
     /** Errors: `username_taken`, `email_taken`, `hashing_busy`. */
     async register(
@@ -124,19 +152,12 @@ export function accounts(on: AccountsDependencies) {
 
     /** The user who holds the token, as of now. Errors: those of TokenValidator. */
     async validate(token: string, now: Date): Promise<Caller> {
-      const { sid, iat, exp } = tokens.verify(token, now)
-      const found = await sessions.use(sid, now)
-      if (found === null) throw new AppError('session_ended')
-      if (new Date(found.session.expires_at) <= now) throw new AppError('token_expired')
-      const { id: user_id, username, email, role } = found.user
-      return { user_id, username, email, role, session_id: sid, iat, exp }
+      const [answer] = await validateAll([token], now)
+      if (answer === undefined || answer.caller instanceof AppError) throw answer?.caller
+      return answer.caller
     },
 
-    /** Those of the sessions that have ended or never existed. */
-    async ended(session_ids: readonly string[], now: Date): Promise<readonly string[]> {
-      const living = new Set(await sessions.living(session_ids, now))
-      return session_ids.filter((id) => !living.has(id))
-    },
+    validateAll,
 
     /** Error: `session_ended`, if the account was erased after the token was validated. */
     async me(caller: Caller): Promise<User> {

@@ -2,6 +2,10 @@ import { dictionary } from '@zxcvbn-ts/language-common'
 import { z } from 'zod'
 import { ROLES } from '../domain/user.ts'
 import { instant, text } from './fields.ts'
+import { REQUEST_ID } from './request-id.ts'
+
+/** Validations in one call. */
+const MAX_BATCH = 100
 
 const MIN_PASSWORD = 8
 const MAX_PASSWORD = 256
@@ -64,11 +68,27 @@ export const validated = z.strictObject({
     .meta({ id: 'Caller' }),
 })
 
-export const sessionIds = z
-  .strictObject({ session_ids: z.array(z.uuid('must be a UUID')).max(1_000) })
-  .meta({ id: 'SessionIds' })
+// What is wrong with one token is said about that token alone.
+export const batch = z
+  .strictObject({
+    tokens: z.array(z.string()).min(1).max(MAX_BATCH),
+    request_ids: z
+      .array(z.string().regex(REQUEST_ID))
+      .max(MAX_BATCH)
+      .meta({ description: 'Of all the requests that wait for the answers, for the log' }),
+  })
+  .meta({ id: 'Batch' })
 
-export const endedSessions = z.strictObject({ ended: z.array(z.uuid()) })
+const tokenEnd = z.string().max(16).meta({ description: 'The last characters of the token' })
+
+export const validatedBatch = z.strictObject({
+  answers: z.array(
+    z.discriminatedUnion('valid', [
+      validated.extend({ token_end: tokenEnd }),
+      z.strictObject({ valid: z.literal(false), code: z.string(), token_end: tokenEnd }),
+    ]),
+  ),
+})
 
 export const sessions = z.strictObject({
   sessions: z.array(

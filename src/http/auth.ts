@@ -1,7 +1,9 @@
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Accounts } from '../app/accounts.ts'
+import { AppError } from '../app/errors.ts'
 import type { RequestContext } from '../app/ports/accounts.ts'
+import { tokenEnd } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
 import { bearerToken } from './authenticate.ts'
@@ -39,16 +41,17 @@ const validate = {
   answers: { 200: { description: 'The caller as of now', body: schema.validated } },
 } as const satisfies Endpoint
 
-const endedSessions = {
+const validateBatch = {
   method: 'post',
-  path: '/auth/validate/sessions',
-  summary: 'Which of these sessions have ended',
+  path: '/auth/validate/batch',
+  summary: 'Who holds each of these tokens',
   description:
-    'For task-service only, like `/auth/validate`: checks all sessions with an open stream in one call.',
+    'For task-service only, like `/auth/validate`, whose answer it gives about each of the tokens that ' +
+    'wait at this moment.',
   access: 'internal',
-  body: schema.sessionIds,
+  body: schema.batch,
   answers: {
-    200: { description: 'Those that have ended or never existed', body: schema.endedSessions },
+    200: { description: 'One for each token, in their order', body: schema.validatedBatch },
   },
 } as const satisfies Endpoint
 
@@ -116,7 +119,7 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   register,
   login,
   validate,
-  endedSessions,
+  validateBatch,
   logout,
   me,
   erase,
@@ -165,8 +168,16 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
     ctx.body = { valid: true, user: await accounts.validate(bearerToken(ctx), clock()) }
   })
 
-  on(endedSessions, async ({ body }, ctx) => {
-    ctx.body = { ended: await accounts.ended(body.session_ids, clock()) }
+  on(validateBatch, async ({ body }, ctx) => {
+    ctx.state.request_ids = body.request_ids
+    const answers = await accounts.validateAll(body.tokens, clock())
+    ctx.body = {
+      answers: answers.map(({ token, caller }) => {
+        const token_end = tokenEnd(token)
+        if (caller instanceof AppError) return { valid: false, code: caller.code, token_end }
+        return { valid: true, user: caller, token_end }
+      }),
+    }
   })
 
   on(logout, async (_input, ctx, caller) => {

@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream'
 import { Semaphore } from 'async-mutex'
 import type { Context } from 'koa'
 import type { AuditEvent } from '../app/ports/audit.ts'
-import type { Caller, SessionCheck, TokenValidator } from '../app/ports/authorization.ts'
+import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
 import type { AppendNotifier } from '../app/ports/event-store.ts'
 import type { Log } from '../app/ports/process.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
@@ -20,7 +20,6 @@ export type TaskStreamDependencies = {
   readonly changes: TaskChanges
   readonly notifier: AppendNotifier
   readonly tokens: TokenValidator
-  readonly sessions: SessionCheck
   readonly log: Log
   /** Where a client begins that names no position. */
   readonly end: () => Promise<number>
@@ -52,8 +51,8 @@ const DRAIN_MS = 30_000
  * its session ends.
  */
 export function streamTaskEvents(dependencies: TaskStreamDependencies) {
-  const { stopping, drainMs = DRAIN_MS, sessions, log, sessionCheckMs } = dependencies
-  const watchSession = sessionRounds(sessions, log, sessionCheckMs)
+  const { stopping, drainMs = DRAIN_MS, tokens, log, sessionCheckMs } = dependencies
+  const watchSession = sessionRounds(tokens, log, sessionCheckMs)
   const batches = new Semaphore(BATCHES_AT_ONCE)
   const changes: TaskChanges = (...page) =>
     batches.runExclusive(() => dependencies.changes(...page))
@@ -150,10 +149,7 @@ async function feed(
     await once(out, 'drain', { signal: AbortSignal.any([over, AbortSignal.timeout(drainMs)]) })
   }
   const bell = doorbell()
-  const leave = [
-    notifier.subscribe(caller.user_id, bell.ring),
-    watchSession(caller.session_id, bell.ring),
-  ]
+  const leave = [notifier.subscribe(caller.user_id, bell.ring), watchSession(token, bell.ring)]
   try {
     // An id without data: a client that is cut off before the first event knows where to continue.
     await write(`retry: ${RETRY_MS}\nid: ${from}\n\n`)

@@ -33,7 +33,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'post /auth/register': [201, 400, 409, 413, 415],
   'post /auth/login': [200, 400, 401, 413, 415],
   'post /auth/validate': [200, 400, 401, 403],
-  'post /auth/validate/sessions': [200, 400, 403, 413, 415],
+  'post /auth/validate/batch': [200, 400, 403, 413, 415],
   'post /auth/logout': [204, 400, 401, 413, 415],
   'get /auth/me': [200, 400, 401],
   'delete /auth/me': [204, 400, 401, 403, 413, 415],

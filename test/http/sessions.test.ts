@@ -68,44 +68,140 @@ describe('Sessions', () => {
     (await one.call('GET', '/auth/sessions', { token })).body.sessions
   const end = (token: string, id: string) => one.call('DELETE', `/auth/sessions/${id}`, { token })
 
-  describe('Asked of many sessions at once, auth-service', () => {
-    const ended = (session_ids: unknown, key = one.env.INTERNAL_API_KEY ?? '') =>
-      one.call('POST', '/auth/validate/sessions', {
-        body: { session_ids },
+  describe('Asked about many tokens at once, auth-service', () => {
+    const ask = (
+      tokens: unknown,
+      request_ids: unknown = [],
+      key = one.env.INTERNAL_API_KEY ?? '',
+    ) =>
+      one.call('POST', '/auth/validate/batch', {
+        body: { tokens, request_ids },
         headers: { 'x-internal-api-key': key },
       })
+    const outcomes = async (tokens: readonly string[]): Promise<string[]> =>
+      (await ask(tokens)).body.answers.map(
+        ({ user, code }: { user?: { session_id: string }; code?: string }) =>
+          user?.session_id ?? code,
+      )
 
-    it('names those that are over: ended, expired, on an earlier password or never begun', async () => {
+    it('gives each its own answer: good, ended, on an earlier password, forged, oversized, empty', async () => {
       const bob = await one.newUser()
       const [live, out, early] = [await login(ann), await login(ann), await login(bob)]
       await one.call('POST', '/auth/logout', { token: out })
       const change = { current_password: bob.password, new_password: `new-${bob.password}` }
       await one.call('PUT', '/auth/password', { token: early, body: change })
-      const never = randomUUID()
-      const ids = [sidOf(live), sidOf(out), sidOf(early), never]
-      const { status, body } = await ended(ids)
-      expect(status).to.equal(200)
-      expect(body.ended).to.have.members([sidOf(out), sidOf(early), never])
+      const [header, , signature] = live.split('.')
+      const forged = [header, out.split('.')[1], signature].join('.')
+      const never = jwt.sign(
+        { ...(jwt.decode(live) as object), sid: randomUUID() },
+        one.env.JWT_SECRET ?? '',
+        { keyid: (jwt.decode(live, { complete: true }) as jwt.Jwt).header.kid ?? '' },
+      )
+      const odd = ['', 'x', '..', `${live}x`, 'x'.repeat(5_000), `${header}.${'W'.repeat(4_000)}.x`]
+      const given = [out, live, ...odd, early, forged, never, ann.token, live]
+      expect(await outcomes(given)).to.deep.equal([
+        'session_ended',
+        sidOf(live),
+        ...odd.map(() => 'token_invalid'),
+        'session_ended',
+        'token_invalid',
+        'session_ended',
+        sidOf(ann.token),
+        sidOf(live),
+      ])
       now = expOf(live) + SECOND
-      expect((await ended(ids)).body.ended).to.have.members(ids)
+      const later = await login(ann)
+      expect(await outcomes([live, later, out])).to.deep.equal([
+        'token_expired',
+        sidOf(later),
+        'session_ended',
+      ])
+    })
+
+    it('says of each the same as when it is asked about that one alone', async () => {
+      const token = await login(ann)
+      const alone = await validate(one, token)
+      const { body } = await ask(['bad', token])
+      expect(body.answers[1]).to.deep.equal({ ...alone.body, token_end: token.slice(-16) })
+      const bad = await validate(one, 'bad')
+      expect(body.answers[0]).to.deep.equal({
+        valid: false,
+        code: bad.body.code,
+        token_end: 'bad',
+      })
+    })
+
+    it('knows of a logout between two questions', async () => {
+      const [token, other] = [await login(ann), await login(ann)]
+      expect(await outcomes([token, other])).to.deep.equal([sidOf(token), sidOf(other)])
+      await two.call('POST', '/auth/logout', { token })
+      expect(await outcomes([token, other])).to.deep.equal(['session_ended', sidOf(other)])
     })
 
     it('notes that they are in use', async () => {
-      const token = await login(ann)
+      const tokens = [await login(ann), await login(ann)]
       now += 2 * MINUTE
-      await ended([sidOf(token)])
-      const { rows } = await sql.query('select last_used_at from sessions where id = $1', [
-        sidOf(token),
+      await ask(tokens)
+      const { rows } = await sql.query('select last_used_at from sessions where id = any ($1)', [
+        tokens.map(sidOf),
       ])
-      expect(rows[0].last_used_at.getTime()).to.equal(now)
+      expect(rows.map(({ last_used_at }) => last_used_at.getTime())).to.deep.equal([now, now])
     })
 
-    it('takes a thousand UUIDs and no more, from task-service alone', async () => {
-      const ids = (count: number) => Array.from({ length: count }, () => randomUUID())
-      expect((await ended(ids(1_000))).body.ended).to.have.length(1_000)
-      expect((await ended(ids(1_001))).status).to.equal(400)
-      expect((await ended(['x'])).status).to.equal(400)
-      expect((await ended(ids(1), 'another key')).status).to.equal(403)
+    it('logs the id of every request, and no token', async () => {
+      const token = await login(ann)
+      const ids = [randomUUID(), randomUUID(), 'one.of-Bobs']
+      await ask([token, 'forged-token'], ids)
+      const line = one
+        .logged()
+        .split('\n')
+        .find((each) => each.includes(ids[0] ?? ''))
+      expect(JSON.parse(line ?? '{}').facts).to.deep.include({
+        path: '/auth/validate/batch',
+        status: 200,
+        request_ids: ids,
+      })
+      expect(one.logged()).to.not.include(token).and.not.include('forged-token')
+    })
+
+    it('takes a hundred and no more, from task-service alone', async () => {
+      const many = (count: number) => Array.from({ length: count }, () => ann.token)
+      expect(await outcomes(many(100))).to.deep.equal(many(100).map(sidOf))
+      expect((await ask(many(101))).status).to.equal(400)
+      expect((await ask([])).status).to.equal(400)
+      expect((await ask([1])).status).to.equal(400)
+      expect((await ask(many(1), ['a b'])).status).to.equal(400)
+      expect((await ask(['x'.repeat(129 * 1024)])).status).to.equal(413)
+      expect((await ask(many(1), [], 'another key')).status).to.equal(403)
+    })
+  })
+
+  describe('Requests that come together', () => {
+    it('are let in or refused each by its own token, and all of them are in the log', async () => {
+      const tokens = await Promise.all(Array.from({ length: 8 }, () => login(ann)))
+      const out = tokens.filter((_, n) => n % 2 === 0)
+      await Promise.all(out.map((token) => two.call('POST', '/auth/logout', { token })))
+      const ids = Array.from({ length: 40 }, () => randomUUID())
+      const answers = await Promise.all(
+        ids.map((id, n) =>
+          one.call('GET', '/tasks', {
+            token: n % 10 === 9 ? 'forged' : (tokens[n % 8] ?? ''),
+            headers: { 'x-request-id': id },
+          }),
+        ),
+      )
+      const expected = ids.map((_, n) => {
+        if (n % 10 === 9) return 'token_invalid'
+        return n % 2 === 0 ? 'session_ended' : undefined
+      })
+      expect(answers.map(({ body }) => body.code)).to.deep.equal(expected)
+      const validations = one
+        .logged()
+        .split('\n')
+        .filter((line) => line.includes('"path":"/auth/validate'))
+      for (const id of ids) {
+        expect(validations.filter((line) => line.includes(id))).to.have.length(1)
+      }
     })
   })
 

@@ -307,18 +307,18 @@ describe('Streams on which nothing happens', () => {
   const USERS = 50
   let server: Service
   let url: string
-  let calls: { changes: number; validate: number; rounds: (readonly string[])[] }
-  let over: Set<string>
+  let calls: { changes: number; validate: number }
+  /** The users whose sessions were looked at, by the id of the round. */
+  let rounds: Map<string, number[]>
+  let over: Set<number>
   let away: boolean
   const ring = new Map<number, () => void>()
 
-  const sessionOf = (user_id: number) => `session-${user_id}`
-  const callerOf = (user_id: number): Caller => {
-    return { ...CALLER, user_id, session_id: sessionOf(user_id) }
-  }
+  const callerOf = (user_id: number): Caller => ({ ...CALLER, user_id })
 
   beforeEach(async () => {
-    calls = { changes: 0, validate: 0, rounds: [] }
+    calls = { changes: 0, validate: 0 }
+    rounds = new Map()
     over = new Set()
     away = false
     const router = strictRouter()
@@ -334,17 +334,14 @@ describe('Streams on which nothing happens', () => {
         },
       },
       tokens: {
-        validate: async (token) => {
-          calls.validate++
-          if (over.has(sessionOf(Number(token)))) throw new AppError('session_ended')
-          return callerOf(Number(token))
-        },
-      },
-      sessions: {
-        ended: async (ids) => {
-          calls.rounds.push(ids)
-          if (away) throw new AppError('auth_service_unavailable')
-          return ids.filter((id) => over.has(id))
+        validate: async (token, request_id) => {
+          const user_id = Number(token)
+          // A round has one id for all.
+          if (request_id === 'id') calls.validate++
+          else rounds.set(request_id, [...(rounds.get(request_id) ?? []), user_id])
+          if (request_id !== 'id' && away) throw new AppError('auth_service_unavailable')
+          if (over.has(user_id)) throw new AppError('session_ended')
+          return callerOf(user_id)
         },
       },
       log: silent,
@@ -369,42 +366,42 @@ describe('Streams on which nothing happens', () => {
     await until(() => calls.validate === USERS, 'all open')
     return all
   }
-  const rounds = async (count: number) => {
-    const goal = calls.rounds.length + count
-    await until(() => calls.rounds.length >= goal, 'more rounds')
+  const more = async (count: number) => {
+    const goal = rounds.size + count
+    await until(() => rounds.size >= goal, 'more rounds')
   }
 
-  it('cost one shared query at a time, and no reading', async () => {
+  it('cost a validation that waits with the others, once a round, and no reading', async () => {
     const all = await openAll()
-    await rounds(5)
-    expect(calls.rounds.at(-1)).to.have.members(
-      Array.from({ length: USERS }, (_, user_id) => sessionOf(user_id)),
-    )
+    await more(5)
+    const whole = [...rounds.values()].slice(-4)
+    const everyone = Array.from({ length: USERS }, (_, user_id) => user_id)
+    for (const round of whole) expect(round).to.have.members(everyone)
     expect(calls).to.include({ changes: USERS, validate: USERS })
     ring.get(7)?.()
     await until(() => calls.changes === USERS + 1, 'one that looks')
     await until(() => calls.validate === USERS + 1, 'one that validates')
     await Promise.all(all.map(({ close }) => close()))
     await until(() => ring.size === 0, 'the end of all')
-    const { length } = calls.rounds
+    const { size } = rounds
     // Nobody is left to ask for; a round that was under way may still end.
     await setTimeout(100)
-    expect(calls.rounds.length).to.be.at.most(length + 1)
+    expect(rounds.size).to.be.at.most(size + 1)
   })
 
   it('end when their session is over, and only then', async () => {
     const all = await openAll()
     away = true
-    await rounds(2)
+    await more(2)
     expect(all.some(({ ended }) => ended())).to.equal(false)
     away = false
-    over.add(sessionOf(3))
+    over.add(3)
     await until(() => all[3]?.ended() === true, 'the end of one')
     expect(all[3]?.sent.at(-1)).to.deep.equal({
       event: 'end',
       data: JSON.stringify({ code: 'session_ended' }),
     })
-    await rounds(2)
+    await more(2)
     expect(all.filter(({ ended }) => ended())).to.have.length(1)
     await Promise.all(all.map(({ close }) => close()))
   })
@@ -417,7 +414,6 @@ describe('Many accounts at one address', () => {
       changes: async () => ({ events: [], more: false }),
       notifier: { subscribe: () => () => {} },
       tokens: { validate: async () => CALLER },
-      sessions: { ended: async () => [] },
       log: silent,
       end: async () => 0,
       requireKnownPosition: async () => {},
@@ -474,7 +470,6 @@ describe('A stream that fails', () => {
       changes: () => Promise.reject(error),
       notifier: { subscribe: () => () => {} },
       tokens: { validate: async () => CALLER },
-      sessions: { ended: async () => [] },
       log,
       end: async () => 0,
       requireKnownPosition: async () => {},
@@ -528,7 +523,6 @@ describe('A stream to a client that does not read', () => {
       changes: async () => ({ events: [EVENT as unknown as AuditEvent], more: true }),
       notifier: { subscribe: () => () => {} },
       tokens: { validate: async () => CALLER },
-      sessions: { ended: async () => [] },
       log: silent,
       end: async () => 0,
       requireKnownPosition: async () => {},

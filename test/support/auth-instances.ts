@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { json } from 'node:stream/consumers'
 
 export const user = {
   user_id: 7,
@@ -12,9 +13,32 @@ export const user = {
   exp: 1_700_003_600,
 } as const
 
-export const valid: RequestListener = (_request, response) => {
-  response.setHeader('content-type', 'application/json').end(JSON.stringify({ valid: true, user }))
-}
+/** Who a token belongs to, or the code of its refusal. */
+export type Holder = (token: string) => object | string
+
+/** Answers both forms of a validation as auth-service does. */
+export const holding =
+  (holder: Holder): RequestListener =>
+  async (request, response) => {
+    if (!request.url?.endsWith('/batch')) {
+      const held = holder(request.headers.authorization?.replace('Bearer ', '') ?? '')
+      const isCode = typeof held === 'string'
+      status(isCode ? 401 : 200, isCode ? { code: held } : { valid: true, user: held })(
+        request,
+        response,
+      )
+      return
+    }
+    const { tokens } = (await json(request)) as { tokens: string[] }
+    const answers = tokens.map((token) => {
+      const held = holder(token)
+      const answer = typeof held === 'string' ? { valid: false, code: held } : { user: held }
+      return { valid: true, ...answer, token_end: token.slice(-16) }
+    })
+    status(200, { answers })(request, response)
+  }
+
+export const valid: RequestListener = holding(() => user)
 
 export const status =
   (code: number, body: unknown = {}): RequestListener =>

@@ -74,6 +74,8 @@ export type Session = {
   readonly user_agent: string | null
 }
 
+type Identity = Omit<User, 'created_at'>
+
 /** Ended sessions do not exist any more. Error of every method: `database_unavailable`. */
 export type Sessions = {
   /** Recorded as `login_succeeded`. Error: `invalid_credentials`, if the account is gone. */
@@ -82,10 +84,11 @@ export type Sessions = {
     credentials: Credentials,
     requestContext: RequestContext,
   ) => Promise<void>
-  /** The session and its user as of now; records the use at most once a minute. */
-  readonly use: (id: string, now: Date) => Promise<{ session: Session; user: User } | null>
-  /** Those of them that are still active; records their use at most once a minute. */
-  readonly living: (ids: readonly string[], now: Date) => Promise<readonly string[]>
+  /** Those that have not ended, with their users as of now; records their use at most once a minute. */
+  readonly use: (
+    ids: readonly string[],
+    now: Date,
+  ) => Promise<ReadonlyMap<string, { readonly user: Identity; readonly expired: boolean }>>
   /** Newest first, without the expired ones. */
   readonly ofUser: (user_id: number, now: Date) => Promise<readonly Session[]>
   /** Recorded as the type given. False if there was no such session of this user. */

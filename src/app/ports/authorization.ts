@@ -25,8 +25,5 @@ export type AuthServiceHealth = {
   readonly answers: (request_id: string) => Promise<void>
 }
 
-/** Checks many sessions in one call. Error: `auth_service_unavailable`. */
-export type SessionCheck = {
-  /** Those of at most a thousand that have ended or never existed. */
-  readonly ended: (session_ids: readonly string[], request_id: string) => Promise<readonly string[]>
-}
+/** By this an answer about one of many tokens names its token. */
+export const tokenEnd = (token: string): string => token.slice(-16)

@@ -1,7 +1,8 @@
 import { z } from 'zod'
-import type { Caller } from '../../app/ports/authorization.ts'
+import { type Caller, tokenEnd } from '../../app/ports/authorization.ts'
 import { ROLES } from '../../domain/user.ts'
 
+const NONSENSE = 'a 200 that makes no sense'
 const DENIALS = ['token_missing', 'token_invalid', 'token_expired', 'session_ended'] as const
 
 /** auth-service refused this service itself. */
@@ -12,8 +13,6 @@ export type Validation =
   | { readonly outcome: 'valid'; readonly caller: Caller }
   | { readonly outcome: 'denied'; readonly code: (typeof DENIALS)[number] }
   | Refused
-
-export type Ended = { readonly outcome: 'ended'; readonly session_ids: readonly string[] } | Refused
 
 const validAnswer = z.object({
   valid: z.literal(true),
@@ -27,8 +26,16 @@ const validAnswer = z.object({
     exp: z.int(),
   }),
 })
-const deniedAnswer = z.object({ code: z.enum(DENIALS) })
-const endedAnswer = z.object({ ended: z.array(z.string()) })
+// Whatever else it says, it is a refusal.
+const deniedAnswer = z.object({ code: z.enum(DENIALS).catch('token_invalid') })
+const answersInBatch = z.object({
+  answers: z.array(
+    z.discriminatedUnion('valid', [
+      validAnswer.extend({ token_end: z.string() }),
+      deniedAnswer.extend({ valid: z.literal(false), token_end: z.string() }),
+    ]),
+  ),
+})
 
 /** Throws for anything that is not an answer of a working auth-service. */
 export function validationOf(status: number, body: string): Validation {
@@ -43,11 +50,23 @@ export function validationOf(status: number, body: string): Validation {
   return refused(status)
 }
 
-/** Throws for anything that is not an answer of a working auth-service. */
-export function endedOf(status: number, body: string): Ended {
-  if (status !== 200) return refused(status)
-  return { outcome: 'ended', session_ids: sensible(endedAnswer, body).ended }
-}
+/**
+ * The answers about these tokens, in their order. Each names the end of its token, so that nobody can get
+ * the answer about another. Throws for anything that is not an answer of a working auth-service.
+ */
+export const validationsOf =
+  (tokens: readonly string[]) =>
+  (status: number, body: string): readonly Validation[] => {
+    if (status !== 200) return tokens.map(() => refused(status))
+    const { answers } = sensible(answersInBatch, body)
+    const isAbout = (token: string, n: number) => answers[n]?.token_end === tokenEnd(token)
+    if (answers.length !== tokens.length || !tokens.every(isAbout)) throw new Error(NONSENSE)
+    return answers.map((answer) =>
+      answer.valid
+        ? { outcome: 'valid', caller: answer.user }
+        : { outcome: 'denied', code: answer.code },
+    )
+  }
 
 /** Throws for anything that is not an answer of a working auth-service. */
 export function isHealthy(status: number): void {
@@ -61,7 +80,7 @@ function refused(status: number): Refused {
 
 function sensible<T>(schema: z.ZodType<T>, body: string): T {
   const { data } = schema.safeParse(parsed(body))
-  if (data === undefined) throw new Error('a 200 that makes no sense')
+  if (data === undefined) throw new Error(NONSENSE)
   return data
 }
 

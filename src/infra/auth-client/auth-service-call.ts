@@ -15,7 +15,7 @@ export type Question<Answer> = {
   readonly read: (status: number, body: string) => Answer
 }
 
-/** Enough for the ids of a thousand sessions. */
+/** Enough for the holders of a hundred tokens. */
 const MAX_ANSWER = 64 * 1024
 
 /**

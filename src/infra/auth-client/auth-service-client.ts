@@ -1,31 +1,35 @@
 import { BrokenCircuitError } from 'cockatiel'
 import { AppError } from '../../app/errors.ts'
-import type {
-  AuthServiceHealth,
-  Caller,
-  SessionCheck,
-  TokenValidator,
-} from '../../app/ports/authorization.ts'
+import type { AuthServiceHealth, TokenValidator } from '../../app/ports/authorization.ts'
 import type { Log } from '../../app/ports/process.ts'
 import { addressCooldowns } from './address-cooldowns.ts'
-import { endedOf, isHealthy, validationOf } from './auth-service-answers.ts'
+import { isHealthy, type Validation, validationOf, validationsOf } from './auth-service-answers.ts'
 import { authServiceCall, type Question } from './auth-service-call.ts'
+import { batches } from './batches.ts'
 import { guardedCalls } from './guarded-calls.ts'
 import type { Discovery } from './service-discovery.ts'
-import { shareNextCall } from './share-next-call.ts'
 
 /** Times in milliseconds. */
 const SETTINGS = {
   connect: 300,
   request: 1000,
-  /** Both attempts, the pause between them and the wait for a shared call, counted from the arrival. */
+  /** Both attempts, the pause between them and the wait for the call, counted from the arrival. */
   total: 2000,
   halfOpenAfter: 5000,
   /** How long an instance that failed is left alone if there is another. */
   rest: 5000,
   socketLife: 30_000,
-  /** Per instance; further concurrent calls wait, within their time. */
+  /** Per instance. */
   maxSockets: 64,
+  /** Validations in one call: auth-service takes a hundred, in a body of 128 KiB. */
+  items: 100,
+  bytes: 96 * 1024,
+  /** Requests that wait for a call to begin: what two seconds can answer. */
+  waiting: 5_000,
+  /** So many may hang at once, spread over the instances. */
+  calls: 16,
+  /** Several times what a call takes. A slow instance holds the others up no longer. */
+  patience: 25,
 }
 
 /**
@@ -34,22 +38,15 @@ const SETTINGS = {
 const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/
 const MAX_TOKEN = 4096
 
-type Details = { readonly request_id: string; readonly deadline: number }
+type Asked = { readonly token: string; readonly request_id: string }
 
-/**
- * Settles after `ms` whatever the work does, with the error that `late` makes; its AbortController tells
- * the work.
- */
-async function within<T>(
-  ms: number,
-  work: (control: AbortController) => Promise<T>,
-  late = (error: Error) => error,
-): Promise<T> {
+/** Settles after `ms` whatever the work does; its AbortController tells the work. */
+async function within<T>(ms: number, work: (control: AbortController) => Promise<T>): Promise<T> {
   const control = new AbortController()
   const waiting = Promise.withResolvers<never>()
   const timer = setTimeout(() => {
     const error = new Error(`no answer within ${Math.round(ms)} ms`)
-    waiting.reject(late(error))
+    waiting.reject(error)
     control.abort(error)
   }, ms)
   try {
@@ -61,7 +58,7 @@ async function within<T>(
 
 /**
  * The authorization port over HTTP: rotates over the instances that `discovery` names, attempts each call
- * twice, and shares calls, but never one that began before the caller came. Anything but a clear answer of
+ * twice, and answers with one call all callers who came before it began. Anything but a clear answer of
  * auth-service becomes `auth_service_unavailable` with `retryAfter`.
  */
 export function authServiceClient({
@@ -79,7 +76,7 @@ export function authServiceClient({
   /** Milliseconds. */
   readonly now?: () => number
   readonly settings?: Partial<typeof SETTINGS>
-}): TokenValidator & SessionCheck & AuthServiceHealth & { readonly close: () => void } {
+}): TokenValidator & AuthServiceHealth & { readonly close: () => void } {
   const limits = { ...SETTINGS, ...settings }
   const base = new URL(url)
   const { ask, close } = authServiceCall({ url: base, apiKey, ...limits })
@@ -126,34 +123,57 @@ export function authServiceClient({
     return new AppError('auth_service_unavailable', { retryAfter: 1 })
   }
 
-  const validate = shareNextCall<Details, Caller>(async (token, { request_id, deadline }) => {
-    const question = { path: 'auth/validate', request_id, token, read: validationOf }
-    const answer = await answerTo(question, deadline)
-    if (answer.outcome === 'valid') return answer.caller
-    if (answer.outcome === 'denied') throw new AppError(answer.code)
-    throw refused(request_id, answer.status)
+  /** One alone asks as the API documents it; many do with one question. */
+  async function validations(
+    asked: readonly Asked[],
+    deadline: number,
+  ): Promise<readonly Validation[]> {
+    const [first, ...others] = asked as [Asked, ...Asked[]]
+    if (others.length === 0) {
+      return [await answerTo({ path: 'auth/validate', ...first, read: validationOf }, deadline)]
+    }
+    const tokens = [...new Set(asked.map(({ token }) => token))]
+    const json = { tokens, request_ids: asked.map(({ request_id }) => request_id) }
+    const { request_id } = first
+    const read = validationsOf(tokens)
+    const answers = await answerTo(
+      { path: 'auth/validate/batch', request_id, json, read },
+      deadline,
+    )
+    const byToken = new Map(tokens.map((token, n) => [token, answers[n] as Validation]))
+    return asked.map(({ token }) => byToken.get(token) as Validation)
+  }
+
+  const validate = batches({
+    call: validations,
+    // The quotes and commas too.
+    sizeOf: ({ token, request_id }: Asked) => token.length + request_id.length + 6,
+    limits,
+    now,
+    refusal: unavailable,
   })
 
-  const health = shareNextCall<string, void>((path, request_id) =>
-    answerTo({ method: 'GET', path, request_id, read: isHealthy }, now() + limits.total),
-  )
+  const health = batches({
+    call: async ([request_id = '', ...others]: readonly string[], deadline) => {
+      const path = 'auth/health'
+      await answerTo({ method: 'GET', path, request_id, read: isHealthy }, deadline)
+      return [request_id, ...others]
+    },
+    sizeOf: () => 0,
+    limits,
+    now,
+    refusal: unavailable,
+  })
 
   return {
-    answers: (request_id) => health('auth/health', request_id),
+    answers: async (request_id) => void (await health(request_id)),
 
     validate: async (token, request_id) => {
       if (token === '') throw new AppError('token_missing')
       if (token.length > MAX_TOKEN || !TOKEN.test(token)) throw new AppError('token_invalid')
-      // A shared call gets the deadline of the last caller; this caller waits only until its own.
-      const shared = () => validate(token, { request_id, deadline: now() + limits.total })
-      return within(limits.total, shared, unavailable)
-    },
-
-    ended: async (session_ids, request_id) => {
-      const path = 'auth/validate/sessions'
-      const question = { path, request_id, json: { session_ids }, read: endedOf }
-      const answer = await answerTo(question, now() + limits.total)
-      if (answer.outcome === 'ended') return answer.session_ids
+      const answer = await validate({ token, request_id })
+      if (answer.outcome === 'valid') return answer.caller
+      if (answer.outcome === 'denied') throw new AppError(answer.code)
       throw refused(request_id, answer.status)
     },
 

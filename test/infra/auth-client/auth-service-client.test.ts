@@ -8,7 +8,7 @@ import {
   type Addresses,
   serviceDiscovery,
 } from '../../../src/infra/auth-client/service-discovery.ts'
-import { authInstances, status, user, valid } from '../../support/auth-instances.ts'
+import { authInstances, holding, status, user, valid } from '../../support/auth-instances.ts'
 import { nameServer } from '../../support/name-server.ts'
 
 const POOL = ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5'] as const
@@ -20,7 +20,9 @@ const TOKEN = 'header.payload.signature'
 /** Two seconds and what a busy machine adds. */
 const IN_TIME = 2500
 /** For tests that are about something else than time, so that a busy machine cannot fail them. */
-const PATIENT = { connect: 20_000, request: 20_000, total: 40_000 }
+const PATIENT = { connect: 20_000, request: 20_000, total: 40_000, patience: 20_000 }
+/** A call for each token, side by side. */
+const APART = { ...PATIENT, items: 1, calls: 500, patience: 1 }
 
 type Options = Parameters<typeof authServiceClient>[0]
 
@@ -172,38 +174,152 @@ describe('The auth-service client', () => {
     }
   })
 
-  describe('asking which sessions are over', () => {
-    const IDS = ['0d2f5e0e-5a3b-4a43-a6f1-5d1d8bb6d4a1', '0d2f5e0e-5a3b-4a43-a6f1-5d1d8bb6d4a2']
+  describe('asking about many', () => {
+    /** Asks about the first alone, and about the others together. */
+    const together = async (client: ReturnType<typeof clientOf>, tokens: readonly string[]) => {
+      const first = client.validate('first', 'r-0')
+      const others = tokens.map((token, n) => client.validate(token, `r-${n + 1}`))
+      const outcomes = await Promise.allSettled([first, ...others])
+      return outcomes
+        .slice(1)
+        .map((outcome) =>
+          outcome.status === 'fulfilled' ? outcome.value.username : outcome.reason.code,
+        )
+    }
+    const named = holding((token) => (/_/.test(token) ? token : { ...user, username: token }))
 
-    it('sends all of them in one call, with the key, and returns those that are', async () => {
-      let seen: object = {}
+    it('sends each token once, every request id and the key, and no token in a header', async () => {
+      const seen: object[] = []
       auth.behave(async (request, response) => {
         const { 'x-internal-api-key': key, 'x-request-id': id, authorization } = request.headers
-        const body = await json(request)
-        seen = { call: `${request.method} ${request.url}`, key, id, authorization, body }
-        status(200, { ended: IDS.slice(1) })(request, response)
+        const body = request.url?.endsWith('/batch') && (await json(request))
+        seen.push({ call: `${request.method} ${request.url}`, key, id, authorization, body })
+        if (!body) return valid(request, response)
+        const { tokens } = body as { tokens: string[] }
+        const answers = tokens.map((token) => ({ valid: true, user, token_end: token }))
+        status(200, { answers })(request, response)
       })
-      expect(await clientOf([A]).ended(IDS, 'r-1')).to.deep.equal(IDS.slice(1))
-      expect(seen).to.deep.equal({
-        call: 'POST /auth/validate/sessions',
+      await together(clientOf([A], { settings: PATIENT }), ['ann', 'bob', 'ann'])
+      expect(seen[1]).to.deep.equal({
+        call: 'POST /auth/validate/batch',
         key: KEY,
         id: 'r-1',
         authorization: undefined,
-        body: { session_ids: IDS },
+        body: { tokens: ['ann', 'bob'], request_ids: ['r-1', 'r-2', 'r-3'] },
       })
+      expect(seen).to.have.length(2)
     })
 
-    for (const [answer, behaviour] of Object.entries({
-      'is not there': status(404),
-      fails: status(500),
-      'makes no sense': status(200, { valid: true }),
-    })) {
-      it(`is unavailable when the answer ${answer}`, async () => {
-        auth.behave(behaviour)
-        const error = await failure(clientOf([A]).ended(IDS, 'r'))
-        expect(error.code).to.equal('auth_service_unavailable')
+    it('gives each its own answer: a bad one spoils nothing for the others', async () => {
+      auth.behave(named)
+      const tokens = ['ann', 'token_expired', 'bob', 'session_ended', 'token_invalid', 'cyn', 'ann']
+      const client = clientOf([A, B], { settings: PATIENT })
+      expect(await together(client, tokens)).to.deep.equal(tokens)
+      expect(auth.total()).to.equal(2)
+    })
+
+    it('answers a thousand in a few calls', async () => {
+      auth.behave(named)
+      const tokens = Array.from({ length: 1_000 }, (_, n) => `ann${n}`)
+      const client = clientOf([A, B], { settings: PATIENT })
+      expect(await together(client, tokens)).to.deep.equal(tokens)
+      expect(auth.total()).to.equal(11)
+    })
+
+    it('sends no more than 128 KiB in a call, of however long tokens', async () => {
+      const sizes: number[] = []
+      auth.behave((request, response) => {
+        sizes.push(Number(request.headers['content-length']))
+        holding((token) => ({ ...user, username: token.slice(0, 3) }))(request, response)
+      })
+      const tokens = Array.from({ length: 200 }, (_, n) => `${n}`.padEnd(4_096, 'x'))
+      const client = clientOf([A], { settings: PATIENT })
+      expect(await together(client, tokens)).to.deep.equal(tokens.map((token) => token.slice(0, 3)))
+      for (const size of sizes) expect(size).to.be.at.most(128 * 1024)
+    })
+
+    const answer = (token: string) => ({ valid: true, user, token_end: token.slice(-16) })
+    const wrong: Record<string, Parameters<typeof auth.behave>[0]> = {
+      'has none': status(200, { answers: [] }),
+      'has one too few': status(200, { answers: [answer('ann')] }),
+      'has one too many': status(200, { answers: ['ann', 'bob', 'cyn'].map(answer) }),
+      'is in another order': status(200, { answers: ['bob', 'ann'].map(answer) }),
+      'is about others': status(200, { answers: ['cyn', 'dan'].map(answer) }),
+      'says valid without a user': status(200, {
+        answers: [answer('ann'), { valid: true, token_end: 'bob' }],
+      }),
+      'is about one': status(200, { valid: true, user }),
+      'is half there': (_request, response) => {
+        response.writeHead(200, { 'content-length': 1_000 }).write('{"answers": [{"valid": true,')
+        setImmediate(() => response.destroy())
+      },
+      'is a failure': status(500),
+      'never comes': () => undefined,
+      'is too large': status(200, { answers: [answer('ann'), answer('b'.repeat(70_000))] }),
+    }
+    for (const [fault, behaviour] of Object.entries(wrong)) {
+      it(`lets nobody in when the answer ${fault}, after one more attempt elsewhere`, async () => {
+        auth.behave(async (request, response) => {
+          const isBatch = request.url?.endsWith('/batch')
+          return (isBatch ? behaviour : valid)(request, response)
+        })
+        const settings = { patience: 20_000 }
+        const outcomes = await together(clientOf([A, B], { settings }), ['ann', 'bob'])
+        expect(outcomes).to.deep.equal(Array(2).fill('auth_service_unavailable'))
+        expect(auth.total()).to.equal(3)
       })
     }
+
+    it('takes a refusal for another reason than it knows for one all the same', async () => {
+      auth.behave(named)
+      const outcomes = await together(clientOf([A], { settings: PATIENT }), ['a_new_one', 'ann'])
+      expect(outcomes).to.deep.equal(['token_invalid', 'ann'])
+    })
+
+    it('is refused as a whole only with our key, and says so for each request', async () => {
+      auth.behave(status(403))
+      const outcomes = await together(clientOf([A], { settings: PATIENT }), ['ann', 'bob'])
+      expect(outcomes).to.deep.equal(Array(2).fill('auth_service_unavailable'))
+      const ids = lines.map(({ facts }) => (facts as { request_id: string }).request_id)
+      expect(ids).to.deep.equal(['r-0', 'r-1', 'r-2'])
+    })
+
+    it('is held up by a slow instance no longer than a moment', async () => {
+      auth.behave(() => undefined, A)
+      const client = clientOf([A, B])
+      const first = client.validate('hangs', 'r')
+      await until(() => auth.total() === 1)
+      const began = performance.now()
+      await Promise.all(['ann', 'bob'].map((token) => client.validate(token, 'r')))
+      expect(performance.now() - began).to.be.lessThan(900)
+      expect(auth.hits()).to.deep.equal({ [A]: 1, [B]: 1 })
+      // By the second attempt.
+      expect(await first).to.deep.equal(user)
+    })
+
+    it('has so many calls under way at most, however long they take', async () => {
+      auth.behave(() => undefined)
+      const settings = { ...PATIENT, items: 1, patience: 1, calls: 16, total: 3_000 }
+      const client = clientOf([A], { settings })
+      const all = Array.from({ length: 300 }, (_, n) => failure(client.validate(`t${n}`, 'r')))
+      await until(() => auth.total() === 16)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      expect(auth.total()).to.equal(16)
+      for (const { code } of await Promise.all(all))
+        expect(code).to.equal('auth_service_unavailable')
+    })
+
+    it('is unavailable at once to who finds too many waiting', async () => {
+      auth.behave(() => undefined)
+      const client = clientOf([A], { settings: { ...PATIENT, waiting: 10, total: 500 } })
+      const all = Array.from({ length: 11 }, (_, n) => failure(client.validate(`t${n}`, 'r')))
+      const began = performance.now()
+      expect((await failure(client.validate('late', 'r'))).code).to.equal(
+        'auth_service_unavailable',
+      )
+      expect(performance.now() - began).to.be.lessThan(300)
+      await Promise.all(all)
+    })
   })
 
   describe('asking whether it answers', () => {
@@ -337,7 +453,7 @@ describe('The auth-service client', () => {
 
     it('that hangs: nobody waits longer because somebody who came later shares the call', async () => {
       auth.behave(() => undefined)
-      const client = clientOf([A], { settings: { request: 200, total: 400 } })
+      const client = clientOf([A], { settings: { request: 200, total: 400, patience: 20_000 } })
       const settled: string[] = []
       const ask = (name: string) =>
         failure(client.validate(TOKEN, 'r')).then(() => settled.push(name))
@@ -362,7 +478,7 @@ describe('The auth-service client', () => {
 
     it('comes back to an instance that failed with one call, then with all', async () => {
       let time = 0
-      const client = clientOf([A, B], { now: () => time, settings: PATIENT })
+      const client = clientOf([A, B], { now: () => time, settings: APART })
       auth.behave(status(500), A)
       await client.validate('t1', 'r')
       time = 5000
@@ -391,25 +507,6 @@ describe('The auth-service client', () => {
       await client.validate('t2', 'r')
       expect(auth.hits()).to.deep.equal({ [A]: 2 })
     })
-
-    it('has a budget: ten at once and one for ten calls', async () => {
-      auth.behave((request, response) => {
-        const bad = request.headers.authorization?.startsWith('Bearer bad')
-        return (bad ? status(500) : valid)(request, response)
-      })
-      const client = clientOf([A], { settings: PATIENT })
-      const calls = async (count: number) => {
-        const before = auth.total()
-        const tokens = Array.from(
-          { length: count },
-          (_, n) => `${n % 5 === 4 ? 'bad' : 'good'}${n}`,
-        )
-        await Promise.allSettled(tokens.map((token) => client.validate(token, 'r')))
-        return auth.total() - before - count
-      }
-      expect(await calls(200)).to.equal(10)
-      expect(await calls(50)).to.equal(5)
-    })
   })
 
   describe('with its circuit breaker', () => {
@@ -421,7 +518,7 @@ describe('The auth-service client', () => {
     it('stops calling after 20 failures and says when to come again', async () => {
       auth.behave(status(500))
       let time = 0
-      const client = clientOf([A], { now: () => time, settings: PATIENT })
+      const client = clientOf([A], { now: () => time, settings: APART })
       await fail(client, 19)
       expect(named(/suspended/)).to.have.length(1)
       const before = auth.total()
@@ -434,7 +531,7 @@ describe('The auth-service client', () => {
 
     it('lets one probe through, refuses the others at once, and closes when it works', async () => {
       auth.behave(status(500))
-      const client = clientOf([A], { settings: { ...PATIENT, halfOpenAfter: HALF_OPEN_AFTER } })
+      const client = clientOf([A], { settings: { ...APART, halfOpenAfter: HALF_OPEN_AFTER } })
       await fail(client, 25)
       auth.reset()
       const arrived = Promise.withResolvers<() => void>()
@@ -462,7 +559,7 @@ describe('The auth-service client', () => {
 
     it('opens again, without a retry, when the probe fails', async () => {
       auth.behave(status(500))
-      const client = clientOf([A], { settings: { ...PATIENT, halfOpenAfter: HALF_OPEN_AFTER } })
+      const client = clientOf([A], { settings: { ...APART, halfOpenAfter: HALF_OPEN_AFTER } })
       await fail(client, 25)
       auth.reset()
       auth.behave(status(500))
@@ -520,10 +617,33 @@ describe('The auth-service client', () => {
       expect((await after).code).to.equal('session_ended')
     })
 
-    it('shares nothing between tokens', async () => {
-      const client = clientOf([A], { settings: PATIENT })
-      await Promise.all(Array.from({ length: 10 }, (_, n) => client.validate(`t${n}`, 'r')))
-      expect(auth.total()).to.equal(10)
+    it('lets in who came before the logout and nobody who came after it, in one flow of calls', async () => {
+      let over = false
+      auth.behave((request, response) => {
+        // The answer of the moment at which the call came.
+        const isOver = over
+        return holding(() => (isOver ? 'session_ended' : user))(request, response)
+      })
+      const client = clientOf([A, B])
+      const outcomes: { over: boolean; result: string }[] = []
+      const asking = async () => {
+        for (let n = 0; n < 20; n++) {
+          const was = over
+          const result = await client.validate(TOKEN, 'r').then(
+            () => 'in',
+            (error) => error.code,
+          )
+          outcomes.push({ over: was, result })
+        }
+      }
+      const all = Array.from({ length: 20 }, asking)
+      await until(() => outcomes.length > 200)
+      over = true
+      await Promise.all(all)
+      const after = outcomes.filter((outcome) => outcome.over)
+      expect(after.length).to.be.greaterThan(20)
+      for (const { result } of after) expect(result).to.equal('session_ended')
+      expect(outcomes[0]?.result).to.equal('in')
     })
   })
 
@@ -539,7 +659,7 @@ describe('The auth-service client', () => {
     })
 
     it('opens 64 sockets to an instance at most', async () => {
-      const client = clientOf([A], { settings: PATIENT })
+      const client = clientOf([A], { settings: APART })
       await Promise.all(Array.from({ length: 300 }, (_, n) => client.validate(`t${n}`, 'r')))
       expect(auth.sockets()).to.be.within(1, 64)
     })
@@ -616,6 +736,7 @@ describe('The auth-service client', () => {
       dns.say({ addresses: [A, B], ttl: 0 })
       const client = clientOf([A], {
         discovery: serviceDiscovery({ log, resolver: dns.resolver() }),
+        settings: APART,
       })
       await Promise.all(Array.from({ length: 20 }, (_, n) => client.validate(`t${n}`, 'r')))
       expect(auth.hits()).to.deep.equal({ [A]: 10, [B]: 10 })

@@ -34,26 +34,24 @@ const PURGE = {
 }
 
 const USE = {
-  name: 'use_session',
+  name: 'use_sessions',
   text: `
-    select ${SESSION}, u.username, u.email, u.role, u.created_at as user_created_at,
-      s.last_used_at < $2::timestamptz - interval '1 minute' as stale
-    from ${LIVE} where s.id = $1`,
+    select s.id as session_id, s.expires_at <= $2 as expired,
+      s.last_used_at < $2::timestamptz - interval '1 minute' as stale,
+      u.id, u.username, u.email, u.role
+    from ${LIVE} where s.id = any ($1)`,
 }
 
-const LIVING = {
-  name: 'living_sessions',
-  text: `
-    select s.id, s.last_used_at < $2::timestamptz - interval '1 minute' as stale
-    from ${LIVE} where s.id = any ($1) and s.expires_at > $2`,
-}
-
-// Of concurrent requests only one still finds it stale.
+// Of concurrent requests only one still finds it stale. Nobody waits for a row that is being changed:
+// whoever changes it may take long, and the others in a batch are in a hurry.
 const TOUCH = {
   name: 'touch_sessions',
   text: `
-    update sessions set last_used_at = $2
-    where id = any ($1) and last_used_at < $2::timestamptz - interval '1 minute'`,
+    update sessions set last_used_at = $2 where id in (
+      select id from sessions
+      where id = any ($1) and last_used_at < $2::timestamptz - interval '1 minute'
+      for no key update skip locked
+    )`,
 }
 
 const OF_USER = {
@@ -98,27 +96,17 @@ export function postgresSessions(db: Database, log: Log): Sessions {
       await purge(user.id, requestContext.now)
     },
 
-    async use(id, now) {
-      const [row] = await db.query<Used>(USE, [id, now])
-      if (row === undefined) return null
-      if (row.stale) await touch([id], now)
-      const { username, email, role, user_created_at, stale, ...session } = row
-      return {
-        session,
-        user: { id: row.user_id, username, email, role, created_at: user_created_at },
-      }
-    },
-
-    async living(ids, now) {
-      const living = await db.query<{ id: string; stale: boolean }>(LIVING, [ids, now])
-      const stale = living.filter(({ stale }) => stale)
+    async use(ids, now) {
+      if (ids.length === 0) return new Map()
+      const used = await db.query<Used>(USE, [ids, now])
+      const stale = used.filter(({ stale }) => stale)
       if (stale.length > 0) {
-        await touch(
-          stale.map(({ id }) => id),
-          now,
-        )
+        const ids = stale.map(({ session_id }) => session_id)
+        await touch(ids, now)
       }
-      return living.map(({ id }) => id)
+      return new Map(
+        used.map(({ session_id, expired, stale, ...user }) => [session_id, { user, expired }]),
+      )
     },
 
     ofUser: (user_id, now) => db.query<Session>(OF_USER, [user_id, now]),
@@ -135,4 +123,4 @@ export function postgresSessions(db: Database, log: Log): Sessions {
   }
 }
 
-type Used = Session & Omit<User, 'id' | 'created_at'> & { user_created_at: string; stale: boolean }
+type Used = Omit<User, 'created_at'> & { session_id: string; expired: boolean; stale: boolean }

@@ -136,6 +136,42 @@ describe('Accounts in PostgreSQL', () => {
   })
 
   describe('Sessions', () => {
+    const lastUse = async (id: string): Promise<Date> =>
+      (await rows('select last_used_at from sessions where id = $1', [id]))[0].last_used_at
+
+    it('are read in one query, each with its own user, and noted in one more', async () => {
+      const [ann, bob] = [await added(), await added()]
+      const [one, two, gone, old] = [
+        await begun(ann),
+        await begun(bob),
+        await begun(bob),
+        await begun(ann, at(-31 * DAY)),
+      ]
+      await sessions.end(bob.user.id, gone, 'logged_out', requestContext())
+      const asked = [two, gone, randomUUID(), one, old, two]
+      const used = await sessions.use(asked, at(2 * MINUTE))
+      expect([...used.keys()]).to.have.members([one, two, old])
+      expect(used.get(one)).to.deep.include({ expired: false })
+      expect(used.get(one)?.user.username).to.equal(ann.user.username)
+      expect(used.get(two)?.user.username).to.equal(bob.user.username)
+      expect(used.get(old)?.expired).to.equal(true)
+      expect([await lastUse(one), await lastUse(two)]).to.deep.equal([
+        at(2 * MINUTE),
+        at(2 * MINUTE),
+      ])
+      expect(await sessions.use([], NOW)).to.deep.equal(new Map())
+    })
+
+    it('do not wait for one whose row somebody is changing, and note the others', async () => {
+      const [held, free] = [await begun(await added()), await begun(await added())]
+      await sql.query('begin')
+      await sql.query('update sessions set ip = ip where id = $1', [held])
+      const used = await sessions.use([held, free], at(2 * MINUTE))
+      await sql.query('rollback')
+      expect([...used.keys()]).to.have.members([held, free])
+      expect([await lastUse(held), await lastUse(free)]).to.deep.equal([NOW, at(2 * MINUTE)])
+    })
+
     it('note their use once a minute, however many requests come at once', async () => {
       await sql.query(`
         create table touches (id uuid);
@@ -144,16 +180,14 @@ describe('Accounts in PostgreSQL', () => {
         create trigger noted after update on sessions for each row execute function note_touch()`)
       const id = await begun(await added())
       const touches = async () => (await rows('select from touches where id = $1', [id])).length
-      const use = (ms: number) => sessions.use(id, at(ms))
+      const use = (ms: number) => sessions.use([id], at(ms))
       await Promise.all(Array.from({ length: 20 }, (_, n) => use(MINUTE - n)))
       expect(await touches()).to.equal(0)
       await Promise.all(Array.from({ length: 20 }, (_, n) => use(MINUTE + 1 + n)))
       expect(await touches()).to.equal(1)
       await use(3 * MINUTE)
       expect(await touches()).to.equal(2)
-      expect((await sessions.use(id, at(0)))?.session.last_used_at).to.equal(
-        at(3 * MINUTE).toISOString(),
-      )
+      expect(await lastUse(id)).to.deep.equal(at(3 * MINUTE))
       await sql.query(
         'drop trigger noted on sessions; drop function note_touch; drop table touches',
       )
@@ -165,10 +199,10 @@ describe('Accounts in PostgreSQL', () => {
         create function refuse_all() returns trigger language plpgsql as
           $$ begin raise exception 'the disk is full'; end $$;
         create trigger refused before update on sessions for each row execute function refuse_all()`)
-      const used = await code(sessions.use(id, at(2 * MINUTE)))
+      const used = await code(sessions.use([id], at(2 * MINUTE)))
       await sql.query('drop trigger refused on sessions; drop function refuse_all')
       expect(used).to.equal('done')
-      expect((await sessions.use(id, NOW))?.session.last_used_at).to.equal(NOW.toISOString())
+      expect(await lastUse(id)).to.deep.equal(NOW)
     })
 
     it('begin even if old ones cannot be removed', async () => {
@@ -188,7 +222,7 @@ describe('Accounts in PostgreSQL', () => {
       const credentials = await added()
       await users.changePassword(credentials, 'new', requestContext())
       const id = await begun(credentials)
-      expect(await sessions.use(id, NOW)).to.equal(null)
+      expect((await sessions.use([id], NOW)).size).to.equal(0)
       expect(await sessions.ofUser(credentials.user.id, NOW)).to.deep.equal([])
       const { id: user_id } = credentials.user
       expect(await sessions.end(user_id, id, 'logged_out', requestContext())).to.equal(false)
@@ -213,7 +247,7 @@ describe('Accounts in PostgreSQL', () => {
       expect(await sessions.end(other.user.id, id, 'session_ended', requestContext())).to.equal(
         false,
       )
-      expect(await sessions.use(id, NOW)).not.to.equal(null)
+      expect((await sessions.use([id], NOW)).has(id)).to.equal(true)
     })
 
     it('go for good a month after they expired, when the next one begins', async () => {
