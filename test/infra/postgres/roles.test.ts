@@ -415,6 +415,20 @@ describe('The migrations', () => {
       }
     })
 
+    it('let no stranger in, whose locks would hold up the trail, changes and seals', async () => {
+      await root.query(`create role stranger login password '${password}'`)
+      const { config } = databaseOf('stranger', 'one')
+      const holdUp = async () => {
+        const stranger = await connected(config)
+        // As an append does it that never ends.
+        const lock = 'select pg_advisory_lock_shared(21587::bigint << 48)'
+        await stranger.query(lock).finally(() => stranger.end())
+      }
+      expect(await message(holdUp())).to.equal('permission denied for database "one"')
+      await root.query('grant tasktrail_auditor to stranger')
+      await (await connected(config)).end()
+    })
+
     it('serve a login that is nothing but a member of the roles', async () => {
       await root.query('grant tasktrail_auth, tasktrail_task to app')
       await use(databaseOf('app', 'two'))

@@ -64,6 +64,20 @@ const OTHERS = `
   where datname = current_database() and usename <> 'rdsadmin' and pid not in (pg_backend_pid(), ?)
   group by 1 order by 1`
 
+// Whoever is in a database can hold its advisory locks, whatever his rights, and with them hold up every
+// reader of the log. So only our roles are let in. With each run, because a restore forgets it; another's
+// database is left as it is.
+const LET_IN_ONLY_OURS = `
+  do $$
+  begin
+    if pg_has_role((select datdba from pg_database where datname = current_database()), 'usage') then
+      execute format('revoke connect on database %I from public', current_database());
+      execute format('grant connect on database %I to tasktrail_auth, tasktrail_task,
+        tasktrail_worker, tasktrail_auditor', current_database());
+    end if;
+  end
+  $$`
+
 /** Sessions end a moment after their clients. */
 const LEAVING_MS = 3_000
 
@@ -101,7 +115,13 @@ export function migrations(config: DatabaseConfig): Migrations {
   const isBehind = async () => (await newer()).length > 0
 
   return {
-    latest: () => alone(async () => ((await isBehind()) ? [] : (await db.migrate.latest())[1])),
+    latest: () =>
+      alone(async () => {
+        if (await isBehind()) return []
+        const [, names] = await db.migrate.latest()
+        await db.raw(LET_IN_ONLY_OURS)
+        return names
+      }),
     newer,
     rollback: (destroyTheLog) =>
       alone(async (own) => {
