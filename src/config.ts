@@ -149,6 +149,26 @@ export const taskServiceConfig = configOf(taskService)
 export type WorkerConfig = ReturnType<typeof workerConfig>
 export const workerConfig = configOf(worker)
 
+const variablesOf = (own: z.ZodObject): readonly string[] =>
+  [own, databaseUrl, databaseParts].flatMap(({ shape }) => Object.keys(shape))
+
+const VARIABLES = {
+  'auth-service': variablesOf(authService),
+  'task-service': variablesOf(taskService),
+  worker: variablesOf(worker),
+}
+
+/** What programs, Node and the client of PostgreSQL read for themselves. */
+const OF_THE_MACHINE = /^(PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|NODE_\w+|SSL_CERT_\w+|PG\w+)$/
+
+/** The part of an environment that concerns a service: no other service's secrets, nor anybody else's. */
+export const environmentOf = (service: keyof typeof VARIABLES, env: Env): Env =>
+  Object.fromEntries(
+    Object.entries(env).filter(
+      ([name]) => VARIABLES[service].includes(name) || OF_THE_MACHINE.test(name),
+    ),
+  )
+
 const LOGINS = [
   { user: 'AUTH_DB_USER', password: 'AUTH_DB_PASSWORD', role: 'tasktrail_auth' },
   { user: 'TASK_DB_USER', password: 'TASK_DB_PASSWORD', role: 'tasktrail_task' },

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { commandLine } from './command-line.ts'
@@ -6,6 +7,7 @@ import {
   ConfigError,
   databaseConfig,
   type Env,
+  environmentOf,
   namesDatabase,
   taskServiceConfig,
   workerConfig,
@@ -27,6 +29,7 @@ import { type LogFiles, openLogFiles } from './infra/local/log-files.ts'
 import { startService } from './infra/local/service-process.ts'
 import { shortLine } from './infra/local/short-line.ts'
 import { singleConnection } from './infra/postgres/connection/database.ts'
+import { setLogins } from './infra/postgres/connection/logins.ts'
 import { migrations } from './infra/postgres/connection/migrations.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
 import { requireKey } from './infra/postgres/keys/required-key.ts'
@@ -57,22 +60,28 @@ async function start(): Promise<void> {
   const [authPort = 0, taskPort = 0, workerPort = 0] = await freePorts(3)
   const AUTH_SERVICE_URL = `http://127.0.0.1:${authPort}`
   const settings = { DRAIN_SECONDS: '0', ...secrets, ...env, HOST: '127.0.0.1', AUTH_SERVICE_URL }
-  const auth = { ...settings, PORT: String(authPort) }
-  const task = { ...settings, PORT: String(taskPort) }
-  const worker = { ...settings, PORT: String(workerPort) }
+  const auth = environmentOf('auth-service', { ...settings, PORT: String(authPort) })
+  const task = environmentOf('task-service', { ...settings, PORT: String(taskPort) })
+  const worker = environmentOf('worker', { ...settings, PORT: String(workerPort) })
   requireSound(auth, task, worker)
 
   logs = await openLogFiles(logDirectory(env))
   stops.push(logs.close)
-  const database = namesDatabase(env) ? {} : await embeddedDatabase(DB_PASSWORD)
+  const isOurs = !namesDatabase(env)
+  const database = isOurs ? await embeddedDatabase(DB_PASSWORD) : {}
   stopping.signal.throwIfAborted()
   await migrate({ ...env, ...database })
   await checkKeys({ ...env, ...database }, settings)
+  const logins = isOurs ? await newLogins(database) : NO_LOGINS
   stopping.signal.throwIfAborted()
   await services([
-    { name: 'auth-service', health: '/auth/health', env: { ...auth, ...database } },
-    { name: 'task-service', health: '/tasks/health', env: { ...task, ...database } },
-    { name: 'worker', health: '/worker/health', env: { ...worker, ...database } },
+    { name: 'auth-service', health: '/auth/health', env: { ...auth, ...database, ...logins.auth } },
+    {
+      name: 'task-service',
+      health: '/tasks/health',
+      env: { ...task, ...database, ...logins.task },
+    },
+    { name: 'worker', health: '/worker/health', env: { ...worker, ...database, ...logins.worker } },
   ])
   stopping.signal.throwIfAborted()
 
@@ -136,6 +145,24 @@ async function migrate(env: Env): Promise<void> {
   await requireReachable(config)
   const schema = migrations(config)
   await schema.latest().finally(schema.close)
+}
+
+const NO_LOGINS = { auth: {}, task: {}, worker: {} }
+
+/** Each service's own login to our server, with a password of this start: none holds the superuser's. */
+async function newLogins(database: Env) {
+  const login = (DB_USER: string) => {
+    return { DB_USER, DB_PASSWORD: randomBytes(32).toString('base64url') }
+  }
+  const made = { auth: login('auth_service'), task: login('task_service'), worker: login('worker') }
+  await setLogins(
+    databaseConfig(database),
+    (['auth', 'task', 'worker'] as const).map((name) => {
+      const { DB_USER: user, DB_PASSWORD: password } = made[name]
+      return { user, password, role: `tasktrail_${name}` as const }
+    }),
+  )
+  return made
 }
 
 /** Nothing writes until the keys are known to match the data. */

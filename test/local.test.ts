@@ -163,6 +163,29 @@ describe('npm start', function () {
     })
   })
 
+  it('gives each process its own secrets, and none of the others', async () => {
+    const shells = { AWS_SECRET_ACCESS_KEY: 'of who started it' }
+    const runner = await startAgain(shells)
+    const secrets: Record<string, string> = JSON.parse(
+      readFileSync(join(place, 'data', 'secrets.json'), 'utf8'),
+    )
+    const held = (name: (typeof NAMES)[number]) => {
+      const environment = readFileSync(`/proc/${processOf(runner, name).pid}/environ`, 'utf8')
+      return Object.entries({ ...secrets, ...shells }).flatMap(([secret, value]) =>
+        environment.includes(value) ? [secret] : [],
+      )
+    }
+    expect(held('auth-service')).to.have.members([
+      'JWT_SECRET',
+      'INTERNAL_API_KEY',
+      'PASSWORD_PEPPER',
+    ])
+    expect(held('task-service')).to.have.members(['INTERNAL_API_KEY', 'TEXT_KEY'])
+    expect(held('worker')).to.have.members(['TEXT_KEY', 'SEAL_KEY'])
+    expect(held('postgres')).to.deep.equal([])
+    await stop(runner)
+  })
+
   it('prints examples that work as they stand', async () => {
     const runner = await startAgain()
     await runner.line(/^Ctrl-C/)

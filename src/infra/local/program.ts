@@ -26,7 +26,8 @@ export function startProgram(
 ): Program {
   // A session of its own: Ctrl-C in a terminal goes to the whole group, and a server has to outlive its
   // clients.
-  const options = { ...identity, cwd: '/', detached: true }
+  // Nothing of the environment: PostgreSQL needs none of it, and it may hold our secrets.
+  const options = { ...identity, cwd: '/', env: {}, detached: true }
   const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   const lines: string[] = []
   for (const input of [child.stdout, child.stderr]) {
