@@ -72,7 +72,14 @@ const authService = service.extend({
 /** Wraps the users' data keys. */
 const textKeys = { TEXT_KEY: secret(32), TEXT_KEY_PREVIOUS: secret(32).optional() }
 
-const taskService = service.extend({ AUTH_SERVICE_URL: httpUrl, ...textKeys })
+const taskService = service.extend({
+  AUTH_SERVICE_URL: httpUrl,
+  ...textKeys,
+  QUOTA_TASKS: whole(1, 1_000_000_000, 100_000),
+  QUOTA_BYTES: whole(1, 9_999_999_999, 1_073_741_824),
+  // Fewer are not counted.
+  QUOTA_KEYED_ANSWERS: whole(1_000, 1_000_000_000, 100_000),
+})
 
 const worker = z.object({
   ...service.pick({ PORT: true, HOST: true, LOG_LEVEL: true, DRAIN_SECONDS: true }).shape,

@@ -103,13 +103,16 @@ const adapters = new ContainerModule(({ bind }) => {
     .inSingletonScope()
   bind(Token.events)
     .toResolvedValue(
-      (db, keys, log) =>
-        notifyingEventStore(
-          encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db), keys),
-          db,
-          log,
-        ),
-      [Token.db, Token.userKeys, Token.log],
+      ({ QUOTA_TASKS, QUOTA_BYTES, QUOTA_KEYED_ANSWERS }, db, keys, log) => {
+        const quotas = {
+          tasks: QUOTA_TASKS,
+          bytes: QUOTA_BYTES,
+          keyed_answers: QUOTA_KEYED_ANSWERS,
+        }
+        const stored = postgresEventStore<TaskEvent, TaskView>(db, quotas)
+        return notifyingEventStore(encryptedEventStore(stored, keys), db, log)
+      },
+      [Token.config, Token.db, Token.userKeys, Token.log],
     )
     .inSingletonScope()
   bind(Token.accesses).toResolvedValue(postgresAuditAccesses, [Token.db])

@@ -70,11 +70,27 @@ export async function up(knex: Knex): Promise<void> {
       primary key (actor_id, key)
     );
     create index commands_by_expiry on commands (expires_at);
+
+    -- How much each user has stored, as far as the worker has counted (src/infra/postgres/audit/audit-projection.ts):
+    -- tasks that are not deleted, and what their events take.
+    create table user_usage (
+      user_id bigint primary key,
+      tasks bigint not null,
+      bytes bigint not null
+    ) with (fillfactor = 50);
+
+    -- Those who have many answers in commands, and how many.
+    create table keyed_answers (
+      user_id bigint primary key,
+      answers bigint not null
+    );
   `)
 }
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
+    drop table keyed_answers;
+    drop table user_usage;
     drop table commands;
     drop table user_keys;
     drop table events;

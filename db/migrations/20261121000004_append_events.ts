@@ -65,7 +65,8 @@ export async function up(knex: Knex): Promise<void> {
 
     -- Outcomes: 'appended'; 'conflict' (the stream has moved on); with a command key also 'replayed' (and
     -- the version that the first time led to), 'reused' (another fingerprint), 'running' (the first one has
-    -- not ended); 'erased' (the row's user is). It writes streams of tasks only.
+    -- not ended); 'erased' (the row's user is); 'over_quota' (answer_stream: which; answer_version: how much
+    -- of it is used). It writes streams of tasks only.
     --
     -- The events' time is this database's, one for all events of an append and never before the stream's
     -- last. It replaces 'time of append' in the row. A column that the row leaves out keeps its value.
@@ -82,7 +83,9 @@ export async function up(knex: Knex): Promise<void> {
       p_metadata text,
       p_row jsonb,
       p_key text,
-      p_fingerprint bytea
+      p_fingerprint bytea,
+      -- {"bytes": 1, "tasks": 1, "keyed_answers": 1}; null: no limit.
+      p_quotas jsonb default null
     ) returns table (
       outcome text,
       answer_stream text,
@@ -94,6 +97,8 @@ export async function up(knex: Knex): Promise<void> {
     declare
       events_count int := cardinality(p_event_ids);
       done commands;
+      quota text;
+      used bigint;
       owner_id bigint := (p_row->>'user_id')::bigint;
       task_id bigint := (p_row->>'id')::bigint;
       event_time timestamptz;
@@ -120,6 +125,23 @@ export async function up(knex: Knex): Promise<void> {
             done.stream_id, done.version, null::timestamptz;
           return;
         end if;
+      end if;
+
+      -- As far as the worker has counted: two appends of a user never wait for each other. What makes
+      -- nothing more is never refused.
+      select name, already into quota, used
+        from (select) one
+          left join user_usage u on u.user_id = owner_id
+          left join keyed_answers k on k.user_id = p_actor_id,
+          lateral (values
+            ('bytes', u.bytes, not p_types <@ '{TaskDeleted}'),
+            ('tasks', u.tasks, p_types && '{TaskCreated,TaskRestored}'),
+            ('keyed_answers', k.answers, p_key is not null)) asked (name, already, asks)
+        where asks and already >= (p_quotas->>name)::bigint
+        limit 1;
+      if found then
+        return query select 'over_quota', quota, used, null::timestamptz;
+        return;
       end if;
 
       if events_count > 0 then
@@ -223,8 +245,20 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
+    -- Who has fewer than a thousand is not counted. An index alone answers it, about a second for each ten
+    -- million answers.
+    create function count_keyed_answers() returns void
+    language sql volatile security definer set search_path = public, pg_temp as $$
+      with many as (
+          select actor_id, count(*) as answers from commands where expires_at > now()
+            group by actor_id having count(*) >= 1000),
+        no_more as (delete from keyed_answers where user_id not in (select actor_id from many))
+        insert into keyed_answers select actor_id, answers from many order by actor_id
+          on conflict (user_id) do update set answers = excluded.answers
+    $$;
+
     revoke execute on function append_events, lay_beacon, event_hash, time_text, safe_position, last_position,
-      remove_expired_answers from public;
+      remove_expired_answers, count_keyed_answers from public;
     grant usage on schema public to tasktrail_task, tasktrail_auditor;
     grant select on streams, events, commands, tasks, user_keys to tasktrail_task;
     grant insert (user_id, wrapped_key, wrapped_by) on user_keys to tasktrail_task;
@@ -240,6 +274,7 @@ export async function down(knex: Knex): Promise<void> {
     drop function append_events;
     drop function lay_beacon;
     drop function remove_expired_answers;
+    drop function count_keyed_answers;
     drop function event_hash;
     drop function time_text;
     drop function safe_position;

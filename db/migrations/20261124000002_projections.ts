@@ -90,9 +90,9 @@ export async function up(knex: Knex): Promise<void> {
     grant select on streams, events, tasks, user_keys to tasktrail_worker;
     grant update (wrapped_key, wrapped_by) on user_keys to tasktrail_worker;
     grant execute on function safe_position, last_position, remove_erased_rows, drop_rebuild_remains,
-      remove_expired_answers to tasktrail_worker;
+      remove_expired_answers, count_keyed_answers to tasktrail_worker;
     grant select, insert, update on projections to tasktrail_worker;
-    grant select, insert, update, delete on parked_streams, audit_events, audit_facts
+    grant select, insert, update, delete on parked_streams, audit_events, audit_facts, user_usage
       to tasktrail_worker;
     grant select on audit_events, projections to tasktrail_task, tasktrail_auditor;
     grant select (projection, stream_id, version) on parked_streams
@@ -113,7 +113,8 @@ export async function down(knex: Knex): Promise<void> {
     drop table projections;
     revoke all on streams, events, tasks, user_keys from tasktrail_worker;
     revoke execute on function safe_position, last_position, remove_erased_rows, drop_rebuild_remains,
-      remove_expired_answers from tasktrail_worker;
+      remove_expired_answers, count_keyed_answers from tasktrail_worker;
+    revoke all on user_usage from tasktrail_worker;
     revoke usage on schema public from tasktrail_worker;
   `)
 }

@@ -3,6 +3,7 @@ export type AppErrorCode =
   | 'write_conflict'
   | 'idempotency_key_reused'
   | 'idempotency_key_in_use'
+  | 'quota_exceeded'
   | 'username_taken'
   | 'email_taken'
   | 'invalid_credentials'
@@ -19,6 +20,13 @@ export type AppErrorCode =
   | 'newer_version'
   | 'auth_service_unavailable'
 
+/** What is used up, how much of it there is, and how much has been used. */
+export type Quota = {
+  readonly of: 'tasks' | 'bytes' | 'keyed_answers'
+  readonly limit: number
+  readonly used: number
+}
+
 /** A failure of a use case or an adapter. Knows its code and nothing of HTTP. */
 export class AppError extends Error {
   readonly code: AppErrorCode
@@ -26,15 +34,18 @@ export class AppError extends Error {
   readonly retryAfter: number | undefined
   /** The stream's current version, with `version_mismatch`. */
   readonly version: number | undefined
+  /** With `quota_exceeded`. */
+  readonly quota: Quota | undefined
 
   constructor(
     code: AppErrorCode,
-    facts: { retryAfter?: number; version?: number; cause?: unknown } = {},
+    facts: { retryAfter?: number; version?: number; quota?: Quota; cause?: unknown } = {},
   ) {
     super(code, { cause: facts.cause })
     this.name = 'AppError'
     this.code = code
     this.retryAfter = facts.retryAfter
     this.version = facts.version
+    this.quota = facts.quota
   }
 }

@@ -43,9 +43,9 @@ function answer(ctx: Context, code: ErrorCode, error: Error): void {
   // For the access log.
   ctx.state.code = code
   const template = MESSAGE[code]
-  const message = typeof template === 'string' ? template : template(ctx)
+  const message = typeof template === 'string' ? template : template(ctx, error)
   const faults = faultsOf(error)
-  const version = error instanceof AppError ? error.version : undefined
+  const { version, quota } = error instanceof AppError ? error : {}
   const retryAfter =
     error instanceof AppError || error instanceof HttpError ? error.retryAfter : undefined
 
@@ -55,7 +55,11 @@ function answer(ctx: Context, code: ErrorCode, error: Error): void {
   ctx.set('Cache-Control', 'no-store')
   ctx.status = status
   const { request_id } = ctx.state
-  const extra = { ...(version !== undefined && { version }), ...(faults && { details: faults }) }
+  const extra = {
+    ...(version !== undefined && { version }),
+    ...(quota && { quota }),
+    ...(faults && { details: faults }),
+  }
   if (errorType(ctx) === PROBLEM) {
     const problem = { type: 'about:blank', title: STATUS_CODES[status], status, detail: message }
     ctx.body = { ...problem, instance: ctx.path, code, request_id, ...extra }

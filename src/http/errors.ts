@@ -1,5 +1,5 @@
 import type { Context } from 'koa'
-import type { AppErrorCode } from '../app/errors.ts'
+import { AppError, type AppErrorCode, type Quota } from '../app/errors.ts'
 import type { DomainErrorCode } from '../domain/errors.ts'
 import { MAX_BODY } from './json.ts'
 
@@ -51,6 +51,7 @@ export const STATUS = {
   invalid_credentials: 401,
   wrong_password: 403,
   task_forbidden: 403,
+  quota_exceeded: 403,
   internal_key_required: 403,
   task_not_found: 404,
   change_not_found: 404,
@@ -85,7 +86,19 @@ export const STATUS = {
   overloaded: 503,
 } as const satisfies Record<ErrorCode, number>
 
-export const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
+const QUOTA: Readonly<Record<Quota['of'], (used: number, limit: number) => string>> = {
+  tasks: (used, limit) =>
+    `You have ${used} tasks, of ${limit} that you may have: delete some to make others`,
+  bytes: (used, limit) =>
+    `Your changes take ${used} bytes, of ${limit} that they may take: you can still read and delete`,
+  keyed_answers: (used, limit) =>
+    `You have sent ${used} Idempotency-Keys within a day, of ${limit} that you may send: ` +
+    'send none, or try again later',
+}
+
+type Message = string | ((ctx: Context, error: Error) => string)
+
+export const MESSAGE: Record<ErrorCode, Message> = {
   validation_failed: 'Validation failed',
   malformed_body: 'The body is not valid JSON',
   unexpected_body: 'This call takes no body',
@@ -96,6 +109,10 @@ export const MESSAGE: Record<ErrorCode, string | ((ctx: Context) => string)> = {
   invalid_credentials: 'Invalid username or password',
   wrong_password: 'The current password is wrong',
   task_forbidden: 'You do not have permission to access this resource',
+  quota_exceeded: (_, error) => {
+    const quota = error instanceof AppError ? error.quota : undefined
+    return quota === undefined ? 'A quota is used up' : QUOTA[quota.of](quota.used, quota.limit)
+  },
   internal_key_required: 'Only services of Tasktrail may call this',
   task_not_found: (ctx) => `Task with id ${ctx.params.id} not found`,
   version_not_found: (ctx) => `Task with id ${ctx.params.id} has no version ${ctx.query.version}`,

@@ -17,6 +17,14 @@ const error = z
     code: z.string().meta({ description: 'Stable; switch on this' }),
     request_id: z.string(),
     version: z.int().optional().meta({ description: 'The current version, with 412' }),
+    quota: z
+      .strictObject({
+        of: z.enum(['tasks', 'bytes', 'keyed_answers']),
+        limit: z.int(),
+        used: z.int(),
+      })
+      .optional()
+      .meta({ description: 'Which one is used up, with `quota_exceeded`' }),
     details: z
       .array(z.strictObject({ field: z.string(), message: z.string() }))
       .optional()

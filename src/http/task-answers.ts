@@ -27,7 +27,11 @@ export const taskAnswer = (
 })
 /** The task does not exist, or it is another user's. */
 export const OWN: readonly ErrorCode[] = ['task_not_found', 'task_forbidden']
-export const KEYED: readonly ErrorCode[] = ['idempotency_key_reused', 'idempotency_key_in_use']
+export const KEYED: readonly ErrorCode[] = [
+  'idempotency_key_reused',
+  'idempotency_key_in_use',
+  'quota_exceeded',
+]
 export const CHANGING: readonly ErrorCode[] = [
   ...OWN,
   ...KEYED,

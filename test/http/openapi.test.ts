@@ -42,7 +42,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'delete /auth/sessions/{id}': [204, 400, 401, 404],
   'get /auth/health': [200, 400],
   'get /ready': [200, 400],
-  'post /tasks': [201, 400, 401, 409, 413, 415, 422],
+  'post /tasks': [201, 400, 401, 403, 409, 413, 415, 422],
   'get /tasks': [200, 400, 401],
   'get /tasks/{id}': [200, 304, 400, 401, 403, 404, 412],
   'put /tasks/{id}': [200, 400, 401, 403, 404, 409, 412, 413, 415, 422],

@@ -62,6 +62,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     streams: 'select',
     tasks: 'select',
     user_keys: 'select update(wrapped_by) update(wrapped_key)',
+    user_usage: 'delete insert select update',
   },
   tasktrail_auditor: {
     audit_accesses: 'select',
@@ -85,6 +86,7 @@ const FUNCTIONS = {
   tasktrail_task: ['append_events', 'claim_key', 'last_position', 'safe_position'],
   tasktrail_worker: [
     'claim_key',
+    'count_keyed_answers',
     'drop_rebuild_remains',
     'last_position',
     'remove_erased_rows',
@@ -273,6 +275,7 @@ const OBJECTS = `
 /** What is lost with these is made again: from the log, or by the next login or request. */
 const REPLACEABLE = [
   ...['tasks', 'audit_events', 'audit_facts', 'projections', 'parked_streams'],
+  ...['user_usage', 'keyed_answers'],
   ...['commands', 'sessions', 'login_attempts', 'key_fingerprints'],
 ]
 

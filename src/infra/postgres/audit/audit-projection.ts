@@ -14,10 +14,18 @@ import {
   requireKnown,
 } from '../projections/projection.ts'
 
-/** The names of its two tables: the live ones, or those of a rebuild. */
-export type AuditTables = { readonly events: string; readonly facts: string }
+/** The names of its tables: the live ones, or those of a rebuild. */
+export type AuditTables = {
+  readonly events: string
+  readonly facts: string
+  readonly usage: string
+}
 
-const AUDIT_TABLES: AuditTables = { events: 'audit_events', facts: 'audit_facts' }
+const AUDIT_TABLES: AuditTables = {
+  events: 'audit_events',
+  facts: 'audit_facts',
+  usage: 'user_usage',
+}
 
 // Size of the cache of field values, encrypted texts included.
 const KEPT_BYTES = 16_000_000
@@ -53,12 +61,30 @@ const findFacts = ({ facts }: AuditTables) => ({
   text: `select stream_id, facts from ${facts} where stream_id = any ($1)`,
 })
 
+// An event counts as what it says, and 1 KiB for itself: about what it takes in all tables and indexes when it
+// says nothing.
+const addUsage = ({ usage }: AuditTables) => ({
+  name: `add_to_${usage}`,
+  text: `
+    insert into ${usage} as so_far (user_id, tasks, bytes)
+      select row.user_id,
+        count(*) filter (where e.type in ('TaskCreated', 'TaskRestored'))
+          - count(*) filter (where e.type = 'TaskDeleted'),
+        sum(1024 + octet_length(e.data::text))
+      from jsonb_to_recordset($1) as row (position bigint, user_id bigint)
+        join events e on e.position = row.position
+      group by row.user_id order by row.user_id
+      on conflict (user_id) do update set
+        tasks = so_far.tasks + excluded.tasks, bytes = so_far.bytes + excluded.bytes`,
+})
+
 type Kept = { readonly facts: FieldValues; readonly json: string }
 
-/** One row per event, with the values before it. */
+/** One row per event, with the values before it; and how much each user has stored. */
 export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection {
-  const [ADD_EVENTS, SET_FACTS, FIND_FACTS] = [
+  const [ADD_EVENTS, ADD_USAGE, SET_FACTS, FIND_FACTS] = [
     addEvents(tables),
+    addUsage(tables),
     setFacts(tables),
     findFacts(tables),
   ]
@@ -105,8 +131,9 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
             lines.push(`{"stream_id":${JSON.stringify(stream_id)},"facts":${json}}`)
           }
           const set = { statement: SET_FACTS, values: [`[${lines.join(',')}]`] }
-          const add = { statement: ADD_EVENTS, values: [JSON.stringify(rows)] }
-          return lines.length === 0 ? [add] : [add, set]
+          const values = [JSON.stringify(rows)]
+          const add = [ADD_EVENTS, ADD_USAGE].map((statement) => ({ statement, values }))
+          return lines.length === 0 ? add : [...add, set]
         },
       }
     },

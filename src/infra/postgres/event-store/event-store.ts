@@ -1,11 +1,12 @@
 import canonicalize from 'canonicalize'
 import { v7 as uuidv7 } from 'uuid'
-import { AppError } from '../../../app/errors.ts'
+import { AppError, type Quota } from '../../../app/errors.ts'
 import type {
   Answer,
   Append,
   AppendResult,
   EventStore,
+  Quotas,
   Recorded,
 } from '../../../app/ports/event-store.ts'
 import { SETTERS } from '../../../domain/task/changes.ts'
@@ -98,7 +99,7 @@ const APPEND = {
   name: 'append',
   text: `
     select outcome, answer_stream, answer_version, occurred_at
-    from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+    from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 }
 
 const READ_ALL = {
@@ -167,6 +168,7 @@ type Shape = { readonly type: string; readonly data: unknown }
 /** The event store on PostgreSQL; db/migrations/…_append_events.ts is its other half. */
 export function postgresEventStore<Event extends Shape, Row extends object>(
   db: Database,
+  quotas: Quotas | null = null,
 ): EventStore<Event, Row> {
   const end = () => safePosition(db.query)
 
@@ -213,7 +215,9 @@ export function postgresEventStore<Event extends Shape, Row extends object>(
     },
 
     async append(append): Promise<AppendResult> {
-      const [result] = await repeated(() => db.query<Outcome>(APPEND, parameters(append)))
+      const [result] = await repeated(() =>
+        db.query<Outcome>(APPEND, [...parameters(append), quotas]),
+      )
       switch (result?.outcome) {
         case 'appended':
           return { outcome: 'appended', occurred_at: result.occurred_at }
@@ -227,6 +231,8 @@ export function postgresEventStore<Event extends Shape, Row extends object>(
           throw new AppError('idempotency_key_in_use', { retryAfter: 1 })
         case 'erased':
           throw new AppError('session_ended')
+        case 'over_quota':
+          throw new AppError('quota_exceeded', { quota: quotaOf(result, quotas) })
         default:
           throw new Error('append_events gave no outcome')
       }
@@ -263,7 +269,14 @@ export function postgresEventStore<Event extends Shape, Row extends object>(
 type Kept = { readonly answer_stream: string | null; readonly answer_version: number | null }
 
 type Outcome = Kept & {
-  readonly outcome: 'appended' | 'replayed' | 'conflict' | 'reused' | 'running' | 'erased'
+  readonly outcome:
+    | 'appended'
+    | 'replayed'
+    | 'conflict'
+    | 'reused'
+    | 'running'
+    | 'erased'
+    | 'over_quota'
   readonly occurred_at: string | null
 }
 
@@ -280,6 +293,11 @@ type Found = Kept & {
 
 function answerOf({ answer_stream: stream_id, answer_version: version }: Kept): Answer | null {
   return stream_id === null || version === null ? null : { stream_id, version }
+}
+
+function quotaOf({ answer_stream, answer_version }: Kept, quotas: Quotas | null): Quota {
+  const of = answer_stream as Quota['of']
+  return { of, limit: quotas?.[of] ?? 0, used: answer_version ?? 0 }
 }
 
 function parameters<Event extends Shape>(append: Append<Event, object>): unknown[] {

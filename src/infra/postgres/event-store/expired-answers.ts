@@ -7,12 +7,14 @@ const REMOVE = {
   text: 'select remove_expired_answers($1) as removed',
 }
 
+const COUNT = { name: 'count_keyed_answers', text: 'select count_keyed_answers()' }
+
 const STEP = 1_000
 const LOOK_MS = 60_000
 
 /**
- * Removes the answers stored for Idempotency-Keys once they have expired, step by step. Several processes
- * may do it at the same time.
+ * Removes the answers stored for Idempotency-Keys once they have expired, step by step, and then counts who
+ * has many: a quota needs it. Several processes may do it at the same time.
  */
 export function expiredAnswers(
   { query }: Database,
@@ -30,6 +32,7 @@ export function expiredAnswers(
         removed = await removeSome()
         onRemoved(removed)
       }
+      await query(COUNT, [])
     } catch (error) {
       log.warn({ err: (error as Error).message }, 'cannot remove expired answers')
     }

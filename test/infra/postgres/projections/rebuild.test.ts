@@ -256,6 +256,22 @@ describe('Rebuilding a projection', () => {
     expect((await start('tasks')).differences).to.equal(0)
   })
 
+  it('reports what is counted otherwise than the log says that users have stored, and repairs it', async () => {
+    for (let id = 1; id <= 3; id++) await world.create(id)
+    await start('audit')
+    await world.sql.query('update user_usage set tasks = 0, bytes = 0')
+    const { first } = await start('audit')
+    const fields = ['usage']
+    expect(first).to.deep.equal([
+      { projection: 'audit', stream_id: 'user-1', kind: 'different', fields },
+    ])
+    const { rows } = await world.sql.query(
+      'select tasks::int, bytes > 3 * 1024 as more from user_usage',
+    )
+    expect(rows).to.deep.equal([{ tasks: 3, more: true }])
+    expect((await start('audit')).differences).to.equal(0)
+  })
+
   it('says so when one of the same projection is running', async () => {
     let second = ''
     await start('tasks', {

@@ -28,6 +28,16 @@ const UNEQUAL_EVENTS = {
           'user-' || coalesce(l.user_id, s.user_id)))
     order by position`,
 }
+// Both tables are at the same position now.
+const UNEQUAL_USAGE = {
+  name: 'unequal_usage',
+  text: `
+    select 'user-' || user_id as stream_id, 'different' as kind, 'usage' as version
+    from user_usage l full join user_usage_rebuild s using (user_id)
+    where l is distinct from s
+      and not exists (select from parked_streams where projection in ('audit', 'audit_rebuild'))
+    order by user_id`,
+}
 // The worker sees that the row has changed, and starts again from it.
 const TAKE_OVER = {
   name: 'take_over',
@@ -43,7 +53,11 @@ const KEEP_PARKED = {
 
 /** The worker updates it from the log: the rebuild ends at its checkpoint. */
 export function auditPlan(): Plan {
-  const tables = { events: 'audit_events_rebuild', facts: 'audit_facts_rebuild' }
+  const tables = {
+    events: 'audit_events_rebuild',
+    facts: 'audit_facts_rebuild',
+    usage: 'user_usage_rebuild',
+  }
   const projection = auditProjection(tables)
   let compared = Number.MIN_SAFE_INTEGER
   const compare = async (run: Run, upTo: number) => {
@@ -57,7 +71,7 @@ export function auditPlan(): Plan {
     }
   }
   return {
-    tables: ['audit_events', 'audit_facts'],
+    tables: ['audit_events', 'audit_facts', 'user_usage'],
     // Each batch by itself: what a projection keeps in memory would survive a failed batch.
     project: (events, read) => projection.begin(read).project(events),
     parks: true,
@@ -84,6 +98,10 @@ export function auditPlan(): Plan {
         Number.MAX_SAFE_INTEGER,
       ])
       note(run, beyond.map(driftOf))
+      if (live.position === run.position) {
+        const usage = await run.query<UnequalEvent>(UNEQUAL_USAGE, [])
+        note(run, usage.map(driftOf))
+      }
       await lock()
       await run.query(TAKE_OVER, [run.position])
       await run.query(UNPARK, [])
@@ -93,7 +111,7 @@ export function auditPlan(): Plan {
   }
 }
 
-type UnequalEvent = Pick<Drift, 'kind' | 'stream_id'> & { readonly version: number }
+type UnequalEvent = Pick<Drift, 'kind' | 'stream_id'> & { readonly version: number | 'usage' }
 
 const driftOf = ({ kind, stream_id, version }: UnequalEvent): Drift => ({
   projection: 'audit',

@@ -71,8 +71,9 @@ export async function swapStatements(
   sql: pg.ClientBase,
   tables: readonly string[],
 ): Promise<string> {
-  const statements = await Promise.all(tables.map((table) => swapStatementsOf(sql, table)))
-  return statements.flat().join('; ')
+  const statements: string[] = []
+  for (const table of tables) statements.push(...(await swapStatementsOf(sql, table)))
+  return statements.join('; ')
 }
 
 async function swapStatementsOf(sql: pg.ClientBase, table: string): Promise<readonly string[]> {
