@@ -77,10 +77,18 @@ export function isRunning(pid: number): boolean {
   }
 }
 
+function commandOf(pid: number): string {
+  try {
+    return `${pid} (${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()})`
+  } catch {
+    return String(pid)
+  }
+}
+
 export const allGone = (pids: readonly number[]): Promise<void> =>
   until(
     () => !pids.some(isRunning),
-    () => `the end of ${pids.filter(isRunning).join(', ')}`,
+    () => `the end of ${pids.filter(isRunning).map(commandOf).join(', ')}`,
   )
 
 /** Ends what is left of a test, however it went. */
