@@ -2,19 +2,35 @@ import { AppError } from '../../../app/errors.ts'
 import type { Ownership, TaskList, TaskQuery } from '../../../app/ports/tasks.ts'
 import { type Candidates, cursorBy, fillPage } from '../../../app/task-pages.ts'
 import { type TaskView, taskStreamId } from '../../../domain/task/view.ts'
+import { type BatchLimits, batches } from '../../batching/batches.ts'
 import { ngramsToFind } from '../../encryption/blind-index.ts'
 import { decryptTexts } from '../../encryption/encrypted-texts.ts'
 import type { UserKeys, WrappedKey } from '../../encryption/user-keys.ts'
 import type { Database } from '../connection/database.ts'
 import { KEYS_AT_HAND, TASK_COLUMNS, taskPage, waysTo } from './task-page.ts'
 
-const NEXT_ID = { name: 'next_task_id', text: `select nextval('task_ids') as id` }
+/** Drawn in one statement; what a process draws and does not use is a gap. */
+const IDS_AT_ONCE = 50
+const NEXT_IDS = {
+  name: 'next_task_ids',
+  text: `select nextval('task_ids') as id from generate_series(1, ${IDS_AT_ONCE})`,
+}
 
 const FIND = {
   name: 'find_task',
   text: `
     select ${TASK_COLUMNS}, wrapped_key, wrapped_by from tasks join ${KEYS_AT_HAND} using (user_id)
-    where id = $1 and deleted_at is null`,
+    where id = any ($1::bigint[]) and deleted_at is null`,
+}
+
+/** Readers of single tasks who wait for the database wait for one statement. */
+const READS: BatchLimits = {
+  items: 100,
+  bytes: Number.POSITIVE_INFINITY,
+  waiting: 500,
+  calls: 4,
+  patience: 25,
+  total: 2_500,
 }
 
 // The rows of an erased account are deleted; the first event stays.
@@ -46,15 +62,39 @@ export function postgresTaskList(db: Database, keys: UserKeys): TaskList {
     return clear
   }
 
+  const find = batches<number, StoredTask | undefined>({
+    async call(ids) {
+      const rows = await db.query<StoredTask>(FIND, [ids])
+      const byId = new Map(rows.map((row) => [row.id, row]))
+      return ids.map((id) => byId.get(id))
+    },
+    sizeOf: () => 0,
+    limits: READS,
+    now: () => performance.now(),
+    refusal: (cause) => new AppError('database_unavailable', { retryAfter: 1, cause }),
+  })
+
+  const ids: number[] = []
+  let drawing: Promise<void> | undefined
+  const draw = async () => {
+    const rows = await db.query<{ id: number }>(NEXT_IDS, [])
+    ids.push(...rows.map(({ id }) => id).reverse())
+  }
+
   return {
     async nextId() {
-      const [row] = await db.query<{ id: number }>(NEXT_ID, [])
-      if (row === undefined) throw new Error('the sequence gave no id')
-      return row.id
+      for (;;) {
+        const id = ids.pop()
+        if (id !== undefined) return id
+        drawing ??= draw().finally(() => {
+          drawing = undefined
+        })
+        await drawing
+      }
     },
 
     async find(id) {
-      const [row] = await db.query<StoredTask>(FIND, [id])
+      const row = await find(id)
       return row === undefined ? null : inTheClear(row)
     },
 

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { type BatchLimits, batches } from '../../../src/infra/auth-client/batches.ts'
+import { type BatchLimits, batches } from '../../../src/infra/batching/batches.ts'
 
 const LIMITS = {
   items: 100,

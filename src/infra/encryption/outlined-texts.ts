@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
-import { AppError } from '../app/errors.ts'
-import { type HandleCommand, handleCommand } from '../app/handle-command.ts'
-import type { EventStore, Recorded } from '../app/ports/event-store.ts'
-import { taskAggregate } from '../app/task-aggregate.ts'
-import type { TaskEvent } from '../domain/task/events.ts'
-import type { TaskCommand } from '../domain/task/task.ts'
-import type { TaskView } from '../domain/task/view.ts'
-import { TEXT_FIELDS } from './encryption/encrypted-texts.ts'
+import { AppError } from '../../app/errors.ts'
+import { type HandleCommand, handleCommand } from '../../app/handle-command.ts'
+import type { EventStore, Recorded } from '../../app/ports/event-store.ts'
+import { taskAggregate } from '../../app/task-aggregate.ts'
+import type { TaskEvent } from '../../domain/task/events.ts'
+import type { TaskCommand } from '../../domain/task/task.ts'
+import type { TaskView } from '../../domain/task/view.ts'
+import { TEXT_FIELDS } from './encrypted-texts.ts'
 
 type Store = EventStore<TaskEvent, TaskView>
 
