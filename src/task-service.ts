@@ -18,7 +18,7 @@ import type { TaskEvent } from './domain/task/events.ts'
 import type { TaskCommand } from './domain/task/task.ts'
 import type { TaskView } from './domain/task/view.ts'
 import { AUDIT_ENDPOINTS, auditRoutes } from './http/audit.ts'
-import { lookAt } from './http/audit-access.ts'
+import { lookAt, oncePerMinute } from './http/audit-access.ts'
 import { admission, recheck } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
@@ -201,7 +201,7 @@ function httpService(
     ...AUDIT_ENDPOINTS,
   ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
-  const look = lookAt(accesses, clock, 'looked')
+  const look = lookAt(oncePerMinute(accesses), clock, 'looked')
   const reading = places(READING)
   const changes = taskChanges(events)
   const stopping = new AbortController()

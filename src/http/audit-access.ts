@@ -12,6 +12,30 @@ export const visibleUser = ({ role, user_id }: Caller): number | null =>
 /** Records the access; the answer is sent only after that. */
 export type RecordAccess = (ctx: Context, caller: Caller, query: object) => Promise<void>
 
+/**
+ * A look that the same session repeats within the minute is recorded once by each process: what is on record grows
+ * with what is asked, not with how often. Exports are all recorded.
+ */
+export function oncePerMinute(accesses: AuditAccesses): AuditAccesses {
+  let minute = 0
+  let recorded = new Map<string, Promise<void>>()
+  return {
+    add(caller, access) {
+      const { kind, ip, query, now } = access
+      if (kind === 'exported') return accesses.add(caller, access)
+      const present = Math.floor(now.getTime() / 60_000)
+      if (present !== minute) [minute, recorded] = [present, new Map()]
+      const look = JSON.stringify([caller, ip, query])
+      const known = recorded.get(look)
+      if (known !== undefined) return known
+      const adding = accesses.add(caller, access)
+      recorded.set(look, adding)
+      adding.catch(() => recorded.delete(look))
+      return adding
+    },
+  }
+}
+
 export const lookAt =
   (accesses: AuditAccesses, clock: Clock, kind: 'looked' | 'exported'): RecordAccess =>
   async (ctx, caller, query) => {
