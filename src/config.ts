@@ -88,6 +88,7 @@ const worker = z.object({
   SEAL_INTERVAL_SECONDS: whole(1, 86_400, 60),
   // The database keeps them for at least 30 days, whatever is set here.
   ACCESS_RETENTION_DAYS: whole(30, 36_500, 365),
+  SECURITY_EVENT_RETENTION_DAYS: whole(30, 36_500, 365),
 })
 
 /** An empty variable counts as not set: container definitions often carry those. */

@@ -9,8 +9,8 @@ import { rewrappingUserKeys } from './infra/encryption/rewrap-user-keys.ts'
 import { type KeyWrap, secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from './infra/encryption/user-keys.ts'
 import { type ErasedRows, erasedRows } from './infra/postgres/accounts/erased-rows.ts'
-import { expiredAccesses } from './infra/postgres/audit/audit-accesses.ts'
 import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
+import { expiredRecords } from './infra/postgres/audit/expired-records.ts'
 import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
 import { postgresSealer, SealRefused, unsealedSeconds } from './infra/postgres/audit/sealer.ts'
 import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
@@ -44,7 +44,7 @@ const Token = {
   listener: token<Listener>('listener'),
   metrics: token<WorkerMetrics>('metrics'),
   erased: token<ErasedRows>('erased'),
-  accesses: token<Background>('accesses'),
+  records: token<Background>('records'),
   expired: token<Background>('expired'),
   audit: token<Leadership>('audit'),
   seals: token<Background>('seals'),
@@ -83,9 +83,15 @@ const background = new ContainerModule(({ bind }) => {
   bind(Token.erased)
     .toResolvedValue((db, log) => erasedRows(db, log), [Token.db, Token.log])
     .inSingletonScope()
-  bind(Token.accesses)
+  bind(Token.records)
     .toResolvedValue(
-      (db, { ACCESS_RETENTION_DAYS }, log) => expiredAccesses(db, ACCESS_RETENTION_DAYS, log),
+      (db, { ACCESS_RETENTION_DAYS, SECURITY_EVENT_RETENTION_DAYS }, log) => {
+        const days = {
+          audit_accesses: ACCESS_RETENTION_DAYS,
+          security_events: SECURITY_EVENT_RETENTION_DAYS,
+        }
+        return expiredRecords(db, days, log)
+      },
       [Token.db, Token.config, Token.log],
     )
     .inSingletonScope()
@@ -126,7 +132,7 @@ const BACKGROUND = [
   Token.rewrap,
   Token.audit,
   Token.erased,
-  Token.accesses,
+  Token.records,
   Token.expired,
   Token.listener,
 ]

@@ -76,6 +76,7 @@ describe('The configuration', () => {
       DRAIN_SECONDS: 5,
       SEAL_INTERVAL_SECONDS: 60,
       ACCESS_RETENTION_DAYS: 365,
+      SECURITY_EVENT_RETENTION_DAYS: 365,
       database: authServiceConfig(AUTH).database,
     })
     expect(config.TEXT_KEY_PREVIOUS).to.equal(undefined)

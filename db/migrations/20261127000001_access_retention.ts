@@ -1,49 +1,84 @@
 import type { Knex } from 'knex'
 
-// The record of audit accesses is useful only for a time, and grows with every access. Old records may be
-// removed, by anyone with the right; younger ones by nobody, as before.
-export async function up(knex: Knex): Promise<void> {
-  await knex.raw(`
-    drop trigger audit_accesses_are_append_only on audit_accesses;
-    create trigger audit_accesses_are_append_only
-      before update or truncate on audit_accesses
-      for each statement execute function refuse_change();
-    alter table audit_accesses enable always trigger audit_accesses_are_append_only;
-    create trigger audit_accesses_are_kept
-      before delete on audit_accesses
-      for each row when (old.recorded_at > now() - interval '30 days')
-      execute function refuse_change();
-    alter table audit_accesses enable always trigger audit_accesses_are_kept;
+// Who looked at the trail, and what happened to accounts, is useful only for a time, and grows with every
+// access and every login. Old records may be removed, by anyone with the right; younger ones by nobody, as
+// before. The seals cover both tables, and verification excuses what is missing only if it is that old.
+const RECORDS = ['audit_accesses', 'security_events']
 
+export async function up(knex: Knex): Promise<void> {
+  for (const table of RECORDS) {
+    await knex.raw(`
+      drop trigger ${table}_are_append_only on ${table};
+      create trigger ${table}_are_append_only
+        before update or truncate on ${table}
+        for each statement execute function refuse_change();
+      alter table ${table} enable always trigger ${table}_are_append_only;
+      create trigger ${table}_are_kept
+        before delete on ${table}
+        for each row when (old.recorded_at > now() - interval '30 days')
+        execute function refuse_change();
+      alter table ${table} enable always trigger ${table}_are_kept;
+    `)
+  }
+  await knex.raw(`
     -- Removes some of those older than p_days, the oldest first; returns how many. None is
     -- removed before one with a lower id: if a row is missing after an existing one, somebody removed it.
-    create function remove_expired_accesses(p_days int, p_limit int) returns bigint
+    create function remove_expired_records(p_table text, p_days int, p_limit int) returns bigint
     language plpgsql volatile security definer set search_path = public, pg_temp as $$
     declare
       removed bigint;
     begin
-      with oldest as (
-          select id, bool_and(recorded_at < now() - make_interval(days => greatest(p_days, 30)))
+      if p_table not in (${RECORDS.map((table) => `'${table}'`).join(', ')}) then
+        raise exception 'nothing expires in %', p_table using errcode = 'insufficient_privilege';
+      end if;
+      execute format('
+        with oldest as (
+          select id, bool_and(recorded_at < now() - make_interval(days => greatest($1, 30)))
             over (order by id) as all_expired
-          from (select id, recorded_at from audit_accesses order by id limit p_limit) first)
-        delete from audit_accesses where id in (select id from oldest where all_expired);
+          from (select id, recorded_at from %1$I order by id limit $2) first)
+        delete from %1$I where id in (select id from oldest where all_expired)', p_table)
+        using p_days, p_limit;
       get diagnostics removed = row_count;
       return removed;
     end
     $$;
-    revoke execute on function remove_expired_accesses from public;
-    grant execute on function remove_expired_accesses to tasktrail_worker;
+
+    -- Removes some of the sessions that expired 30 days ago, and of the attempts to log in that are a day old:
+    -- their users may never come again. Returns how many.
+    create index sessions_by_expiry on sessions (expires_at);
+    create function remove_old_logins(p_limit int) returns bigint
+    language sql volatile security definer set search_path = public, pg_temp as $$
+      with of_sessions as (
+          delete from sessions where id in (
+            select id from sessions where expires_at < now() - interval '30 days'
+              order by expires_at limit p_limit for update skip locked)
+          returning 1),
+        of_attempts as (
+          delete from login_attempts where (account, ip) in (
+            select account, ip from login_attempts where last_try_at < now() - interval '1 day'
+              order by last_try_at limit p_limit for update skip locked)
+          returning 1)
+        select (select count(*) from of_sessions) + (select count(*) from of_attempts)
+    $$;
+    revoke execute on function remove_expired_records, remove_old_logins from public;
+    grant execute on function remove_expired_records, remove_old_logins to tasktrail_worker;
   `)
 }
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
-    drop function remove_expired_accesses;
-    drop trigger audit_accesses_are_kept on audit_accesses;
-    drop trigger audit_accesses_are_append_only on audit_accesses;
-    create trigger audit_accesses_are_append_only
-      before update or delete or truncate on audit_accesses
-      for each statement execute function refuse_change();
-    alter table audit_accesses enable always trigger audit_accesses_are_append_only;
+    drop function remove_old_logins;
+    drop index sessions_by_expiry;
+    drop function remove_expired_records;
   `)
+  for (const table of RECORDS) {
+    await knex.raw(`
+      drop trigger ${table}_are_kept on ${table};
+      drop trigger ${table}_are_append_only on ${table};
+      create trigger ${table}_are_append_only
+        before update or delete or truncate on ${table}
+        for each statement execute function refuse_change();
+      alter table ${table} enable always trigger ${table}_are_append_only;
+    `)
+  }
 }

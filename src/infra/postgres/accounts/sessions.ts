@@ -27,12 +27,6 @@ const BEGIN = {
     select id from begun`,
 }
 
-// Sessions that expired a month ago are deleted when the user's next session begins.
-const PURGE = {
-  name: 'purge_sessions',
-  text: `delete from sessions where user_id = $1 and expires_at < $2::timestamptz - interval '30 days'`,
-}
-
 const USE = {
   name: 'use_sessions',
   text: `
@@ -82,18 +76,11 @@ export function postgresSessions(db: Database, log: Log): Sessions {
       .query(TOUCH, [ids, now])
       .catch((error) => log.warn({ err: error }, 'cannot record when a session was last used'))
 
-  /** The session has begun even if this fails. */
-  const purge = (user_id: number, now: Date): Promise<unknown> =>
-    db
-      .query(PURGE, [user_id, now])
-      .catch((error) => log.warn({ err: error }, 'cannot remove sessions that expired long ago'))
-
   return {
     async begin({ id, expires_at }, { user, credentials_version }, requestContext) {
       const session = [id, user.id, credentials_version, expires_at, user.username]
       const begun = await db.query(BEGIN, [...requestContextValues(requestContext), ...session])
       if (begun.length === 0) throw new AppError('invalid_credentials')
-      await purge(user.id, requestContext.now)
     },
 
     async use(ids, now) {

@@ -64,7 +64,7 @@ type RecordSeal = RecordEnds & {
 
 /**
  * Compares accesses and security events with the seals, whose signatures have been checked. Error: `Broken`, at
- * the first row that is not as it was. An access may be missing if it is old enough to be removed and all
+ * the first row that is not as it was. One may be missing if it is old enough to be removed and all
  * before it are missing too.
  */
 export async function verifyRecords(query: Query, now = new Date()): Promise<RecordsReport> {
@@ -81,8 +81,7 @@ export async function verifyRecords(query: Query, now = new Date()): Promise<Rec
       const limit = marks.length + 1
       const rows = await recordsAfter(query, table, after, seal[table], limit)
       const wanted = marks.filter((mark) => mark.table === table)
-      const mayGo = (mark: RecordMark) =>
-        table === 'audit_accesses' && found[table].sealed === 0 && mark.recorded_at < expired
+      const mayGo = (mark: RecordMark) => found[table].sealed === 0 && mark.recorded_at < expired
       for (const missing of compare(
         seal.number,
         wanted,

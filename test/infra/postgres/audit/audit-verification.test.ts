@@ -103,7 +103,7 @@ describe('The verification of the database', () => {
       await looks(2, 31)
       await log.root.query(`
         insert into security_events (type, user_id, username, details, occurred_at, recorded_at)
-          select 'login_failed', n, 'ann', '{"n": 1}', now(), ${days(40)} from generate_series(1, 3) n`)
+          select 'login_failed', n, 'ann', '{"n": 1}', now(), ${days(20)} from generate_series(1, 3) n`)
       await log.sealer.seal()
       await looks(2, 1)
       await log.write(1)
@@ -184,13 +184,13 @@ describe('The verification of the database', () => {
     }
 
     it('takes what was removed when it had expired for removed, and no more', async () => {
-      await log.root.query('select remove_expired_accesses(35, 1000)')
+      await log.root.query("select remove_expired_records('audit_accesses', 35, 1000)")
       expect((await verifyLog(log.query, [sealKey])).records.audit_accesses).to.deep.equal({
         sealed: 4,
         unsealed: 1,
         removed: 2,
       })
-      await log.root.query('select remove_expired_accesses(0, 1000)')
+      await log.root.query("select remove_expired_records('audit_accesses', 0, 1000)")
       expect((await verifyLog(log.query, [sealKey])).records.audit_accesses).to.deep.equal({
         sealed: 2,
         unsealed: 1,
