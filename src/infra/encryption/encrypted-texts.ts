@@ -1,7 +1,8 @@
 import type { EventStore, Recorded } from '../../app/ports/event-store.ts'
 import { readTaskEvent } from '../../domain/task/events.ts'
 import { ngramsOf } from './blind-index.ts'
-import { decryptText, type EncryptedText, encryptText, textKey } from './text-cipher.ts'
+import { decryptedText } from './decrypted-texts.ts'
+import { type EncryptedText, encryptText } from './text-cipher.ts'
 import { damaged, type KeysToRead, type UserKeys, type WrappedKey } from './user-keys.ts'
 
 /** The fields of a task that hold what a person wrote. */
@@ -142,7 +143,7 @@ export function readText(
 ): string | null {
   const dataKey = keys.get(text.user)
   if (dataKey instanceof Error) throw dataKey
-  return dataKey === undefined ? null : decryptText(textKey(dataKey, text), text, place)
+  return dataKey === undefined ? null : decryptedText(dataKey, text, place)
 }
 
 export const isEncrypted = (value: unknown): value is EncryptedText =>
