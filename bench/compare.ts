@@ -24,6 +24,7 @@ import {
   prepare,
   requestsOf,
 } from './compare/operations.ts'
+import { requirePeers } from './compare/peers.ts'
 import { report } from './compare/report.ts'
 import {
   type Compared,
@@ -42,7 +43,7 @@ const USAGE = `Usage: npm run bench [-- --quick] [--strict] [--output directory]
 
 Compares Tasktrail with the same API written in other ways (bench/peers), side by side on one PostgreSQL
 that it starts itself: requests per second, CPU and memory, and times at 70 % of the peak. Prints a table,
-and writes JSON and a chart to docs/benchmarks. Takes twenty minutes.
+and writes JSON and a chart to docs/benchmarks. Takes a quarter of an hour.
 
   --quick    2 rounds of 1 s: shows that everything runs and every answer is right, not how fast it is;
              writes nothing unless --output is given
@@ -62,7 +63,7 @@ const { values } = commandLine({
 const QUICK = values.quick === true
 const SIZE = QUICK
   ? { rounds: 2, seconds: 1, users: 64, warmUp: 0, events: 6_000, races: 1 }
-  : { rounds: 5, seconds: 5, users: 128, warmUp: 3, events: 200_000, races: 3 }
+  : { rounds: 5, seconds: 4, users: 128, warmUp: 2, events: 200_000, races: 3 }
 // Neither warm-up nor waiting in the short form: it is not about speed.
 const STEADY_SHARE = 0.7
 
@@ -75,16 +76,16 @@ const WANTED: Readonly<Record<string, Readonly<Partial<Record<Operation, number>
 const WANTED_CATCH_UP = 10
 const WANTED_APPEND = 0.6
 
-const say = (text: string) => console.log(text)
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 
-/** The peers have a package of their own, so that the product's stays small. */
-function requirePeers(): void {
-  if (existsSync(path('peers/node_modules/.package-lock.json'))) return
-  say('installing what is compared (bench/peers) ...')
-  const options = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
-  execFileSync('npm', options, { cwd: path('peers'), stdio: 'inherit' })
-}
+// Now: what is edited during the run is not what runs.
+const COMMIT = existsSync(path('../.git'))
+  ? execFileSync('git', ['describe', '--always', '--dirty'], { cwd: path('..') })
+      .toString()
+      .trim()
+  : 'unknown'
+
+const say = (text: string) => console.log(text)
 
 type Prepared = { readonly system: System; readonly data: Data }
 
@@ -164,13 +165,9 @@ async function koa(course: Course, directory: string): Promise<Figures> {
 function versions(postgres: string): Readonly<Record<string, string>> {
   const of = (name: string) =>
     JSON.parse(readFileSync(path(`peers/node_modules/${name}/package.json`), 'utf8')).version
-  const git = (...args: string[]) =>
-    execFileSync('git', args, { cwd: path('.') })
-      .toString()
-      .trim()
   const names = ['express', 'axios', 'fastify', 'undici', 'koa', 'autocannon']
   return {
-    Tasktrail: existsSync(path('../.git')) ? git('describe', '--always', '--dirty') : 'unknown',
+    Tasktrail: COMMIT,
     'Node.js': process.versions.node,
     PostgreSQL: postgres,
     ...Object.fromEntries(names.map((name) => [name, of(name)])),

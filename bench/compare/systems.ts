@@ -31,6 +31,8 @@ export type Place = {
   /** For the output of its processes. */
   readonly directory: string
   readonly users: number
+  /** More options of Node's for Tasktrail's processes. @default none */
+  readonly flags?: (name: string) => readonly string[]
 }
 
 type Start = (place: Place) => Promise<System>
@@ -59,7 +61,12 @@ async function startAll(programs: readonly Program[]) {
 const flagsOf = (script: 'start:auth' | 'start:task' | 'start:worker') =>
   packageJson.scripts[script].split(' ').filter((word) => word.startsWith('--'))
 
-const tasktrail: Start = async ({ databaseUrl, directory, users }) => {
+export const tasktrail: Start = async ({
+  databaseUrl,
+  directory,
+  users,
+  flags: more = () => [],
+}) => {
   const schema = migrations({ connection: { connectionString: databaseUrl }, poolMax: 1 })
   await schema.latest().finally(schema.close)
   const [authPort = 0, taskPort = 0, workerPort = 0] = await freePorts(3)
@@ -80,7 +87,7 @@ const tasktrail: Start = async ({ databaseUrl, directory, users }) => {
   }
   const program = (name: string, port: number, path: string, flags: readonly string[]) => ({
     name,
-    flags,
+    flags: [...flags, ...more(name)],
     script: `src/${name}.ts`,
     env: { ...env, PORT: String(port) },
     healthUrl: `${local(port)}${path}`,
