@@ -30,7 +30,11 @@ const fields = {
   due_date: null,
 } as const
 
-function creation(id: number): Append<TaskEvent, TaskView> {
+// Users as in the rest of the run: they wait for nobody but themselves.
+const USERS = 64
+const userOf = (id: number): number => 1 + (id % USERS)
+
+function creation(id: number, user_id = userOf(id)): Append<TaskEvent, TaskView> {
   const request_id = randomUUID()
   const ids = { request_id, correlation_id: request_id, causation_id: request_id, session_id: null }
   const times = { created_at: TIME_OF_APPEND, updated_at: TIME_OF_APPEND, deleted_at: null }
@@ -39,9 +43,9 @@ function creation(id: number): Append<TaskEvent, TaskView> {
     stream_type: 'task',
     expected: { version: 0, head_hash: null },
     schema_version: 1,
-    events: [{ type: 'TaskCreated', data: { ...fields, user_id: 1 } }],
-    row: { id, user_id: 1, ...fields, ...times, version: 1 },
-    actor_id: 1,
+    events: [{ type: 'TaskCreated', data: { ...fields, user_id } }],
+    row: { id, user_id, ...fields, ...times, version: 1 },
+    actor_id: user_id,
     metadata: { ...ids, ip: '127.0.0.1' },
     command: undefined,
   }
@@ -106,7 +110,18 @@ export async function pgbenchRate(
   return rate
 }
 
-const MARK = { id: 987_654_321_012, uuid: '01234567-89ab-7cde-8f01-23456789abcd' }
+const MARK = {
+  id: 987_654_321_012,
+  user: 876_543_210_987,
+  uuid: '01234567-89ab-7cde-8f01-23456789abcd',
+}
+
+/** What stands in the place of each mark, in pgbench's words. */
+const MARKED: Readonly<Record<string, string>> = {
+  [MARK.id]: ':id::text',
+  [MARK.uuid]: `lpad(:id::text, 32, '0')::uuid::text`,
+  [MARK.user]: `(1 + :id::bigint % ${USERS})::text`,
+}
 
 type Sent = { readonly statement: Statement; readonly values: readonly unknown[] }
 
@@ -119,7 +134,7 @@ async function sent(): Promise<Sent> {
   }
   const db = { query } as unknown as Database
   await postgresEventStore<TaskEvent, TaskView>(db)
-    .append(creation(MARK.id))
+    .append(creation(MARK.id, MARK.user))
     .catch(() => {})
   if (seen === undefined) throw new Error('the store sent nothing')
   return seen
@@ -143,10 +158,12 @@ async function asScript(databaseUrl: string, { text }: Statement, values: readon
     if (plain === null) return 'null'
     const marked = String(plain).replaceAll(UUID_V7, MARK.uuid)
     definitions.push('-D', `${name}=${marked}`)
-    if (!marked.includes(MARK.uuid) && !marked.includes(String(MARK.id))) return `:${name}`
-    const uuid = `lpad(:id::text, 32, '0')::uuid::text`
-    const own = `replace(:${name}, '${MARK.uuid}', ${uuid})`
-    return `replace(${own}, '${MARK.id}', :id::text)::${types[n]}`
+    const expression = Object.entries(MARKED).reduce(
+      (inner, [mark, own]) =>
+        marked.includes(mark) ? `replace(${inner}, '${mark}', ${own})` : inner,
+      `:${name}`,
+    )
+    return expression === `:${name}` ? expression : `${expression}::${types[n]}`
   })
   const statement = text.replaceAll(/\$(\d+)/g, (_, n) => expressions[Number(n) - 1] ?? 'null')
   const lines = script(statement)

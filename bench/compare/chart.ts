@@ -12,20 +12,29 @@ const escaped = (text: string) =>
 const line = (x: number, y: number, content: string, more = '') =>
   `<text x="${x}" y="${y}" ${more}>${escaped(content)}</text>`
 
-/** Requests per second: a group of bars for each operation, the thin line from the slowest round to the fastest. */
+/**
+ * Requests per second: a group of bars for each operation, a thin line from the slowest round to the fastest.
+ * A bare Koa is only named: beside it every other bar would be short.
+ */
 export function chart({ operations, systems, date, machine, versions }: Results): string {
   const names = Object.keys(systems)
-  const rates = Object.values(operations).flatMap((each) => Object.values(each ?? {}))
-  const most = Math.max(...rates.flatMap((figures) => figures.rates))
+  const compared = Object.entries(operations).map(([operation, { koa, ...figures } = {}]) => ({
+    operation: operation as Operation,
+    koa,
+    figures: Object.entries(figures),
+  }))
+  const most = Math.max(
+    ...compared.flatMap(({ figures }) => figures.flatMap(([, { rates }]) => rates)),
+  )
   const scale = (rate: number) => Math.round((rate / most) * (WIDTH - LEFT - 90))
   const lines: string[] = []
   let y = 60
-  for (const [operation, figures] of Object.entries(operations)) {
-    lines.push(
-      line(16, y, `${operation}: ${OPERATIONS[operation as Operation]}`, 'font-weight="bold"'),
-    )
+  for (const { operation, figures, koa } of compared) {
+    const limit =
+      koa === undefined ? '' : ` (a bare Koa: ${Math.round(koa.rate).toLocaleString('en')})`
+    lines.push(line(16, y, `${operation}: ${OPERATIONS[operation]}${limit}`, 'font-weight="bold"'))
     y += 8
-    for (const [system, { rate, rates }] of Object.entries(figures ?? {})) {
+    for (const [system, { rate, rates }] of figures) {
       const middle = y + BAR / 2
       const [low, high] = [LEFT + scale(Math.min(...rates)), LEFT + scale(Math.max(...rates))]
       const colour = COLOURS[names.indexOf(system) % COLOURS.length]
