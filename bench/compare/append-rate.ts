@@ -20,6 +20,8 @@ const { prepareValue } = createRequire(import.meta.url)('pg/lib/utils')
 
 const ROLE = 'tasktrail_task'
 const IN_FLIGHT = 32
+// As by default: what a user stores is counted.
+const QUOTAS = { tasks: 100_000, bytes: 1_073_741_824, keyed_answers: 100_000 }
 const POOL = 10
 
 const fields = {
@@ -59,7 +61,7 @@ export async function storeRate(databaseUrl: string, seconds: number): Promise<n
   const log = { info: () => {}, warn: () => {}, error: () => {} }
   const connection = { connectionString: databaseUrl }
   const db = openDatabase({ connection, poolMax: POOL, role: ROLE, log })
-  const store = postgresEventStore<TaskEvent, TaskView>(db)
+  const store = postgresEventStore<TaskEvent, TaskView>(db, QUOTAS)
   const began = performance.now()
   let count = 0
   const work = async () => {
@@ -133,7 +135,7 @@ async function sent(): Promise<Sent> {
     throw new Error('only looked at')
   }
   const db = { query } as unknown as Database
-  await postgresEventStore<TaskEvent, TaskView>(db)
+  await postgresEventStore<TaskEvent, TaskView>(db, QUOTAS)
     .append(creation(MARK.id, MARK.user))
     .catch(() => {})
   if (seen === undefined) throw new Error('the store sent nothing')
