@@ -28,8 +28,8 @@ describe('docs/security.md', () => {
   }
 
   it('says of each table what bounds it', () => {
-    const bounded = rows(section(page, '## What grows, and what bounds it')).flatMap(([names = '']) =>
-      literals(names),
+    const bounded = rows(section(page, '## What grows, and what bounds it')).flatMap(
+      ([names = '']) => literals(names),
     )
     expect(bounded).to.include.members([...IRREPLACEABLE])
     const made = readFileSync('test/infra/postgres/roles.test.ts', 'utf8')
