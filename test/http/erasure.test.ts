@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { json } from 'node:stream/consumers'
 import { expect } from 'chai'
 import pg from 'pg'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
@@ -37,11 +38,25 @@ describe('The erasure of an account', () => {
     sql = new pg.Client(system.database.url)
     await sql.connect()
     const said = new Map<string, { status: number; text: string }>()
-    memory = createServer(async (req, res) => {
-      const { authorization = '' } = req.headers
+    const remembered = async (authorization: string) => {
       const known = said.get(authorization) ?? (await validated(authorization))
       said.set(authorization, known)
-      res.writeHead(known.status, { 'content-type': 'application/json' }).end(known.text)
+      return known
+    }
+    const rememberedAll = async (tokens: readonly string[]) => {
+      const answers = tokens.map(async (token) => {
+        const answer = JSON.parse((await remembered(`Bearer ${token}`)).text)
+        return { ...answer, token_end: token.slice(-16) }
+      })
+      return { status: 200, text: JSON.stringify({ answers: await Promise.all(answers) }) }
+    }
+    memory = createServer(async (req, res) => {
+      const { authorization = '' } = req.headers
+      const { status, text } =
+        req.url === '/auth/validate/batch'
+          ? await rememberedAll(((await json(req)) as { tokens: string[] }).tokens)
+          : await remembered(authorization)
+      res.writeHead(status, { 'content-type': 'application/json' }).end(text)
     })
     memory.listen(0, '127.0.0.1')
     await once(memory, 'listening')
