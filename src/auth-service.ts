@@ -28,7 +28,7 @@ import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.
 import { postgresSecurityEvents } from './infra/postgres/accounts/security-events.ts'
 import { postgresSessions } from './infra/postgres/accounts/sessions.ts'
 import { postgresUsers } from './infra/postgres/accounts/users.ts'
-import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
+import { type Database, openDatabase, PLANNED_ONCE } from './infra/postgres/connection/database.ts'
 import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
 import { passwordPepper } from './infra/postgres/keys/stored-keys.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
@@ -57,9 +57,10 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.db)
     .toResolvedValue(
       ({ database, PASSWORD_PEPPER }, log) =>
-        keyedDatabase(openDatabase({ ...database, role: 'tasktrail_auth', log }), [
-          passwordPepper(PASSWORD_PEPPER),
-        ]),
+        keyedDatabase(
+          openDatabase({ ...database, role: 'tasktrail_auth', settings: PLANNED_ONCE, log }),
+          [passwordPepper(PASSWORD_PEPPER)],
+        ),
       [Token.config, Token.log],
     )
     .inSingletonScope()

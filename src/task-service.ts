@@ -40,7 +40,7 @@ import { answering, postgresUserKeys, type UserKeys } from './infra/encryption/u
 import { postgresAuditAccesses } from './infra/postgres/audit/audit-accesses.ts'
 import { INDEX_ORDER_SETTINGS } from './infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from './infra/postgres/audit/audit-trail.ts'
-import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
+import { type Database, openDatabase, PLANNED_ONCE } from './infra/postgres/connection/database.ts'
 import {
   type Listener,
   listenForEvents,
@@ -88,7 +88,7 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.db)
     .toResolvedValue(
       ({ database, TEXT_KEY, TEXT_KEY_PREVIOUS }, log) =>
-        keyedDatabase(openDatabase({ ...database, role: ROLE, log }), [
+        keyedDatabase(openDatabase({ ...database, role: ROLE, settings: PLANNED_ONCE, log }), [
           textKey(TEXT_KEY, TEXT_KEY_PREVIOUS),
         ]),
       [Token.config, Token.log],

@@ -43,6 +43,13 @@ export type DatabaseOptions = {
   readonly log: Log
 }
 
+/**
+ * For those who answer requests: each statement is planned once for a connection. Left to itself PostgreSQL
+ * plans `= any ($1)` and the pages of a list anew for each call, which costs more than the call: a task takes
+ * 0.4 ms instead of 0.7, a page of 20 takes 0.9 instead of 1.4. No statement may need a plan for its values.
+ */
+export const PLANNED_ONCE = { plan_cache_mode: 'force_generic_plan' }
+
 const { INT8, TIMESTAMPTZ } = pg.types.builtins
 
 // Numbers here stay below 2^53 (ids and positions come from sequences). Times leave the database as the API
