@@ -45,6 +45,8 @@ export function undoHistory(last: Step): UndoHistory {
   const changes = changesUpTo(last)
   const byVersion = new Map<number, Change>()
   const setBy = new Map<string, Change | undefined>()
+  /** Which change, undo or redo has done that to each field last. */
+  const movedBy = new Map<string, Change>()
   const done: Change[] = []
   const undone: Change[] = []
   let isDeleted = false
@@ -56,6 +58,7 @@ export function undoHistory(last: Step): UndoHistory {
       for (const name of Object.keys(change.changes)) {
         change.replaced.set(name, setBy.get(name))
         setBy.set(name, change)
+        movedBy.set(name, change)
       }
       undone.length = 0
     } else {
@@ -63,6 +66,7 @@ export function undoHistory(last: Step): UndoHistory {
       change.isForth = !target.isForth
       for (const [name, replaced] of change.origin.replaced) {
         setBy.set(name, change.isForth ? change.origin : replaced)
+        movedBy.set(name, change)
       }
       remove(change.isForth ? undone : done, change.origin)
     }
@@ -86,7 +90,7 @@ export function undoHistory(last: Step): UndoHistory {
       if (change === undefined) throw new DomainError('change_not_found')
       const { origin, isForth, versions } = change
       const conflicts = fieldsSetSince(change).map((field) => {
-        return { field, version: lastChangeOf(field, last) }
+        return { field, version: lastVersion(movedBy.get(field)) ?? 1 }
       })
       if (conflicts.length > 0) throw new DomainError('undo_conflict', conflicts)
       return { undoes: versions, values: valuesOf(origin, isForth ? 'from' : 'to') }

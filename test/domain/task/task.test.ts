@@ -288,6 +288,16 @@ describe('Undoing a change of a task', () => {
       .yields({ type: 'TaskRenamed', data: { title: fields.title, undoes: [2] } })
   })
 
+  it('names what is in the way, also when that is an undo: undo that first', () => {
+    const uncreated: TaskEvent = { type: 'TaskDeleted', data: { undoes: [1] } }
+    const names = ['title', 'description', 'status', 'priority', 'due_date']
+    const by2 = [...names, 'deleted'].map((field) => ({ field, version: 2 }))
+    tasks(created, uncreated).when(undo(1)).refuses('undo_conflict', ...by2)
+    tasks(created, renamed, unrenamed, uncreated)
+      .when(undo(3))
+      .refuses('undo_conflict', { field: 'title', version: 4 })
+  })
+
   it('is for the owner, of tasks and changes that there are', () => {
     tasks(created, renamed).when(undo(undefined, STRANGER)).refuses('task_forbidden')
     tasks().when(undo()).refuses('task_not_found')
