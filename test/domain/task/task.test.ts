@@ -292,7 +292,9 @@ describe('Undoing a change of a task', () => {
     const uncreated: TaskEvent = { type: 'TaskDeleted', data: { undoes: [1] } }
     const names = ['title', 'description', 'status', 'priority', 'due_date']
     const by2 = [...names, 'deleted'].map((field) => ({ field, version: 2 }))
-    tasks(created, uncreated).when(undo(1)).refuses('undo_conflict', ...by2)
+    tasks(created, uncreated)
+      .when(undo(1))
+      .refuses('undo_conflict', ...by2)
     tasks(created, renamed, unrenamed, uncreated)
       .when(undo(3))
       .refuses('undo_conflict', { field: 'title', version: 4 })
