@@ -8,6 +8,7 @@ import {
   type EventStore,
   type Metadata,
   type Present,
+  type Recorded,
   TIME_OF_APPEND,
 } from './ports/event-store.ts'
 
@@ -83,15 +84,21 @@ export function handleCommand<State, Command, Event, Row>(
     }
   }
 
+  const readable = (events: readonly Recorded<Event>[]) => {
+    if (events.some(({ unreadable }) => unreadable)) throw new AppError('texts_unavailable')
+    // The actor's own: their account was erased after the request was validated.
+    if (events.some(({ erased }) => erased)) throw gone(true)
+    return events
+  }
+
   const folded = async (stream_id: string, version: number): Promise<State> => {
     const { events } = await store.load(stream_id, 0, version)
-    if (events.some(({ unreadable }) => unreadable)) throw new AppError('texts_unavailable')
-    return events.reduce(decider.evolve, decider.initialState)
+    return readable(events).reduce(decider.evolve, decider.initialState)
   }
 
   const rowAt = async ({ stream_id, version }: Answer): Promise<Row> => {
     const events = await store.inForce(stream_id, version)
-    return requireRow(events.reduce(view, null), stream_id)
+    return requireRow(readable(events).reduce(view, null), stream_id)
   }
 
   return async (stream_id, command, context) => {

@@ -12,6 +12,7 @@ type User = Awaited<ReturnType<System['newUser']>>
 type Shown = { task_id: number; type: string; unreadable?: true; changes: Record<string, unknown> }
 
 const nothing = { from: null, to: null }
+const once = { 'idempotency-key': 'once' }
 
 describe('A damaged text or key', () => {
   let system: System
@@ -32,7 +33,7 @@ describe('A damaged text or key', () => {
     whole = await newTask(ann)
     damaged = await newTask(ann)
     keyless = await newTask(bob)
-    await call(ann, 'PUT', `/tasks/${damaged}`, { title: 'Two' })
+    await call(ann, 'PUT', `/tasks/${damaged}`, { title: 'Two' }, once)
     await projectAudit(system.database)
     await sql.query('alter table events disable trigger all')
     await sql.query(
@@ -153,6 +154,8 @@ describe('A damaged text or key', () => {
       const answer = await call(user, method, path, body)
       expect([answer.status, answer.body.code], path).to.deep.equal([503, 'texts_unavailable'])
     }
+    const replay = await call(ann, 'PUT', `/tasks/${damaged}`, { title: 'Two' }, once)
+    expect([replay.status, replay.body.code]).to.deep.equal([503, 'texts_unavailable'])
     expect((await call(ann, 'GET', `/tasks/${whole}`)).status).to.equal(200)
     const damage = `update tasks set title = jsonb_set(title, '{cipher}', '"damaged"') where id = $1`
     await sql.query(damage, [whole])
