@@ -24,27 +24,41 @@ const httpUrl = z
   .string()
   .refine((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? ''), 'must be an http(s) URL')
 
-const databaseUrl = z.object({
-  DATABASE_URL: z
-    .string()
-    .refine(
-      (url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''),
-      'must be a postgres:// URL',
-    )
-    // pg would prefer them to our own, which switch to the service's restricted role.
-    .refine((url) => !URL.parse(url)?.searchParams.has('options'), 'must not carry options'),
-  DB_POOL_MAX: whole(1, 100, 10),
-})
+const postgresUrl = z
+  .string()
+  .refine(
+    (url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''),
+    'must be a postgres:// URL',
+  )
+  // pg would prefer them to our own, which switch to the service's restricted role.
+  .refine((url) => !URL.parse(url)?.searchParams.has('options'), 'must not carry options')
+const port = whole(1, 65_535, 5432)
+const sslmode = z
+  .enum(['disable', 'require', 'verify-full'], 'must be disable, require or verify-full')
+  .default('disable')
+const poolMax = whole(1, 100, 10)
+
+const databaseUrl = z.object({ DATABASE_URL: postgresUrl, DB_POOL_MAX: poolMax })
 const databaseParts = z.object({
   DB_HOST: filled,
-  DB_PORT: whole(1, 65_535, 5432),
+  DB_PORT: port,
   DB_NAME: filled,
   DB_USER: filled,
   DB_PASSWORD: filled,
-  DB_SSLMODE: z
-    .enum(['disable', 'require', 'verify-full'], 'must be disable, require or verify-full')
-    .default('disable'),
-  DB_POOL_MAX: whole(1, 100, 10),
+  DB_SSLMODE: sslmode,
+  DB_POOL_MAX: poolMax,
+})
+
+/** A replica is named as the database is. */
+const replicaUrl = z.object({ READ_DATABASE_URL: postgresUrl, READ_DB_POOL_MAX: poolMax })
+const replicaParts = z.object({
+  READ_DB_HOST: filled,
+  READ_DB_PORT: port,
+  READ_DB_NAME: filled,
+  READ_DB_USER: filled,
+  READ_DB_PASSWORD: filled,
+  READ_DB_SSLMODE: sslmode,
+  READ_DB_POOL_MAX: poolMax,
 })
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
@@ -151,8 +165,32 @@ const configOf =
 export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
 export const authServiceConfig = configOf(authService)
 
-export type TaskServiceConfig = ReturnType<typeof taskServiceConfig>
-export const taskServiceConfig = configOf(taskService)
+const withoutReplica = configOf(taskService)
+const withReplicaUrl = configOf(taskService.extend(replicaUrl.shape))
+const withReplicaParts = configOf(taskService.extend(replicaParts.shape))
+
+export type TaskServiceConfig = ReturnType<typeof withoutReplica> & {
+  /** A streaming replica of the database; null: there is none. */
+  readonly replica: DatabaseConfig | null
+}
+export function taskServiceConfig(env: Env): TaskServiceConfig {
+  const given = present(env)
+  if (given.READ_DATABASE_URL !== undefined) return replicaOf(withReplicaUrl(env))
+  if (given.READ_DB_HOST === undefined) return { ...withoutReplica(env), replica: null }
+  // A replica has the logins of its primary: often only the host is another.
+  const inherited = Object.entries(given)
+    .filter(([name]) => name.startsWith('DB_'))
+    .map(([name, value]) => [`READ_${name}`, value])
+  return replicaOf(withReplicaParts({ ...Object.fromEntries(inherited), ...given }))
+}
+
+function replicaOf<Config extends object>(config: Config) {
+  const named = Object.entries(config).filter(([name]) => name.startsWith('READ_'))
+  const place = Object.fromEntries(
+    named.map(([name, value]) => [name.slice('READ_'.length), value]),
+  )
+  return { ...config, replica: database(place as Parameters<typeof database>[0]) }
+}
 
 export type WorkerConfig = ReturnType<typeof workerConfig>
 export const workerConfig = configOf(worker)
@@ -162,7 +200,10 @@ const variablesOf = (own: z.ZodObject): readonly string[] =>
 
 const VARIABLES = {
   'auth-service': variablesOf(authService),
-  'task-service': variablesOf(taskService),
+  'task-service': [
+    ...variablesOf(taskService),
+    ...Object.keys({ ...replicaUrl.shape, ...replicaParts.shape }),
+  ],
   worker: variablesOf(worker),
 }
 

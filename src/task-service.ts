@@ -41,6 +41,7 @@ import { postgresAuditAccesses } from './infra/postgres/audit/audit-accesses.ts'
 import { INDEX_ORDER_SETTINGS } from './infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from './infra/postgres/audit/audit-trail.ts'
 import { type Database, openDatabase, PLANNED_ONCE } from './infra/postgres/connection/database.ts'
+import { followReplica, type Replica } from './infra/postgres/connection/replica.ts'
 import {
   type Listener,
   listenForEvents,
@@ -72,8 +73,10 @@ const Token = {
   clock: token<Clock>('clock'),
   db: token<KeyedDatabase>('db'),
   auditDb: token<Database>('auditDb'),
+  replica: token<Replica | null>('replica'),
   userKeys: token<UserKeys>('userKeys'),
   events: token<EventStore<TaskEvent, TaskView>>('events'),
+  pastEvents: token<EventStore<TaskEvent, TaskView>>('pastEvents'),
   tasks: token<TaskList>('tasks'),
   authService: token<AuthService & { close: () => void }>('authService'),
   accesses: token<AuditAccesses>('accesses'),
@@ -115,6 +118,22 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.db, Token.userKeys, Token.log],
     )
     .inSingletonScope()
+  bind(Token.replica)
+    .toResolvedValue(
+      ({ replica }, db, log) =>
+        replica && followReplica({ ...replica, role: ROLE, primary: db, log }),
+      [Token.config, Token.db, Token.log],
+    )
+    .inSingletonScope()
+  bind(Token.pastEvents)
+    .toResolvedValue(
+      (db, replica, keys) => {
+        const log = replica?.orElse(db, { settings: PLANNED_ONCE }) ?? db
+        return encryptedEventStore(postgresEventStore<TaskEvent, TaskView>(db, null, log), keys)
+      },
+      [Token.db, Token.replica, Token.userKeys],
+    )
+    .inSingletonScope()
   bind(Token.accesses).toResolvedValue(postgresAuditAccesses, [Token.db])
   bind(Token.auditDb)
     .toResolvedValue(
@@ -123,7 +142,11 @@ const adapters = new ContainerModule(({ bind }) => {
     )
     .inSingletonScope()
   bind(Token.trail)
-    .toResolvedValue(postgresAuditTrail, [Token.auditDb, Token.userKeys, Token.log])
+    .toResolvedValue(
+      (db, replica, keys, log) =>
+        postgresAuditTrail(replica?.orElse(db, AUDIT_DATABASE) ?? db, keys, log),
+      [Token.auditDb, Token.replica, Token.userKeys, Token.log],
+    )
     .inSingletonScope()
   bind(Token.listener)
     .toResolvedValue(
@@ -164,6 +187,8 @@ const http = new ContainerModule(({ bind }) => {
       Token.handle,
       Token.tasks,
       Token.events,
+      Token.pastEvents,
+      Token.replica,
       Token.notifier,
       Token.accesses,
       Token.trail,
@@ -180,6 +205,8 @@ function httpService(
   handle: HandleCommand<TaskCommand, TaskView>,
   tasks: TaskList,
   events: EventStore<TaskEvent, TaskView>,
+  pastEvents: EventStore<TaskEvent, TaskView>,
+  replica: Replica | null,
   notifier: AppendNotifier,
   accesses: AuditAccesses,
   trail: AuditTrail,
@@ -190,7 +217,7 @@ function httpService(
   const internalApiKeys = [config.INTERNAL_API_KEY]
   const on = routes(router, admission({ tokens: authService, internalApiKeys, limit, refusals }))
   // Before the task routes: /tasks/health and /tasks/docs are not task ids.
-  healthRoutes(on, { base: BASE, name: 'task', ping: db.ping })
+  healthRoutes(on, { base: BASE, name: 'task', ping: db.ping, replica: replica?.state })
   wholeHealthRoute(on, authService.answers)
   const title = 'Tasktrail task-service'
   const endpoints = [
@@ -203,13 +230,13 @@ function httpService(
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   const look = lookAt(oncePerMinute(accesses), clock, 'looked')
   const reading = places(READING)
-  const changes = taskChanges(events)
+  const changes = taskChanges(pastEvents)
   const stopping = new AbortController()
   const { signal } = stopping
   const given = requireKnownPosition(events.last)
   const { end } = events
   const stream = streamTaskEvents({
-    changes: taskChanges(events, STREAM_BATCH),
+    changes: taskChanges(pastEvents, STREAM_BATCH),
     notifier,
     tokens: authService,
     log,
@@ -221,7 +248,7 @@ function httpService(
     handle,
     handleByHistory: handleOutlined(events),
     undoSteps: (row) => undoSteps(outlinedTexts(events).store)(row),
-    events,
+    events: pastEvents,
     tasks,
     changes,
     stream,
@@ -229,7 +256,7 @@ function httpService(
     look,
     reading,
   })
-  const past = timeTravel(events)
+  const past = timeTravel(pastEvents)
   taskRoutes(on, { handle, tasks, past, look, requirePast: requirePast(events.now), reading })
   const copy = lookAt(accesses, clock, 'exported')
   const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)
@@ -270,6 +297,7 @@ export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): 
     dispose: async () => {
       container.get(Token.authService).close()
       await container.get(Token.listener).close()
+      await container.get(Token.replica)?.close()
       await container.get(Token.auditDb).close()
       await container.get(Token.db).close()
     },

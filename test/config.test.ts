@@ -82,6 +82,36 @@ describe('The configuration', () => {
     expect(config.TEXT_KEY_PREVIOUS).to.equal(undefined)
   })
 
+  it('of task-service takes what it does not say of a replica from the database', () => {
+    const own = { READ_DB_HOST: 'replica.internal', READ_DB_POOL_MAX: '3' }
+    const { database, replica } = taskServiceConfig({ ...TASK, DB_PORT: '6000', ...own })
+    expect(replica).to.deep.equal({
+      connection: { ...database.connection, host: 'replica.internal' },
+      poolMax: 3,
+    })
+    expect(taskServiceConfig(TASK).replica).to.equal(null)
+    expect(taskServiceConfig({ ...TASK, READ_DB_HOST: '' }).replica).to.equal(null)
+    expect(refusal(taskServiceConfig, { ...TASK, ...own, READ_DB_SSLMODE: 'x' })).to.contain(
+      'READ_DB_SSLMODE must be disable, require or verify-full',
+    )
+  })
+
+  it('of task-service takes a replica by its URL, beside a database by its URL', () => {
+    const { DB_HOST, DB_NAME, DB_USER, DB_PASSWORD, ...rest } = TASK
+    const url = { ...rest, DATABASE_URL: 'postgres://a:b@c/d' }
+    const READ_DATABASE_URL = 'postgres://a:b@replica/d'
+    expect(taskServiceConfig({ ...url, READ_DATABASE_URL }).replica).to.deep.equal({
+      connection: { connectionString: READ_DATABASE_URL },
+      poolMax: 10,
+    })
+    expect(refusal(taskServiceConfig, { ...url, READ_DATABASE_URL: 'http://x' })).to.contain(
+      'READ_DATABASE_URL must be a postgres:// URL',
+    )
+    expect(refusal(taskServiceConfig, { ...url, READ_DB_HOST: 'replica' })).to.contain(
+      'READ_DB_NAME is missing; READ_DB_USER is missing; READ_DB_PASSWORD is missing',
+    )
+  })
+
   it('keeps no secret that nobody asked for', () => {
     const all = { ...AUTH, ...TASK, ...WORKER }
     expect(taskServiceConfig(all)).not.to.have.any.keys('JWT_SECRET', 'SEAL_KEY')

@@ -24,7 +24,14 @@ const ready = {
     'For information. No load balancer uses it, or one slow dependency would take down all instances.',
   access: 'open',
   answers: {
-    200: { description: 'It does', body: z.strictObject({ status: z.literal('ready') }) },
+    200: {
+      description:
+        'They do; whether the past is read from a replica, if there is one, or from the primary',
+      body: z.strictObject({
+        status: z.literal('ready'),
+        replica: z.enum(['used', 'away']).optional(),
+      }),
+    },
   },
   errors: ['database_unavailable'],
 } as const satisfies Endpoint
@@ -63,16 +70,23 @@ export function wholeHealthRoute(
   })
 }
 
-/** `ping` queries the database and throws if it is unreachable. */
+export type HealthRoutes = {
+  readonly base: string
+  readonly name: string
+  /** Whether the database answers. */
+  readonly ping: () => Promise<boolean>
+  readonly replica?: (() => 'used' | 'away') | undefined
+}
+
 export function healthRoutes(
   on: ReturnType<typeof routes>,
-  { base, name, ping }: { base: string; name: string; ping: () => Promise<boolean> },
+  { base, name, ping, replica }: HealthRoutes,
 ): void {
   on(healthy(base, name), async (_input, ctx) => {
     ctx.body = { status: 'healthy', service: name }
   })
   on(ready, async (_input, ctx) => {
     if (!(await ping())) throw new AppError('database_unavailable')
-    ctx.body = { status: 'ready' }
+    ctx.body = { status: 'ready', ...(replica && { replica: replica() }) }
   })
 }

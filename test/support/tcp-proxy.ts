@@ -5,6 +5,8 @@ export type TcpProxy = {
   readonly port: number
   /** Refuses new connections and cuts those that are open, until `restore`. */
   readonly cut: () => void
+  /** Nothing arrives from the server any more, until `restore`, which cuts what is open. */
+  readonly hang: () => void
   readonly restore: () => void
   /** The next bytes from the server that `matches` are swallowed and their connection is cut. */
   readonly loseReply: (matches: (bytes: Buffer) => boolean) => void
@@ -15,6 +17,7 @@ export type TcpProxy = {
 export async function tcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
   const open = new Set<Socket>()
   let isCut = false
+  let isHung = false
   let lose: ((bytes: Buffer) => boolean) | undefined
   const server = createServer((client) => {
     if (isCut) return void client.destroy()
@@ -28,27 +31,36 @@ export async function tcpProxy(target: { host: string; port: number }): Promise<
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
     client.pipe(upstream)
     upstream.on('data', (bytes) => {
+      if (isHung) return
       if (!lose?.(bytes)) return void client.write(bytes)
       lose = undefined
       end()
     })
   })
+  const cutAll = () => {
+    for (const socket of open) socket.destroy()
+  }
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
     cut: () => {
       isCut = true
-      for (const socket of open) socket.destroy()
+      cutAll()
+    },
+    hang: () => {
+      isHung = true
     },
     restore: () => {
+      if (isHung) cutAll()
       isCut = false
+      isHung = false
     },
     loseReply: (matches) => {
       lose = matches
     },
     close: async () => {
-      for (const socket of open) socket.destroy()
+      cutAll()
       server.close()
       await once(server, 'close')
     },

@@ -44,6 +44,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     key_fingerprints: 'select',
     parked_streams: 'select(projection) select(stream_id) select(version)',
     projections: 'select',
+    replica_marks: 'delete insert select update',
     seals: 'select',
     streams: 'select',
     tasks: 'select',
@@ -277,7 +278,7 @@ const OBJECTS = `
 const REPLACEABLE = [
   ...['tasks', 'audit_events', 'audit_facts', 'projections', 'parked_streams'],
   ...['user_usage', 'keyed_answers'],
-  ...['commands', 'sessions', 'login_attempts', 'key_fingerprints'],
+  ...['commands', 'sessions', 'login_attempts', 'key_fingerprints', 'replica_marks'],
 ]
 
 describe('The migrations', () => {

@@ -89,16 +89,22 @@ export async function transaction<T>(client: pg.Client, work: () => Promise<T>):
   }
 }
 
-export function openDatabase(database: DatabaseOptions): Database {
-  const { connection, poolMax, role, settings = {}, log } = database
+/** Connections that take the role, with limits on all that could last. */
+export function openPool({
+  connection,
+  poolMax,
+  role,
+  settings = {},
+  log,
+}: DatabaseOptions): pg.Pool {
   const more = Object.entries(settings).map(([name, value]) => ` -c ${name}=${value}`)
   const pool = new pg.Pool({
+    connectionTimeoutMillis: 1_000,
     ...connection,
     types,
     options: session(role) + more.join(''),
     application_name: role,
     max: poolMax,
-    connectionTimeoutMillis: 1_000,
     idleTimeoutMillis: 10_000,
     // Random, so that processes do not all renew their connections at the same moment.
     maxLifetimeSeconds: Math.round(300 * (0.9 + 0.2 * Math.random())),
@@ -114,6 +120,12 @@ export function openDatabase(database: DatabaseOptions): Database {
   pool.on('error', note)
   // The pool listens only to idle clients: an error of one in use would end the process.
   pool.on('connect', (client) => client.on('error', note))
+  return pool
+}
+
+export function openDatabase(database: DatabaseOptions): Database {
+  const { poolMax } = database
+  const pool = openPool(database)
 
   return {
     async query<Row extends pg.QueryResultRow>(statement: Statement, values: readonly unknown[]) {
@@ -170,7 +182,7 @@ const LOST: readonly string[] = [
 /**
  * Whether the database is unavailable, which passes. Any other error would persist: it is a fault of ours.
  */
-function isAway(error: unknown): boolean {
+export function isAway(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return UNAVAILABLE.test(error.code ?? '')
   if (!(error instanceof Error)) return false
   return ('code' in error && UNREACHABLE.includes(error.code)) || LOST.includes(error.message)

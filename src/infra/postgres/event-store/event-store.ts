@@ -44,14 +44,18 @@ const MAX_REPEATS = 3
 
 type Shape = { readonly type: string; readonly data: unknown }
 
-/** The event store on PostgreSQL; db/migrations/…_append_events.ts is its other half. */
+/**
+ * The event store on PostgreSQL; db/migrations/…_append_events.ts is its other half. Events are read from `log`,
+ * which shows all that `db` has committed.
+ */
 export function postgresEventStore<Event extends Shape, Row extends object>(
   db: Database,
   quotas: Quotas | null = null,
+  log = db,
 ): EventStore<Event, Row> {
   return {
-    ...streamReads<Event, Row>(db),
-    ...logReads<Event, Row>(db),
+    ...streamReads<Event, Row>(log),
+    ...logReads<Event, Row>(log, db),
 
     async present(stream_id, actor_id, command) {
       const values = [stream_id, taskIdOf(stream_id), actor_id, command?.key, command?.fingerprint]

@@ -48,7 +48,7 @@ const POSITION_AT = {
     where actor_id = $1 and recorded_at <= $2
       and position < ${bisect('high', {
         rows: 'events where actor_id = $1',
-        end: 'last_position() + 1',
+        end: '(select coalesce(max(position), 0) + 1 from events where actor_id = $1)',
         time: `$2::timestamptz + ${OUT_OF_ORDER}`,
       })}
     order by position desc limit 1`,
@@ -68,34 +68,37 @@ type LogReads<Event, Row> = Pick<
   'end' | 'last' | 'now' | 'readAll' | 'summariesOfActor' | 'summariesOf' | 'readAt' | 'positionAt'
 >
 
-/** What the event store reads of the whole log. */
-export function logReads<Event, Row>(db: Database): LogReads<Event, Row> {
-  const end = () => safePosition(db.query)
+/**
+ * What the event store reads of the whole log. What only a primary knows, such as what is still being written, is
+ * asked of `primary`.
+ */
+export function logReads<Event, Row>(log: Database, primary = log): LogReads<Event, Row> {
+  const end = () => safePosition(primary.query)
 
   return {
     end,
     async last() {
-      const [row] = await db.query<{ position: number }>(LAST_POSITION, [])
+      const [row] = await primary.query<{ position: number }>(LAST_POSITION, [])
       return row?.position ?? 0
     },
     now: async () => {
-      const [row] = await db.query<{ now: string }>(NOW, [])
+      const [row] = await primary.query<{ now: string }>(NOW, [])
       return row?.now ?? ''
     },
     readAll: async (after, limit) =>
-      db.query<Recorded<Event>>(READ_ALL, [after, await end(), limit]),
+      log.query<Recorded<Event>>(READ_ALL, [after, await end(), limit]),
     summariesOfActor: async (actor_id, after, limit, until) =>
-      db.query<Recorded<Event>>(SUMMARIES_OF_ACTOR, [
+      log.query<Recorded<Event>>(SUMMARIES_OF_ACTOR, [
         actor_id,
         after,
         until ?? (await end()),
         limit,
       ]),
     summariesOf: (stream_ids, until) =>
-      db.query<Recorded<Event>>(SUMMARIES_OF, [stream_ids, until]),
-    readAt: (positions) => db.query<Recorded<Event>>(READ_AT, [positions]),
+      log.query<Recorded<Event>>(SUMMARIES_OF, [stream_ids, until]),
+    readAt: (positions) => log.query<Recorded<Event>>(READ_AT, [positions]),
     async positionAt(actor_id, time) {
-      const [found] = await db.query<{ position: number }>(POSITION_AT, [actor_id, time])
+      const [found] = await log.query<{ position: number }>(POSITION_AT, [actor_id, time])
       return found?.position ?? 0
     },
   }
