@@ -12,7 +12,7 @@ export type Candidates = { readonly tasks: readonly TaskView[]; readonly more: b
  */
 export async function fillPage(
   query: TaskQuery,
-  candidates: AsyncIterable<Candidates>,
+  candidates: AsyncIterable<Candidates> | Iterable<Candidates>,
 ): Promise<TaskPage> {
   const { q, limit, bytes = PAGE_BYTES } = query
   const isFound = q === undefined ? () => true : searchFor(q)

@@ -74,5 +74,7 @@ export function showTask(
   ctx.set('Cache-Control', 'private, no-cache')
   if (replayed) ctx.set('Idempotent-Replayed', 'true')
   // A status set before stays.
-  ctx.body = { task: schema.taskOf(row), ...more }
+  const rest = Object.entries(more).map(([name, value]) => `,"${name}":${JSON.stringify(value)}`)
+  ctx.body = `{"task":${schema.taskJson(row)}${rest.join('')}}`
+  ctx.type = 'application/json'
 }

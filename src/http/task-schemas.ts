@@ -177,11 +177,22 @@ export const taskSchema = z
   .meta({ id: 'Task' })
 
 /** In the order of the schema, even for a row that PostgreSQL kept as jsonb, in an order of its own. */
-export function taskOf(row: TaskView): z.output<typeof taskSchema> {
+function taskOf(row: TaskView): z.output<typeof taskSchema> {
   const { id, user_id, title, description, status, priority, due_date } = row
   const { created_at, updated_at, version } = row
   const fields = { id, user_id, title, description, status, priority, due_date }
   return { ...fields, created_at, updated_at, version }
+}
+
+const written = new WeakMap<TaskView, string>()
+
+/** As JSON, made once for each row: one that is at hand is shown again and again. */
+export function taskJson(row: TaskView): string {
+  const known = written.get(row)
+  if (known !== undefined) return known
+  const json = JSON.stringify(taskOf(row))
+  written.set(row, json)
+  return json
 }
 
 // A cursor names its order: with another one it would silently skip tasks.

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { AppError } from '../app/errors.ts'
 import type { HandleCommand } from '../app/handle-command.ts'
 import type { Caller } from '../app/ports/authorization.ts'
-import type { TaskList, TaskSort } from '../app/ports/tasks.ts'
+import type { TaskList, TaskPage, TaskSort } from '../app/ports/tasks.ts'
 import type { Moment, TimeTravel } from '../app/time-travel.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { TaskCommand } from '../domain/task/task.ts'
@@ -156,13 +156,12 @@ export function taskRoutes(
     const sort = order.replace('-', '') as TaskSort
     const { user_id } = caller
     const list = { ...filters, user_id, sort, descending, after }
-    const page = (size: number, within: { readonly bytes?: number } = {}) =>
-      tasks.list({ ...list, ...within, limit: size })
-    const show = ({ tasks: rows, next }: Awaited<ReturnType<typeof page>>) => {
+    const show = ({ tasks: rows, next }: TaskPage) => {
       const next_cursor = next && schema.writeCursor(order, next)
       if (next_cursor) linkNext(ctx, next_cursor)
-      const shown = next_cursor || query.limit !== undefined
-      ctx.body = JSON.stringify({ tasks: rows.map(schema.taskOf), ...(shown && { next_cursor }) })
+      const isPaged = next_cursor || query.limit !== undefined
+      const more = isPaged ? `,"next_cursor":${JSON.stringify(next_cursor)}` : ''
+      ctx.body = `{"tasks":[${rows.map(schema.taskJson).join(',')}]${more}}`
       ctx.type = 'application/json'
     }
     if (as_of !== undefined) {
@@ -173,13 +172,17 @@ export function taskRoutes(
         show(await past.listAt({ ...list, limit }, as_of, gone)),
       )
     }
+    const short = { ...list, limit: Math.min(limit, SHORT_LIST), bytes: SHORT_BYTES }
+    const isWhole = (page: TaskPage) => page.next === null || page.tasks.length === limit
+    const recent = await tasks.recent(short)
+    if (recent !== null && isWhole(recent)) return show(recent)
     const isShort = await inPlace(reading, user_id, async () => {
-      const first = await page(Math.min(limit, SHORT_LIST), { bytes: SHORT_BYTES })
-      const isWhole = first.next === null || first.tasks.length === limit
-      if (isWhole) show(first)
-      return isWhole
+      const first = await tasks.list(short)
+      if (isWhole(first)) show(first)
+      return isWhole(first)
     })
-    if (!isShort) await inPlace(longLists, user_id, async () => show(await page(limit)))
+    if (isShort) return
+    await inPlace(longLists, user_id, async () => show(await tasks.list({ ...list, limit })))
   })
 
   /** From the log: it knows of an erasure before the read table does. */

@@ -9,10 +9,6 @@ export const TASK_COLUMNS = `
   id, user_id, title, description, status, priority, due_date, created_at, updated_at, version,
   deleted_at`
 
-/** To be joined by `user_id`. */
-export const KEYS_AT_HAND = `
-  (select user_id, wrapped_key, wrapped_by from user_keys where wrapped_key is not null) keys`
-
 const DUE_OR_LAST = `coalesce(due_date, timestamptz 'infinity')`
 const DUE_OR_FIRST = `coalesce(due_date, timestamptz '-infinity')`
 
@@ -47,7 +43,7 @@ export type Prepared = { readonly statement: Statement; readonly values: readonl
 
 /**
  * A page of rows. `found` in each is how many there are up to `limit`: those after `bytes` of texts are
- * left out. The user's wrapped key comes with the rows; one whose key is destroyed is none of them.
+ * left out. The user's wrapped key comes with the first row; a user whose key is destroyed has no rows.
  * `ngrams`: what `q` is found by. Each combination has an SQL text of its own, without "is null or", so
  * that it starts where the page starts, even under a generic plan.
  */
@@ -57,26 +53,73 @@ export function taskPage(
   limit: number,
   ngrams: readonly number[],
 ): Prepared {
+  const { values, put } = parameters()
+  const user = put(query.user_id, 'bigint')
+  const asked = askedOf(query, user, put, ngrams, limit)
+  return { statement: named(inFull(WAYS[way](asked), asked, user, query.bytes)), values }
+}
+
+/**
+ * The same page of several users, in the way `order`, without what is in its rows: which they are, and as
+ * of which write. `values` come after the users.
+ */
+export function pageStamps(query: TaskQuery, limit: number): Prepared {
+  const { values, put } = parameters()
+  const users = put([], 'bigint[]')
+  const asked = askedOf(query, 'asked.user_id', put, [], limit)
+  const statement = named(`
+    select asked.user_id, wrapped_key, wrapped_by, ids, versions, revisions
+    from unnest(${users}) asked (user_id)
+      cross join lateral (${keyOf('asked.user_id')}) keys
+      cross join lateral (
+        select array_agg(id) as ids, array_agg(version) as versions, array_agg(revision) as revisions
+        from (${WAYS.order(asked)}) page) stamps`)
+  return { statement, values: values.slice(1) }
+}
+
+function parameters(): { readonly values: unknown[]; readonly put: Put } {
   const values: unknown[] = []
-  const put = (value: unknown, type: string) => `$${values.push(value)}::${type}`
-  const { user_id, q, sort, descending } = query
+  return { values, put: (value, type) => `$${values.push(value)}::${type}` }
+}
+
+function askedOf(
+  query: TaskQuery,
+  user: string,
+  put: Put,
+  ngrams: readonly number[],
+  limit: number,
+): Asked {
+  const { q, sort, descending } = query
   const key = SORT_KEYS[sort][descending ? 'descending' : 'ascending']
   const direction = descending ? 'desc' : 'asc'
-  const asked: Asked = {
+  return {
     key,
     order: `key ${direction}, id ${direction}`,
     isByDue: sort === 'due_date',
-    user: `user_id = ${put(user_id, 'bigint')}`,
-    statuses: put(query.status ?? TASK_STATUSES, 'text[]'),
-    priorities: put(query.priority ?? TASK_PRIORITIES, 'task_priority[]'),
+    user: `user_id = ${user}`,
+    statuses: TASK_STATUSES.map((each) => put(ifAsked(query.status, each), 'text')),
+    priorities: TASK_PRIORITIES.map((each) => put(ifAsked(query.priority, each), 'task_priority')),
     after: afterCursor(query, key, put),
     due: dueWithin(query, sort === 'due_date' ? key : DUE_OR_LAST, put),
     texts: q === undefined ? [] : [`ngrams @> ${put(ngrams, 'int[]')}`],
     limit: put(limit, 'int'),
   }
-  const text = inFull(WAYS[way](asked), asked, query.bytes)
+}
+
+/** Nothing equals null: of what is not asked for, nothing is found, and nothing looked at. */
+const ifAsked = <T>(wanted: readonly T[] | undefined, one: T): T | null =>
+  wanted === undefined || wanted.includes(one) ? one : null
+
+/** By text: one for each combination of what can be asked. */
+const statements = new Map<string, Statement>()
+
+function named(text: string): Statement {
+  const known = statements.get(text)
+  if (known !== undefined) return known
   const name = createHash('sha256').update(text).digest('base64url').slice(0, 16)
-  return { statement: { name: `tasks_${name}`, text }, values }
+  const statement = { name: `tasks_${name}`, text }
+  statements.set(text, statement)
+  return statement
 }
 
 type Put = (value: unknown, type: string) => string
@@ -116,8 +159,8 @@ type Asked = {
   readonly order: string
   readonly isByDue: boolean
   readonly user: string
-  readonly statuses: string
-  readonly priorities: string
+  readonly statuses: readonly string[]
+  readonly priorities: readonly string[]
   readonly after: readonly string[]
   readonly due: readonly string[]
   readonly texts: readonly string[]
@@ -126,18 +169,20 @@ type Asked = {
 
 const all = (...conditions: readonly string[]): string => conditions.join(' and ')
 
-// Each gives ids and keys, in order.
+// Each gives ids and keys, in order; `order` also what tells one write of a row from another.
 const WAYS: Record<Way, (asked: Asked) => string> = {
   order: (asked) => {
     const { after, due, order, limit } = asked
-    return `${ranges(asked, [...after, ...due], limit)} order by ${order} limit ${limit}`
+    const each = ranges(asked, [...after, ...due], limit, ['version', 'xmin as revision'])
+    return `select * from (${each}) page order by ${order} limit ${limit}`
   },
 
   near: (asked) => {
     const { after, due, isByDue, texts, order, limit } = asked
     const next = ranges(asked, [...after, ...(isByDue ? due : [])], String(NEAR))
     return `
-      select near.id, near.key from (${next} order by ${order} limit ${NEAR}) near
+      select near.id, near.key from (
+          select * from (${next}) next order by ${order} limit ${NEAR}) near
         cross join lateral (
           select from tasks where ${all('id = near.id', ...due, ...texts)} limit 1) fits
       order by ${order} limit ${limit}`
@@ -146,10 +191,11 @@ const WAYS: Record<Way, (asked: Asked) => string> = {
   conditions: (asked) => {
     const { key, user, statuses, priorities, after, due, texts, order, limit } = asked
     if (texts.length === 0) {
-      return `${ranges(asked, [...due, ...after])} order by ${order} limit ${limit}`
+      const matches = ranges(asked, [...due, ...after])
+      return `select * from (${matches}) matches order by ${order} limit ${limit}`
     }
     // Only this index leads to few of them, whatever the planner believes of one user's tasks.
-    const some = [`status = any (${statuses})`, `priority = any (${priorities})`]
+    const some = [`status in (${statuses})`, `priority in (${priorities})`]
     return `
       select id, ${key} as key from (select * from tasks where ${all(...texts)} offset 0) found
       where ${all(user, 'deleted_at is null', ...some, ...due, ...after)}
@@ -157,28 +203,45 @@ const WAYS: Record<Way, (asked: Asked) => string> = {
   },
 }
 
-/** An index keeps the tasks of each status and priority together; of each the first, or all. */
-function ranges(asked: Asked, conditions: readonly string[], first?: string): string {
-  const { key, user, statuses, priorities, order } = asked
-  const own = [user, 'deleted_at is null', 'status = s.status', 'priority = p.priority']
-  return `
-    select range.id, range.key
-    from unnest(${statuses}) s (status) cross join unnest(${priorities}) p (priority)
-      cross join lateral (
-        select id, ${key} as key from tasks where ${all(...own, ...conditions)}
-        ${first === undefined ? '' : `order by ${order} limit ${first}`}) range`
+/**
+ * An index keeps the tasks of each status and priority together; of each the first, or all. Each is a scan
+ * of its own, of which no more is read than the page takes. They are parameters, so that no plan is made for
+ * a status that few other users have.
+ */
+function ranges(
+  { key, user, statuses, priorities, order }: Asked,
+  conditions: readonly string[],
+  first?: string,
+  more: readonly string[] = [],
+): string {
+  const columns = ['id', `${key} as key`, ...more].join(', ')
+  const end = first === undefined ? '' : `order by ${order} limit ${first}`
+  const range = (status: string, priority: string) => {
+    const own = [user, 'deleted_at is null', `status = ${status}`, `priority = ${priority}`]
+    return `(select ${columns} from tasks where ${all(...own, ...conditions)} ${end})`
+  }
+  const each = statuses.flatMap((status) => priorities.map((priority) => range(status, priority)))
+  return each.join(' union all ')
 }
 
+/** One row, or none if the key is destroyed; looked up by the user, however many users there are. */
+const keyOf = (user: string): string =>
+  `select wrapped_key, wrapped_by from user_keys
+    where user_id = ${user} and wrapped_key is not null limit 1`
+
 /** The rows, each looked up by its id: a plan for many would read all rows there are. */
-const inFull = (page: string, { order }: Asked, bytes = PAGE_BYTES): string => `
-  select ${TASK_COLUMNS}, found, wrapped_key, wrapped_by from (
+const inFull = (page: string, { order }: Asked, user: string, bytes = PAGE_BYTES): string => `
+  with keys as materialized (${keyOf(user)})
+  select ${TASK_COLUMNS}, revision, found, case when place = 1 then wrapped_key end as wrapped_key,
+    case when place = 1 then wrapped_by end as wrapped_by
+  from keys cross join (
     select *, count(*) over () as found, sum(bytes) over (order by place) - bytes as before from (
       select task.*, pg_column_size(title) + coalesce(pg_column_size(description), 0) as bytes,
         row_number() over (order by page.${order.replace(', ', ', page.')}) as place
       from (${page}) page
-        cross join lateral (select ${TASK_COLUMNS} from tasks where id = page.id limit 1) task
+        cross join lateral (
+          select ${TASK_COLUMNS}, xmin as revision from tasks where id = page.id limit 1) task
     ) placed
   ) measured
-    join ${KEYS_AT_HAND} using (user_id)
   where before < ${bytes}
   order by place`

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { expect } from 'chai'
+import fc from 'fast-check'
 import { AppError } from '../../../../src/app/errors.ts'
 import { freePorts } from '../../../../src/infra/local/free-ports.ts'
 import { openDatabase } from '../../../../src/infra/postgres/connection/database.ts'
@@ -41,6 +42,34 @@ describe('A database that is asked', () => {
   }
   const isAway = (error: unknown) =>
     expect(error).to.be.an.instanceOf(AppError).with.property('code', 'database_unavailable')
+
+  it('gives times as Date writes them, to the millisecond', async () => {
+    const { connection } = database.config
+    const db = openDatabase({ connection, poolMax: 1, role: 'tasktrail_task', log: silent })
+    const times = { name: 'times', text: 'select unnest($1::timestamptz[]) as time' }
+    const years = {
+      min: new Date('0001-01-01T00:00:00Z'),
+      max: new Date('9999-12-31T23:59:59.999Z'),
+    }
+    await fc
+      .assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.tuple(fc.date({ ...years, noInvalidDate: true }), fc.constantFrom(0, 500, 999)),
+          ),
+          async (given) => {
+            const written = given.map(([date, micros]) =>
+              date.toISOString().replace('Z', `${String(micros).padStart(3, '0')}Z`),
+            )
+            const rows = await db.query<{ time: string }>(times, [written])
+            expect(rows.map(({ time }) => time)).to.deep.equal(
+              given.map(([date]) => date.toISOString()),
+            )
+          },
+        ),
+      )
+      .finally(db.close)
+  })
 
   it('is unavailable while nobody listens or its name is unknown', async () => {
     const [port] = await freePorts(1)
