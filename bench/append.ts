@@ -3,7 +3,7 @@ import pg from 'pg'
 import {
   type Append,
   type EventStore,
-  type History,
+  type Present,
   TIME_OF_APPEND,
 } from '../src/app/ports/event-store.ts'
 import { wholeNumbers } from '../src/command-line.ts'
@@ -37,10 +37,9 @@ const fields = {
   due_date: null,
 } as const
 
-function append(task_id: number, { version, head_hash, events: [first] }: History<TaskEvent>) {
+function append(task_id: number, { version, head_hash, owner_id }: Present<TaskView>) {
   const request_id = randomUUID()
-  const anyone = 1 + Math.floor(Math.random() * USERS)
-  const user_id = first?.type === 'TaskCreated' ? first.data.user_id : anyone
+  const user_id = owner_id ?? 1 + Math.floor(Math.random() * USERS)
   const created = { type: 'TaskCreated', data: { ...fields, user_id } } as const
   const event: TaskEvent =
     version === 0 ? created : { type: 'TaskRenamed', data: { title: 'Another name' } }
@@ -75,7 +74,7 @@ async function appendOne({ events, store, times }: Log, n: number): Promise<void
   const tasks = Math.floor(events / EVENTS_A_TASK / 1_000) * 1_000
   const isNew = n % 2 === 0 || tasks === 0
   const task_id = isNew ? FIRST_NEW_TASK + n : 1 + Math.floor(Math.random() * tasks)
-  const next = append(task_id, await store.load(taskStreamId(task_id)))
+  const next = append(task_id, await store.present(taskStreamId(task_id), 1))
   const began = performance.now()
   const { outcome } = await store.append(next)
   const ms = performance.now() - began

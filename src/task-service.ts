@@ -8,14 +8,14 @@ import type { AuthServiceHealth, TokenValidator } from './app/ports/authorizatio
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
-import { taskAggregate } from './app/task-aggregate.ts'
+import { type TaskRequest, taskAggregate } from './app/task-aggregate.ts'
 import { STREAM_BATCH, taskChanges } from './app/task-changes.ts'
 import { timeTravel } from './app/time-travel.ts'
-import { undoSteps } from './app/undo-steps.ts'
+import { undoSteps } from './app/undo.ts'
 import { commandLine } from './command-line.ts'
 import { type TaskServiceConfig, taskServiceConfig } from './config.ts'
 import type { TaskEvent } from './domain/task/events.ts'
-import type { TaskCommand } from './domain/task/task.ts'
+
 import type { TaskView } from './domain/task/view.ts'
 import { AUDIT_ENDPOINTS, auditRoutes } from './http/audit.ts'
 import { lookAt, oncePerMinute } from './http/audit-access.ts'
@@ -34,7 +34,6 @@ import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
 import { authServiceClient } from './infra/auth-client/auth-service-client.ts'
 import { serviceDiscovery } from './infra/auth-client/service-discovery.ts'
 import { encryptedEventStore } from './infra/encryption/encrypted-texts.ts'
-import { handleOutlined, outlinedTexts } from './infra/encryption/outlined-texts.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { answering, postgresUserKeys, type UserKeys } from './infra/encryption/user-keys.ts'
 import { postgresAuditAccesses } from './infra/postgres/audit/audit-accesses.ts'
@@ -83,7 +82,7 @@ const Token = {
   trail: token<AuditTrail>('trail'),
   listener: token<Listener>('listener'),
   notifier: token<AppendNotifier>('appendNotifier'),
-  handle: token<HandleCommand<TaskCommand, TaskView>>('handle'),
+  handle: token<HandleCommand<TaskRequest, TaskView>>('handle'),
   service: token<Service>('service'),
 }
 
@@ -202,7 +201,7 @@ function httpService(
   clock: Clock,
   db: Database,
   authService: AuthService,
-  handle: HandleCommand<TaskCommand, TaskView>,
+  handle: HandleCommand<TaskRequest, TaskView>,
   tasks: TaskList,
   events: EventStore<TaskEvent, TaskView>,
   pastEvents: EventStore<TaskEvent, TaskView>,
@@ -246,8 +245,7 @@ function httpService(
   })
   taskHistoryRoutes(on, {
     handle,
-    handleByHistory: handleOutlined(events),
-    undoSteps: (row) => undoSteps(outlinedTexts(events).store)(row),
+    undoSteps: undoSteps(events),
     events: pastEvents,
     tasks,
     changes,

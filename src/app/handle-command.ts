@@ -12,16 +12,26 @@ import {
   TIME_OF_APPEND,
 } from './ports/event-store.ts'
 
+/** The version that a command was first decided on, and the present one. */
+export type Versions = { readonly loaded: number; readonly end: number }
+
 /** One kind of stream: its rules, its read-table row, and how its events are stored. */
-export type Aggregate<State, Command, Event, Row> = {
+export type Aggregate<State, Request, Command, Event, Row> = {
   readonly stream_type: string
   readonly schema_version: number
   readonly decider: Decider<State, Command, Event>
   readonly view: (row: Row | null, event: Event & EventEnvelope) => Row | null
-  /** The state as far as the row tells it. */
   readonly stateOf: (row: Row | null) => State
-  /** What a command is decided on: nothing, because it begins the stream; the row; or all events. */
-  readonly needs: (command: Command) => 'nothing' | 'row' | 'history'
+  /** A request that begins its stream needs to know nothing of it. */
+  readonly begins: (request: Request) => boolean
+  /** What a request asks for in this state, if need be by the stream's history. */
+  readonly commandOf: (
+    store: EventStore<Event, Row>,
+    stream_id: string,
+    request: Request,
+    state: State,
+    versions: Versions,
+  ) => Promise<Command> | Command
   /** Whether this version knows such an event; if not, a newer version wrote it. */
   readonly knows: (event: { readonly type: string; readonly schema_version: number }) => boolean
 }
@@ -37,9 +47,9 @@ export type CommandContext<Row> = {
 /** The row after the command. `replayed`: the command was done before; this is its stored answer. */
 export type Handled<Row> = { readonly row: Row; readonly replayed: boolean }
 
-export type HandleCommand<Command, Row> = (
+export type HandleCommand<Request, Row> = (
   stream_id: string,
-  command: Command,
+  request: Request,
   context: CommandContext<Row>,
 ) => Promise<Handled<Row>>
 
@@ -61,17 +71,18 @@ const gone = (own: boolean) =>
   own ? new AppError('session_ended') : new DomainError('task_not_found')
 
 /**
- * Loads, decides and appends; if another writer came first, decides again on top of its events.
+ * Reads, decides and appends; if another writer came first, decides again on top of its events.
  *
  * Errors: the decider's, `version_mismatch`, `write_conflict` (others came first again and again),
  * `newer_version` (a newer version wrote an event that this one does not know), `texts_unavailable`, and
  * the event store's. For an erased task `task_not_found`, or `session_ended` for its owner.
  */
-export function handleCommand<State, Command, Event, Row>(
-  aggregate: Aggregate<State, Command, Event, Row>,
+export function handleCommand<State, Request, Command, Event, Row>(
+  aggregate: Aggregate<State, Request, Command, Event, Row>,
   store: EventStore<Event, Row>,
-): HandleCommand<Command, Row> {
-  const { decider, view, knows, needs, stateOf, stream_type, schema_version } = aggregate
+): HandleCommand<Request, Row> {
+  const { begins, commandOf, decider, knows, stateOf, stream_type, schema_version, view } =
+    aggregate
 
   const requireWhole = (stream_id: string, present: Present<Row>) => {
     const { version, row, event_types } = present
@@ -91,24 +102,19 @@ export function handleCommand<State, Command, Event, Row>(
     return events
   }
 
-  const folded = async (stream_id: string, version: number): Promise<State> => {
-    const { events } = await store.load(stream_id, 0, version)
-    return readable(events).reduce(decider.evolve, decider.initialState)
-  }
-
   const rowAt = async ({ stream_id, version }: Answer): Promise<Row> => {
     const events = await store.inForce(stream_id, version)
     return requireRow(readable(events).reduce(view, null), stream_id)
   }
 
-  return async (stream_id, command, context) => {
+  return async (stream_id, request, context) => {
     const { actor_id, metadata, precondition } = context
     const origin = { stream_id, stream_type, schema_version, actor_id, metadata }
-    let first: State | undefined
+    let loaded: number | undefined
 
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const present =
-        tries === 0 && needs(command) === 'nothing'
+        tries === 0 && begins(request)
           ? NEW_STREAM
           : await store.present(stream_id, actor_id, context.command)
       if (present.answer) return { row: await rowAt(present.answer), replayed: true }
@@ -117,11 +123,10 @@ export function handleCommand<State, Command, Event, Row>(
       if (present.erased) throw gone(isOwn)
       if (isOwn) requireWhole(stream_id, present)
 
-      // What is another's is refused without its events.
-      const state =
-        isOwn && needs(command) === 'history' ? await folded(stream_id, version) : stateOf(before)
-      first ??= state
-      const events = decider.decide(command, state, first)
+      loaded ??= version
+      const state = stateOf(before)
+      const command = await commandOf(store, stream_id, request, state, { loaded, end: version })
+      const events = decider.decide(command, state)
       // After the decider: RFC 9110 evaluates preconditions only if the request would succeed without them.
       if (precondition?.(before) === false) throw new AppError('version_mismatch', { version })
       const rowAfter = (occurred_at: string): Row => {

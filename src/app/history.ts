@@ -20,7 +20,8 @@ export async function historyPage(
   return { events: isForth ? shown : shown.toReversed(), more }
 }
 
-const valuesOf = (events: readonly Recorded<TaskEvent>[]): FieldValues | null =>
+/** Of the events in force at a version: the values then. */
+export const valuesOf = (events: readonly Recorded<TaskEvent>[]): FieldValues | null =>
   events.reduce<FieldValues | null>(
     (values, event) => (isUnknown(values, event) ? null : trackChanges(values, event).values),
     NO_FIELD_VALUES,

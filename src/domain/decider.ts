@@ -1,13 +1,12 @@
 /**
- * The rules of one aggregate as three values: where a stream begins, which events a command yields in a
- * state, and how an event changes the state. Pure: time, ids and identity arrive in the command.
+ * The rules of one aggregate: the state that a stream begins with, and which events a command yields in a
+ * state. Pure: time, ids and identity arrive in the command. How an event changes the state is said once, by
+ * the fold of the read table's row (view.ts): the state is read from it.
  *
  * `decide` throws a DomainError when the command is not allowed, and yields no event when it changes
- * nothing. `loaded` is the state that the command was first decided on, if others have written since. An
- * event read from a stream has a place and a time; one that a test supplies may have neither.
+ * nothing.
  */
-export type Decider<State, Command, Event, Envelope = object> = {
+export type Decider<State, Command, Event> = {
   readonly initialState: State
-  readonly decide: (command: Command, state: State, loaded?: State) => readonly Event[]
-  readonly evolve: (state: State, event: Event & Partial<Envelope>) => State
+  readonly decide: (command: Command, state: State) => readonly Event[]
 }

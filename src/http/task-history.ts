@@ -4,11 +4,12 @@ import { historyPage } from '../app/history.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { EventStore } from '../app/ports/event-store.ts'
 import type { TaskList } from '../app/ports/tasks.ts'
+import type { TaskRequest } from '../app/task-aggregate.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
-import type { UndoSteps } from '../app/undo-steps.ts'
+import type { UndoSteps } from '../app/undo.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { TaskEvent } from '../domain/task/events.ts'
-import type { TaskCommand } from '../domain/task/task.ts'
+import type { UndoCommand } from '../domain/task/task.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
 import { admitToTask, type RecordAccess } from './audit-access.ts'
 import { auditEvent, auditEventOf } from './audit-schemas.ts'
@@ -129,9 +130,7 @@ export const TASK_HISTORY_ENDPOINTS: readonly Endpoint[] = [
 ] as readonly Endpoint[]
 
 export type TaskHistoryRoutes = {
-  readonly handle: HandleCommand<TaskCommand, TaskView>
-  /** The same for commands that need the whole history of a task. */
-  readonly handleByHistory: HandleCommand<TaskCommand, TaskView>
+  readonly handle: HandleCommand<TaskRequest, TaskView>
   readonly undoSteps: (row: TaskView) => Promise<UndoSteps>
   readonly events: EventStore<TaskEvent, TaskView>
   readonly tasks: Pick<TaskList, 'ownerOf'>
@@ -149,25 +148,19 @@ export function taskHistoryRoutes(
   dependencies: TaskHistoryRoutes,
 ): void {
   const { handle, events, look, tasks, reading } = dependencies
-  // Undo and redo read a whole history: few do so at once.
-  const histories = places({ all: 6, each: 5, waiting: 20, ms: 5_000, retryAfter: 2 })
+  // One whose change is long ago may walk a long way back: few do so at once.
+  const undoing = places({ all: 6, each: 5, waiting: 20, ms: 5_000, retryAfter: 2 })
 
-  const goBack = async (
+  const goBack = (
     caller: Caller,
     id: number,
-    command: TaskCommand,
+    command: UndoCommand,
     context: CommandContext<TaskView>,
-  ) => {
-    const ownership = await tasks.ownerOf(id)
-    if (ownership === null) throw new DomainError('task_not_found')
-    if (ownership.owner_id !== caller.user_id) {
-      throw new DomainError(ownership.isErased ? 'task_not_found' : 'task_forbidden')
-    }
-    return inPlace(histories, caller.user_id, async () => {
-      const handled = await dependencies.handleByHistory(taskStreamId(id), command, context)
+  ) =>
+    inPlace(undoing, caller.user_id, async () => {
+      const handled = await handle(taskStreamId(id), command, context)
       return { handled, steps: await dependencies.undoSteps(handled.row) }
     })
-  }
 
   on(history, async ({ params: { id }, query }, ctx, caller) => {
     const { order, limit } = query

@@ -4,9 +4,9 @@ import { AppError } from '../app/errors.ts'
 import type { HandleCommand } from '../app/handle-command.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { TaskList, TaskPage, TaskSort } from '../app/ports/tasks.ts'
+import type { TaskRequest } from '../app/task-aggregate.ts'
 import type { Moment, TimeTravel } from '../app/time-travel.ts'
 import { DomainError } from '../domain/errors.ts'
-import type { TaskCommand } from '../domain/task/task.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
 import { admitToTask, type RecordAccess } from './audit-access.ts'
 import { badCursor, linkNext, NEXT_LINK } from './cursors.ts'
@@ -108,7 +108,7 @@ export const TASK_ENDPOINTS: readonly Endpoint[] = [
 ] as readonly Endpoint[]
 
 export type TaskRoutes = {
-  readonly handle: HandleCommand<TaskCommand, TaskView>
+  readonly handle: HandleCommand<TaskRequest, TaskView>
   readonly tasks: TaskList
   readonly past: TimeTravel
   /** Records that an auditor views the past of another user's task. */

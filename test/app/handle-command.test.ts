@@ -3,14 +3,16 @@ import fc from 'fast-check'
 import { AppError } from '../../src/app/errors.ts'
 import { type CommandContext, handleCommand } from '../../src/app/handle-command.ts'
 import type { EventStore } from '../../src/app/ports/event-store.ts'
-import { taskAggregate } from '../../src/app/task-aggregate.ts'
+import { type TaskRequest, taskAggregate } from '../../src/app/task-aggregate.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
-import { task } from '../../src/domain/task/task.ts'
 import { type TaskView, taskStreamId } from '../../src/domain/task/view.ts'
 import { key, metadata } from '../support/appends.ts'
+import { load } from '../support/load.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
+import type { CausedEvent } from '../support/task-rules.ts'
 import { arbitraryCommand, arbitraryFields } from '../support/tasks.ts'
+import { modelDecides } from '../support/undo-model.ts'
 
 const context: CommandContext<TaskView> = {
   actor_id: 1,
@@ -32,11 +34,9 @@ const codeOf = (error: unknown) => (error as AppError | DomainError).code
 
 describe('Handling a command', () => {
   let store: EventStore<TaskEvent, TaskView>
-  const handle = (
-    command: Parameters<typeof task.decide>[0],
-    facts: Partial<CommandContext<TaskView>> = {},
-  ) => handleCommand(taskAggregate, store)(stream, command, { ...context, ...facts })
-  const version = async () => (await store.load(stream)).version
+  const handle = (command: TaskRequest, facts: Partial<CommandContext<TaskView>> = {}) =>
+    handleCommand(taskAggregate, store)(stream, command, { ...context, ...facts })
+  const version = async () => (await load(store, stream)).version
 
   beforeEach(() => {
     store = memoryEventStore()
@@ -102,9 +102,10 @@ describe('Handling a command', () => {
     const remove = { type: 'DeleteTask', actor_id: 1 } as const
     type Precondition = CommandContext<TaskView>['precondition']
     const atVersion1: Precondition = (row) => row?.version === 1
-    const requests: Record<string, [typeof remove | ReturnType<typeof rename>, Precondition]> = {
+    const requests: Record<string, [TaskRequest, Precondition]> = {
       'a change of one version': [rename('Two'), atVersion1],
       'a deletion': [remove, undefined],
+      'an undo': [{ type: 'UndoTask', actor_id: 1, version: undefined }, undefined],
       'a deletion of one version': [remove, atVersion1],
     }
 
@@ -124,10 +125,10 @@ describe('Handling a command', () => {
               if (++calls === at) first = await run()
               return call(...args)
             }
-          const { load, present, append } = plain
+          const { present, outlines, append } = plain
           const interrupted = {
-            load: preceded(load),
             present: preceded(present),
+            outlines: preceded(outlines),
             append: preceded(append),
           }
           store = { ...plain, ...interrupted }
@@ -135,7 +136,7 @@ describe('Handling a command', () => {
           first ??= await run()
           expect(second.row).to.deep.equal(first.row)
           expect([first.replayed, second.replayed]).to.have.members([true, false])
-          expect((await plain.load(stream)).version).to.equal(2)
+          expect((await load(plain, stream)).version).to.equal(2)
         })
       }
     }
@@ -195,7 +196,7 @@ describe('Handling a command', () => {
     const undo = { type: 'UndoTask', actor_id: 1, version: undefined } as const
     const by = (causation_id: string) => ({ metadata: { ...metadata, causation_id } })
     /** Undoes while another is first with this command. */
-    const race = async (rival: Parameters<typeof task.decide>[0]) => {
+    const race = async (rival: TaskRequest) => {
       store = memoryEventStore()
       await handle(create, by('c-1'))
       await handle(rename('Two'), by('c-2'))
@@ -214,7 +215,7 @@ describe('Handling a command', () => {
     }
     expect(await race(undo)).to.equal('undo_conflict')
     expect(await race(rename('Theirs'))).to.equal('undo_conflict')
-    expect((await store.load(stream)).events.at(-1)?.data).to.deep.equal({ title: 'Theirs' })
+    expect((await load(store, stream)).events.at(-1)?.data).to.deep.equal({ title: 'Theirs' })
     const other = { type: 'ChangeTask', actor_id: 1, changes: { priority: 'high' } } as const
     const undone = { title: 'A task', priority: 'high', version: 4 }
     expect(await race(other))
@@ -231,7 +232,7 @@ describe('Handling a command', () => {
 
   it('finds nothing where texts were erased, and tells their owner that the session has ended', async () => {
     await handle(create)
-    const { load, present } = store
+    const { present } = store
     store = {
       ...store,
       present: async (...asked) => ({ ...(await present(...asked)), row: null, erased: true }),
@@ -241,32 +242,29 @@ describe('Handling a command', () => {
       const theirs = { ...command, actor_id: 2 }
       expect(await handle(theirs, { actor_id: 2 }).catch(codeOf)).to.equal('task_not_found')
     }
-    expect((await load(stream)).version).to.equal(1)
+    expect((await load(store, stream)).version).to.equal(1)
   })
 
   it('leaves in the store exactly what the rules decide, for any commands', async () => {
     await fc.assert(
       fc.asyncProperty(arbitraryFields, fc.array(arbitraryCommand), async (first, commands) => {
         store = memoryEventStore()
-        let state = task.initialState
-        const expected: TaskEvent[] = []
+        let expected: readonly CausedEvent[] = []
         for (const [index, command] of [{ ...create, fields: first }, ...commands].entries()) {
           const request = { metadata: { ...metadata, causation_id: `c-${index}` } }
           try {
-            const decided = task.decide(command, state)
+            const decided = modelDecides(command, expected)
             await handle(command, request)
-            expected.push(...decided)
-            state = decided.reduce(
-              (state, event) => task.evolve(state, { ...event, ...request }),
-              state,
-            )
+            expected = [...expected, ...decided.map((event) => ({ ...event, ...request }))]
           } catch (error) {
             if (!(error instanceof DomainError)) throw error
             expect(await handle(command, request).catch(codeOf)).to.equal(error.code)
           }
         }
-        const { events } = await store.load(stream)
-        expect(events.map(({ type, data }) => ({ type, data }))).to.deep.equal(expected)
+        const { events } = await load(store, stream)
+        expect(events.map(({ type, data }) => ({ type, data }))).to.deep.equal(
+          expected.map(({ type, data }) => ({ type, data })),
+        )
       }),
     )
   })

@@ -7,6 +7,7 @@ import { taskChanges } from '../../src/app/task-changes.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { type TaskView, taskStreamId } from '../../src/domain/task/view.ts'
 import { append, created, renamed } from '../support/appends.ts'
+import { load } from '../support/load.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 
 const described = (description: string | null): TaskEvent => ({
@@ -21,7 +22,7 @@ describe('The changes of a user, page by page', () => {
   })
 
   const add = async (id: number, events: readonly TaskEvent[]) => {
-    const { version, head_hash } = await store.load(taskStreamId(id))
+    const { version, head_hash } = await load(store, taskStreamId(id))
     await store.append(append(id, events, { expected: { version, head_hash } }))
   }
   const pages = async (limit: number) => {

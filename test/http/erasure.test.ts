@@ -17,6 +17,7 @@ import { postgresEventStore } from '../../src/infra/postgres/event-store/event-s
 import { eventHash } from '../../src/verifier/formats.ts'
 import { append, created, ownedBy } from '../support/appends.ts'
 import { findInDatabase } from '../support/find-in-database.ts'
+import { load } from '../support/load.ts'
 import { silent } from '../support/log.ts'
 import { until } from '../support/processes.ts'
 import { type Call, client, type System, startSystem } from '../support/system.ts'
@@ -226,7 +227,7 @@ describe('The erasure of an account', () => {
     try {
       const lengths = { [`task-${id}`]: 3, [`user-${ann.id}`]: 1 }
       for (const [stream_id, length] of Object.entries(lengths)) {
-        const { events, head_hash } = await raw.load(stream_id)
+        const { events, head_hash } = await load(raw, stream_id)
         expect(events).to.have.length(length)
         const head = events.reduce<string | null>((previous, event) => {
           expect(event.prev_hash).to.equal(previous)
@@ -240,7 +241,7 @@ describe('The erasure of an account', () => {
         )
         expect(stream.hash).to.equal(head)
       }
-      const [erased] = (await raw.load(`user-${ann.id}`)).events
+      const [erased] = (await load(raw, `user-${ann.id}`)).events
       expect(erased).to.deep.include({ type: 'UserErased', data: {}, actor_id: ann.id, version: 1 })
       expect(erased?.metadata).to.deep.equal({
         request_id,

@@ -5,6 +5,7 @@ import { timeTravel } from '../../src/app/time-travel.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { append, created } from '../support/appends.ts'
+import { load } from '../support/load.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
@@ -289,10 +290,10 @@ describe('The past of tasks', () => {
         let expected = { version: 0, head_hash: null as string | null }
         for (const event of log) {
           await store.append(append(1, [event], { expected }))
-          const { version, head_hash } = await store.load(taskStreamId(1))
+          const { version, head_hash } = await load(store, taskStreamId(1))
           expected = { version, head_hash }
         }
-        const { events } = await store.load(taskStreamId(1))
+        const { events } = await load(store, taskStreamId(1))
         for (const [index, { version, occurred_at }] of events.entries()) {
           const row = events.slice(0, index + 1).reduce(viewTask, null)
           const fold = row?.deleted_at === null ? row : null

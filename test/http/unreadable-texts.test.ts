@@ -145,7 +145,6 @@ describe('A damaged text or key', () => {
   it('is never written over or answered as if it were nothing: 503', async () => {
     const before = (await sql.query('select count(*) from events')).rows
     const attempts: [User, string, string, object?][] = [
-      [ann, 'POST', `/tasks/${damaged}/undo`, {}],
       [ann, 'GET', `/tasks/${damaged}?version=2`],
       [ann, 'GET', `/tasks?as_of=${new Date().toISOString()}`],
       [bob, 'PUT', `/tasks/${keyless}`, { title: 'Two' }],
@@ -170,5 +169,14 @@ describe('A damaged text or key', () => {
     }
     expect((await call(bob, 'PUT', `/tasks/${whole}`, { title: 'Three' })).status).to.equal(403)
     expect((await sql.query('select count(*) from events')).rows).to.deep.equal(before)
+  })
+
+  it('is not set by an undo or redo, which may leave it behind: 503', async () => {
+    const version = async () => (await call(ann, 'GET', `/tasks/${damaged}`)).headers.get('etag')
+    const undone = await call(ann, 'POST', `/tasks/${damaged}/undo`, {})
+    expect(undone.body.task).to.include({ title: 'One', version: 3 })
+    const redone = await call(ann, 'POST', `/tasks/${damaged}/redo`)
+    expect([redone.status, redone.body.code]).to.deep.equal([503, 'texts_unavailable'])
+    expect(await version()).to.equal('"3"')
   })
 })

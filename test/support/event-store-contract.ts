@@ -10,6 +10,7 @@ import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/view.ts'
 import { eventHash } from '../../src/verifier/formats.ts'
 import { append, created, key, metadata, NEW, renamed } from './appends.ts'
+import { load } from './load.ts'
 import { arbitraryCommand, arbitraryFields } from './tasks.ts'
 
 type Store = EventStore<TaskEvent, TaskView>
@@ -31,7 +32,7 @@ const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
  */
 export function eventStoreContract(store: () => Store, raw: () => Store = store): void {
   const head = async (id: number) => {
-    const { version, head_hash } = await store().load(taskStreamId(id))
+    const { version, head_hash } = await load(store(), taskStreamId(id))
     return { version, head_hash }
   }
 
@@ -42,7 +43,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
   }
 
   it('knows no events of a stream that was never written', async () => {
-    const history = await store().load('task-0')
+    const history = await load(store(), 'task-0')
     expect(history).to.deep.equal({ version: 0, head_hash: null, events: [] })
   })
 
@@ -50,7 +51,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
     const id = newId()
     const first = append(id, [created(), renamed('Two'), renamed('Three')])
     expect(await store().append(first)).to.have.property('outcome', 'appended')
-    const { version, events } = await store().load(taskStreamId(id))
+    const { version, events } = await load(store(), taskStreamId(id))
     expect(version).to.equal(3)
     expect(events.map(({ version }) => version)).to.deep.equal([1, 2, 3])
     expect(events.map(({ type, data }) => ({ type, data }))).to.deep.equal(first.events)
@@ -59,7 +60,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       const origin = { stream_id, actor_id, metadata, schema_version }
       expect(event).to.deep.include(origin)
     }
-    expect((await store().load(taskStreamId(id), 2)).events).to.deep.equal(events.slice(2))
+    expect((await load(store(), taskStreamId(id), 2)).events).to.deep.equal(events.slice(2))
   })
 
   it('knows nothing of a stream that was never written', async () => {
@@ -93,7 +94,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
             if (!(error instanceof DomainError)) throw error
           })
         }
-        const { events, version, head_hash } = await store().load(stream_id)
+        const { events, version, head_hash } = await load(store(), stream_id)
         const { row, event_types, ...present } = await store().present(stream_id, 1)
         expect(present).to.deep.include({ version, head_hash, owner_id: 1, erased: false })
         expect(row).to.deep.include(events.reduce<TaskView | null>(viewTask, null))
@@ -110,7 +111,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
         await store().append(append(id, [created(one), renamed(two.title)]))
         const again = append(id, [renamed(one.title)], { expected: await head(id) })
         await store().append(again)
-        const { events, head_hash } = await raw().load(taskStreamId(id))
+        const { events, head_hash } = await load(raw(), taskStreamId(id))
         let previous: string | null = null
         for (const event of events) {
           expect(event.prev_hash).to.equal(previous)
@@ -132,7 +133,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       const { row } = await store().present(taskStreamId(id), 1)
       if (row === null) throw new Error('no row')
       expect(row.updated_at).to.equal(occurred_at)
-      const own = (await store().load(taskStreamId(id), before.version)).events
+      const own = (await load(store(), taskStreamId(id), before.version)).events
       expect(new Set(own.map(({ occurred_at }) => occurred_at))).to.deep.equal(
         new Set([row.updated_at]),
       )
@@ -210,7 +211,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
         }
       }
     })
-    const { events } = await store().load(taskStreamId(id))
+    const { events } = await load(store(), taskStreamId(id))
     const titles = events.slice(1).map(({ data }) => (data as { title: string }).title)
     expect(titles).to.have.length(WRITERS)
     expect(new Set(titles)).to.have.property('size', WRITERS)
@@ -302,7 +303,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
     const id = newId()
     const titles = ['Two', 'Three', 'Four', 'Five']
     await store().append(append(id, [created(), ...titles.map(renamed)]))
-    const all = (await store().load(taskStreamId(id))).events
+    const all = (await load(store(), taskStreamId(id))).events
     const page = (place: StreamPlace, limit: number) => store().page(taskStreamId(id), place, limit)
     for (let limit = 1; limit <= 6; limit++) {
       for (let at = 0; at <= 6; at++) {
@@ -319,6 +320,24 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       }
     }
     expect(await page({ after: Number.MAX_SAFE_INTEGER }, 1)).to.have.deep.property('events', [])
+  })
+
+  it('outlines the last events up to a version, newest first', async () => {
+    const id = newId()
+    const undone: TaskEvent = { type: 'TaskRenamed', data: { title: 'One', undoes: [2, 3] } }
+    await store().append(append(id, [created(), renamed('Two'), deleted, undone]))
+    const { causation_id } = (await load(store(), taskStreamId(id))).events[0]?.metadata ?? {}
+    const all = [
+      { version: 4, type: 'TaskRenamed', schema_version: 1, causation_id, undoes: [2, 3] },
+      { version: 3, type: 'TaskDeleted', schema_version: 1, causation_id, undoes: null },
+      { version: 2, type: 'TaskRenamed', schema_version: 1, causation_id, undoes: null },
+      { version: 1, type: 'TaskCreated', schema_version: 1, causation_id, undoes: null },
+    ]
+    const outlines = (upTo: number, limit: number) =>
+      store().outlines(taskStreamId(id), upTo, limit)
+    expect(await outlines(9, 9)).to.deep.equal(all)
+    expect(await outlines(3, 2)).to.deep.equal(all.slice(1, 3))
+    expect(await outlines(0, 2)).to.deep.equal([])
   })
 
   it('knows the few events that the values at a version come from', async () => {
@@ -345,7 +364,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       const at = await head(id)
       await store().append(append(id, [event], { expected: at }))
     }
-    const all = (await store().load(taskStreamId(id))).events
+    const all = (await load(store(), taskStreamId(id))).events
     const view = (events: readonly Recorded<TaskEvent>[]) => events.reduce(viewTask, null)
     for (let version = 0; version <= all.length + 1; version++) {
       const found = await store().inForce(taskStreamId(id), version)
@@ -362,7 +381,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
     for (const events of [[created(), renamed('Two')], [renamed('Three')], [deleted]]) {
       await store().append(append(id, events, { expected: await head(id) }))
     }
-    const { events } = await store().load(taskStreamId(id))
+    const { events } = await load(store(), taskStreamId(id))
     for (const { occurred_at } of events) {
       for (const by of [-1, 0, 1]) {
         const time = new Date(Date.parse(occurred_at) + by).toISOString()
@@ -383,7 +402,7 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
       const events = [first, renamed('Two'), done, deleted]
       await store().append(append(id, events, { actor_id: id === ids[1] ? theirs : ours }))
     }
-    const of = async (id = 0) => (await store().load(taskStreamId(id))).events
+    const of = async (id = 0) => (await load(store(), taskStreamId(id))).events
     const [one, other] = [(await of(ids[0])).map(summary), (await of(ids[2])).map(summary)]
     const own = [...one, ...other]
     expect(await store().summariesOfActor(ours, 0, 100)).to.deep.equal(own)

@@ -1,16 +1,18 @@
 import { expect } from 'chai'
-import type { Decider } from '../../src/domain/decider.ts'
 import { type Conflict, DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
 
-/** `given(task)(...events).when(command).then(...events)`, or `.refuses(code)`. */
+type Rules<State, Command, Event, Placed> = {
+  readonly initialState: State
+  readonly decide: (command: Command, state: State) => readonly Event[]
+  readonly evolve: (state: State, event: Placed) => State
+}
+
+/** `given(rules)(...events).when(command).then(...events)`, or `.refuses(code)`. */
 export const given =
-  <State, Command, Event extends object, Envelope>(
-    decider: Decider<State, Command, Event, Envelope>,
-  ) =>
-  (...history: readonly (Event & Partial<Envelope>)[]) => ({
+  <State, Command, Event extends object, Placed>(rules: Rules<State, Command, Event, Placed>) =>
+  (...history: readonly Placed[]) => ({
     when(command: Command) {
-      const decide = () =>
-        decider.decide(command, history.reduce(decider.evolve, decider.initialState))
+      const decide = () => rules.decide(command, history.reduce(rules.evolve, rules.initialState))
       return {
         yields: (...events: readonly Event[]) => expect(decide()).to.deep.equal(events),
         refuses(code: DomainErrorCode, ...conflicts: readonly Conflict[]) {

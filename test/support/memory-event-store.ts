@@ -24,10 +24,10 @@ export function memoryEventStore<Event extends Shape, Row extends { readonly use
   const ofStream = (stream_id: string) => log.filter((event) => event.stream_id === stream_id)
   const ofActor = (actor_id: number) => log.filter((event) => event.actor_id === actor_id)
 
-  const load = (stream_id: string, after = 0, upTo = Number.POSITIVE_INFINITY) => {
-    const events = ofStream(stream_id).filter(({ version }) => version > after && version <= upTo)
+  const streamOf = (stream_id: string) => {
+    const events = ofStream(stream_id)
     const last = events.at(-1)
-    return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
+    return { version: last?.version ?? 0, head_hash: last?.hash ?? null, events }
   }
 
   const answer = (actor_id: number, { key, fingerprint }: CommandKey): Answer | null => {
@@ -38,9 +38,8 @@ export function memoryEventStore<Event extends Shape, Row extends { readonly use
   }
 
   return {
-    load: async (...stream) => structuredClone(load(...stream)),
     present: async (stream_id, actor_id, command) => {
-      const { version, head_hash, events } = load(stream_id)
+      const { version, head_hash, events } = streamOf(stream_id)
       // Without what only a search of the read table uses.
       const row = structuredClone(rows.get(stream_id)) ?? null
       if (row) Reflect.deleteProperty(row, 'ngrams')
@@ -63,6 +62,15 @@ export function memoryEventStore<Event extends Shape, Row extends { readonly use
           : events.filter(({ version }) => version < place.before).toReversed()
       return structuredClone({ events: all.slice(0, limit), more: all.length > limit })
     },
+    outlines: async (stream_id, upTo, limit) =>
+      ofStream(stream_id)
+        .filter(({ version }) => version <= upTo)
+        .slice(-limit)
+        .toReversed()
+        .map(({ version, type, schema_version, metadata: { causation_id }, data }) => {
+          const undoes = Reflect.get(Object(data), 'undoes') ?? null
+          return { version, type, schema_version, causation_id, undoes }
+        }),
     inForce: async (stream_id, version) => {
       const events = ofStream(stream_id).filter((event) => event.version <= version)
       const last = Object.values(SETTERS).map((types) =>
@@ -95,7 +103,7 @@ export function memoryEventStore<Event extends Shape, Row extends { readonly use
       const { stream_id, expected, actor_id } = append
       const done = append.command && answer(actor_id, append.command)
       if (done) return { outcome: 'replayed', answer: done }
-      const { version, head_hash } = load(stream_id)
+      const { version, head_hash } = streamOf(stream_id)
       if (version !== expected.version || head_hash !== expected.head_hash) {
         return { outcome: 'conflict' }
       }

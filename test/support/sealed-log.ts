@@ -13,6 +13,7 @@ import { postgresEventStore } from '../../src/infra/postgres/event-store/event-s
 import type { Query } from '../../src/infra/postgres/projections/projection.ts'
 import { readKey } from '../../src/verifier/formats.ts'
 import { append, created, NEW, ownedBy, renamed } from './appends.ts'
+import { load } from './load.ts'
 import { silent } from './log.ts'
 import { type TestDatabase, testDatabase } from './postgres.ts'
 
@@ -62,7 +63,7 @@ export async function openLog(given?: TestDatabase): Promise<SealedLog> {
     root,
     query: queryOf(root),
     async write(id, events, user_id = 1) {
-      const { version, head_hash } = await store.load(taskStreamId(id))
+      const { version, head_hash } = await load(store, taskStreamId(id))
       const isNew = version === 0
       const next = events ?? (isNew ? [created({ title: `Task ${id}` })] : [renamed(`${version}`)])
       const expected = isNew ? NEW : { version, head_hash }

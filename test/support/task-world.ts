@@ -3,9 +3,8 @@ import { type HandleCommand, handleCommand } from '../../src/app/handle-command.
 import { historiesOf } from '../../src/app/history.ts'
 import type { AuditEvent } from '../../src/app/ports/audit.ts'
 import type { Recorded } from '../../src/app/ports/event-store.ts'
-import { taskAggregate } from '../../src/app/task-aggregate.ts'
+import { type TaskRequest, taskAggregate } from '../../src/app/task-aggregate.ts'
 import type { TaskEvent, TaskFields } from '../../src/domain/task/events.ts'
-import type { TaskCommand } from '../../src/domain/task/task.ts'
 import {
   isTaskStreamId,
   type TaskView,
@@ -44,7 +43,7 @@ export type TaskWorld = {
   /** As the worker. */
   readonly db: Database
   readonly keys: UserKeys
-  readonly handle: (id: number, command: TaskCommand) => Promise<TaskView>
+  readonly handle: (id: number, command: TaskRequest) => Promise<TaskView>
   readonly create: (id: number, user_id?: number) => Promise<TaskView>
   readonly rows: () => Promise<readonly TaskView[]>
   /** The rows as they follow from the log. */
@@ -61,7 +60,7 @@ export async function taskWorld(): Promise<TaskWorld> {
   const db = openDatabase({ ...test.config, role: 'tasktrail_worker', log: silent })
   const store = postgresEventStore<TaskEvent, TaskView>(writing)
   const writingKeys = postgresUserKeys(writing, secretKeyWrap(TEXT_KEY))
-  const handleTask: HandleCommand<TaskCommand, TaskView> = handleCommand(
+  const handleTask: HandleCommand<TaskRequest, TaskView> = handleCommand(
     taskAggregate,
     encryptedEventStore(store, writingKeys),
   )
@@ -82,7 +81,7 @@ export async function taskWorld(): Promise<TaskWorld> {
   const byStream = (events: readonly Recorded<TaskEvent>[]) => [
     ...Map.groupBy(events, ({ stream_id }) => stream_id).values(),
   ]
-  const handle = async (id: number, command: TaskCommand) => {
+  const handle = async (id: number, command: TaskRequest) => {
     const context = { actor_id: command.actor_id, metadata, now: new Date() }
     const { row } = await handleTask(taskStreamId(id), command, {
       ...context,
@@ -152,7 +151,7 @@ export function busyWriters(world: TaskWorld, writers: number, firstId: number) 
     for (let n = 0; !stopped && written.failures.length === 0; n++) {
       const id = firstId + writer + writers * Math.floor(n / 5)
       const title = `Title ${n} of writer ${writer}`
-      const change: TaskCommand = { type: 'ChangeTask', actor_id: 1, changes: { title } }
+      const change: TaskRequest = { type: 'ChangeTask', actor_id: 1, changes: { title } }
       await (n % 5 === 0 ? world.create(id) : world.handle(id, change)).then(
         () => written.commands++,
         (error: unknown) => written.failures.push(error),

@@ -3,6 +3,7 @@ import { taskStreamId } from '../../src/domain/task/view.ts'
 import { openDatabase } from '../../src/infra/postgres/connection/database.ts'
 import { postgresEventStore } from '../../src/infra/postgres/event-store/event-store.ts'
 import { append, created, renamed } from './appends.ts'
+import { load } from './load.ts'
 import { silent } from './log.ts'
 import type { TestDatabase } from './postgres.ts'
 
@@ -12,7 +13,7 @@ export function tasksInLog({ config }: TestDatabase) {
   const store = postgresEventStore<TaskEvent, never>(db)
   let nextId = 1
   const add = async (id: number, events: readonly TaskEvent[]) => {
-    const { version, head_hash } = await store.load(taskStreamId(id))
+    const { version, head_hash } = await load(store, taskStreamId(id))
     await store.append(append(id, events, { expected: { version, head_hash } }) as never)
   }
   return {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
+import type { TaskRequest } from '../../src/app/task-aggregate.ts'
 import { TASK_PRIORITIES, TASK_STATUSES, type TaskFields } from '../../src/domain/task/events.ts'
-import type { TaskCommand } from '../../src/domain/task/task.ts'
 
 const text = (maxLength: number) =>
   fc.string({ unit: 'grapheme', maxLength }).filter((value) => !/[^\P{Cc}\t\n\r]/u.test(value))
@@ -31,7 +31,7 @@ export const arbitraryChanges: fc.Arbitrary<Partial<TaskFields>> = fc
   )
 
 /** Commands of users 1 to 3 on one task. */
-export const arbitraryCommand: fc.Arbitrary<TaskCommand> = fc
+export const arbitraryCommand: fc.Arbitrary<TaskRequest> = fc
   .tuple(
     fc.integer({ min: 1, max: 3 }),
     arbitraryFields,
@@ -39,7 +39,7 @@ export const arbitraryCommand: fc.Arbitrary<TaskCommand> = fc
     fc.nat(14),
     fc.option(fc.integer({ min: 1, max: 9 }), { nil: undefined }),
   )
-  .map(([actor_id, fields, changes, kind, version]): TaskCommand => {
+  .map(([actor_id, fields, changes, kind, version]): TaskRequest => {
     if (kind < 3) return { type: 'CreateTask', actor_id, fields }
     if (kind < 9) return { type: 'ChangeTask', actor_id, changes }
     if (kind < 10) return { type: 'DeleteTask', actor_id }

@@ -37,11 +37,14 @@ export type Recorded<Event> = Event &
  */
 export type EventSummary<Event> = Recorded<Event>
 
-/** The events of one stream, oldest first, and the head that the next event is chained to. */
-export type History<Event> = {
+/** What undo needs of an event: neither its texts nor its values. */
+export type EventOutline = {
   readonly version: number
-  readonly head_hash: string | null
-  readonly events: readonly Recorded<Event>[]
+  readonly type: string
+  readonly schema_version: number
+  readonly causation_id: string
+  /** What it names as undone. */
+  readonly undoes: readonly number[] | null
 }
 
 /** Where a page of a stream begins: after a version, oldest first, or before one, newest first. */
@@ -118,14 +121,18 @@ export type EventStore<Event, Row> = {
     actor_id: number,
     command?: CommandKey,
   ) => Promise<Present<Row>>
-  /** The stream's events above version `after`, up to version `upTo`. An unknown stream has none. */
-  readonly load: (stream_id: string, after?: number, upTo?: number) => Promise<History<Event>>
   /** At most `limit` events of a stream, and at least one; it ends once their texts fill 1 MiB. */
   readonly page: (
     stream_id: string,
     place: StreamPlace,
     limit: number,
   ) => Promise<StreamPage<Event>>
+  /** At most `limit` outlines of a stream's events up to version `upTo`, newest first. */
+  readonly outlines: (
+    stream_id: string,
+    upTo: number,
+    limit: number,
+  ) => Promise<readonly EventOutline[]>
   /**
    * The few events that determine a stream's values at a version: the first one, the last one that set each
    * field, and that of the version itself, or the last one if there are fewer. Oldest first. Folded they give

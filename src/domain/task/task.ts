@@ -1,8 +1,9 @@
 import type { Decider } from '../decider.ts'
-import { DomainError } from '../errors.ts'
-import { type FieldValues, NO_FIELD_VALUES, trackChanges } from './changes.ts'
-import { type TaskEvent, type TaskFields, type TaskStatus, undoesOf } from './events.ts'
-import { lastChangeOf, type NextSteps, type Step, undoHistory } from './undo.ts'
+import { DomainError, type DomainErrorCode } from '../errors.ts'
+import type { FieldValues } from './changes.ts'
+import type { TaskEvent, TaskFields, TaskStatus } from './events.ts'
+import type { Walk } from './steps.ts'
+import { type Taken, undoHistory } from './undo.ts'
 import type { TaskView } from './view.ts'
 
 /** A deleted task keeps its fields, so that it can come back as it was. */
@@ -12,12 +13,7 @@ export type TaskState =
       readonly existence: 'live' | 'deleted'
       readonly user_id: number
       readonly fields: TaskFields
-      /** What undo and redo are decided on; null in a state of which only the row is known. */
-      readonly last: Step | null
     }
-
-/** Tells which events were decided together, for one command. */
-export type Causation = { readonly metadata: { readonly causation_id: string } }
 
 export type TaskCommand =
   | { readonly type: 'CreateTask'; readonly actor_id: number; readonly fields: TaskFields }
@@ -28,6 +24,16 @@ export type TaskCommand =
     }
   | { readonly type: 'DeleteTask'; readonly actor_id: number }
   | { readonly type: 'RestoreTask'; readonly actor_id: number }
+  /** An undo or redo: sets these values, which undoes these versions. */
+  | {
+      readonly type: 'RevertChange'
+      readonly actor_id: number
+      readonly undoes: readonly number[]
+      readonly values: Partial<FieldValues>
+    }
+
+/** What the stream's history makes a `RevertChange` of. */
+export type UndoCommand =
   /**
    * Undoes what was decided together with the event of this version. Without a version: the latest change
    * that is not undone, as the command loaded it, whatever others have written since.
@@ -39,10 +45,10 @@ export type TaskCommand =
 const DELETED: TaskEvent = { type: 'TaskDeleted', data: {} }
 const RESTORED: TaskEvent = { type: 'TaskRestored', data: {} }
 
-export const task: Decider<TaskState, TaskCommand, TaskEvent, Causation> = {
+export const task: Decider<TaskState, TaskCommand, TaskEvent> = {
   initialState: { existence: 'absent' },
 
-  decide(command, state, loaded = state) {
+  decide(command, state) {
     switch (command.type) {
       case 'CreateTask':
         return create(command.actor_id, command.fields, state)
@@ -53,35 +59,13 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent, Causation> = {
         return [DELETED]
       case 'RestoreTask':
         return ownStream(command.actor_id, state).existence === 'live' ? [] : [RESTORED]
-      case 'UndoTask':
-        return undo(
-          command.version ?? undoHistory(lastOf(ownStream(command.actor_id, loaded))).next_undo,
-          ownStream(command.actor_id, state),
-        )
-      case 'RedoTask':
-        return redo(
-          undoHistory(lastOf(ownStream(command.actor_id, loaded))).next_redo,
-          ownStream(command.actor_id, state),
-        )
-    }
-  },
-
-  evolve(state, event) {
-    const { values, changes } = trackChanges(valuesOf(state), event)
-    const { user_id, deleted, ...fields } = values
-    const before = state.existence === 'absent' ? null : state.last
-    const version = (before?.version ?? 0) + 1
-    const undoes = undoesOf(event)
-    return {
-      existence: deleted === true ? 'deleted' : 'live',
-      user_id,
-      fields: fields as TaskFields,
-      last: { version, causation_id: event.metadata?.causation_id, undoes, changes, before },
+      case 'RevertChange':
+        return revert(command.undoes, command.values, ownStream(command.actor_id, state))
     }
   },
 }
 
-/** The state as the read table's row tells it: all but what undo and redo go by. */
+/** The state that the read table's row tells. */
 export function stateOfRow(row: TaskView | null): TaskState {
   if (row === null) return task.initialState
   const { user_id, title, description, status, priority, due_date } = row
@@ -89,21 +73,34 @@ export function stateOfRow(row: TaskView | null): TaskState {
     existence: row.deleted_at === null ? 'live' : 'deleted',
     user_id,
     fields: { title, description, status, priority, due_date },
-    last: null,
   }
 }
 
-const valuesOf = (state: TaskState): FieldValues | null =>
-  state.existence === 'absent'
-    ? NO_FIELD_VALUES
-    : { ...state.fields, user_id: state.user_id, deleted: state.existence === 'deleted' }
+/** What an undo or redo takes back, decided first on version `loaded` and now on version `end`. */
+export function* takenBy(
+  command: UndoCommand,
+  state: TaskState,
+  { loaded, end }: { readonly loaded: number; readonly end: number },
+): Walk<Taken> {
+  ownStream(command.actor_id, state)
+  return yield* undoHistory(end).take(yield* versionMeant(command, loaded))
+}
+
+function* versionMeant(command: UndoCommand, loaded: number): Walk<number> {
+  const { nextUndo, nextRedo } = undoHistory(loaded)
+  switch (command.type) {
+    case 'UndoTask':
+      return command.version ?? (yield* nextUndo()) ?? refuse('nothing_to_undo')
+    case 'RedoTask':
+      return (yield* nextRedo()) ?? refuse('nothing_to_redo')
+  }
+}
+
+function refuse(code: DomainErrorCode): never {
+  throw new DomainError(code)
+}
 
 type Existing = Exclude<TaskState, { existence: 'absent' }>
-
-function lastOf({ last }: Existing): Step {
-  if (last === null) throw new Error('undo and redo are decided on the history')
-  return last
-}
 
 /** A task that was created once and belongs to the actor. */
 function ownStream(actor_id: number, state: TaskState): Existing {
@@ -146,38 +143,15 @@ function moved(status: TaskStatus): TaskEvent {
   }
 }
 
-/** The events that restore what one command changed, or an error if any of it was changed again. */
-function undo(version: number | null, state: Existing): readonly TaskEvent[] {
-  if (version === null) throw new DomainError('nothing_to_undo')
-  const { undoes, values } = undoHistory(lastOf(state)).take(version)
-  return put(values, state).map(
-    (event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent,
-  )
-}
-
-function redo(version: number | null, state: Existing): readonly TaskEvent[] {
-  if (version === null) throw new DomainError('nothing_to_redo')
-  return undo(version, state)
-}
-
-/** What undo and redo would act on in this state. */
-export function nextSteps(state: TaskState): NextSteps {
-  if (state.existence === 'absent') return { next_undo: null, next_redo: null }
-  const { next_undo, next_redo } = undoHistory(lastOf(state))
-  return { next_undo, next_redo }
-}
-
-function put({ deleted, ...fields }: Partial<FieldValues>, state: Existing): readonly TaskEvent[] {
-  const isDeleted = state.existence === 'deleted'
-  const becomesDeleted = deleted === undefined ? isDeleted : deleted === true
-  // A deleted task cannot change: it has to be restored first.
-  if (isDeleted && becomesDeleted) {
-    const version = lastChangeOf('deleted', lastOf(state))
-    throw new DomainError('undo_conflict', [{ field: 'deleted', version }])
-  }
-  return [
-    ...(isDeleted ? [RESTORED] : []),
+function revert(
+  undoes: readonly number[],
+  { deleted, ...fields }: Partial<FieldValues>,
+  state: Existing,
+): readonly TaskEvent[] {
+  const events = [
+    ...(deleted === false ? [RESTORED] : []),
     ...change(fields as Partial<TaskFields>, state.fields),
-    ...(becomesDeleted ? [DELETED] : []),
+    ...(deleted === true ? [DELETED] : []),
   ]
+  return events.map((event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent)
 }

@@ -1,38 +1,22 @@
 import { DomainError } from '../errors.ts'
-import type { Changed, Changes, FieldValues } from './changes.ts'
-
-/** One event as undo needs it; a linked list from the newest to the oldest. */
-export type Step = {
-  readonly version: number
-  readonly causation_id: string | undefined
-  readonly undoes: readonly number[] | undefined
-  readonly changes: Changes
-  readonly before: Step | null
-}
+import type { Changed } from './changes.ts'
+import { type Change, changeAt, NAMES, type Origin, type Walk } from './steps.ts'
 
 /** The versions that undo and redo without a version act on; null: there is none. */
 export type NextSteps = { readonly next_undo: number | null; readonly next_redo: number | null }
 
-/** What one command did. An undo or redo sets values that an earlier change had set. */
-type Change = {
-  readonly versions: number[]
-  readonly undoes: readonly number[] | undefined
-  readonly causation_id: string | undefined
-  readonly changes: Changes
-  /** The change whose values this one sets, undoes or redoes: itself, unless it is an undo or redo. */
-  origin: Change
-  /** Whether the origin's values are in effect after it. */
-  isForth: boolean
-  /** The change that had set each field before the origin. */
-  readonly replaced: Map<string, Change | undefined>
+/** To undo is to set these fields to what they were at version `asOf`; 0: before the task was created. */
+export type Taken = {
+  readonly undoes: readonly number[]
+  readonly names: readonly Changed[]
+  readonly asOf: number
 }
 
-export type UndoHistory = NextSteps & {
-  /** All versions of the command behind this version, and the values that undo it. */
-  readonly take: (version: number) => {
-    readonly undoes: readonly number[]
-    readonly values: Partial<FieldValues>
-  }
+export type UndoHistory = {
+  readonly nextUndo: () => Walk<number | null>
+  readonly nextRedo: () => Walk<number | null>
+  /** What undoes the command behind a version; an error if a field was set again since. */
+  readonly take: (version: number) => Walk<Taken>
 }
 
 /**
@@ -40,121 +24,136 @@ export type UndoHistory = NextSteps & {
  * Undoing it returns the fields to the changes that had set them before, so that these can be undone next.
  * A new change leaves nothing to redo. While the task is deleted, only its deletion, or what would restore
  * it, comes next.
+ *
+ * Of a stream up to version `end`: walked backwards, and no further than an answer needs.
  */
-export function undoHistory(last: Step): UndoHistory {
-  const changes = changesUpTo(last)
-  const byVersion = new Map<number, Change>()
-  const setBy = new Map<string, Change | undefined>()
-  /** Which change, undo or redo has done that to each field last. */
-  const movedBy = new Map<string, Change>()
-  const done: Change[] = []
-  const undone: Change[] = []
-  let isDeleted = false
+export function undoHistory(end: number): UndoHistory {
+  const originOf = origins(end)
+  const { setBy, movedBy } = owners(end, originOf)
 
-  for (const change of changes) {
-    isDeleted = change.changes.deleted ? change.changes.deleted.to === true : isDeleted
-    const target = change.undoes?.[0] === undefined ? undefined : byVersion.get(change.undoes[0])
-    if (target === undefined) {
-      for (const name of Object.keys(change.changes)) {
-        change.replaced.set(name, setBy.get(name))
-        setBy.set(name, change)
-        movedBy.set(name, change)
-      }
-      undone.length = 0
-    } else {
-      change.origin = target.origin
-      change.isForth = !target.isForth
-      for (const [name, replaced] of change.origin.replaced) {
-        setBy.set(name, change.isForth ? change.origin : replaced)
-        movedBy.set(name, change)
-      }
-      remove(change.isForth ? undone : done, change.origin)
-    }
-    const stack = change.isForth ? done : undone
-    stack.push(change)
-    for (const version of change.versions) byVersion.set(version, change)
+  function* isDeleted(): Walk<boolean> {
+    return (yield { upTo: end, setting: 'deleted' })?.type === 'TaskDeleted'
   }
 
-  const fieldsSetSince = ({ origin, isForth }: Change): readonly string[] =>
-    [...origin.replaced]
-      .filter(([name, replaced]) => setBy.get(name) !== (isForth ? origin : replaced))
-      .map(([name]) => name)
-  const isNext = (change: Change): boolean =>
-    (!isDeleted || change.origin.replaced.has('deleted')) && fieldsSetSince(change).length === 0
+  /** The fields that were set again since they were as the origin and its direction say. */
+  function* setSince({ origin, isForth }: Origin): Walk<readonly Changed[]> {
+    const names: Changed[] = []
+    for (const name of origin.names) {
+      const expected = isForth ? origin : yield* setBy(name, origin.first - 1)
+      if ((yield* setBy(name, end))?.first !== expected?.first) names.push(name)
+    }
+    return names
+  }
+
+  function* isNext(place: Origin): Walk<boolean> {
+    if ((yield* isDeleted()) && !place.origin.names.includes('deleted')) return false
+    return (yield* setSince(place)).length === 0
+  }
 
   return {
-    next_undo: lastVersion(done.findLast(isNext)),
-    next_redo: lastVersion(undone.findLast(isNext)),
-    take(version) {
-      const change = byVersion.get(version)
-      if (change === undefined) throw new DomainError('change_not_found')
-      const { origin, isForth, versions } = change
-      const conflicts = fieldsSetSince(change).map((field) => {
-        return { field, version: lastVersion(movedBy.get(field)) ?? 1 }
-      })
+    *nextUndo() {
+      const next = new Set<number>()
+      for (const name of NAMES) {
+        const origin = yield* setBy(name, end)
+        if (origin !== null && (yield* isNext({ origin, isForth: true }))) next.add(origin.first)
+      }
+      // The latest time that one of them was made or redone.
+      for (let at = end; at > 0 && next.size > 0; ) {
+        const change = yield* changeAt(at, end)
+        if (next.has((yield* originOf(change)).origin.first)) return change.last
+        at = change.first - 1
+      }
+      return null
+    },
+
+    *nextRedo() {
+      for (let at = end; at > 0; ) {
+        const change = yield* changeAt(at, end)
+        if (change.target === undefined) return null
+        const place = yield* originOf(change)
+        if (!place.isForth && (yield* isNext(place))) return change.last
+        at = change.first - 1
+      }
+      return null
+    },
+
+    *take(version) {
+      if (version > end) throw new DomainError('change_not_found')
+      const change = yield* changeAt(version, end)
+      const { origin, isForth } = yield* originOf(change)
+      const conflicts = []
+      for (const field of yield* setSince({ origin, isForth })) {
+        conflicts.push({ field, version: (yield* movedBy(field, end))?.last ?? 1 })
+      }
+      const names = origin.first === 1 ? (['deleted'] as const) : origin.names
+      if (conflicts.length === 0 && !names.includes('deleted') && (yield* isDeleted())) {
+        const deletion = yield { upTo: end, setting: 'deleted' }
+        conflicts.push({ field: 'deleted', version: deletion?.version ?? 1 })
+      }
       if (conflicts.length > 0) throw new DomainError('undo_conflict', conflicts)
-      return { undoes: versions, values: valuesOf(origin, isForth ? 'from' : 'to') }
+      const { first, last } = change
+      const undoes = Array.from({ length: last - first + 1 }, (_, index) => first + index)
+      return { undoes, names, asOf: isForth ? origin.first - 1 : origin.last }
     },
   }
 }
 
-/** The version that changed a field last. */
-export function lastChangeOf(field: string, last: Step): number {
-  for (let step: Step | null = last; step !== null; step = step.before) {
-    if (Object.hasOwn(step.changes, field)) return step.version
-  }
-  return 1
-}
+/** Follows what a change undoes to its origin; each step once. */
+function origins(end: number): (change: Change) => Walk<Origin> {
+  const known = new Map<number, Origin>()
 
-/** Oldest first; consecutive events of one command are one change. */
-function changesUpTo(last: Step): readonly Change[] {
-  const steps: Step[] = []
-  for (let step: Step | null = last; step !== null; step = step.before) steps.push(step)
-  const all: Change[] = []
-  for (const { version, causation_id, undoes, changes } of steps.reverse()) {
-    const change = all.at(-1)
-    const isSame = causation_id !== undefined && causation_id === change?.causation_id
-    if (change && isSame && change.undoes?.[0] === undoes?.[0]) {
-      change.versions.push(version)
-      for (const [name, { from, to }] of Object.entries(changes)) {
-        const first = change.changes[name as Changed] ?? { from }
-        change.changes[name as Changed] = { from: first.from, to }
-      }
-    } else {
-      all.push(newChange(version, causation_id, undoes, changes))
+  return function* originOf(change) {
+    const passed: Change[] = []
+    let at = change
+    while (at.target !== undefined && !known.has(at.first)) {
+      passed.push(at)
+      at = yield* changeAt(at.target, end)
     }
+    let { origin, isForth } = known.get(at.first) ?? { origin: at, isForth: true }
+    for (const { first } of passed.toReversed()) {
+      isForth = !isForth
+      known.set(first, { origin, isForth })
+    }
+    return { origin, isForth }
   }
-  return all
 }
 
-function newChange(
-  version: number,
-  causation_id: string | undefined,
-  undoes: readonly number[] | undefined,
-  changes: Changes,
-): Change {
-  // To undo the creation is to delete the task.
-  const created = version === 1 && { deleted: { from: true, to: false } }
-  const change: Omit<Change, 'origin'> = {
-    versions: [version],
-    undoes,
-    causation_id,
-    changes: { ...changes, ...created },
-    isForth: true,
-    replaced: new Map(),
+function owners(end: number, originOf: (change: Change) => Walk<Origin>) {
+  const known = new Map<string, Change | null>()
+
+  /** The last change, undo or redo that did anything to a field. */
+  function* movedBy(name: Changed, upTo: number): Walk<Change | null> {
+    const step = yield { upTo, setting: name }
+    // An undone creation takes back all fields, although it only deletes the task.
+    for (let at = upTo; at > 0; ) {
+      const deletion = yield { upTo: at, setting: 'deleted' }
+      if (deletion === null || deletion.version <= (step?.version ?? 0)) break
+      const change = yield* changeAt(deletion.version, end)
+      if ((yield* originOf(change)).origin.first === 1) return change
+      at = change.first - 1
+    }
+    return step && (yield* changeAt(step.version, end))
   }
-  return Object.assign(change, { origin: change as Change })
-}
 
-/** For the creation, only that the task exists: a deleted task keeps its fields. */
-function valuesOf({ versions, changes }: Change, which: 'from' | 'to'): Partial<FieldValues> {
-  const set = versions[0] === 1 ? { deleted: changes.deleted } : changes
-  return Object.fromEntries(Object.entries(set).map(([name, change]) => [name, change?.[which]]))
-}
+  /** The change whose value a field had at a version. */
+  function* setBy(name: Changed, version: number): Walk<Change | null> {
+    const passed: string[] = []
+    let found: Change | null | undefined
+    for (let upTo = version; found === undefined; ) {
+      const change = upTo === 0 ? null : yield* movedBy(name, upTo)
+      if (change === null) {
+        found = null
+        break
+      }
+      const place = `${name} ${change.first}`
+      const { origin, isForth } = yield* originOf(change)
+      found = isForth ? origin : known.get(place)
+      passed.push(place)
+      upTo = origin.first - 1
+    }
+    for (const place of passed) known.set(place, found)
+    return found
+  }
 
-function remove(stack: Change[], origin: Change): void {
-  const index = stack.findLastIndex((change) => change.origin === origin)
-  if (index !== -1) stack.splice(index, 1)
+  return { movedBy, setBy }
 }
-
-const lastVersion = (change: Change | undefined): number | null => change?.versions.at(-1) ?? null

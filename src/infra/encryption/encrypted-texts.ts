@@ -33,14 +33,11 @@ export function encryptedEventStore<
       const row = decryptTexts(stored as unknown as Row, stream_id, new Map([[user_id, key]]))
       return row instanceof Error ? { ...present, unreadable: true } : { ...present, row }
     },
-    load: async (...stream) => {
-      const found = await store.load(...stream)
-      return { ...found, events: await read(found.events) }
-    },
     page: async (...asked) => {
       const { events, more } = await store.page(...asked)
       return { events: await read(events), more }
     },
+    outlines: store.outlines,
     inForce: async (stream_id, version) => read(await store.inForce(stream_id, version)),
     versionAt: store.versionAt,
     readAll: async (after, limit) => read(await store.readAll(after, limit)),

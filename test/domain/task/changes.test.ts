@@ -1,12 +1,13 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
+import type { TaskRequest } from '../../../src/app/task-aggregate.ts'
 import {
   type FieldValues,
   NO_FIELD_VALUES,
   trackChanges,
 } from '../../../src/domain/task/changes.ts'
 import type { TaskEvent } from '../../../src/domain/task/events.ts'
-import { task } from '../../../src/domain/task/task.ts'
+import { type CausedEvent, stateAfter, taskRules } from '../../support/task-rules.ts'
 import { arbitraryCommand, arbitraryFields } from '../../support/tasks.ts'
 
 const fields = {
@@ -70,7 +71,7 @@ describe('What an event of a task changed', () => {
   it('leads from each state that the rules hold to the next, for any course of commands', () => {
     fc.assert(
       fc.property(arbitraryFields, fc.array(arbitraryCommand), (first, commands) => {
-        let state = task.initialState
+        const events: CausedEvent[] = []
         let values = NO_FIELD_VALUES
         for (const command of [
           { type: 'CreateTask', actor_id: 1, fields: first } as const,
@@ -85,8 +86,9 @@ describe('What an event of a task changed', () => {
               if (before !== null) expect(from).to.not.equal(to)
             }
             values = step.values
-            state = task.evolve(state, event)
+            events.push(event)
           }
+          const state = stateAfter(events)
           if (state.existence === 'absent') throw new Error('the task is there')
           expect(values).to.deep.equal({
             ...state.fields,
@@ -94,9 +96,9 @@ describe('What an event of a task changed', () => {
             deleted: state.existence === 'deleted',
           })
         }
-        function decided(command: Parameters<typeof task.decide>[0]): readonly TaskEvent[] {
+        function decided(command: TaskRequest): readonly TaskEvent[] {
           try {
-            return task.decide(command, state)
+            return taskRules.decide(command, events)
           } catch {
             return []
           }

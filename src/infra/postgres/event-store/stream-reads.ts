@@ -1,17 +1,10 @@
-import type { EventStore, Recorded } from '../../../app/ports/event-store.ts'
+import type { EventOutline, EventStore, Recorded } from '../../../app/ports/event-store.ts'
 import { SETTERS } from '../../../domain/task/changes.ts'
 import { TASK_EVENT_SCHEMA_VERSION } from '../../../domain/task/events.ts'
 import type { Database } from '../connection/database.ts'
 import { bisect } from './by-time.ts'
 import { EVENT_COLUMNS as COLUMNS } from './event-columns.ts'
 import { type Measured, unmeasured, withinBytes } from './within-bytes.ts'
-
-const LOAD = {
-  name: 'load',
-  text: `
-    select ${COLUMNS} from events
-    where stream_id = $1 and version > $2 and version <= $3 order by version`,
-}
 
 const PAGE_BYTES = 1_048_576
 
@@ -28,6 +21,14 @@ const PAGE_BEFORE = {
   text: withinBytes(PAGE_BYTES, { measured: 'data', order: 'version desc' })(`
     select ${COLUMNS} from events
     where stream_id = $1 and version < $2 order by version desc limit $3 + 1`),
+}
+
+const OUTLINES = {
+  name: 'stream_outlines',
+  text: `
+    select version, type, schema_version, metadata->>'causation_id' as causation_id,
+      data->'undoes' as undoes
+    from events where stream_id = $1 and version <= $2 order by version desc limit $3`,
 }
 
 const lastVersion = (condition: string) => `(
@@ -62,18 +63,12 @@ const VERSION_AT = {
 
 type StreamReads<Event, Row> = Pick<
   EventStore<Event, Row>,
-  'load' | 'page' | 'inForce' | 'versionAt'
+  'page' | 'outlines' | 'inForce' | 'versionAt'
 >
 
 /** What the event store reads of one stream. */
 export function streamReads<Event, Row>(db: Database): StreamReads<Event, Row> {
   return {
-    async load(stream_id, after = 0, upTo = Number.MAX_SAFE_INTEGER) {
-      const events = await db.query<Recorded<Event>>(LOAD, [stream_id, after, upTo])
-      const last = events.at(-1)
-      return { version: last?.version ?? after, head_hash: last?.hash ?? null, events }
-    },
-
     async page(stream_id, place, limit) {
       const [statement, from] =
         'after' in place ? [PAGE_AFTER, place.after] : [PAGE_BEFORE, place.before]
@@ -81,6 +76,9 @@ export function streamReads<Event, Row>(db: Database): StreamReads<Event, Row> {
       const events = rows.slice(0, limit).map(unmeasured)
       return { events, more: (rows[0]?.found ?? 0) > events.length }
     },
+
+    outlines: (stream_id, upTo, limit) =>
+      db.query<EventOutline>(OUTLINES, [stream_id, upTo, limit]),
 
     inForce: (stream_id, version) => db.query<Recorded<Event>>(IN_FORCE, [stream_id, version]),
 

@@ -8,6 +8,7 @@ import { type Database, openDatabase } from '../../../../src/infra/postgres/conn
 import { postgresEventStore } from '../../../../src/infra/postgres/event-store/event-store.ts'
 import { append, created, key, renamed } from '../../../support/appends.ts'
 import { eventStoreContract } from '../../../support/event-store-contract.ts'
+import { load } from '../../../support/load.ts'
 import { silent } from '../../../support/log.ts'
 import { memoryEventStore } from '../../../support/memory-event-store.ts'
 import { type TestDatabase, testDatabase } from '../../../support/postgres.ts'
@@ -51,7 +52,7 @@ describe('The event store on PostgreSQL', () => {
       return { type: 'TaskDescribed', data: { description: description() } }
     })
     await store().append(append(id, [created(), ...events]))
-    const all = (await store().load(taskStreamId(id))).events
+    const all = (await load(store(), taskStreamId(id))).events
     const first = await store().page(taskStreamId(id), { after: 0 }, 200)
     const { length } = first.events
     expect(JSON.stringify(first.events).length).to.be.within(1_000_000, 1_200_000)
@@ -72,7 +73,7 @@ describe('The event store on PostgreSQL', () => {
         (error) => expect(error).to.have.property('code', '23514'),
       )
     expect(await count('events')).to.equal(before)
-    expect(await store().load(taskStreamId(id))).to.have.property('version', 0)
+    expect(await load(store(), taskStreamId(id))).to.have.property('version', 0)
 
     await store().append(broken)
     const { rows } = await superuser.query('select title, version::int from tasks where id = $1', [
@@ -84,7 +85,7 @@ describe('The event store on PostgreSQL', () => {
   it('takes no row but the stream’s own: not another task’s, another owner’s or another version', async () => {
     const [id, other] = [newId(), newId()]
     for (const each of [id, other]) await store().append(append(each, [created()]))
-    const { version, head_hash } = await store().load(taskStreamId(id))
+    const { version, head_hash } = await load(store(), taskStreamId(id))
     const expected = { version, head_hash }
     const rowsNow = async () => (await superuser.query('select * from tasks order by id')).rows
     const before = await rowsNow()
@@ -117,7 +118,7 @@ describe('The event store on PostgreSQL', () => {
       expect(refused).to.have.property('code', '23514')
     }
     expect(await rowsNow()).to.deep.equal(before)
-    expect(await store().load(taskStreamId(id))).to.have.property('version', 1)
+    expect(await load(store(), taskStreamId(id))).to.have.property('version', 1)
     for (const command of commands) {
       expect(await store().present(taskStreamId(id), 1, command)).to.have.property('answer', null)
     }
@@ -266,7 +267,7 @@ describe('The event store on PostgreSQL', () => {
       const lost = await wired.append(first).catch((error) => error)
       expect(lost).to.have.property('code', 'database_unavailable')
       expect(await wired.append(first)).to.deep.include({ outcome: 'replayed' })
-      expect(await store().load(taskStreamId(id))).to.have.property('version', 1)
+      expect(await load(store(), taskStreamId(id))).to.have.property('version', 1)
     } finally {
       await wire.close()
       await proxy.close()
@@ -276,7 +277,7 @@ describe('The event store on PostgreSQL', () => {
   it('appends again after PostgreSQL broke off a deadlock', async () => {
     const id = newId()
     await store().append(append(id, [created()]))
-    const { version, head_hash } = await store().load(taskStreamId(id))
+    const { version, head_hash } = await load(store(), taskStreamId(id))
     await superuser.query(`alter database ${superuser.database} set deadlock_timeout = '100ms'`)
     const quick = openDatabase({ ...test.config, role: 'tasktrail_task', log: silent })
     const rival = new pg.Client(test.url)

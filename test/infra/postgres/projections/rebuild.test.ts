@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
+import type { TaskRequest } from '../../../../src/app/task-aggregate.ts'
 import { DomainError } from '../../../../src/domain/errors.ts'
-import type { TaskCommand } from '../../../../src/domain/task/task.ts'
 import { auditProjection } from '../../../../src/infra/postgres/audit/audit-projection.ts'
 import { projector } from '../../../../src/infra/postgres/projections/projector.ts'
 import { rebuild } from '../../../../src/infra/postgres/projections/rebuild/rebuild.ts'
@@ -103,7 +103,7 @@ describe('Rebuilding a projection', () => {
   })
 
   /** A command that is refused is one more kind of history. */
-  async function attempt(id: number, command: TaskCommand): Promise<void> {
+  async function attempt(id: number, command: TaskRequest): Promise<void> {
     await world.handle(id, command).catch((error: unknown) => {
       if (!(error instanceof DomainError)) throw error
     })
