@@ -33,6 +33,9 @@ export async function up(knex: Knex): Promise<void> {
     );
     -- Each user's own changes in log order.
     create index events_of_actor on events (actor_id, position);
+    -- Which event set a field last, in a task of many versions. The first 200 are read without it, so that an
+    -- append to any other task does not pay for it.
+    create index events_set_late on events (stream_id, type, version) where version > 200;
 
     create function refuse_change() returns trigger language plpgsql as $$
     begin

@@ -61,9 +61,3 @@ export function historyOf(
     }
   })
 }
-
-/** The same for several tasks, each from its first event on; ordered by position. */
-export const historiesOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] =>
-  [...Map.groupBy(events, ({ stream_id }) => stream_id).values()]
-    .flatMap((of) => historyOf(of))
-    .toSorted((a, b) => a.position - b.position)

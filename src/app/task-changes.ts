@@ -1,7 +1,7 @@
 import type { TaskEvent } from '../domain/task/events.ts'
 import { isTaskStreamId, type TaskView } from '../domain/task/view.ts'
 import { chunks, type FullTexts, fullTexts } from './full-texts.ts'
-import { historiesOf } from './history.ts'
+import { historyOf, valuesOf } from './history.ts'
 import type { AuditEvent } from './ports/audit.ts'
 import type { EventStore, EventSummary } from './ports/event-store.ts'
 
@@ -11,9 +11,6 @@ export type TaskChanges = (
   after: number,
   limit: number,
 ) => Promise<{ readonly events: readonly AuditEvent[]; readonly more: boolean }>
-
-// Many streams ask at once, each after every append: none of them may hold much in memory.
-const EVENTS_AT_ONCE = 5_000
 
 /** Limits the memory of one answer: it ends after this many characters, counted a few events at a time. */
 export type ChangesSize = { readonly characters: number; readonly events: number }
@@ -45,35 +42,44 @@ export function taskChanges(
   }
 }
 
-/** What the summaries changed. Tasks with long histories are loaded one after another. */
+/** What the summaries changed. The values before come from the few events that were in force there. */
 async function followed(
   store: EventStore<TaskEvent, TaskView>,
   page: readonly EventSummary<TaskEvent>[],
 ): Promise<readonly AuditEvent[]> {
-  const until = page.at(-1)?.position ?? 0
-  const wanted = new Set(page.map(({ position }) => position))
-  const changes: AuditEvent[] = []
-  for (const stream_ids of batches(page)) {
-    const all = historiesOf(await store.summariesOf(stream_ids, until))
-    changes.push(...all.filter(({ position }) => wanted.has(position)))
-  }
-  return changes.toSorted((a, b) => a.position - b.position)
+  const runs = runsOf(page)
+  const places = runs.map(before).filter(({ version }) => version > 0)
+  const inForce = await store.summariesInForce(places)
+  const values = Map.groupBy(inForce, ({ stream_id, as_of }) => nameOf(stream_id, as_of))
+  return runs
+    .flatMap((run) => {
+      const { stream_id, version } = before(run)
+      return historyOf(run, valuesOf(values.get(nameOf(stream_id, version)) ?? []))
+    })
+    .toSorted((a, b) => a.position - b.position)
 }
 
-/** A stream's last version on the page tells how many events it has up to there. */
-function batches(page: readonly EventSummary<TaskEvent>[]): readonly (readonly string[])[] {
-  const all: string[][] = []
-  let room = 0
-  for (const [stream_id, version] of new Map(page.map((e) => [e.stream_id, e.version]))) {
-    if (version > room) {
-      all.push([])
-      room = EVENTS_AT_ONCE
+type Run = readonly [EventSummary<TaskEvent>, ...EventSummary<TaskEvent>[]]
+
+/** Events of one stream that follow each other. */
+function runsOf(page: readonly EventSummary<TaskEvent>[]): readonly Run[] {
+  const open = new Map<string, [EventSummary<TaskEvent>, ...EventSummary<TaskEvent>[]]>()
+  const runs: Run[] = []
+  for (const event of page) {
+    const run = open.get(event.stream_id)
+    if (run !== undefined && run.at(-1)?.version === event.version - 1) {
+      run.push(event)
+    } else {
+      const begun: [EventSummary<TaskEvent>] = [event]
+      open.set(event.stream_id, begun)
+      runs.push(begun)
     }
-    all.at(-1)?.push(stream_id)
-    room -= version
   }
-  return all
+  return runs
 }
+
+const before = ([{ stream_id, version }]: Run) => ({ stream_id, version: version - 1 })
+const nameOf = (stream_id: string, version: number) => `${stream_id} ${version}`
 
 type TextChange = { readonly from: string | null; readonly to: string | null }
 

@@ -1,12 +1,12 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { historiesOf } from '../../src/app/history.ts'
 import type { AuditEvent } from '../../src/app/ports/audit.ts'
 import type { EventStore } from '../../src/app/ports/event-store.ts'
 import { taskChanges } from '../../src/app/task-changes.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
 import { type TaskView, taskStreamId } from '../../src/domain/task/view.ts'
 import { append, created, renamed } from '../support/appends.ts'
+import { historiesOf } from '../support/histories.ts'
 import { load } from '../support/load.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 
@@ -61,7 +61,7 @@ describe('The changes of a user, page by page', () => {
     expect([first, ...rest].flat()).to.have.length(100)
   })
 
-  it('never take many events of many tasks at once, and none that came later', async () => {
+  it('take few events of tasks with many, and none that came later', async () => {
     const LONG = 3_000
     for (const id of [1, 2, 3]) {
       await add(id, [created(), ...Array.from({ length: LONG }, (_, n) => renamed(`${n}`))])
@@ -70,11 +70,11 @@ describe('The changes of a user, page by page', () => {
     for (const id of [1, 2, 3]) await add(id, [renamed('Last')])
     for (const id of [1, 2, 3]) await add(id, [renamed('Later')])
     const taken: number[] = []
-    const { summariesOf } = store
+    const { summariesInForce } = store
     store = {
       ...store,
-      summariesOf: async (...streams) => {
-        const events = await summariesOf(...streams)
+      summariesInForce: async (places) => {
+        const events = await summariesInForce(places)
         taken.push(events.length)
         return events
       },
@@ -83,6 +83,6 @@ describe('The changes of a user, page by page', () => {
     expect(events.map(({ changes }) => changes)).to.deep.equal(
       Array(3).fill({ title: { from: `${LONG - 1}`, to: 'Last' } }),
     )
-    expect(taken).to.deep.equal(Array(3).fill(LONG + 2))
+    expect(taken).to.deep.equal([3 * 2])
   })
 })

@@ -376,6 +376,38 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
     expect(await store().inForce('task-0', 1)).to.deep.equal([])
   })
 
+  it('knows them in a stream of many versions, however long ago a field was set', async () => {
+    const rare = fc.constantFrom<TaskEvent>(
+      renamed('Two'),
+      { type: 'TaskDescribed', data: { description: 'words' } },
+      { type: 'TaskCompleted', data: { status: 'completed' } },
+      { type: 'TaskRescheduled', data: { due_date: null } },
+      deleted,
+    )
+    const often: TaskEvent = { type: 'TaskReprioritized', data: { priority: 'low' } }
+    const course = fc.array(fc.tuple(fc.integer({ min: 1, max: 230 }), rare), { maxLength: 12 })
+    await fc.assert(
+      fc.asyncProperty(course, fc.integer({ min: 0, max: 40 }), async (course, back) => {
+        const id = newId()
+        const events: TaskEvent[] = [created(), ...Array(230).fill(often)]
+        for (const [at, event] of course) events[at] = event
+        await store().append(append(id, events))
+        const all = (await load(store(), taskStreamId(id))).events
+        const view = (events: readonly Recorded<TaskEvent>[]) => events.reduce(viewTask, null)
+        const version = all.length - back
+        const found = await store().inForce(taskStreamId(id), version)
+        expect(view(found)).to.deep.equal(view(all.slice(0, version)))
+        expect(found.length).to.be.at.most(7)
+        const places = [{ stream_id: taskStreamId(id), version }]
+        const summaries = await store().summariesInForce(places)
+        expect(summaries).to.deep.equal(
+          found.map((event) => ({ ...summary(event), as_of: version })),
+        )
+      }),
+      { numRuns: 100 },
+    )
+  })
+
   it('knows which version a stream had at a time', async () => {
     const id = newId()
     for (const events of [[created(), renamed('Two')], [renamed('Three')], [deleted]]) {
@@ -410,8 +442,14 @@ export function eventStoreContract(store: () => Store, raw: () => Store = store)
     expect(await store().summariesOfActor(ours, after, 2)).to.deep.equal(own.slice(3, 5))
     const until = other.at(0)?.position ?? 0
     expect(await store().summariesOfActor(ours, 0, 100, until)).to.deep.equal(own.slice(0, 5))
-    const streams = [ids[2], ids[0]].map((id = 0) => taskStreamId(id))
-    expect(await store().summariesOf(streams, until)).to.deep.equal(own.slice(0, 5))
+    const places = [ids[2], ids[0], ids[0]].map((id = 0, index) => {
+      return { stream_id: taskStreamId(id), version: index + 1 }
+    })
+    expect(await store().summariesInForce(places)).to.have.deep.members([
+      { ...other[0], as_of: 1 },
+      ...one.slice(0, 2).map((event) => ({ ...event, as_of: 2 })),
+      ...one.slice(0, 3).map((event) => ({ ...event, as_of: 3 })),
+    ])
     const full = await store().readAt(own.map(({ position }) => position))
     expect(full).to.deep.equal([...(await of(ids[0])), ...(await of(ids[2]))])
   })

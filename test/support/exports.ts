@@ -1,5 +1,4 @@
 import { writeFile } from 'node:fs/promises'
-import { historiesOf } from '../../src/app/history.ts'
 import type { AuditEvent, StreamHead } from '../../src/app/ports/audit.ts'
 import type { Recorded } from '../../src/app/ports/event-store.ts'
 import type { TaskEvent } from '../../src/domain/task/events.ts'
@@ -12,6 +11,7 @@ import {
 import { textKey } from '../../src/infra/encryption/text-cipher.ts'
 import { headDigest } from '../../src/infra/postgres/audit/seal-signer.ts'
 import type { Seal } from '../../src/verifier/formats.ts'
+import { historiesOf } from './histories.ts'
 import type { SealedLog } from './sealed-log.ts'
 
 type Change = { from: unknown; to: unknown }

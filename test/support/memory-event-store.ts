@@ -30,6 +30,18 @@ export function memoryEventStore<Event extends Shape, Row extends { readonly use
     return { version: last?.version ?? 0, head_hash: last?.hash ?? null, events }
   }
 
+  const inForce = (stream_id: string, version: number) => {
+    const events = ofStream(stream_id).filter((event) => event.version <= version)
+    const last = Object.values(SETTERS).map((types) =>
+      events.findLast(
+        ({ type, schema_version }) =>
+          schema_version <= TASK_EVENT_SCHEMA_VERSION && types.some((one) => one === type),
+      ),
+    )
+    const kept = new Set([events[0], events.at(-1), ...last])
+    return events.filter((event) => kept.has(event))
+  }
+
   const answer = (actor_id: number, { key, fingerprint }: CommandKey): Answer | null => {
     const found = answers.get(`${actor_id} ${key}`)
     if (found === undefined) return null
@@ -71,17 +83,13 @@ export function memoryEventStore<Event extends Shape, Row extends { readonly use
           const undoes = Reflect.get(Object(data), 'undoes') ?? null
           return { version, type, schema_version, causation_id, undoes }
         }),
-    inForce: async (stream_id, version) => {
-      const events = ofStream(stream_id).filter((event) => event.version <= version)
-      const last = Object.values(SETTERS).map((types) =>
-        events.findLast(
-          ({ type, schema_version }) =>
-            schema_version <= TASK_EVENT_SCHEMA_VERSION && types.some((one) => one === type),
-        ),
-      )
-      const kept = new Set([events[0], events.at(-1), ...last])
-      return structuredClone(events.filter((event) => kept.has(event)))
-    },
+    inForce: async (stream_id, version) => structuredClone(inForce(stream_id, version)),
+    summariesInForce: async (places) =>
+      places
+        .flatMap(({ stream_id, version }) =>
+          inForce(stream_id, version).map((event) => ({ ...summary(event), as_of: version })),
+        )
+        .toSorted((a, b) => a.position - b.position),
     versionAt: async (stream_id, time) =>
       ofStream(stream_id).findLast(({ occurred_at }) => occurred_at <= time)?.version ?? 0,
     readAll: async (after, limit) => log.filter(({ position }) => position > after).slice(0, limit),
@@ -93,8 +101,6 @@ export function memoryEventStore<Event extends Shape, Row extends { readonly use
     end: async () => log.length,
     last: async () => log.length,
     now: async () => clock().toISOString(),
-    summariesOf: async (stream_ids, until) =>
-      log.slice(0, until).filter(isOf(stream_ids)).map(summary),
     readAt: async (positions) => log.filter(({ position }) => positions.includes(position)),
     positionAt: async (actor_id, time) =>
       ofActor(actor_id).findLast(({ occurred_at }) => occurred_at <= time)?.position ?? 0,
@@ -123,11 +129,6 @@ export function memoryEventStore<Event extends Shape, Row extends { readonly use
     },
   }
 }
-
-const isOf =
-  (stream_ids: readonly string[]) =>
-  ({ stream_id }: { readonly stream_id: string }) =>
-    stream_ids.includes(stream_id)
 
 /** The events as they are stored, each chained to the one before. */
 function chain<Event extends Shape>(

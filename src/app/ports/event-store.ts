@@ -37,6 +37,9 @@ export type Recorded<Event> = Event &
  */
 export type EventSummary<Event> = Recorded<Event>
 
+/** In force in its stream at version `as_of`. */
+export type SummaryInForce<Event> = EventSummary<Event> & { readonly as_of: number }
+
 /** What undo needs of an event: neither its texts nor its values. */
 export type EventOutline = {
   readonly version: number
@@ -139,6 +142,10 @@ export type EventStore<Event, Row> = {
    * the same as all events up to there, times included.
    */
   readonly inForce: (stream_id: string, version: number) => Promise<readonly Recorded<Event>[]>
+  /** The same of several streams, as summaries ordered by position. */
+  readonly summariesInForce: (
+    places: readonly { readonly stream_id: string; readonly version: number }[],
+  ) => Promise<readonly SummaryInForce<Event>[]>
   /** The version that a stream had at a time; zero: none yet. */
   readonly versionAt: (stream_id: string, time: string) => Promise<number>
   /**
@@ -166,11 +173,6 @@ export type EventStore<Event, Row> = {
   readonly last: () => Promise<number>
   /** The time by the log's clock, or that of the last event if later. No event has a later time. */
   readonly now: () => Promise<string>
-  /** Summaries of the events of some streams up to position `until`, ordered by position. */
-  readonly summariesOf: (
-    stream_ids: readonly string[],
-    until: number,
-  ) => Promise<readonly EventSummary<Event>[]>
   /** The events at these positions, ordered by position. */
   readonly readAt: (positions: readonly number[]) => Promise<readonly Recorded<Event>[]>
   /**

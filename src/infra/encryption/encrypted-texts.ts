@@ -45,7 +45,7 @@ export function encryptedEventStore<
     last: store.last,
     now: store.now,
     summariesOfActor: store.summariesOfActor,
-    summariesOf: store.summariesOf,
+    summariesInForce: store.summariesInForce,
     readAt: async (positions) => read(await store.readAt(positions)),
     positionAt: store.positionAt,
 

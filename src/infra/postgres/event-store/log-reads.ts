@@ -1,7 +1,7 @@
 import type { EventStore, Recorded } from '../../../app/ports/event-store.ts'
 import type { Database } from '../connection/database.ts'
 import { bisect, OUT_OF_ORDER } from './by-time.ts'
-import { EVENT_COLUMNS as COLUMNS } from './event-columns.ts'
+import { EVENT_COLUMNS as COLUMNS, SUMMARY_COLUMNS } from './event-columns.ts'
 import { safePosition } from './safe-position.ts'
 
 const READ_ALL = {
@@ -11,28 +11,11 @@ const READ_ALL = {
     where position > $1 and position <= $2 order by position limit $3`,
 }
 
-// The texts are long and stored apart from their rows: this only checks for null, and does not return them.
-const OUTLINE = COLUMNS.replace(
-  ' data,',
-  `
-  (select coalesce(jsonb_object_agg(key, case
-      when key in ('title', 'description') and value <> 'null' then to_jsonb(position::text)
-      else value end), '{}')
-    from jsonb_each(data)) as data,`,
-)
-
 const SUMMARIES_OF_ACTOR = {
-  name: 'outlines_of_actor',
+  name: 'summaries_of_actor',
   text: `
-    select ${OUTLINE} from events
+    select ${SUMMARY_COLUMNS} from events
     where actor_id = $1 and position > $2 and position <= $3 order by position limit $4`,
-}
-
-const SUMMARIES_OF = {
-  name: 'outlines_of',
-  text: `
-    select ${OUTLINE} from events
-    where stream_id = any ($1) and position <= $2 order by position`,
 }
 
 const READ_AT = {
@@ -65,7 +48,7 @@ const NOW = {
 
 type LogReads<Event, Row> = Pick<
   EventStore<Event, Row>,
-  'end' | 'last' | 'now' | 'readAll' | 'summariesOfActor' | 'summariesOf' | 'readAt' | 'positionAt'
+  'end' | 'last' | 'now' | 'readAll' | 'summariesOfActor' | 'readAt' | 'positionAt'
 >
 
 /**
@@ -94,8 +77,6 @@ export function logReads<Event, Row>(log: Database, primary = log): LogReads<Eve
         until ?? (await end()),
         limit,
       ]),
-    summariesOf: (stream_ids, until) =>
-      log.query<Recorded<Event>>(SUMMARIES_OF, [stream_ids, until]),
     readAt: (positions) => log.query<Recorded<Event>>(READ_AT, [positions]),
     async positionAt(actor_id, time) {
       const [found] = await log.query<{ position: number }>(POSITION_AT, [actor_id, time])
