@@ -15,6 +15,8 @@ export const ALARM_TOPIC = 'task-mgmt-alarms'
 // SSM parameters, which each deployment of the services reads again: values that a restore replaces. An
 // export cannot change while it is in use.
 export const DATABASE_ADDRESS = '/task-mgmt/database/address'
+/** Of the replica, or of all readers; only if there is one. */
+export const DATABASE_READ_ADDRESS = '/task-mgmt/database/read-address'
 export const DATABASE_ADMIN_SECRET = '/task-mgmt/database/administrator-secret'
 
 /** Our own machines; Fargate's capacity provider has its own name. */

@@ -36,3 +36,8 @@ export function creditsAnHour(instanceType: string): number | undefined {
   const { family, times, size } = partsOf(instanceType)
   return family === 't' ? CREDITS[times + size] : undefined
 }
+
+export function isOfAurora(instanceType: string): boolean {
+  const { family, times, size } = partsOf(instanceType)
+  return family === 'r' || (family === 't' && ['medium', 'large'].includes(times + size))
+}

@@ -30,6 +30,7 @@ export const dev: EnvironmentInput = {
     worker: { launchType: 'fargate', size: { cpu: 256, memoryMiB: 512 }, poolMax: 2 },
   },
   database: {
+    engine: 'rds',
     instanceType: 't3.small',
     multiAz: false,
     storageGiB: 20,

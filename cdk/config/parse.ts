@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import { SERVICE_NAMES, SERVICES } from '../catalogue.ts'
-import { memoryOf } from './database-class.ts'
+import { isOfAurora, memoryOf } from './database-class.ts'
 import { type Environment, environmentSchema } from './schema.ts'
 import { SUBNET_RULES } from './subnets.ts'
 
@@ -90,13 +90,23 @@ const RULES: readonly ((environment: Environment) => string)[] = [
 
   // RDS asks for a larger maximum from 80 % on, and does not grow to one that is only a little larger.
   ({ database }) =>
-    0.8 * database.maxStorageGiB <= database.storageGiB
+    database.engine === 'rds' && 0.8 * database.maxStorageGiB <= database.storageGiB
       ? 'database.maxStorageGiB must be more than 1.25 times database.storageGiB'
       : '',
 
   ({ name, database }) =>
-    name !== 'dev' && !database.multiAz
+    name !== 'dev' && database.engine === 'rds' && !database.multiAz
       ? 'database.multiAz must be true: only dev may run without a standby'
+      : '',
+
+  ({ name, database }) =>
+    name !== 'dev' && database.engine === 'aurora' && database.readers === 0
+      ? 'database.readers must be at least 1: only dev may run without a standby'
+      : '',
+
+  ({ database }) =>
+    database.engine === 'aurora' && !isOfAurora(database.instanceType)
+      ? 'database.instanceType must be a class that Aurora has: r, or t from medium on'
       : '',
 
   ({ services, database }) => {

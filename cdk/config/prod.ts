@@ -32,6 +32,7 @@ export const prod: EnvironmentInput = {
     worker: { launchType: 'fargate', size: { cpu: 512, memoryMiB: 1_024 }, poolMax: 4 },
   },
   database: {
+    engine: 'rds',
     instanceType: 't4g.medium',
     multiAz: true,
     storageGiB: 50,

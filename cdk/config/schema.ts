@@ -96,31 +96,55 @@ const version = z
   // Exactly in this form: neither v1.4.2, nor with build metadata, which no tag can hold.
   .refine((text) => valid(text) === text, 'must be a semantic version such as 1.4.2')
 
-/** Keep it as long as the instance exists: without it the next deployment would create an empty one. */
+/** Keep it as long as the database exists: without it the next deployment would create an empty one. */
 const restoreFrom = z.strictObject({
   snapshot: matching(
-    /^(arn:aws:rds:[a-z0-9-]+:\d{12}:snapshot:)?(rds:)?[a-zA-Z][a-zA-Z0-9-]*$/,
+    /^(arn:aws:rds:[a-z0-9-]+:\d{12}:(cluster-)?snapshot:)?(rds:)?[a-zA-Z][a-zA-Z0-9-]*$/,
     'must be the name or the ARN of a snapshot',
   ),
-  // A name of its own: CloudFormation creates the new instance while the old one still has its name.
+  // A name of its own: CloudFormation creates the new database while the old one still has its name.
   instance: matching(
     new RegExp(`^${DATABASE_INSTANCE}-[a-z0-9]{1,20}$`),
     `must be a new name such as ${DATABASE_INSTANCE}-2`,
   ),
 })
 
-const database = z.strictObject({
+const server = {
   instanceType,
-  multiAz: z.boolean('must be true or false'),
-  storageGiB: whole(20, 65_536),
-  maxStorageGiB: whole(20, 65_536),
+  /** Of each server. */
   maxConnections: whole(20, 5_000),
   restoreFrom: restoreFrom.optional(),
-})
+}
 
-/** The instance's name in RDS. */
-export const instanceName = ({ restoreFrom }: Environment['database']): string =>
+const database = z.discriminatedUnion(
+  'engine',
+  [
+    z.strictObject({
+      engine: z.literal('rds'),
+      ...server,
+      multiAz: z.boolean('must be true or false'),
+      storageGiB: whole(20, 65_536),
+      maxStorageGiB: whole(20, 65_536),
+      /** The past, the audit trail and exports are read from it; a standby of `multiAz` answers nobody. */
+      readReplica: z.boolean('must be true or false').default(false),
+    }),
+    // A writer and its readers share one storage, which grows by itself. A reader takes over from the writer.
+    z.strictObject({ engine: z.literal('aurora'), ...server, readers: whole(0, 15) }),
+  ],
+  'must have the engine rds or aurora',
+)
+
+/** The name of the instance, or of the cluster, in RDS. */
+export const databaseIdentifier = ({ restoreFrom }: Environment['database']): string =>
   restoreFrom?.instance ?? DATABASE_INSTANCE
+
+/** Of a server of a cluster; which one is the writer changes. */
+export const serverName = (database: Environment['database'], number: number): string =>
+  `${databaseIdentifier(database)}-server-${number}`
+
+/** Whether there is anything to read from beside the primary. */
+export const hasReplica = (database: Environment['database']): boolean =>
+  database.engine === 'rds' ? database.readReplica : database.readers > 0
 
 /** Machines for the services with launch type ec2; several types, because one may be sold out. */
 const nodes = z.strictObject({

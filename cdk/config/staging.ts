@@ -33,6 +33,7 @@ export const staging: EnvironmentInput = {
   },
   nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 22 },
   database: {
+    engine: 'rds',
     instanceType: 't3.small',
     multiAz: true,
     storageGiB: 20,

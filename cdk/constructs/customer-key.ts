@@ -80,4 +80,5 @@ const LOG_GROUPS = [
   '/aws/events/task-management/*',
   '/aws/lambda/task-mgmt-*',
   `/aws/rds/instance/${DATABASE_INSTANCE}*`,
+  `/aws/rds/cluster/${DATABASE_INSTANCE}*`,
 ]

@@ -13,6 +13,7 @@ import {
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import type { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES, SERVICE_NAMES, type ServiceName } from '../catalogue.ts'
+import type { Environment } from '../config/schema.ts'
 import { dashboardName } from '../names.ts'
 import { canaryMetrics } from './canary.ts'
 import { databaseMetric } from './database-alarms.ts'
@@ -21,8 +22,7 @@ import { workerMetrics } from './worker-metrics.ts'
 
 export type DashboardProps = {
   readonly loadBalancer: IApplicationLoadBalancer
-  /** The name of its instance. */
-  readonly database: string
+  readonly database: Environment['database']
   /** Whether there is a canary. */
   readonly canary: boolean
 }

@@ -3,12 +3,12 @@ import { EventField, type IRuleTarget, Match, Rule, RuleTargetInput } from 'aws-
 import { CfnEventSubscription } from 'aws-cdk-lib/aws-rds'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import { Construct } from 'constructs'
+import { databaseIdentifier, type Environment, serverName } from '../config/schema.ts'
 import { CLUSTER } from '../names.ts'
 
 export type FailureNoticesProps = {
   readonly topic: ITopic
-  /** The database's instance, by name. */
-  readonly database: string
+  readonly database: Environment['database']
 }
 
 /** What AWS reports once and no metric shows goes to the topic as it is. */
@@ -17,7 +17,7 @@ export class FailureNotices extends Construct {
     super(scope, id)
     this.#deployments(props)
     this.#database(props)
-    this.#storage(props)
+    if (props.database.engine === 'rds') this.#storage(props)
   }
 
   /** Also those that ECS rolls back by itself, and those that nobody waits for. */
@@ -45,7 +45,7 @@ export class FailureNotices extends Construct {
       snsTopicArn: topic.topicArn,
       enabled: true,
       sourceType: 'db-instance',
-      sourceIds: [database],
+      sourceIds: [...instancesOf(database)],
       eventCategories: [
         'availability',
         'configuration change',
@@ -55,6 +55,14 @@ export class FailureNotices extends Construct {
         'maintenance',
         'recovery',
       ],
+    })
+    if (database.engine === 'rds') return
+    new CfnEventSubscription(this, 'Cluster', {
+      snsTopicArn: topic.topicArn,
+      enabled: true,
+      sourceType: 'db-cluster',
+      sourceIds: [databaseIdentifier(database)],
+      eventCategories: ['configuration change', 'failover', 'failure', 'maintenance'],
     })
   }
 
@@ -73,11 +81,17 @@ export class FailureNotices extends Construct {
       eventPattern: {
         source: ['aws.rds'],
         detailType: ['RDS DB Instance Event'],
-        detail: { SourceIdentifier: [database], EventID: ['RDS-EVENT-0225'] },
+        detail: { SourceIdentifier: [databaseIdentifier(database)], EventID: ['RDS-EVENT-0225'] },
       },
       targets: [sends(topic, input)],
     })
   }
+}
+
+function instancesOf(database: Environment['database']): readonly string[] {
+  const name = databaseIdentifier(database)
+  if (database.engine === 'rds') return database.readReplica ? [name, `${name}-replica`] : [name]
+  return Array.from({ length: 1 + database.readers }, (_, index) => serverName(database, index + 1))
 }
 
 /** The topic's policy already lets EventBridge send; the library's target would add it again. */

@@ -2,7 +2,7 @@ import { Stack, type StackProps } from 'aws-cdk-lib'
 import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
 import { HANDLER_NAMES, TASK_NAMES } from '../catalogue.ts'
-import { type Environment, instanceName } from '../config/schema.ts'
+import type { Environment } from '../config/schema.ts'
 import { dashboard } from '../constructs/dashboard.ts'
 import { DatabaseAlarms } from '../constructs/database-alarms.ts'
 import { EventLog, scalingAndDeployments, taskCrashes, taskStops } from '../constructs/event-log.ts'
@@ -50,8 +50,8 @@ export class ObservabilityStack extends Stack {
     })
     const { alarms: topic } = platform
     new SystemAlarms(this, 'Alarms', { topic, loadBalancer, crashes: crashes.logs })
-    new DatabaseAlarms(this, 'DatabaseAlarms', { topic, database: environment.database })
-    const database = instanceName(environment.database)
+    const { database } = environment
+    new DatabaseAlarms(this, 'DatabaseAlarms', { topic, database })
     new FailureNotices(this, 'Failures', { topic, database })
     const canary = environment.canary !== undefined
     dashboard(this, { loadBalancer, database, canary })

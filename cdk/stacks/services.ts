@@ -14,7 +14,7 @@ import {
   type ServiceName,
   TEXT_KEYS,
 } from '../catalogue.ts'
-import type { Environment } from '../config/schema.ts'
+import { type Environment, hasReplica } from '../config/schema.ts'
 import { SECRET_FIELD } from '../constructs/app-secrets.ts'
 import { Canary } from '../constructs/canary.ts'
 import { ContainerTask } from '../constructs/container-task.ts'
@@ -23,6 +23,7 @@ import type { EcsServiceProps } from '../constructs/ecs-service.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { HttpService } from '../constructs/http-service.ts'
 import { Migration } from '../constructs/migration.ts'
+import { ReplicaAlarm } from '../constructs/replica-alarm.ts'
 import type { SecretField } from '../constructs/secret-access.ts'
 import { ServiceAlarms } from '../constructs/service-alarms.ts'
 import { AccessLogMetrics } from '../constructs/service-metrics.ts'
@@ -33,6 +34,7 @@ import {
   DATABASE_ADDRESS,
   DATABASE_ADMIN_SECRET,
   DATABASE_PORT,
+  DATABASE_READ_ADDRESS,
   NAMESPACE,
   SERVICE_PORT,
   type SecretName,
@@ -122,6 +124,9 @@ export class ServicesStack extends Stack {
     const { network, platform } = this.#props
     const place = this.#place(name)
     new AccessLogMetrics(this, `${name}-metrics`, place.task.logs)
+    if (name === 'task-service' && hasReplica(this.#props.environment.database)) {
+      new ReplicaAlarm(this, 'Replica', { topic: platform.alarms, logGroup: place.task.logs })
+    }
     const routes = new ServiceRoutes(this, `${name}-routes`, {
       name,
       vpc: network.vpc,
@@ -184,6 +189,7 @@ export class ServicesStack extends Stack {
         PORT: String(SERVICE_PORT),
         DB_POOL_MAX: String(poolMax),
         ...this.#database(),
+        ...(name === 'task-service' && this.#replica(poolMax)),
         ...addresses(name),
         ...SERVICES[name].environment,
       },
@@ -212,6 +218,15 @@ export class ServicesStack extends Stack {
   /** Its value when this stack is deployed. */
   #parameter(name: string): string {
     return StringParameter.valueForStringParameter(this, name)
+  }
+
+  /** All but its address is as the database's. */
+  #replica(poolMax: number): Record<string, string> | undefined {
+    if (!hasReplica(this.#props.environment.database)) return undefined
+    return {
+      READ_DB_HOST: this.#parameter(DATABASE_READ_ADDRESS),
+      READ_DB_POOL_MAX: String(poolMax),
+    }
   }
 
   /** PostgreSQL accepts only TLS; the bundle in the image has the root of its certificate. */

@@ -109,6 +109,68 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because: 'It is encrypted like its snapshot, and CloudFormation allows no other setting.',
   },
 
+  {
+    at: 'data/Replica',
+    rules: [...solutions('RDS3'), ...nist('RDSMultiAZSupport')],
+    because: 'While it is away the primary answers, with its standby; no answer depends on it.',
+  },
+  {
+    at: 'data/Replica',
+    rules: nist('RDSInBackupPlan'),
+    because: 'It holds nothing of its own: its source is backed up.',
+  },
+  {
+    at: 'data/Replica',
+    rules: [...solutions('RDS2'), ...nist('RDSStorageEncrypted')],
+    because: 'It is encrypted as its source is, and CloudFormation allows no other setting.',
+  },
+  {
+    at: 'data/Replica',
+    rules: solutions('RDS11'),
+    because: 'Requirement 12.3 names port 5432; security groups decide who can reach it.',
+  },
+  {
+    at: 'data/Replica',
+    when: unprotected,
+    rules: [...solutions('RDS10'), ...nist('RDSInstanceDeletionProtectionEnabled')],
+    because: 'Until the first deployment has succeeded, which could not be rolled back otherwise.',
+  },
+  ...['data/Replica', 'data/Cluster'].map((at) => ({
+    at: `${at}/MonitoringRole`,
+    rules: solutions(awsPolicy('service-role/AmazonRDSEnhancedMonitoringRole')),
+    because: 'RDS requires this policy, and it allows only writing the metrics.',
+  })),
+  {
+    at: 'data/Cluster',
+    rules: [...solutions('RDS6'), ...tower('rds_cluster_iam_authentication_enabled_check')],
+    because: 'Services log in with their own passwords; nobody would use a second way in.',
+  },
+  {
+    at: 'data/Cluster',
+    rules: nist('RDSInBackupPlan'),
+    because: 'Aurora backs up by itself and keeps seven days (requirement 5.3).',
+  },
+  {
+    at: 'data/Cluster',
+    when: unprotected,
+    rules: [
+      ...solutions('RDS10'),
+      ...nist('RDSInstanceDeletionProtectionEnabled'),
+      ...tower('rds_cluster_deletion_protection_enabled_check'),
+    ],
+    because: 'Until the first deployment has succeeded, which could not be rolled back otherwise.',
+  },
+  {
+    at: 'data/Cluster',
+    when: whereRestored,
+    rules: [
+      ...solutions('RDS2'),
+      ...nist('RDSStorageEncrypted'),
+      ...tower('rds_cluster_storage_encrypted_check'),
+    ],
+    because: 'It is encrypted like its snapshot, and CloudFormation allows no other setting.',
+  },
+
   // --------------------------------------------------------------------------------- platform
   {
     at: 'platform/Cluster',

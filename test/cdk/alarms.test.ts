@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { expect } from 'chai'
+import { prod } from '../../cdk/config/prod.ts'
 import { variation } from './support/environments.ts'
 import { follow } from './support/references.ts'
 import { only, properties, STACKS, type Synthesis, synthesise } from './support/synthesis.ts'
@@ -16,7 +17,12 @@ describe('Alarms', () => {
   let alarms: Readonly<Record<string, Properties>>
 
   before(() => {
-    synthesis = synthesise(variation({ canary: { url: 'https://tasks.example.com' } }))
+    synthesis = synthesise(
+      variation({
+        canary: { url: 'https://tasks.example.com' },
+        database: { ...prod.database, readReplica: true } as typeof prod.database,
+      }),
+    )
     alarms = Object.fromEntries(all(synthesis, ALARM).map((alarm) => [alarm.AlarmName, alarm]))
   })
 
@@ -39,6 +45,7 @@ describe('Alarms', () => {
       'task-mgmt-log-unsealed',
       'task-mgmt-drift-found',
       'task-mgmt-canary-failing',
+      'task-mgmt-replica-unused',
     ])
   })
 

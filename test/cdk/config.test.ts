@@ -4,6 +4,7 @@ import { ConfigError, parseEnvironment, parseEnvironments } from '../../cdk/conf
 import { prod } from '../../cdk/config/prod.ts'
 import type { Environment } from '../../cdk/config/schema.ts'
 import { staging } from '../../cdk/config/staging.ts'
+import { VARIANTS } from './support/environments.ts'
 import { STACKS, synthesise } from './support/synthesis.ts'
 
 const without = (field: keyof typeof prod) => {
@@ -16,6 +17,7 @@ const services = (change: object) => ({
   services: { ...prod.services, 'auth-service': { ...auth, ...change } },
 })
 const database = (change: object) => ({ ...prod, database: { ...prod.database, ...change } })
+const AURORA = VARIANTS.aurora.database
 const images = (tag: string) => ({ ...prod, images: { ...prod.images, 'auth-service': tag } })
 const vpc = (change: object) => ({ ...prod, vpc: { ...prod.vpc, ...change } })
 const subnetsIn = (...zones: string[]) =>
@@ -207,6 +209,26 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     'one database instance in prod',
     { ...prod, database: { ...prod.database, multiAz: false } },
     'prod: database.multiAz must be true: only dev may run without a standby.',
+  ],
+  [
+    'no engine of the database',
+    database({ engine: undefined }),
+    'prod: database.engine is missing.',
+  ],
+  [
+    'Aurora with a storage of its own',
+    { ...prod, database: { ...AURORA, storageGiB: 20 } },
+    'prod: database.storageGiB is not a known field.',
+  ],
+  [
+    'Aurora in prod without a reader',
+    { ...prod, database: { ...AURORA, readers: 0 } },
+    'prod: database.readers must be at least 1: only dev may run without a standby.',
+  ],
+  [
+    'a class that Aurora does not have',
+    { ...prod, database: { ...AURORA, instanceType: 'm6g.large' } },
+    'prod: database.instanceType must be a class that Aurora has: r, or t from medium on.',
   ],
 ]
 

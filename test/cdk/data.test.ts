@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { prod } from '../../cdk/config/prod.ts'
 import { SECRETS } from '../../cdk/names.ts'
-import { variation } from './support/environments.ts'
+import { VARIANTS, variation } from './support/environments.ts'
 import { follow } from './support/references.ts'
 import {
   ofType,
@@ -146,6 +146,202 @@ describe('A database that is restored from a snapshot', () => {
   })
 })
 
+/** The variables of task-service that name where to read from, as its task definition has them. */
+function readFrom({ templates }: Synthesis): Record<string, unknown> {
+  const { ContainerDefinitions } = only(templates.services, 'AWS::ECS::TaskDefinition', {
+    Family: 'task-service-task',
+  })
+  const variables: { Name: string; Value: unknown }[] = ContainerDefinitions[0].Environment
+  const named = variables.filter(({ Name }) => Name.startsWith('READ_'))
+  return Object.fromEntries(named.map(({ Name, Value }) => [Name, Value]))
+}
+/** The names under which the data publish themselves. */
+const published = ({ templates }: Synthesis) =>
+  properties(templates.data, 'AWS::SSM::Parameter').map(({ Name }) => Name)
+/** The parameter that the services read. */
+const parameterOf = ({ templates }: Synthesis, value: unknown) =>
+  templates.services.Parameters?.[(value as { Ref: string }).Ref]?.Default
+
+describe('A database with a replica on RDS', () => {
+  const withReplica = synthesise(
+    variation({ database: { ...prod.database, readReplica: true } as typeof prod.database }),
+  )
+  const servers = properties(withReplica.templates.data, 'AWS::RDS::DBInstance')
+  const [source, replica] = servers
+
+  it('has one more server, which is like it and as reachable', () => {
+    expect(servers).to.have.length(2)
+    expect(replica.DBInstanceIdentifier).to.equal('task-mgmt-db-replica')
+    for (const property of [
+      'DBInstanceClass',
+      'DBParameterGroupName',
+      'VPCSecurityGroups',
+      'CACertificateIdentifier',
+      'EnableCloudwatchLogsExports',
+      'MonitoringInterval',
+      'PubliclyAccessible',
+      'DeletionProtection',
+      'StorageType',
+      'MaxAllocatedStorage',
+    ]) {
+      expect(replica[property], property).to.deep.equal(source[property]).and.not.equal(undefined)
+    }
+    expect(replica.ManageMasterUserPassword).to.equal(undefined)
+  })
+
+  it('is where task-service reads the past, with an alarm if it does not', () => {
+    const { READ_DB_HOST, ...others } = readFrom(withReplica)
+    expect(others).to.deep.equal({ READ_DB_POOL_MAX: '8' })
+    expect(parameterOf(withReplica, READ_DB_HOST)).to.equal('/task-mgmt/database/read-address')
+    expect(published(withReplica)).to.include('/task-mgmt/database/read-address')
+    only(withReplica.templates.services, 'AWS::CloudWatch::Alarm', {
+      AlarmName: 'task-mgmt-replica-unused',
+    })
+    only(withReplica.templates.services, 'AWS::Logs::MetricFilter', {
+      FilterPattern: '{ $.msg = "the replica is not used" }',
+    })
+  })
+
+  it('and one without differ in nothing else', () => {
+    const without = synthesise(variation({}))
+    expect(readFrom(without)).to.deep.equal({})
+    expect(published(without)).to.not.include('/task-mgmt/database/read-address')
+    expect(JSON.stringify(without.templates.services)).to.not.include('replica-unused')
+  })
+})
+
+describe('A database on Aurora', () => {
+  const synthesis = synthesise(VARIANTS.aurora)
+  const { data, observability } = synthesis.templates
+  const cluster = only(data, 'AWS::RDS::DBCluster')
+  const servers = properties(data, 'AWS::RDS::DBInstance')
+
+  it('is a writer and two readers of PostgreSQL 15, in private subnets', () => {
+    expect(cluster).to.include({ Engine: 'aurora-postgresql', DatabaseName: 'taskmanagement' })
+    expect(cluster.EngineVersion).to.match(/^15\./)
+    expect(cluster.Port).to.equal(5432)
+    expect(servers.map(({ DBInstanceIdentifier }) => DBInstanceIdentifier)).to.deep.equal([
+      'task-mgmt-db-server-1',
+      'task-mgmt-db-server-2',
+      'task-mgmt-db-server-3',
+    ])
+    for (const server of servers) {
+      expect(server).to.include({
+        DBInstanceClass: 'db.t4g.medium',
+        PubliclyAccessible: false,
+        CACertificateIdentifier: 'rds-ca-rsa2048-g1',
+        MonitoringInterval: 60,
+        AutoMinorVersionUpgrade: true,
+      })
+    }
+    const { SubnetIds } = only(data, 'AWS::RDS::DBSubnetGroup')
+    expect(SubnetIds).to.deep.equal(['subnet-0c000000000000003', 'subnet-0c000000000000004'])
+  })
+
+  it('has all that the one on RDS has', () => {
+    const rds = synthesise(VARIANTS.fargate).templates.data
+    const instance = only(rds, 'AWS::RDS::DBInstance')
+    expect(cluster).to.include({
+      BackupRetentionPeriod: instance.BackupRetentionPeriod,
+      PreferredBackupWindow: instance.PreferredBackupWindow,
+      PreferredMaintenanceWindow: instance.PreferredMaintenanceWindow,
+      CopyTagsToSnapshot: true,
+      DeleteAutomatedBackups: false,
+      DeletionProtection: true,
+      StorageEncrypted: true,
+      ManageMasterUserPassword: true,
+      MasterUsername: 'dbadmin',
+    })
+    expect(cluster.VpcSecurityGroupIds).to.deep.equal(instance.VPCSecurityGroups)
+    for (const key of [cluster.KmsKeyId, cluster.MasterUserSecret.KmsKeyId]) {
+      expect(follow(synthesis, 'data', key)?.resource.Type).to.equal('AWS::KMS::Key')
+    }
+    const { Parameters: own } = only(rds, 'AWS::RDS::DBParameterGroup')
+    const { Parameters: ofCluster } = only(data, 'AWS::RDS::DBClusterParameterGroup')
+    const { Parameters: ofServers } = only(data, 'AWS::RDS::DBParameterGroup')
+    expect({ ...ofCluster, ...ofServers }).to.deep.equal(own)
+    const [[, resource] = []] = ofType(data, 'AWS::RDS::DBCluster')
+    expect(resource?.DeletionPolicy).to.equal('Snapshot')
+    expect(resource?.UpdateReplacePolicy).to.equal('Retain')
+  })
+
+  it('has its logs under our key', () => {
+    const names = properties(data, 'AWS::Logs::LogGroup').map(({ LogGroupName }) => LogGroupName)
+    expect(names).to.deep.equal(['/aws/rds/cluster/task-mgmt-db/postgresql'])
+    expect(JSON.stringify(only(data, 'AWS::KMS::Key').KeyPolicy)).to.include(
+      '/aws/rds/cluster/task-mgmt-db*',
+    )
+  })
+
+  it('is written at one address, and its past is read at that of its readers', () => {
+    const values = Object.fromEntries(
+      properties(data, 'AWS::SSM::Parameter').map(({ Name, Value }) => [Name, Value]),
+    )
+    const of = (attribute: string) => ({
+      'Fn::GetAtt': [ofType(data, 'AWS::RDS::DBCluster')[0]?.[0], attribute],
+    })
+    expect(values).to.deep.equal({
+      '/task-mgmt/database/address': of('Endpoint.Address'),
+      '/task-mgmt/database/read-address': of('ReadEndpoint.Address'),
+      '/task-mgmt/database/administrator-secret': of('MasterUserSecret.SecretArn'),
+    })
+    const { READ_DB_HOST } = readFrom(synthesis)
+    expect(parameterOf(synthesis, READ_DB_HOST)).to.equal('/task-mgmt/database/read-address')
+  })
+
+  it('without readers has no address to read from', () => {
+    const database = { ...VARIANTS.aurora.database, readers: 0 }
+    const alone = synthesise({ ...VARIANTS.aurora, database } as typeof VARIANTS.aurora)
+    expect(readFrom(alone)).to.deep.equal({})
+    expect(published(alone)).to.not.include('/task-mgmt/database/read-address')
+  })
+
+  it('is watched as its writer, whichever server that is, and as all that can report', () => {
+    const alarms = properties(observability, 'AWS::CloudWatch::Alarm')
+      .filter(({ AlarmName }) => AlarmName.startsWith('task-mgmt-db-'))
+      .map(({ AlarmName, Dimensions, MetricName }) => {
+        expect(Dimensions).to.deep.equal([
+          { Name: 'DBClusterIdentifier', Value: 'task-mgmt-db' },
+          { Name: 'Role', Value: 'WRITER' },
+        ])
+        return [AlarmName, MetricName]
+      })
+    expect(Object.fromEntries(alarms)).to.deep.equal({
+      'task-mgmt-db-connections': 'DatabaseConnections',
+      'task-mgmt-db-storage': 'FreeLocalStorage',
+      'task-mgmt-db-memory': 'FreeableMemory',
+      'task-mgmt-db-swap': 'SwapUsage',
+      'task-mgmt-db-cpu': 'CPUUtilization',
+      'task-mgmt-db-cpu-credits': 'CPUCreditBalance',
+    })
+    const reports = properties(observability, 'AWS::RDS::EventSubscription')
+    expect(reports.map(({ SourceType, SourceIds }) => [SourceType, SourceIds])).to.deep.equal([
+      ['db-instance', servers.map(({ DBInstanceIdentifier }) => DBInstanceIdentifier)],
+      ['db-cluster', ['task-mgmt-db']],
+    ])
+  })
+
+  it('can be restored from a snapshot, in the place of the one before, which stays', () => {
+    const restoreFrom = { snapshot: 'before-the-loss', instance: 'task-mgmt-db-2' }
+    const restored = synthesise(
+      variation({ database: { ...VARIANTS.aurora.database, restoreFrom } }),
+    )
+    const { SnapshotIdentifier, DBClusterIdentifier, ...rest } = only(
+      restored.templates.data,
+      'AWS::RDS::DBCluster',
+    )
+    expect({ SnapshotIdentifier, DBClusterIdentifier }).to.deep.equal({
+      SnapshotIdentifier: 'before-the-loss',
+      DBClusterIdentifier: 'task-mgmt-db-2',
+    })
+    const { DatabaseName, MasterUsername, StorageEncrypted, KmsKeyId, ...before } = cluster
+    expect({ ...rest, DBClusterIdentifier: 'task-mgmt-db' }).to.deep.equal(before)
+    expect(JSON.stringify(restored.templates.services)).to.equal(
+      JSON.stringify(synthesis.templates.services),
+    )
+  })
+})
+
 describe('The secrets', () => {
   let synthesis: Synthesis
   let secrets: ReturnType<typeof properties>
@@ -241,6 +437,7 @@ describe('The stack policy of the data', () => {
       ['AWS::SecretsManager::Secret', []],
       ['AWS::KMS::Key', ['Update:Modify']],
       ['AWS::RDS::DBInstance', ['Update:Modify']],
+      ['AWS::RDS::DBCluster', ['Update:Modify']],
       ['AWS::RDS::DBParameterGroup', ['Update:Modify', 'Update:Replace', 'Update:Delete']],
     ] as const) {
       const all = ['Update:Modify', 'Update:Replace', 'Update:Delete']
@@ -252,8 +449,9 @@ describe('The stack policy of the data', () => {
   })
 
   it('is about types that are in the stack', () => {
-    const { Resources } = synthesise(variation({})).templates.data
-    const types = Object.values(Resources).map(({ Type }) => Type)
+    const types = [VARIANTS.fargate, VARIANTS.aurora].flatMap((environment) =>
+      Object.values(synthesise(environment).templates.data.Resources).map(({ Type }) => Type),
+    )
     const named = Statement.flatMap(
       ({ Condition }: Rule) => Condition?.StringEquals.ResourceType ?? [],
     )

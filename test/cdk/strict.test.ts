@@ -13,6 +13,7 @@ import { Bucket } from 'aws-cdk-lib/aws-s3'
 import { expect } from 'chai'
 import { dev } from '../../cdk/config/dev.ts'
 import { parseEnvironment } from '../../cdk/config/parse.ts'
+import type { Environment } from '../../cdk/config/schema.ts'
 import { Tasktrail } from '../../cdk/stage.ts'
 import { ACKNOWLEDGEMENTS, resolveId } from '../../cdk/validation/acknowledgements.ts'
 import { GuardRules } from '../../cdk/validation/guard.ts'
@@ -20,13 +21,22 @@ import { addValidations } from '../../cdk/validation/plugins.ts'
 import { VARIANTS } from './support/environments.ts'
 import { CONTEXT } from './support/synthesis.ts'
 
-const { fargate, ec2 } = VARIANTS
+const { fargate, ec2, aurora } = VARIANTS
 const restoreFrom = { snapshot: 'before-the-loss', instance: 'task-mgmt-db-2' }
-/** Each way to have it somewhere, also a canary and a database that was restored. */
+/** Each way to have it somewhere, also a canary, a replica, and databases that were restored. */
 const ENVIRONMENTS = {
-  fargate: { ...fargate, canary: { url: 'https://tasks.example.com' } },
+  fargate: {
+    ...fargate,
+    canary: { url: 'https://tasks.example.com' },
+    database: { ...fargate.database, readReplica: true } as Environment['database'],
+  },
   ec2: { ...ec2, database: { ...ec2.database, restoreFrom } },
-  dev: parseEnvironment(dev),
+  dev: parseEnvironment({ ...dev, database: { ...dev.database, readReplica: true } }),
+  aurora,
+  auroraOfDev: parseEnvironment({
+    ...dev,
+    database: { ...aurora.database, readers: 0, restoreFrom },
+  }),
 }
 const LIBRARY = 'CloudFormation Validate'
 /** Half a minute on an idle machine. On a busy one it takes as long as it takes. */

@@ -15,4 +15,15 @@ const onNodes: Partial<EnvironmentInput> = {
   nodes: { instanceTypes: ['t3.medium', 't3a.medium'], min: 2, max: 20 },
 }
 
-export const VARIANTS = { fargate: variation({}), ec2: variation(onNodes) }
+const AURORA = {
+  engine: 'aurora',
+  instanceType: prod.database.instanceType,
+  maxConnections: prod.database.maxConnections,
+  readers: 2,
+} as const
+
+export const VARIANTS = {
+  fargate: variation({}),
+  ec2: variation(onNodes),
+  aurora: variation({ database: AURORA }),
+}
