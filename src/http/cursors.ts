@@ -26,10 +26,10 @@ export const badCursor = () =>
     faults: [{ field: 'cursor', message: 'cursor must be one that this list gave' }],
   })
 
-/** Adds the link to the next page. */
-export function linkNext(ctx: Context, cursor: string): void {
+/** Adds the link to the next page, which begins after the cursor. */
+export function linkNext(ctx: Context, cursor: string, parameter = 'cursor'): void {
   const query = new URLSearchParams(ctx.querystring)
-  query.set('cursor', cursor)
+  query.set(parameter, cursor)
   ctx.set('Link', `<${ctx.path}?${query}>; rel="next"`)
 }
 

@@ -97,6 +97,7 @@ const changes = {
     200: {
       description: 'What followed; continue with next_cursor, even if there was nothing',
       body: z.strictObject({ events: z.array(auditEvent), next_cursor: z.string() }),
+      headers: NEXT_LINK,
     },
   },
 } as const satisfies Endpoint
@@ -205,11 +206,12 @@ export function taskHistoryRoutes(
 
   on(changes, async ({ query }, ctx, caller) => {
     const { since = 0, limit } = query
-    const { events: found } = await inPlace(reading, caller.user_id, () =>
+    const { events: found, more } = await inPlace(reading, caller.user_id, () =>
       dependencies.changes(caller.user_id, since, limit),
     )
     if (found.length === 0) await dependencies.requireKnownPosition('since', since)
     const next_cursor = String(found.at(-1)?.position ?? since)
+    if (more) linkNext(ctx, next_cursor, 'since')
     ctx.body = { events: found.map(auditEventOf), next_cursor }
   })
 

@@ -108,8 +108,10 @@ describe('The changes of a user', () => {
       }
       const titles: string[] = []
       for (let cursor = '0'; ; ) {
-        const { status, body } = await changes(`?since=${cursor}&limit=2`)
+        const { status, body, headers } = await changes(`?since=${cursor}&limit=2`)
         expect(status).to.equal(200)
+        const next = `</tasks/changes?since=${body.next_cursor}&limit=2>; rel="next"`
+        expect(headers.get('link')).to.equal(body.events.length === 2 ? next : null)
         if (body.events.length === 0) {
           expect(body.next_cursor).to.equal(cursor)
           break
