@@ -22,7 +22,7 @@ export async function up(knex: Knex): Promise<void> {
       erased_at timestamptz;
       event_hash bytea;
     begin
-      perform pg_advisory_xact_lock((21588::bigint << 48) | p_user_id);
+      perform pg_advisory_xact_lock(owner_lock(p_user_id));
       delete from users where id = p_user_id and credentials_version = p_credentials_version
         returning username into erased_name;
       if not found then

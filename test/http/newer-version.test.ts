@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import pg from 'pg'
 import { type System, startSystem } from '../support/system.ts'
@@ -43,14 +44,20 @@ describe('What a newer version wrote', () => {
         'updated_at', 'time of append', 'ngrams', ngrams) || $3 as row from tasks t where id = $1`,
       [id, version + 1, fields],
     )
-    const { rows: done } = await sql.query(
-      `select outcome from append_events($1, 'task', $2, $3, $4, array[gen_random_uuid()], array[$5],
-        array[$6], $7, $8, $9, null, null)`,
-      [
-        ...[...stream, version, head_hash, schema_version, type, JSON.stringify(data), user.id],
-        ...[JSON.stringify({ request_id: 'r', causation_id: 'c' }), row.rows[0].row],
-      ],
-    )
+    const append = {
+      stream_id: stream[0],
+      stream_type: 'task',
+      expected_version: version,
+      prev_hash: `\\x${head_hash.toString('hex')}`,
+      schema_version,
+      events: [{ event_id: randomUUID(), type, data: JSON.stringify(data) }],
+      actor_id: user.id,
+      metadata: JSON.stringify({ request_id: 'r', causation_id: 'c' }),
+      row: row.rows[0].row,
+    }
+    const { rows: done } = await sql.query('select outcome from append_events($1, true)', [
+      JSON.stringify([append]),
+    ])
     expect(done).to.deep.equal([{ outcome: 'appended' }])
   }
 

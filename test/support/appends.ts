@@ -65,15 +65,23 @@ export function append(
   }
 }
 
+/** As append_events takes it. */
+export const appendParameter = (append: Append<TaskEvent, TaskView>): object => ({
+  ...append,
+  expected_version: append.expected.version,
+  prev_hash: append.expected.head_hash && `\\x${append.expected.head_hash}`,
+  events: append.events.map(({ type, data }) => {
+    return { event_id: randomUUID(), type, data: canonicalize(data) }
+  }),
+  metadata: canonicalize(append.metadata),
+})
+
 /** The append of a new task with that many events as a statement, for a transaction that stays open. */
-export const appendStatement = (id: number, events = 1): string => `
-  select append_events('task-${id}', 'task', 0, null, 1,
-    array(select gen_random_uuid() from generate_series(1, ${events})),
-    array['TaskCreated'] || array_fill('TaskDeleted'::text, array[${events - 1}]),
-    array['${canonicalize(created().data)}'] || array_fill('{}'::text, array[${events - 1}]),
-    1, '{}', '{"id": ${id}, "user_id": 1, "title": "A task", "status": "pending", "priority": "medium",
-      "created_at": "time of append", "updated_at": "time of append", "version": ${events}}',
-    null, null)`
+export function appendStatement(id: number, events = 1): string {
+  const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
+  const facts = append(id, [created(), ...Array<TaskEvent>(events - 1).fill(deleted)])
+  return `select append_events('${JSON.stringify([appendParameter(facts)])}', true)`
+}
 
 /** The same of a task of this user's, done by its owner. */
 export const ownedBy = (

@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { append, created } from './appends.ts'
+import { append, appendParameter, created } from './appends.ts'
 
 let nextId = 1
 
@@ -52,19 +51,10 @@ export async function openWriter(url: string) {
 
 async function write(client: pg.Client, id: number): Promise<number[]> {
   const facts = append(id, [created(), { type: 'TaskCompleted', data: { status: 'completed' } }])
-  const { events } = facts
   await client.query({
     name: 'append',
-    text: 'select append_events($1, $2, 0, null, 1, $3, $4, $5, 1, $6, $7, null, null)',
-    values: [
-      facts.stream_id,
-      facts.stream_type,
-      events.map(() => randomUUID()),
-      events.map(({ type }) => type),
-      events.map(({ data }) => JSON.stringify(data)),
-      facts.metadata,
-      facts.row,
-    ],
+    text: 'select append_events($1, true)',
+    values: [JSON.stringify([appendParameter(facts)])],
   })
   const { rows } = await client.query('select position from events where stream_id = $1', [
     facts.stream_id,

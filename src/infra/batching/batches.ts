@@ -2,7 +2,7 @@ type Waiting<Item, Answer> = {
   readonly item: Item
   /** When its caller stops waiting. */
   readonly deadline: number
-  readonly resolve: (answer: Answer) => void
+  readonly resolve: (answer: Answer | PromiseLike<Answer>) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -34,8 +34,11 @@ export function batches<Item, Answer>({
   now,
   refusal,
 }: {
-  /** Gives each item its answer, in their order. A rejection is every item's. */
-  readonly call: (items: readonly Item[], deadline: number) => Promise<readonly Answer[]>
+  /** Gives each item its answer, or a promise of its own, in their order. A rejection is every item's. */
+  readonly call: (
+    items: readonly Item[],
+    deadline: number,
+  ) => Promise<readonly (Answer | PromiseLike<Answer>)[]>
   readonly sizeOf: (item: Item) => number
   readonly limits: BatchLimits
   /** Milliseconds. */
