@@ -149,6 +149,8 @@ export async function up(knex: Knex): Promise<void> {
         if p_waits then
           perform pg_advisory_xact_lock_shared(owner_lock((append->'row'->>'user_id')::bigint));
           perform pg_advisory_xact_lock(stream_lock(append->>'stream_id'));
+          perform pg_advisory_xact_lock(
+            (append->>'actor_id')::bigint::bit(32)::int, hashtext(append->>'key'));
         end if;
         busy[n] := not pg_try_advisory_xact_lock_shared(owner_lock((append->'row'->>'user_id')::bigint))
           or not pg_try_advisory_xact_lock(stream_lock(append->>'stream_id'));
