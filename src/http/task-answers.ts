@@ -49,8 +49,10 @@ export function commandContext(
   body: unknown,
 ): CommandContext<TaskView> {
   const { request_id } = ctx.state
-  const request = JSON.stringify([ctx.method, ctx.path, preconditions, body])
-  const fingerprint = createHash('sha256').update(request).digest()
+  const fingerprint = () => {
+    const request = JSON.stringify([ctx.method, ctx.path, preconditions, body])
+    return createHash('sha256').update(request).digest()
+  }
   return {
     actor_id: caller.user_id,
     metadata: {
@@ -61,7 +63,7 @@ export function commandContext(
       ip: ctx.ip,
     },
     precondition: (task) => firstFalse(preconditions, task) === null,
-    command: key === undefined ? undefined : { key, fingerprint },
+    command: key === undefined ? undefined : { key, fingerprint: fingerprint() },
   }
 }
 

@@ -214,6 +214,17 @@ describe('Batches', () => {
     expect(await next).to.equal('answer to 3')
   })
 
+  it('may leave one to an answer of its own, and keep nobody else waiting for it', async () => {
+    const late = Promise.withResolvers<string>()
+    const ask = batching(async (items) => {
+      return items.map((item) => (item === 'late' ? late.promise : `answer to ${item}`))
+    })
+    const waiting = ask('late')
+    expect(await Promise.all(['0', '1'].map(ask))).to.deep.equal(['answer to 0', 'answer to 1'])
+    late.reject(new Error('failed alone'))
+    expect(await waiting.catch(({ message }) => message)).to.equal('failed alone')
+  })
+
   it('are forgotten, with their answers, when nobody waits', async () => {
     setFlagsFromString('--expose-gc')
     const collectGarbage = runInNewContext('gc') as () => void
