@@ -23,9 +23,10 @@ export type BatchLimits = {
 
 /**
  * Answers many callers with few calls, but never with one that began before the caller came: who comes
- * while a call is under way goes with the next one, which begins when that one ends. Nobody waits while
- * nothing is under way. A call is made with the deadline of its last caller; each caller waits until their
- * own.
+ * while a call is under way goes with the next one, which begins when that one ends. While nothing is under
+ * way nobody waits for longer than this turn of the event loop, in which others may come along: without them
+ * every second call would carry one. A call is made with the deadline of its last caller; each caller waits
+ * until their own.
  */
 export function batches<Item, Answer>({
   call,
@@ -78,6 +79,17 @@ export function batches<Item, Answer>({
     }
   }
 
+  /** Whether a call is about to begin, at the end of this turn. */
+  let gathering = false
+  function gather(): void {
+    if (gathering || current !== undefined) return
+    gathering = true
+    setImmediate(() => {
+      gathering = false
+      begin()
+    })
+  }
+
   function begin(): void {
     if (current !== undefined || waiting.size === 0 || underWay >= limits.calls) return
     const own = Symbol('call')
@@ -85,7 +97,7 @@ export function batches<Item, Answer>({
     underWay += 1
     const goOn = () => {
       if (current === own) current = undefined
-      begin()
+      gather()
     }
     const patience = setTimeout(goOn, limits.patience)
     void answer(take()).finally(() => {
@@ -105,7 +117,7 @@ export function batches<Item, Answer>({
       reject(refusal(new Error(`no answer within ${limits.total} ms`)))
     }, limits.total)
     waiting.add(caller)
-    begin()
+    gather()
     try {
       return await promise
     } finally {
