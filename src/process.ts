@@ -24,12 +24,43 @@ const GIVE_UP_MS = 5_000
 const ASK_AGAIN_MS = 1_000
 
 export const logger = (name: string, level: string) =>
-  pino({
-    level,
-    base: { service: name },
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
+  pino(
+    {
+      level,
+      base: { service: name },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    oncePerTurn(pino.destination({ sync: true })),
+  )
+
+/**
+ * Writes the lines of one turn of the event loop together: a write costs as much as all else about a line.
+ * However the process ends, unless it is killed in the middle of a turn, none is lost.
+ */
+function oncePerTurn(out: { readonly write: (lines: string) => unknown }) {
+  let lines = ''
+  let isEnding = false
+  const flushSync = () => {
+    const written = lines
+    lines = ''
+    if (written !== '') out.write(written)
+  }
+  process.once('exit', () => {
+    isEnding = true
+    flushSync()
   })
+  return {
+    write(line: string) {
+      if (lines === '') setImmediate(flushSync)
+      lines += line
+      // No further turn comes.
+      if (isEnding) flushSync()
+    },
+    /** For pino, after a fatal line. */
+    flushSync,
+  }
+}
 
 export const serviceUsage = (script: string, name: string): string =>
   `Usage: npm run ${script}

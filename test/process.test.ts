@@ -279,4 +279,39 @@ describe('A service as a process', () => {
     await sql.query(`drop role ${name}`)
     await sql.end()
   })
+
+  describe('loses no line of its log', () => {
+    const begin = `import { logger } from './src/process.ts'; const log = logger('x', 'info'); log.info('one');`
+    const logged = async (program: string) => {
+      const running = startProcess(process.execPath, ['--input-type=module', '-e', begin + program])
+      const ended = await running.ended
+      return { ended, lines: running.out.map((line) => JSON.parse(line).msg) }
+    }
+
+    for (const [how, program, code] of [
+      ['by itself', '', 0],
+      ['at once', 'process.exit(3)', 3],
+      ['by an error that nobody caught', `throw new Error('broken')`, 1],
+      ['after a fatal line', `log.fatal('two'); process.abort()`, 'SIGABRT'],
+    ] as const) {
+      it(`when it ends ${how}`, async () => {
+        const { ended, lines } = await logged(
+          `process.once('exit', () => log.info('last')); log.info('and'); ${program}`,
+        )
+        const isAborted = code === 'SIGABRT'
+        expect(ended).to.equal(isAborted ? `signal ${code}` : `code ${code}`)
+        expect(lines).to.deep.equal(['one', 'and', ...(isAborted ? ['two'] : ['last'])])
+      })
+    }
+
+    it('when there are many in one turn, and keeps their order', async () => {
+      const { lines } = await logged(`
+        for (let n = 0; n < 20_000; n++) log.info(String(n)); setTimeout(() => log.info('later'), 10)`)
+      expect(lines).to.deep.equal([
+        'one',
+        ...Array.from({ length: 20_000 }, (_, n) => `${n}`),
+        'later',
+      ])
+    })
+  })
 })

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { createHash, hash, timingSafeEqual } from 'node:crypto'
 import type { Context } from 'koa'
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../app/errors.ts'
@@ -17,8 +17,7 @@ export function bearerToken(ctx: Context): string {
 /** Recently valid tokens; only their hashes are kept. */
 const VALID_LATELY = { max: 10_000, ttl: 5 * 60_000 }
 
-const hashOf = (ctx: Context): string =>
-  createHash('sha256').update(ctx.get('Authorization')).digest('base64')
+const hashOf = (ctx: Context): string => hash('sha256', ctx.get('Authorization'), 'base64')
 
 export type Admission = {
   readonly tokens: TokenValidator
@@ -43,15 +42,15 @@ export function admission({ tokens, internalApiKeys, limit, refusals }: Admissio
   const valid = new LRUCache<string, true>(VALID_LATELY)
 
   async function validate(ctx: Context): Promise<Caller> {
-    const hash = hashOf(ctx)
-    if (!valid.has(hash)) await refusals.check(ctx, byAddress(ctx))
+    const own = hashOf(ctx)
+    if (!valid.has(own)) await refusals.check(ctx, byAddress(ctx))
     try {
       const caller = await tokens.validate(bearerToken(ctx), ctx.state.request_id)
-      valid.set(hash, true)
+      valid.set(own, true)
       return caller
     } catch (error) {
       if (error instanceof AppError && STATUS[error.code] === 401) {
-        valid.delete(hash)
+        valid.delete(own)
         await refusals.count(ctx, byAddress(ctx))
       }
       throw error
@@ -95,7 +94,7 @@ function isOneOf(expected: readonly string[]): (given: string) => boolean {
   const digest = (value: string) => createHash('sha256').update(value).digest()
   const wanted = expected.map(digest)
   return (given) => {
-    const hash = digest(given)
-    return wanted.filter((one) => timingSafeEqual(hash, one)).length > 0
+    const own = digest(given)
+    return wanted.filter((one) => timingSafeEqual(own, one)).length > 0
   }
 }

@@ -25,6 +25,8 @@ export function negotiate<T extends string>(ctx: Context, types: readonly T[]): 
     throw new HttpError('validation_failed', { faults: [{ field: 'Accept', message }] })
   }
   ctx.vary('Accept')
+  // What most clients send, and it needs no comparison.
+  if (accept === '*/*') return types[0] as T
   const offers = types.flatMap((type) => [
     ...namings(type).map((naming) => [naming, type] as const),
     ...(type === JSON_TYPE ? namings(PROBLEM).map((naming) => [naming, type] as const) : []),

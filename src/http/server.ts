@@ -66,8 +66,10 @@ export function service(router: Router, options: ServiceOptions): Service {
   app.use(answerErrors(log))
   app.use(unsentBytes(unsent))
   app.use(overload({ maxDelay: maxEventLoopDelay, spared }))
-  app.use(refuseUnknown(router))
+  const unknown = refuseUnknown(router)
+  app.use(unknown.before)
   app.use(router.routes() as unknown as Koa.Middleware)
+  app.use(unknown.after)
   // Failures while an answer is being sent: the connection is gone or broken, so there is nobody to tell.
   app.on('error', (error: NodeJS.ErrnoException, ctx?: Context) => {
     // The client closed it, as is usual for a stream; the access log shows it.
@@ -89,18 +91,35 @@ export function service(router: Router, options: ServiceOptions): Service {
 /** A router that matches paths exactly. */
 export const strictRouter = () => new Router({ sensitive: true, strict: true })
 
-/** No route: 404. A route, but not for this method: 405 with the methods that it has. */
-const refuseUnknown = (router: Router) => async (ctx: Context, next: Koa.Next) => {
-  const found = router.match(ctx.path, ctx.method).path
-  // To the router the last word of /tasks/changes could be an id: literal paths come first.
-  const literal = found.filter(({ paramNames }) => paramNames.length === 0)
-  const routes = literal.length > 0 ? literal : found
-  const methods = new Set(routes.flatMap((route) => route.methods))
-  if (methods.has(ctx.method)) return next()
-  if (methods.size === 0) throw new HttpError('route_not_found')
-  ctx.set('Allow', [...methods, 'OPTIONS'].join(', '))
-  if (ctx.method !== 'OPTIONS') throw new HttpError('method_not_allowed')
-  ctx.status = 204
+/**
+ * No route: 404. A route, but not for this method: 405 with the methods that it has. To the router the last
+ * word of /tasks/changes could be an id, so literal paths are looked at before it; everything else is what it
+ * has no route for.
+ */
+function refuseUnknown(router: Router) {
+  const literal = new Map<string, Set<string>>()
+  for (const { path, paramNames, methods } of router.stack) {
+    if (paramNames.length > 0) continue
+    const known = literal.get(String(path)) ?? new Set()
+    literal.set(String(path), new Set([...known, ...methods]))
+  }
+  const refuse = (ctx: Context, methods: ReadonlySet<string>) => {
+    if (methods.size === 0) throw new HttpError('route_not_found')
+    ctx.set('Allow', [...methods, 'OPTIONS'].join(', '))
+    if (ctx.method !== 'OPTIONS') throw new HttpError('method_not_allowed')
+    ctx.status = 204
+  }
+  return {
+    before: async (ctx: Context, next: Koa.Next) => {
+      const methods = literal.get(ctx.path)
+      if (methods === undefined || methods.has(ctx.method)) return next()
+      refuse(ctx, methods)
+    },
+    after: async (ctx: Context) => {
+      const found = router.match(ctx.path, ctx.method).path
+      refuse(ctx, new Set(found.flatMap((route) => route.methods)))
+    },
+  }
 }
 
 function listening(server: Server, port: number, host: string): Promise<AddressInfo> {

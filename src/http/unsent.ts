@@ -35,7 +35,8 @@ export function unsentBytes({ all, each, slowest, grace }: Unsent = UNSENT) {
 
   return async (ctx: Context, next: Next) => {
     await next()
-    const body = ctx.method === 'GET' ? bufferOf(ctx.body) : null
+    if (ctx.method !== 'GET' || isSmall(ctx.body)) return
+    const body = bufferOf(ctx.body)
     if (body === null) return
     ctx.body = body
     if (body.length < LARGE) return
@@ -55,6 +56,9 @@ export function unsentBytes({ all, each, slowest, grace }: Unsent = UNSENT) {
     })
   }
 }
+
+/** A text so short that it goes out with the headers, in one piece. */
+const isSmall = (body: unknown): boolean => typeof body === 'string' && body.length * 3 < LARGE
 
 /** Null: nothing, or a stream, which produces only as much as its client reads. */
 function bufferOf(body: unknown): Buffer | null {

@@ -178,6 +178,7 @@ describe('The auth-service client', () => {
     /** Asks about the first alone, and about the others together. */
     const together = async (client: ReturnType<typeof clientOf>, tokens: readonly string[]) => {
       const first = client.validate('first', 'r-0')
+      await new Promise((resolve) => setImmediate(resolve))
       const others = tokens.map((token, n) => client.validate(token, `r-${n + 1}`))
       const outcomes = await Promise.allSettled([first, ...others])
       return outcomes
@@ -573,13 +574,13 @@ describe('The auth-service client', () => {
   })
 
   describe('sharing calls', () => {
-    it('makes two for 64 concurrent validations of one token', async () => {
+    it('makes one for 64 concurrent validations of one token', async () => {
       const client = clientOf([A, B], { settings: PATIENT })
       const callers = await Promise.all(
         Array.from({ length: 64 }, () => client.validate(TOKEN, 'r')),
       )
       expect(new Set(callers.map((caller) => caller.user_id))).to.deep.equal(new Set([7]))
-      expect(auth.total()).to.equal(2)
+      expect(auth.total()).to.equal(1)
     })
 
     it('gives who comes last the whole time, also when the first has none left', async () => {
