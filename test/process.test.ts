@@ -304,6 +304,10 @@ describe('A service as a process', () => {
       })
     }
 
+    it('when its end says nothing', async () => {
+      expect(await logged('process.exit(0)')).to.deep.equal({ ended: 'code 0', lines: ['one'] })
+    })
+
     it('when there are many in one turn, and keeps their order', async () => {
       const { lines } = await logged(`
         for (let n = 0; n < 20_000; n++) log.info(String(n)); setTimeout(() => log.info('later'), 10)`)

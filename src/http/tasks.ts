@@ -173,15 +173,9 @@ export function taskRoutes(
       )
     }
     const short = { ...list, limit: Math.min(limit, SHORT_LIST), bytes: SHORT_BYTES }
-    const isWhole = (page: TaskPage) => page.next === null || page.tasks.length === limit
-    const recent = await tasks.recent(short)
-    if (recent !== null && isWhole(recent)) return show(recent)
-    const isShort = await inPlace(reading, user_id, async () => {
-      const first = await tasks.list(short)
-      if (isWhole(first)) show(first)
-      return isWhole(first)
-    })
-    if (isShort) return
+    const page =
+      (await tasks.recent(short)) ?? (await inPlace(reading, user_id, () => tasks.list(short)))
+    if (page.next === null || page.tasks.length === limit) return show(page)
     await inPlace(longLists, user_id, async () => show(await tasks.list({ ...list, limit })))
   })
 
