@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import pg from 'pg'
 import { auditProjection } from '../../src/infra/postgres/audit/audit-projection.ts'
@@ -81,11 +80,13 @@ describe('The past and the audit trail, read from a replica', function () {
     const ann = await system.newUser()
     const id = await create(system, ann)
     await rename(system, ann, id, 'Second')
-    const asked = async (path: string, headers = {}) => {
-      const since = new Date()
-      await ok(system, ann, path, headers)
-      return (await onReplica(since)).join(' ')
-    }
+    // On a busy machine the primary may answer now and then.
+    const isAsked = (path: string, table: RegExp, headers = {}) =>
+      until(async () => {
+        const since = new Date()
+        await ok(system, ann, path, headers)
+        return (await onReplica(since)).some((query) => table.test(query))
+      }, `${path} on the replica`)
     const as_of = new Date().toISOString()
     for (const path of [
       `/tasks/${id}/history`,
@@ -94,40 +95,50 @@ describe('The past and the audit trail, read from a replica', function () {
       `/tasks?as_of=${as_of}`,
       '/tasks/changes',
     ]) {
-      expect(await asked(path), path).to.match(/from events/)
+      await isAsked(path, /from events/)
     }
     await until(
       async () => (await ok(system, ann, '/audit/events')).body.events.length > 1,
       'trail',
     )
-    expect(await asked('/audit/events')).to.match(/from audit_events/)
-    expect(await asked('/audit/events', NDJSON)).to.match(/from events/)
+    await isAsked('/audit/events', /from audit_events/)
+    await isAsked('/audit/events', /from events/, NDJSON)
 
     const since = new Date()
     await ok(system, ann, `/tasks/${id}`)
     await ok(system, ann, '/tasks')
     const undone = await system.call('POST', `/tasks/${id}/undo`, { token: ann.token, body: {} })
     expect(undone.status).to.equal(200)
-    expect(await onReplica(since)).to.deep.equal([])
+    const read = (await onReplica(since)).filter((query) => !query.includes('replica_marks'))
+    expect(read).to.deep.equal([])
   })
 
   it('miss nothing that a client has written or seen, whatever happens to the replica', async () => {
     const [one, other] = systems
     let over = false
+    const rounds = Array.from({ length: 6 }, () => 0)
+    /** Until each client has gone round, with all that it checks. */
+    const aRound = async () => {
+      const goals = rounds.map((done) => done + 2)
+      await until(
+        () => goals.every((goal, n) => (rounds[n] ?? 0) >= goal),
+        'a round of each client',
+      )
+    }
     /** Writes through one process and reads through the other. */
     const client = async (index: number) => {
       const [here, there] = index % 2 === 0 ? [one, other] : [other, one]
       const user = await here.newUser()
       const id = await create(here, user)
       let since = 0
-      let rounds = 0
       const seen = { position: 0, events: 0 }
-      for (; !over; rounds++) {
-        const version = await rename(here, user, id, `Title ${rounds}`)
+      for (let round = 0; !over; rounds[index] = ++round) {
+        const title = `Title ${round}`
+        const version = await rename(here, user, id, title)
         const latest = `/tasks/${id}/history?order=desc&limit=1`
         expect((await ok(there, user, latest)).body.events[0]).to.include({ version })
         const { task } = (await ok(there, user, `/tasks/${id}?version=${version}`)).body
-        expect(task).to.include({ title: `Title ${rounds}`, version })
+        expect(task).to.include({ title, version })
         const changes = (await ok(there, user, `/tasks/changes?since=${since}`)).body
         expect(changes.events.at(-1)).to.include({ version, task_id: id })
         expect(changes.events).to.have.lengthOf(since === 0 ? 2 : 1)
@@ -148,34 +159,32 @@ describe('The past and the audit trail, read from a replica', function () {
           .to.equal(lines.length - 1)
           .and.at.least(seen.events)
       }
-      return rounds
     }
     const happening = async () => {
-      await sleep(500)
+      await aRound()
       await postgres.pause()
-      await sleep(500)
+      await aRound()
       await postgres.resume()
       await isUsed()
       await postgres.setReplica('recovery_min_apply_delay', '50ms')
-      await sleep(500)
+      await aRound()
       await postgres.setReplica('recovery_min_apply_delay', '2s')
-      await sleep(500)
+      await aRound()
       await postgres.setReplica('recovery_min_apply_delay', '0')
       await isUsed()
       await postgres.kill()
-      await sleep(500)
+      await aRound()
       await postgres.start()
       await isUsed()
-      await sleep(500)
+      await aRound()
     }
-    const clients = Array.from({ length: 6 }, (_, index) => client(index))
+    const clients = rounds.map((_, index) => client(index))
     await Promise.all([
       happening().finally(() => {
         over = true
       }),
       ...clients,
     ])
-    for (const rounds of await Promise.all(clients)) expect(rounds).to.be.greaterThan(5)
   })
 
   it('are recorded when an auditor looks, on the primary, also while the replica stands still', async () => {

@@ -29,11 +29,12 @@ export type ReplicaOptions = DatabaseConfig & {
   /** The primary; each mark is one small write there. */
   readonly primary: Pick<Database, 'query'>
   readonly log: Log
+  /** How long a statement waits for the replica before it goes to the primary. @default 100 ms */
+  readonly patienceMs?: number
   /** How often a replica that is away is asked whether it is back. @default 1 s */
   readonly askMs?: number
 }
 
-/** How long a statement waits for the replica before it goes to the primary. */
 const PATIENCE_MS = 100
 const CONNECT_MS = 500
 const MARK_MS = 1_000
@@ -63,7 +64,7 @@ const LEFT_BEHIND = {
 }
 
 export function followReplica({ primary, ...options }: ReplicaOptions): Replica {
-  const { log, askMs = ASK_MS } = options
+  const { log, patienceMs = PATIENCE_MS, askMs = ASK_MS } = options
   const process = randomUUID()
   const pools: pg.Pool[] = []
   const open = (own: PoolOptions) => {
@@ -86,7 +87,7 @@ export function followReplica({ primary, ...options }: ReplicaOptions): Replica 
       bytes: 0,
       waiting: 1_000,
       calls: 2,
-      patience: PATIENCE_MS,
+      patience: patienceMs,
       total: MARK_MS,
     },
     now: () => performance.now(),
@@ -106,7 +107,7 @@ export function followReplica({ primary, ...options }: ReplicaOptions): Replica 
     const wanted = await mark(null).catch(() => null)
     if (wanted === null) return 'again' as const
     try {
-      const client = await caughtUp(probing, process, wanted)
+      const client = await caughtUp(probing, process, wanted, patienceMs)
       client.release()
       state = 'used'
       log.info({}, 'the replica is used')
@@ -134,7 +135,7 @@ export function followReplica({ primary, ...options }: ReplicaOptions): Replica 
   ): Promise<Row[] | null> => {
     const wanted = await mark(null).catch(() => null)
     if (wanted === null) return null
-    const client = await caughtUp(pool, process, wanted).catch((error: Error) => {
+    const client = await caughtUp(pool, process, wanted, patienceMs).catch((error: Error) => {
       if (error.message !== ALL_BUSY) leave(error)
     })
     if (client === undefined) return null
@@ -185,17 +186,22 @@ const isLost = (error: unknown): boolean => isAway(error) && !isStopped(error)
  * A connection to a replica that has replayed this mark, and so everything that was committed before it. One
  * address may stand for several replicas, so it is the connection that counts.
  */
-async function caughtUp(pool: pg.Pool, process: string, wanted: number): Promise<pg.PoolClient> {
+async function caughtUp(
+  pool: pg.Pool,
+  process: string,
+  wanted: number,
+  patienceMs: number,
+): Promise<pg.PoolClient> {
   const client = await pool.connect()
-  const deadline = performance.now() + PATIENCE_MS
+  const deadline = performance.now() + patienceMs
   try {
     for (let pause = 1; ; pause = Math.min(pause * 2, 16)) {
-      const asked = { ...REPLAYED, values: [process], query_timeout: PATIENCE_MS }
+      const asked = { ...REPLAYED, values: [process], query_timeout: patienceMs }
       const { rows } = await client.query<{ follows: boolean; number: number | null }>(asked)
       if (!rows[0]?.follows) throw new Error('it is no replica, but a primary')
       if ((rows[0].number ?? 0) >= wanted) return client
       if (performance.now() > deadline) {
-        throw new Error(`it is more than ${PATIENCE_MS} ms behind the primary`)
+        throw new Error(`it is more than ${patienceMs} ms behind the primary`)
       }
       await sleep(pause)
     }

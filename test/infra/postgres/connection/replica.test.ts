@@ -37,19 +37,22 @@ describe('Reading from a replica', function () {
   const note = (facts: object, message: string) =>
     void lines.push(`${message} ${JSON.stringify(facts)}`)
   const log: Log = { info: note, warn: note, error: note }
-  const follow = (connection: DatabaseConfig['connection'], primary = db) => {
-    const followed = followReplica({
-      connection,
-      poolMax: 4,
-      role: ROLE,
-      primary,
-      log,
-      askMs: 20,
-    })
+  // On a busy machine a replica may take longer than it would elsewhere.
+  const follow = (
+    connection: DatabaseConfig['connection'],
+    { primary = db, patienceMs = 500 }: { primary?: Database; patienceMs?: number } = {},
+  ) => {
+    const options = { connection, poolMax: 4, role: ROLE, primary, log, patienceMs, askMs: 20 }
+    const followed = followReplica(options)
     opened.push(followed)
     return followed
   }
   const isUsed = (followed = replica) => until(() => followed.state() === 'used', 'its use')
+  const throughWire = () => {
+    const url = new URL(postgres.replicaUrl)
+    url.port = String(wire.port)
+    return { connectionString: url.href }
+  }
   const read = async (database = reads) => {
     const [row] = await database.query<{ replica: boolean; n: number }>(READ, [])
     return row ?? { replica: false, n: 0 }
@@ -78,9 +81,7 @@ describe('Reading from a replica', function () {
   beforeEach(async () => {
     lines = []
     opened = []
-    const url = new URL(postgres.replicaUrl)
-    url.port = String(wire.port)
-    replica = follow({ connectionString: url.href })
+    replica = follow(throughWire())
     reads = replica.orElse(db, {})
     await isUsed()
   })
@@ -98,16 +99,18 @@ describe('Reading from a replica', function () {
     const steps = {
       pause: postgres.pause,
       resume: postgres.resume,
-      lag: () => delay('150ms'),
+      lag: () => delay('60ms'),
       hurry: () => delay('0'),
       cut: wire.cut,
       mend: wire.restore,
     }
+    const impatient = follow(throughWire(), { patienceMs: 40 })
+    const database = impatient.orElse(db, {})
     const heal = async () => {
       wire.restore()
       await delay('0')
       await postgres.resume()
-      await isUsed()
+      await isUsed(impatient)
     }
     const answered = { replica: 0, primary: 0 }
     const step = fc.record({
@@ -131,7 +134,7 @@ describe('Reading from a replica', function () {
           if (name === 'write') known = Math.max(known, await write())
           else if (name !== 'read') await steps[name]()
           else {
-            const { n, replica } = await read()
+            const { n, replica } = await read(database)
             expect(n).to.be.at.least(atLeast)
             known = Math.max(known, n)
             answered[replica ? 'replica' : 'primary']++
@@ -148,7 +151,7 @@ describe('Reading from a replica', function () {
     await write()
     await fc.assert(property.beforeEach(heal), { numRuns: 100 })
     await heal()
-    expect(await read()).to.include({ replica: true })
+    await until(async () => (await read(database)).replica, 'an answer of the replica')
     expect(answered.replica, 'by the replica').to.be.greaterThan(50)
     expect(answered.primary, 'by the primary').to.be.greaterThan(50)
   })
@@ -181,7 +184,7 @@ describe('Reading from a replica', function () {
     const wrong = async (change: Partial<URL>, primary = db) => {
       lines = []
       const connectionString = Object.assign(new URL(url), change).href
-      const followed = follow({ connectionString }, primary)
+      const followed = follow({ connectionString }, { primary })
       await until(() => lines.length > 0, 'a line')
       expect(await read(followed.orElse(db, {}))).to.include({ replica: false })
       expect(followed.state()).to.equal('away')
@@ -203,7 +206,7 @@ describe('Reading from a replica', function () {
     const other = await testDatabase()
     const elsewhere = openDatabase({ ...other.config, role: ROLE, log: silent })
     expect(await wrong({}, elsewhere), 'the replica of another primary').to.equal(
-      says('it is more than 100 ms behind the primary'),
+      says('it is more than 500 ms behind the primary'),
     )
     await Promise.all(opened.splice(0).map((followed) => followed.close()))
     await elsewhere.close()
