@@ -84,9 +84,10 @@ const ADD_EVENTS = `
     from (${WITH_DATA}) e order by position`
 
 const ADD_STREAMS = `
-  insert into streams (stream_id, stream_type, version, head_hash)
-    select distinct on (task_id) 'task-' || task_id, 'task', version, hash
-    from (${FACTS}) e order by task_id, version desc`
+  insert into streams (stream_id, stream_type, version, head_hash, event_types, schema_version)
+    select 'task-' || task_id, 'task', max(version), (array_agg(hash order by version desc))[1],
+      array_agg(distinct type), 1
+    from (${FACTS}) e group by task_id`
 
 export type Filled = 'events' | 'audit_events'
 

@@ -36,7 +36,8 @@ const fields = {
 const USERS = 64
 const userOf = (id: number): number => 1 + (id % USERS)
 
-function creation(id: number, user_id = userOf(id)): Append<TaskEvent, TaskView> {
+/** What makes a task, as the service appends it. */
+export function creation(id: number, user_id = userOf(id)): Append<TaskEvent, TaskView> {
   const request_id = randomUUID()
   const ids = { request_id, correlation_id: request_id, causation_id: request_id, session_id: null }
   const times = { created_at: TIME_OF_APPEND, updated_at: TIME_OF_APPEND, deleted_at: null }
