@@ -18,19 +18,21 @@ const LENGTHEN = `
       target := case when n >= p_undone then 2 * p_undone - 1 - n end;
       status := (array['pending', 'in_progress', 'completed'])[
         1 + (case when target is null then n - 1 else target - 2 end) % 3];
-      select outcome into appended from append_events(stream.stream_id, 'task', n - 1,
-        (select head_hash from streams where stream_id = stream.stream_id), 1,
-        array[gen_random_uuid()],
-        array[case status when 'pending' then 'TaskReopened' when 'in_progress' then 'TaskStarted'
-          else 'TaskCompleted' end],
-        array['{"status":"' || status || '"'
-          || case when target is null then '' else ',"undoes":[' || target || ']' end || '}'],
-        own.user_id,
-        '{"causation_id":"' || gen_random_uuid() || '","correlation_id":"' || gen_random_uuid()
-          || '","ip":"127.0.0.1","request_id":"' || gen_random_uuid() || '","session_id":null}',
-        jsonb_build_object('id', p_task, 'user_id', own.user_id, 'status', status,
+      select outcome into appended from append_events(jsonb_build_array(jsonb_build_object(
+        'stream_id', stream.stream_id, 'stream_type', 'task', 'expected_version', n - 1,
+        'prev_hash', (select head_hash from streams where stream_id = stream.stream_id), 'schema_version', 1,
+        'events', jsonb_build_array(jsonb_build_object('event_id', gen_random_uuid(),
+          'type', case status when 'pending' then 'TaskReopened' when 'in_progress' then 'TaskStarted'
+            else 'TaskCompleted' end,
+          'data', '{"status":"' || status || '"'
+            || case when target is null then '' else ',"undoes":[' || target || ']' end || '}')),
+        'actor_id', own.user_id,
+        'metadata', '{"causation_id":"' || gen_random_uuid() || '","correlation_id":"'
+          || gen_random_uuid() || '","ip":"127.0.0.1","request_id":"' || gen_random_uuid()
+          || '","session_id":null}',
+        'row', jsonb_build_object('id', p_task, 'user_id', own.user_id, 'status', status,
           'priority', own.priority, 'due_date', own.due_date, 'created_at', own.created_at,
-          'updated_at', 'time of append', 'version', n, 'deleted_at', null), null, null);
+          'updated_at', 'time of append', 'version', n, 'deleted_at', null))), true);
       if appended is distinct from 'appended' then raise exception 'version %: %', n, appended; end if;
     end loop;
   end
