@@ -56,7 +56,9 @@ export function taskPage(
   const { values, put } = parameters()
   const user = put(query.user_id, 'bigint')
   const asked = askedOf(query, user, put, ngrams, limit)
-  return { statement: named(inFull(WAYS[way](asked), asked, user, query.bytes)), values }
+  const { bytes } = query
+  const statement = known([way, bytes], asked, () => inFull(WAYS[way](asked), asked, user, bytes))
+  return { statement, values }
 }
 
 /**
@@ -67,13 +69,14 @@ export function pageStamps(query: TaskQuery, limit: number): Prepared {
   const { values, put } = parameters()
   const users = put([], 'bigint[]')
   const asked = askedOf(query, 'asked.user_id', put, [], limit)
-  const statement = named(`
+  const stamps = () => `
     select asked.user_id, wrapped_key, wrapped_by, ids, versions, revisions
     from unnest(${users}) asked (user_id)
       cross join lateral (${keyOf('asked.user_id')}) keys
       cross join lateral (
         select array_agg(id) as ids, array_agg(version) as versions, array_agg(revision) as revisions
-        from (${WAYS.order(asked)}) page) stamps`)
+        from (${WAYS.order(asked)}) page) stamps`
+  const statement = known(['stamps'], asked, stamps)
   return { statement, values: values.slice(1) }
 }
 
@@ -110,15 +113,18 @@ function askedOf(
 const ifAsked = <T>(wanted: readonly T[] | undefined, one: T): T | null =>
   wanted === undefined || wanted.includes(one) ? one : null
 
-/** By text: one for each combination of what can be asked. */
+/** By the pieces that their texts are made of: one for each combination of what can be asked. */
 const statements = new Map<string, Statement>()
 
-function named(text: string): Statement {
-  const known = statements.get(text)
-  if (known !== undefined) return known
+/** Made once: the text is long, and so its name takes longer than all else about the question. */
+function known(how: readonly unknown[], asked: Asked, make: () => string): Statement {
+  const pieces = [...how, ...Object.values(asked)].join('\n')
+  const made = statements.get(pieces)
+  if (made !== undefined) return made
+  const text = make()
   const name = createHash('sha256').update(text).digest('base64url').slice(0, 16)
   const statement = { name: `tasks_${name}`, text }
-  statements.set(text, statement)
+  statements.set(pieces, statement)
   return statement
 }
 
