@@ -1,16 +1,12 @@
-import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { commandLine } from '../src/command-line.ts'
-import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
 import { freePorts } from '../src/infra/local/free-ports.ts'
+import { withTasktrail } from './compare/alone.ts'
 import { flameGraph, frames, shares } from './compare/flame-graph.ts'
-import { loadGenerator } from './compare/load.ts'
-import { OPERATIONS, type Operation, prepare, requestsOf } from './compare/operations.ts'
-import { requirePeers } from './compare/peers.ts'
+import { OPERATIONS, type Operation, requestsOf } from './compare/operations.ts'
 import { type Profiler, profiler } from './compare/profiler.ts'
-import { tasktrail } from './compare/systems.ts'
 
 const USAGE = `Usage: npm run bench:profile [-- --output directory]
 
@@ -26,16 +22,6 @@ const SHOWN = 12
 
 const output = resolve(values.output ?? (await mkdtemp(join(tmpdir(), 'tasktrail-profile-'))))
 await mkdir(output, { recursive: true })
-requirePeers()
-const directory = await mkdtemp(join(tmpdir(), 'tasktrail-profiled-'))
-const password = randomUUID()
-const postgres = await startEmbeddedPostgres({
-  dataDir: join(directory, 'postgres'),
-  password,
-  database: 'tasktrail',
-})
-const urlOf = (database: string) =>
-  `postgres://${SUPERUSER}:${password}@127.0.0.1:${postgres.port}/${database}`
 
 const SERVICES = ['task-service', 'auth-service']
 const ports = await freePorts(SERVICES.length)
@@ -60,13 +46,7 @@ async function profile(operation: Operation, run: Run, profilers: readonly Profi
 
 type Run = (operation: Operation, seconds: number) => Promise<number>
 
-const generator = loadGenerator()
-const stops: (() => unknown)[] = [generator.stop]
-try {
-  const place = { databaseUrl: urlOf('tasktrail'), directory, users: USERS, flags: inspected }
-  const system = await tasktrail(place)
-  stops.unshift(system.stop)
-  const data = await prepare(system)
+await withTasktrail({ users: USERS, flags: inspected }, async ({ system, data, generator }) => {
   const profilers = await Promise.all(ports.map(profiler))
   const run: Run = async (operation, seconds) => {
     const connections = requestsOf(operation, data)
@@ -77,11 +57,4 @@ try {
   }
   for (const { close } of profilers) close()
   console.log(`flame graphs: ${output}`)
-} catch (error) {
-  console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
-} finally {
-  for (const stop of stops) await stop()
-  await postgres.stop()
-  await rm(directory, { recursive: true, force: true })
-}
+})

@@ -31,8 +31,17 @@ export type Place = {
   /** For the output of its processes. */
   readonly directory: string
   readonly users: number
-  /** More options of Node's for Tasktrail's processes. @default none */
+}
+
+export type TasktrailPlace = Place & {
+  /** More options of Node's for its processes. @default none */
   readonly flags?: (name: string) => readonly string[]
+  /** Task-services beside the first. @default 0 */
+  readonly more?: number
+}
+
+export type Tasktrail = System & {
+  readonly more: readonly { readonly url: string; readonly pid: number }[]
 }
 
 type Start = (place: Place) => Promise<System>
@@ -52,7 +61,7 @@ async function startAll(programs: readonly Program[]) {
     await stop()
     throw error
   }
-  return { pids: started.map(({ pid }) => pid) as [number, number, number], stop }
+  return { pids: started.map(({ pid }) => pid) as [number, number, number, ...number[]], stop }
 }
 
 // ---------------------------------------------------------------------------------- Tasktrail
@@ -61,15 +70,16 @@ async function startAll(programs: readonly Program[]) {
 const flagsOf = (script: 'start:auth' | 'start:task' | 'start:worker') =>
   packageJson.scripts[script].split(' ').filter((word) => word.startsWith('--'))
 
-export const tasktrail: Start = async ({
+export const tasktrail = async ({
   databaseUrl,
   directory,
   users,
-  flags: more = () => [],
-}) => {
+  flags: moreFlags = () => [],
+  more = 0,
+}: TasktrailPlace): Promise<Tasktrail> => {
   const schema = migrations({ connection: { connectionString: databaseUrl }, poolMax: 1 })
   await schema.latest().finally(schema.close)
-  const [authPort = 0, taskPort = 0, workerPort = 0] = await freePorts(3)
+  const [authPort = 0, taskPort = 0, workerPort = 0, ...morePorts] = await freePorts(3 + more)
   // Nobody is refused, whatever else runs on this machine; everything else is as by default.
   const limits = { RATE_LIMIT_PER_SECOND: '0', LOGIN_LIMIT_PER_MINUTE: '0' }
   const env = {
@@ -85,21 +95,30 @@ export const tasktrail: Start = async ({
     SEAL_KEY: randomUUID(),
     AUTH_SERVICE_URL: local(authPort),
   }
-  const program = (name: string, port: number, path: string, flags: readonly string[]) => ({
+  const program = (
+    service: string,
+    port: number,
+    path: string,
+    flags: readonly string[],
+    name = service,
+  ) => ({
     name,
-    flags: [...flags, ...more(name)],
-    script: `src/${name}.ts`,
+    flags: [...flags, ...moreFlags(name)],
+    script: `src/${service}.ts`,
     env: { ...env, PORT: String(port) },
     healthUrl: `${local(port)}${path}`,
     directory,
   })
   const known = await registered(env, users)
+  const taskService = (port: number, name: string) =>
+    program('task-service', port, '/tasks/health', flagsOf('start:task'), name)
   const { pids, stop } = await startAll([
     program('auth-service', authPort, '/auth/health', flagsOf('start:auth')),
-    program('task-service', taskPort, '/tasks/health', flagsOf('start:task')),
+    taskService(taskPort, 'task-service'),
     program('worker', workerPort, '/worker/health', flagsOf('start:worker')),
+    ...morePorts.map((port, n) => taskService(port, `task-service-${n + 2}`)),
   ])
-  const [auth, task, worker] = pids
+  const [auth, task, worker, ...morePids] = pids
   return {
     name: 'tasktrail',
     what: 'Tasktrail',
@@ -107,6 +126,7 @@ export const tasktrail: Start = async ({
     users: known,
     services: { 'task-service': task, 'auth-service': auth },
     background: { worker },
+    more: morePids.map((pid, n) => ({ pid, url: local(morePorts[n] ?? 0) })),
     stop,
   }
 }

@@ -41,7 +41,12 @@ export function cpuOfFamily(pid: number): number {
 }
 
 /** The most memory that a process has ever had resident, in MB. */
-export function peakMemory(pid: number): number {
+export const peakMemory = (pid: number): number => memory(pid, 'VmHWM')
+
+/** The memory that a process has resident now, in MB. */
+export const residentMemory = (pid: number): number => memory(pid, 'VmRSS')
+
+function memory(pid: number, field: string): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  return Math.round(Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) / 1_024)
+  return Math.round(Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1_024)
 }
