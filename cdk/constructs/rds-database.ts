@@ -47,7 +47,12 @@ export function rdsDatabase(scope: Construct, key: Key, props: DatabaseProps): D
     parameterGroup: new ParameterGroup(scope, 'Parameters', {
       engine,
       description: 'TLS only; as many connections as the alarm counts with',
-      parameters: { ...PARAMETERS, max_connections: String(database.maxConnections) },
+      parameters: {
+        ...PARAMETERS,
+        max_connections: String(database.maxConnections),
+        // Otherwise what a replica replays waits for the longest statement there.
+        ...(database.readReplica && { hot_standby_feedback: '1' }),
+      },
     }),
     ...placeOf(scope, network),
     publiclyAccessible: false,

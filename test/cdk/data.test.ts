@@ -187,6 +187,8 @@ describe('A database with a replica on RDS', () => {
       expect(replica[property], property).to.deep.equal(source[property]).and.not.equal(undefined)
     }
     expect(replica.ManageMasterUserPassword).to.equal(undefined)
+    const { Parameters } = only(withReplica.templates.data, 'AWS::RDS::DBParameterGroup')
+    expect(Parameters.hot_standby_feedback).to.equal('1')
   })
 
   it('is where task-service reads the past, with an alarm if it does not', () => {

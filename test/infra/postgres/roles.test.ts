@@ -44,7 +44,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     key_fingerprints: 'select',
     parked_streams: 'select(projection) select(stream_id) select(version)',
     projections: 'select',
-    replica_marks: 'delete insert select update',
+    replica_marks: 'delete insert select',
     seals: 'select',
     streams: 'select',
     tasks: 'select',

@@ -42,21 +42,25 @@ const ASK_MS = 1_000
 /** How often the log says that it is away. */
 const SAY_MS = 60_000
 
-// The row is this process's own. So its number is nowhere but on the primary and on what follows it.
+// The rows are this process's own: they are nowhere but on the primary and on what follows it.
 const MARK = {
   name: 'mark',
-  text: `
-    insert into replica_marks as kept (process, number) values ($1, $2)
-    on conflict (process) do update set number = excluded.number, marked_at = clock_timestamp()
-      where kept.number < excluded.number`,
+  text: 'insert into replica_marks (process, number) values ($1, $2)',
 }
 
 const REPLAYED = {
   name: 'replayed_mark',
   text: `
     select pg_is_in_recovery() as follows,
-      (select number from replica_marks where process = $1) as number`,
+      exists (select from replica_marks where process = $1 and number >= $2) as shows`,
 }
+
+const FORGET = {
+  name: 'forget_marks',
+  text: 'delete from replica_marks where process = $1 and number < $2',
+}
+/** At most twice as many are kept. */
+const KEPT = 1_000
 
 const LEFT_BEHIND = {
   name: 'remove_old_marks',
@@ -79,6 +83,7 @@ export function followReplica({ primary, ...options }: ReplicaOptions): Replica 
     call: async (waiting) => {
       const next = ++number
       await primary.query(MARK, [process, next])
+      if (next % KEPT === 0) primary.query(FORGET, [process, next]).catch(() => {}) // The next time does.
       return waiting.map(() => next)
     },
     sizeOf: () => 0,
@@ -196,10 +201,10 @@ async function caughtUp(
   const deadline = performance.now() + patienceMs
   try {
     for (let pause = 1; ; pause = Math.min(pause * 2, 16)) {
-      const asked = { ...REPLAYED, values: [process], query_timeout: patienceMs }
-      const { rows } = await client.query<{ follows: boolean; number: number | null }>(asked)
+      const asked = { ...REPLAYED, values: [process, wanted], query_timeout: patienceMs }
+      const { rows } = await client.query<{ follows: boolean; shows: boolean }>(asked)
       if (!rows[0]?.follows) throw new Error('it is no replica, but a primary')
-      if ((rows[0].number ?? 0) >= wanted) return client
+      if (rows[0].shows) return client
       if (performance.now() > deadline) {
         throw new Error(`it is more than ${patienceMs} ms behind the primary`)
       }

@@ -69,7 +69,9 @@ describe('Reading from a replica', function () {
     postgres = await replicatedPostgres()
     await postgres.primary.query(`
       create table written (n bigint generated always as identity);
-      grant select on written to ${ROLE}`)
+      grant select on written to ${ROLE};
+      create table changing (n bigint);
+      insert into changing values (0)`)
     wire = await tcpProxy({ host: '127.0.0.1', port: postgres.replicaPort })
     db = openDatabase({ ...postgres.database.config, role: ROLE, log: silent })
   })
@@ -239,14 +241,44 @@ describe('Reading from a replica', function () {
     expect(await read(narrow)).to.include({ replica: true })
   })
 
-  it('removes the marks of processes that are gone', async () => {
+  it('answers others while one statement takes long', async () => {
+    await postgres.setReplica('hot_standby_feedback', 'on')
+    // The primary learns of it with the next report of the replica.
+    await postgres.setReplica('wal_receiver_status_interval', '1')
+    const feedback = 'select from pg_stat_replication where backend_xmin is not null'
+    await until(async () => (await postgres.primary.query(feedback)).rowCount === 1, 'its report')
+    const slow = { name: '', text: 'select (select count(*) from written), pg_sleep(1)' }
+    let over = false
+    const sleeping = reads.query(slow, []).finally(() => {
+      over = true
+    })
+    let byReplica = 0
+    while (!over) {
+      await postgres.primary.query('update changing set n = n + 1')
+      // What is replayed removes what the long statement might still need.
+      await postgres.primary.query('vacuum changing')
+      if ((await read()).replica) byReplica++
+    }
+    await sleeping
+    expect(byReplica).to.be.greaterThan(20)
+    expect(lines).to.deep.equal(['the replica is used {}'])
+  })
+
+  it('removes its old marks, and those of processes that are gone', async () => {
     const { primary } = postgres
     await primary.query(`update replica_marks set marked_at = now() - interval '2 days'`)
     const followed = follow({ connectionString: postgres.replicaUrl })
     await isUsed(followed)
-    await read()
-    const marks = 'select process from replica_marks'
-    await until(async () => (await primary.query(marks)).rowCount === 2, 'two marks')
+    const own = followed.orElse(db, {})
+    for (let n = 0; n < 1_200; n++) await read(own)
+    const left = `
+      select count(*) filter (where marked_at < now() - interval '1 day')::int as old,
+        (select max(count) from (select count(*) from replica_marks group by process) own)::int as most
+      from replica_marks`
+    await until(async () => {
+      const [{ old, most }] = (await primary.query(left)).rows
+      return old === 0 && most < 1_000
+    }, 'fewer marks')
   })
 
   // The last: there is no replica any more.
