@@ -82,6 +82,19 @@ async function appendOne({ events, store, times }: Log, n: number): Promise<void
   if (n >= WARM_UP) times.push(ms)
 }
 
+const ADD_TASKS = `
+  insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version, ngrams)
+    select substr(stream_id, 6)::bigint, (data->>'user_id')::bigint, data->'title', 'pending', 'medium',
+      occurred_at, occurred_at, streams.version, '{}'
+    from events join streams using (stream_id) where events.version = 1`
+
+/** A log of this many events, and the tasks that follow from it. */
+async function fillLog(sql: pg.Client, events: number): Promise<void> {
+  await fill(sql, events, ['events'])
+  await sql.query(ADD_TASKS)
+  await sql.query('vacuum analyze tasks')
+}
+
 const quiet = () => {}
 const log = { info: quiet, warn: quiet, error: quiet }
 const openLog = (connectionString: string, events: number) => {
@@ -99,9 +112,9 @@ try {
   await schema.latest().finally(schema.close)
   const sql = new pg.Client(small.href)
   await sql.connect()
-  await fill(sql, FEW, ['events'])
+  await fillLog(sql, FEW)
   await sql.end()
-  await fill(database.sql, MANY, ['events'])
+  await fillLog(database.sql, MANY)
   await database.sql.query('checkpoint')
 
   const logs = [openLog(small.href, FEW), openLog(database.url, MANY)]
