@@ -2,11 +2,11 @@ import { AppError } from '../../../app/errors.ts'
 import type { Ownership, TaskList, TaskQuery } from '../../../app/ports/tasks.ts'
 import { type Candidates, cursorBy, fillPage } from '../../../app/task-pages.ts'
 import { type TaskView, taskStreamId } from '../../../domain/task/view.ts'
-import { type BatchLimits, batches } from '../../batching/batches.ts'
 import { ngramsToFind } from '../../encryption/blind-index.ts'
 import { decryptTexts } from '../../encryption/encrypted-texts.ts'
 import type { UserKeys, WrappedKey } from '../../encryption/user-keys.ts'
 import type { Database } from '../connection/database.ts'
+import { sharedStatement } from '../connection/shared-statements.ts'
 import { recentTasks, type Stamp } from './recent-tasks.ts'
 import { type Prepared, pageStamps, TASK_COLUMNS, taskPage, waysTo } from './task-page.ts'
 
@@ -25,16 +25,6 @@ const FIND = {
       join (select user_id, wrapped_key, wrapped_by from user_keys where wrapped_key is not null) keys
         using (user_id)
     where id = any ($1::bigint[]) and deleted_at is null`,
-}
-
-/** Readers who wait for the database at the same time wait for one statement. */
-const READS: BatchLimits = {
-  items: 100,
-  bytes: Number.POSITIVE_INFINITY,
-  waiting: 500,
-  calls: 4,
-  patience: 25,
-  total: 2_500,
 }
 
 // The rows of an erased account are deleted; the first event stays.
@@ -89,45 +79,30 @@ export function postgresTaskList(db: Database, keys: UserKeys): TaskList {
     })
   }
 
-  const refusal = (cause: Error) => new AppError('database_unavailable', { retryAfter: 1, cause })
-  const now = () => performance.now()
-
-  const find = batches<number, KeyedTask | undefined>({
-    async call(ids) {
-      const rows = await db.query<KeyedTask>(FIND, [ids])
-      const byId = new Map(rows.map((row) => [row.id, row]))
-      return ids.map((id) => byId.get(id))
-    },
-    sizeOf: () => 0,
-    limits: READS,
-    now,
-    refusal,
+  const find = sharedStatement(async (ids: readonly number[]) => {
+    const rows = await db.query<KeyedTask>(FIND, [ids])
+    const byId = new Map(rows.map((row) => [row.id, row]))
+    return ids.map((id) => byId.get(id))
   })
 
   /** Users who ask the same share a statement. */
-  const stamps = batches<AskedPage, PageStamps | undefined>({
-    async call(pages) {
-      const alike = Map.groupBy(pages, ({ statement: { name }, values }) =>
-        JSON.stringify([name, values]),
-      )
-      const answers = new Map<AskedPage, PageStamps>()
-      const answer = async (group: readonly AskedPage[]) => {
-        const [{ statement, values }] = group as [AskedPage]
-        const users = [...new Set(group.map(({ user_id }) => user_id))]
-        const rows = await db.query<PageStamps>(statement, [users, ...values])
-        const byUser = new Map(rows.map((row) => [row.user_id, row]))
-        for (const page of group) {
-          const row = byUser.get(page.user_id)
-          if (row !== undefined) answers.set(page, row)
-        }
+  const stamps = sharedStatement(async (pages: readonly AskedPage[]) => {
+    const alike = Map.groupBy(pages, ({ statement: { name }, values }) =>
+      JSON.stringify([name, values]),
+    )
+    const answers = new Map<AskedPage, PageStamps>()
+    const answer = async (group: readonly AskedPage[]) => {
+      const [{ statement, values }] = group as [AskedPage]
+      const users = [...new Set(group.map(({ user_id }) => user_id))]
+      const rows = await db.query<PageStamps>(statement, [users, ...values])
+      const byUser = new Map(rows.map((row) => [row.user_id, row]))
+      for (const page of group) {
+        const row = byUser.get(page.user_id)
+        if (row !== undefined) answers.set(page, row)
       }
-      await Promise.all([...alike.values()].map(answer))
-      return pages.map((page) => answers.get(page))
-    },
-    sizeOf: () => 0,
-    limits: READS,
-    now,
-    refusal,
+    }
+    await Promise.all([...alike.values()].map(answer))
+    return pages.map((page) => answers.get(page))
   })
 
   const ids: number[] = []
