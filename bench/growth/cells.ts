@@ -9,7 +9,7 @@ export type Cell = {
   readonly request: (n: number) => Promise<void>
 }
 
-export type Figure = {
+type Figure = {
   readonly operation: string
   readonly size: number
   /** Milliseconds until the answer: the median. */

@@ -5,6 +5,7 @@ import { type TaskCommand, type TaskState, takenBy, type UndoCommand } from '../
 import { type NextSteps, type Taken, undoHistory } from '../domain/task/undo.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
 import { AppError } from './errors.ts'
+import type { Versions } from './handle-command.ts'
 import { valuesOf } from './history.ts'
 import type { EventOutline, EventStore } from './ports/event-store.ts'
 
@@ -21,7 +22,7 @@ export async function reverted(
   stream_id: string,
   command: UndoCommand,
   state: TaskState,
-  versions: { readonly loaded: number; readonly end: number },
+  versions: Versions,
 ): Promise<TaskCommand> {
   const taken = await walked(takenBy(command, state, versions), stepsOf(store, stream_id))
   const values = await valuesAt(store, stream_id, taken)

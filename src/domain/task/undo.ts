@@ -12,7 +12,7 @@ export type Taken = {
   readonly asOf: number
 }
 
-export type UndoHistory = {
+type UndoHistory = {
   readonly nextUndo: () => Walk<number | null>
   readonly nextRedo: () => Walk<number | null>
   /** What undoes the command behind a version; an error if a field was set again since. */
