@@ -33,8 +33,8 @@ export type ProjectorOptions = {
 const BATCH_SIZE = 2_000
 const BATCH_BYTES = 4_000_000
 const POLL_MS = 500
-// After a batch that was not full: what comes meanwhile goes together. A batch of one costs ten times as much
-// for each event as a batch of thirty.
+// After a batch that was not full: what comes meanwhile goes together. Most of what a batch costs does not depend
+// on how many events it has.
 const GATHER_MS = 50
 // Checkpoint and rows are lost together or not at all, and the log is not: a crash of the database costs a
 // moment's work, and no batch waits for the disk.
