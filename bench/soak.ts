@@ -49,7 +49,10 @@ await withTasktrail({ users: USERS }, async ({ system, data, generator }) => {
     const early = median(memory.slice(tenth, 3 * tenth))
     const late = median(memory.slice(-2 * tenth))
     const most = Math.max(...memory)
-    console.log(`${name}: ${early} MB at first, ${late} MB in the end, ${most} MB at most`)
+    const tenths = Array.from({ length: 10 }, (_, n) =>
+      median(memory.slice(n * tenth, (n + 1) * tenth)),
+    )
+    console.log(`${name}: ${tenths.join(', ')} MB in each tenth of the time; ${most} MB at most`)
     if (most > LIMIT_MB || late > GROWTH * early) process.exitCode = 1
   }
 })

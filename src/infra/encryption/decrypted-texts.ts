@@ -4,7 +4,7 @@ import { decryptText, type EncryptedText, type TextPlace, textKey } from './text
 // What was decrypted lately is likely to be read again, and decrypting costs more than everything else that
 // a read does to a text. Kept by the very key, text and place that decrypted it: whoever has not the key at
 // hand gets nothing. Bounded in characters, for every user together.
-const KEPT = { maxSize: 4_000_000, ttl: 5 * 60_000 }
+const KEPT = { maxSize: 2_000_000, ttl: 5 * 60_000 }
 /** A longer text would push out many others. */
 const LONGEST = 2_000
 

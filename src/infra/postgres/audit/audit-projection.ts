@@ -28,7 +28,9 @@ const AUDIT_TABLES: AuditTables = {
 }
 
 // Size of the cache of field values, encrypted texts included.
-const KEPT_BYTES = 16_000_000
+const KEPT_BYTES = 8_000_000
+/** Of an entry, besides its values. */
+const OVERHEAD = 400
 
 // What the log says of an event is copied inside the database, not sent back and forth.
 const addEvents = ({ events }: AuditTables) => ({
@@ -94,7 +96,7 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
     begin(read) {
       const kept = new LRUCache<string, Kept>({
         maxSize: KEPT_BYTES,
-        sizeCalculation: ({ json }) => json.length + 100,
+        sizeCalculation: ({ json }) => json.length + OVERHEAD,
       })
       // Of the last batch, which may not be visible yet; the one before it is committed.
       let pending = new Map<string, Kept>()

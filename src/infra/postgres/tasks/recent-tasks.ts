@@ -9,7 +9,7 @@ type Kept = { readonly key: Buffer; readonly revision: string; readonly task: Ta
 // What was read lately is likely to be read again, and a task at hand costs neither its texts' way out of the
 // database nor their decryption, and its JSON is made once (src/http/task-schemas.ts). Bounded in characters,
 // for all users together.
-const KEPT = { maxSize: 8_000_000, ttl: 5 * 60_000, ttlResolution: 1_000 }
+const KEPT = { maxSize: 4_000_000, ttl: 5 * 60_000, ttlResolution: 1_000 }
 /** Of its other fields, and of what keeps it. */
 const OVERHEAD = 700
 /** A task with longer texts would push out many others. */
