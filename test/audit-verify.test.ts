@@ -14,6 +14,7 @@ import { silent } from './support/log.ts'
 import { testDatabase } from './support/postgres.ts'
 import { startProcess, until } from './support/processes.ts'
 import { openLog, SEAL_KEY, type SealedLog, signer } from './support/sealed-log.ts'
+import { skipped } from './support/skipped.ts'
 import { tcpProxy } from './support/tcp-proxy.ts'
 
 const run = async (script: string, args: readonly string[], env: Record<string, string>) => {
@@ -237,8 +238,7 @@ async function projected({ database, root }: SealedLog): Promise<readonly number
 
 describe('A log that is dumped and restored', () => {
   it('holds with its chains and its seals, and goes on', async function () {
-    // The server from npm has no pg_dump: shown where the machine has one of the same major.
-    if (!hasDump) return this.skip()
+    if (!hasDump) skipped(this, 'no pg_dump of PostgreSQL 15 on this machine')
     const log = await openLog()
     const copy = await testDatabase()
     const name = new URL(copy.url).pathname.slice(1)

@@ -6,6 +6,7 @@ import { loadGenerator } from '../../bench/compare/load.ts'
 import { hasPeers } from '../../bench/compare/peers.ts'
 import { misses, ratio } from '../../bench/compare/results.ts'
 import { startProcess } from '../support/processes.ts'
+import { skipped } from '../support/skipped.ts'
 
 /** A service that answers like this, under load. */
 async function underLoad(status: number, text: string) {
@@ -35,9 +36,8 @@ const failure = (load: Promise<unknown>) =>
 describe('The comparison with other ways to write the API', function () {
   this.timeout(300_000)
 
-  // What it compares has a package of its own: `npm ci --prefix bench/peers`, which the gate does.
   before(function () {
-    if (!hasPeers()) this.skip()
+    if (!hasPeers()) skipped(this, 'the peers want npm ci --prefix bench/peers')
   })
 
   it('runs, with every answer right, and shows every figure', async () => {

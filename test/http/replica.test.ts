@@ -5,6 +5,7 @@ import { type Database, openDatabase } from '../../src/infra/postgres/connection
 import { projector } from '../../src/infra/postgres/projections/projector.ts'
 import { silent } from '../support/log.ts'
 import { until } from '../support/processes.ts'
+import { skipped } from '../support/skipped.ts'
 import {
   hasBaseBackup,
   type ReplicatedPostgres,
@@ -24,8 +25,7 @@ describe('The past and the audit trail, read from a replica', function () {
   let audit: ReturnType<typeof projector>
 
   before(async function () {
-    // The server from npm has no pg_basebackup: shown where the machine has one of the same major.
-    if (!hasBaseBackup) this.skip()
+    if (!hasBaseBackup) skipped(this, 'no pg_basebackup of PostgreSQL 15 on this machine')
     postgres = await replicatedPostgres()
     const { database, replicaUrl } = postgres
     const start = () => startSystem({ READ_DATABASE_URL: replicaUrl }, undefined, database)

@@ -11,6 +11,7 @@ import { followReplica, type Replica } from '../../../../src/infra/postgres/conn
 import { silent } from '../../../support/log.ts'
 import { testDatabase } from '../../../support/postgres.ts'
 import { until } from '../../../support/processes.ts'
+import { skipped } from '../../../support/skipped.ts'
 import {
   hasBaseBackup,
   type ReplicatedPostgres,
@@ -64,8 +65,7 @@ describe('Reading from a replica', function () {
   }
 
   before(async function () {
-    // The server from npm has no pg_basebackup: shown where the machine has one of the same major.
-    if (!hasBaseBackup) this.skip()
+    if (!hasBaseBackup) skipped(this, 'no pg_basebackup of PostgreSQL 15 on this machine')
     postgres = await replicatedPostgres()
     await postgres.primary.query(`
       create table written (n bigint generated always as identity);
