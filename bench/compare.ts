@@ -43,7 +43,7 @@ const USAGE = `Usage: npm run bench [-- --quick] [--strict] [--output directory]
 
 Compares Tasktrail with the same API written in other ways (bench/peers), side by side on one PostgreSQL
 that it starts itself: requests per second, CPU and memory, and times at 70 % of the peak. Prints a table,
-and writes JSON and a chart to docs/benchmarks. Takes a quarter of an hour.
+and writes JSON and a chart to docs/benchmarks. Takes twenty minutes.
 
   --quick    2 rounds of 1 s: shows that everything runs and every answer is right, not how fast it is;
              writes nothing unless --output is given
@@ -63,7 +63,7 @@ const { values } = commandLine({
 const QUICK = values.quick === true
 const SIZE = QUICK
   ? { rounds: 2, seconds: 1, users: 64, warmUp: 0, events: 6_000, races: 1 }
-  : { rounds: 5, seconds: 4, users: 128, warmUp: 2, events: 30_000, races: 3 }
+  : { rounds: 5, seconds: 4, users: 128, warmUp: 10, events: 30_000, races: 3 }
 // Neither warm-up nor waiting in the short form: it is not about speed.
 const STEADY_SHARE = 0.7
 

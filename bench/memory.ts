@@ -40,6 +40,7 @@ await schema.close()
 const [authPort, taskPort] = (await freePorts(2)) as [number, number]
 const env = {
   PATH: process.env.PATH,
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
   DATABASE_URL,
   JWT_SECRET: randomUUID() + randomUUID(),
   INTERNAL_API_KEY: randomUUID(),

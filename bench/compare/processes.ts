@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const READY_MS = 30_000
+const { PATH, NODE_COMPILE_CACHE } = process.env
 
 export type Program = {
   readonly name: string
@@ -27,7 +28,7 @@ export async function startProgram(program: Program): Promise<Started> {
   const path = fileURLToPath(new URL(`../../${script}`, import.meta.url))
   const output = await open(join(program.directory, `${name}.log`), 'w')
   const child = spawn(process.execPath, [...flags, path], {
-    env: { PATH: process.env.PATH, NODE_ENV: 'production', ...program.env },
+    env: { PATH, NODE_COMPILE_CACHE, NODE_ENV: 'production', ...program.env },
     stdio: ['ignore', output.fd, output.fd],
   })
   const exited = once(child, 'exit')
