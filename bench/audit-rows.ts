@@ -118,6 +118,8 @@ export async function fill(
     await sql.query('vacuum analyze streams')
   }
   await sql.query(`update projections set position = $1 where name = 'audit'`, [rows])
+  // Or those who are measured would write out the pages that the filling has left in memory.
+  await sql.query('checkpoint')
 }
 
 const INDEXES = `

@@ -19,7 +19,7 @@ export type ServiceProcess = {
 
 /**
  * V8 takes memory freely while the machine has some: 300 MB after 10,000 requests. With 8 MB for each half of
- * the space for young objects, and old ones collected when they are 60 % more than at the last time, a service
+ * the space for young objects, and old ones collected when they are 40 % more than at the last time, a service
  * stays below 200 MB (`npm run bench:memory`). At 30 % it is 20 MB less, and a read costs a fifth more CPU. Young
  * objects are few: what several threads tell each other about them costs more than they save. Not with
  * --optimize-for-size, which keeps V8 from optimising code and costs half of a request, nor with
@@ -27,7 +27,7 @@ export type ServiceProcess = {
  */
 export const MEMORY_FLAGS = [
   '--max-semi-space-size=8',
-  '--heap-growing-percent=60',
+  '--heap-growing-percent=40',
   '--no-parallel-scavenge',
 ]
 
