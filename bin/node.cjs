@@ -25,8 +25,9 @@ const findNode = () => {
   }
 }
 
-// What TypeScript became is kept: Node's compiler for it would take 18 MB and a third of the start in every process.
-const { NODE_COMPILE_CACHE = join(__dirname, '../node_modules/.cache/node') } = process.env
+// What TypeScript became is kept: Node's compiler of it would take 18 MB of every process.
+const NODE_COMPILE_CACHE =
+  process.env.NODE_COMPILE_CACHE || join(__dirname, '../node_modules/.cache/node')
 const env = { ...process.env, NODE_COMPILE_CACHE }
 
 const child = spawn(findNode(), process.argv.slice(2), { stdio: 'inherit', env })

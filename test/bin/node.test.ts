@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -29,6 +29,20 @@ describe('bin/node.cjs', () => {
     expect(await ended).to.equal('code 0')
     const [, major, minor] = out[0]?.match(/^(\d+)\.(\d+)\.\d+ a b --c$/) ?? []
     expect(Number(major) * 100 + Number(minor)).to.be.at.least(2412)
+  })
+
+  it('keeps what TypeScript became beside the packages, or where it is told to', async () => {
+    const file = await script('const where = process.env.NODE_COMPILE_CACHE; console.log(where)')
+    for (const [told, kept] of [
+      ['', join(process.cwd(), 'node_modules/.cache/node')],
+      [join(place, 'cache'), join(place, 'cache')],
+    ] as const) {
+      const env = { NODE_COMPILE_CACHE: told }
+      const { out, ended } = startProcess('node', ['bin/node.cjs', file], { env })
+      expect(await ended).to.equal('code 0')
+      expect(out).to.eql([kept])
+      expect(await readdir(kept)).not.to.eql([])
+    }
   })
 
   it('ends with the exit code of the script', async () => {

@@ -19,15 +19,15 @@ export type ServiceProcess = {
 
 /**
  * V8 takes memory freely while the machine has some: 300 MB after 10,000 requests. With 8 MB for each half of
- * the space for young objects, and old ones collected when they are 40 % more than at the last time, a service
- * stays below 200 MB (`npm run bench:memory`). At 30 % it is 20 MB less, and a read costs a fifth more CPU. Young
- * objects are few: what several threads tell each other about them costs more than they save. Not with
- * --optimize-for-size, which keeps V8 from optimising code and costs half of a request, nor with
- * --max-old-space-size, at which Node would end the process.
+ * the space for young objects, and old ones collected when they are 30 % more than at the last time, a service
+ * stays below 200 MB (`npm run bench:memory`, `npm run bench:soak`), for about a fifth of the CPU of a read. Young
+ * objects are collected by one thread: several cost more than they save. Not with --optimize-for-size, which keeps
+ * V8 from optimising code: that costs more than half of a request. Nor with --max-old-space-size, at which Node would
+ * end the process.
  */
 export const MEMORY_FLAGS = [
   '--max-semi-space-size=8',
-  '--heap-growing-percent=40',
+  '--heap-growing-percent=30',
   '--no-parallel-scavenge',
 ]
 
