@@ -27,7 +27,8 @@ describe('The embedded PostgreSQL', () => {
   afterEach(async () => {
     killAll(pids)
     await allGone(pids)
-    await rm(place, { recursive: true, force: true })
+    // The children of a killed PostgreSQL outlive it by a moment, and may still write.
+    await rm(place, { recursive: true, force: true, maxRetries: 20 })
   })
 
   const start = async (more: { port?: number; password?: string } = {}) => {
