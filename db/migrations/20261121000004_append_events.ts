@@ -4,35 +4,6 @@ import type { Knex } from 'knex'
 // so no writer can skip the version check, the chain or the beacon.
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- The greatest position drawn so far, also by open transactions; 0 before the first.
-    create function last_position() returns bigint
-    language plpgsql volatile security definer set search_path = public, pg_temp as $$
-    begin
-      return (select case when is_called then last_value else 0 end from events_position_seq);
-    end
-    $$;
-
-    -- A position that no later commit can fall below: events up to it are all visible to a statement that
-    -- begins after this function has returned. Before it draws positions, a writer sets a beacon: a shared
-    -- advisory lock whose key holds a position below those of its events. The order of the two steps
-    -- matters: a writer whose beacon is not visible at step 2 has either ended, or will draw positions
-    -- above that of step 1.
-    create function safe_position() returns bigint
-    language plpgsql volatile security definer set search_path = public, pg_temp as $$
-    declare
-      drawn bigint;
-      beacon bigint;
-    begin
-      drawn := last_position();                                                          -- step 1
-      select min(((classid::bigint & 65535) << 32) | objid::bigint) into beacon          -- step 2
-        from pg_locks
-        where locktype = 'advisory' and objsubid = 1 and mode = 'ShareLock'
-          and database = (select oid from pg_database where datname = current_database())
-          and classid::bigint >> 16 = 21587;
-      return least(drawn, beacon);
-    end
-    $$;
-
     -- A time as JSON, in the usual form: UTC with milliseconds.
     create function time_text(p_time timestamptz) returns text language sql stable as $$
       select '"' || to_char(p_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"'
@@ -57,15 +28,6 @@ export async function up(knex: Knex): Promise<void> {
         || '","metadata":' || p_metadata || ',"occurred_at":' || time_text(p_occurred_at)
         || ',"schema_version":' || p_schema_version || ',"stream_id":' || to_json(p_stream_id)
         || ',"type":' || to_json(p_type) || ',"version":' || p_version || '}', 'UTF8'))
-    $$;
-
-    -- Every writer of events calls this before it draws positions.
-    create function lay_beacon() returns void
-    language plpgsql volatile set search_path = public, pg_temp as $$
-    begin
-      perform pg_advisory_xact_lock_shared((21587::bigint << 48)
-        | coalesce(pg_sequence_last_value('events_position_seq'), 0));
-    end
     $$;
 
     -- Only an erasure takes this lock exclusively: it waits for appends in progress, and later ones find
@@ -305,41 +267,14 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
-    -- Removes at most p_limit expired answers; returns how many it removed.
-    create function remove_expired_answers(p_limit int) returns bigint
-    language plpgsql volatile security definer set search_path = public, pg_temp as $$
-    declare
-      removed bigint;
-    begin
-      delete from commands where (actor_id, key) in (
-        select actor_id, key from commands where expires_at <= now()
-          order by expires_at limit p_limit for update skip locked);
-      get diagnostics removed = row_count;
-      return removed;
-    end
-    $$;
-
-    -- Who has fewer than a thousand is not counted. An index alone answers it, about a second for each ten
-    -- million answers.
-    create function count_keyed_answers() returns void
-    language sql volatile security definer set search_path = public, pg_temp as $$
-      with many as (
-          select actor_id, count(*) as answers from commands where expires_at > now()
-            group by actor_id having count(*) >= 1000),
-        no_more as (delete from keyed_answers where user_id not in (select actor_id from many))
-        insert into keyed_answers select actor_id, answers from many order by actor_id
-          on conflict (user_id) do update set answers = excluded.answers
-    $$;
-
-    revoke execute on function append_events, lay_beacon, owner_lock, stream_lock, time_of, event_hash,
-      time_text, safe_position, last_position, remove_expired_answers, count_keyed_answers from public;
+    revoke execute on function append_events, owner_lock, stream_lock, time_of, event_hash, time_text
+      from public;
     grant usage on schema public to tasktrail_task, tasktrail_auditor;
     grant select on streams, events, commands, tasks, user_keys to tasktrail_task;
     grant insert (user_id, wrapped_key, wrapped_by) on user_keys to tasktrail_task;
     grant usage on sequence task_ids to tasktrail_task;
-    grant execute on function append_events, safe_position, last_position to tasktrail_task;
+    grant execute on function append_events to tasktrail_task;
     grant select on streams, events to tasktrail_auditor;
-    grant execute on function safe_position to tasktrail_auditor;
   `)
 }
 
@@ -351,13 +286,8 @@ export async function down(knex: Knex): Promise<void> {
     drop type new_event;
     drop function stream_lock;
     drop function owner_lock;
-    drop function lay_beacon;
-    drop function remove_expired_answers;
-    drop function count_keyed_answers;
     drop function event_hash;
     drop function time_text;
-    drop function safe_position;
-    drop function last_position;
     revoke all on streams, events, commands, tasks, user_keys from tasktrail_task, tasktrail_auditor;
     revoke all on sequence task_ids from tasktrail_task;
     revoke usage on schema public from tasktrail_task, tasktrail_auditor;
