@@ -56,10 +56,9 @@ const start = (base: string) => `SwaggerUIBundle({
 /** The OpenAPI document at `<base>/openapi.json` and a page to read and try it at `<base>/docs`. */
 export function docsRoutes(router: Router, base: string, title: string, document: object): void {
   const give = (path: string, type: string, content: () => string | Readable, headers = {}) => {
-    router.get(path, async (ctx) => {
-      const context = ctx as unknown as Context
-      negotiate(context, [type])
-      await refuseBody(context)
+    router.get(path, async (ctx: Context) => {
+      negotiate(ctx, [type])
+      await refuseBody(ctx)
       ctx.set(headers)
       ctx.type = type
       ctx.body = content()

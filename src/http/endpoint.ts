@@ -83,8 +83,7 @@ export function routes(router: Router, admit: Admit) {
   ): void {
     const parse = parser(endpoint)
     const types = typesOf(endpoint)
-    router[endpoint.method](endpoint.path, async (ctx) => {
-      const context = ctx as unknown as Context
+    router[endpoint.method](endpoint.path, async (context: Context) => {
       context.state.route = endpoint.path
       let caller = await admit(context, endpoint.access)
       if (types.length > 0) negotiate(context, types)
@@ -115,7 +114,7 @@ function parser<P extends Shape, Q extends Shape, H extends Shape, B extends Sha
   const params = z.strictObject(endpoint.params ?? ({} as P))
   const query = z.strictObject(endpoint.query ?? ({} as Q))
   const headers = z.strictObject(endpoint.headers ?? ({} as H))
-  const body = endpoint.body ?? (z.object({}) as unknown as z.ZodObject<B>)
+  const body = endpoint.body ?? z.object({} as B)
 
   return (ctx: Context, sent: unknown): Input<P, Q, H, B> => {
     requireEncoded(ctx.path)

@@ -68,7 +68,7 @@ export function service(router: Router, options: ServiceOptions): Service {
   app.use(overload({ maxDelay: maxEventLoopDelay, spared }))
   const unknown = refuseUnknown(router)
   app.use(unknown.before)
-  app.use(router.routes() as unknown as Koa.Middleware)
+  app.use(router.routes())
   app.use(unknown.after)
   // Failures while an answer is being sent: the connection is gone or broken, so there is nobody to tell.
   app.on('error', (error: NodeJS.ErrnoException, ctx?: Context) => {

@@ -30,7 +30,7 @@ export function encryptedEventStore<
       const { wrapped_key, wrapped_by, ...stored } = present.row as Row & WrappedKey
       const { user_id } = stored
       const key = await keys.unwrap({ user_id, wrapped_key, wrapped_by }).catch(damaged)
-      const row = decryptTexts(stored as unknown as Row, stream_id, new Map([[user_id, key]]))
+      const row = decryptTexts(stored as Row, stream_id, new Map([[user_id, key]]))
       return row instanceof Error ? { ...present, unreadable: true } : { ...present, row }
     },
     page: async (...asked) => {
