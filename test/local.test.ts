@@ -17,6 +17,7 @@ import {
   allGone,
   isRunning,
   killAll,
+  removePlace,
   type Started,
   startProcess,
   until,
@@ -48,7 +49,7 @@ describe('npm start', function () {
   after(async () => {
     killAll(pids)
     await allGone(pids)
-    await rm(made, { recursive: true, force: true })
+    await removePlace(made)
   })
   beforeEach(async () => {
     place = await mkdtemp(join(tmpdir(), 'tasktrail local-'))
@@ -58,7 +59,7 @@ describe('npm start', function () {
   afterEach(async () => {
     killAll(pids)
     await allGone(pids)
-    await rm(place, { recursive: true, force: true })
+    await removePlace(place)
   })
 
   const env = (more: Record<string, string> = {}) => ({

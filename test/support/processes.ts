@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -101,3 +102,10 @@ export function killAll(pids: readonly number[]): void {
     }
   }
 }
+
+/**
+ * Deletes a directory whose processes were killed. The children of a killed PostgreSQL outlive it by a moment,
+ * and may still write.
+ */
+export const removePlace = (place: string): Promise<void> =>
+  rm(place, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })

@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -10,7 +10,7 @@ import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { postgresBinaries } from '../../src/infra/local/postgres-binaries.ts'
 import { migrations } from '../../src/infra/postgres/connection/migrations.ts'
 import type { TestDatabase } from './postgres.ts'
-import { until } from './processes.ts'
+import { removePlace, until } from './processes.ts'
 
 /** Debian has it in postgresql-client; the server from npm comes without. */
 const BASE_BACKUP = ['/usr/lib/postgresql/15/bin/pg_basebackup', 'pg_basebackup'].find((path) => {
@@ -120,7 +120,7 @@ export async function replicatedPostgres(): Promise<ReplicatedPostgres> {
       await kill()
       await primary.end()
       await server.stop()
-      await rm(place, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+      await removePlace(place)
     },
   }
 }

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -10,7 +10,14 @@ import {
   startEmbeddedPostgres,
 } from '../../../src/infra/local/embedded-postgres.ts'
 import { predecessorIsGone } from '../../../src/infra/local/postgres-data.ts'
-import { allGone, isRunning, killAll, startProcess, until } from '../../support/processes.ts'
+import {
+  allGone,
+  isRunning,
+  killAll,
+  removePlace,
+  startProcess,
+  until,
+} from '../../support/processes.ts'
 
 const PASSWORD = 'a password'
 
@@ -27,8 +34,7 @@ describe('The embedded PostgreSQL', () => {
   afterEach(async () => {
     killAll(pids)
     await allGone(pids)
-    // The children of a killed PostgreSQL outlive it by a moment, and may still write.
-    await rm(place, { recursive: true, force: true, maxRetries: 20 })
+    await removePlace(place)
   })
 
   const start = async (more: { port?: number; password?: string } = {}) => {
