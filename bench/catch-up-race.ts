@@ -176,7 +176,7 @@ async function emmetts({ connectionString, events }: Race): Promise<number> {
         'TaskDescribed',
         'TaskCompleted',
       ],
-      evolve: (messages) => insertMessages(messages as unknown as readonly Message[]),
+      evolve: insertMessages,
       init: () => rawSql('select 1'),
     }),
   })

@@ -43,7 +43,7 @@ const USAGE = `Usage: npm run bench [-- --quick] [--strict] [--output directory]
 
 Compares Tasktrail with the same API written in other ways (bench/peers), side by side on one PostgreSQL
 that it starts itself: requests per second, CPU and memory, and times at 70 % of the peak. Prints a table,
-and writes JSON and a chart to docs/benchmarks. Takes twenty minutes.
+and writes JSON and a chart to docs/benchmarks. Takes a quarter of an hour.
 
   --quick    2 rounds of 1 s: shows that everything runs and every answer is right, not how fast it is;
              writes nothing unless --output is given

@@ -38,7 +38,7 @@ async function call(url: string, request: Omit<Request, 'expects'>, status: numb
 }
 
 /** Gives every user 20 tasks through the API, and checks that it shows them as they were given. */
-export async function prepare({ url, users }: System): Promise<Data> {
+export async function prepare({ url, users }: Pick<System, 'url' | 'users'>): Promise<Data> {
   const owners: Owner[] = []
   const answers = new Map<string, string>()
   const isReader = (n: number) => n < users.length / 2

@@ -1,16 +1,17 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { open } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const READY_MS = 30_000
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const { PATH, NODE_COMPILE_CACHE } = process.env
 
 export type Program = {
   readonly name: string
-  /** From the root of the repository. */
+  /** Absolute, or from the root of the repository. */
   readonly script: string
   /** Node's own. @default none */
   readonly flags?: readonly string[]
@@ -25,7 +26,7 @@ export type Started = { readonly pid: number; readonly stop: () => Promise<void>
 /** Starts a process of Node, the one that runs this, and waits until it is healthy. */
 export async function startProgram(program: Program): Promise<Started> {
   const { name, script, flags = [], healthUrl } = program
-  const path = fileURLToPath(new URL(`../../${script}`, import.meta.url))
+  const path = resolve(ROOT, script)
   const output = await open(join(program.directory, `${name}.log`), 'w')
   const child = spawn(process.execPath, [...flags, path], {
     env: { PATH, NODE_COMPILE_CACHE, NODE_ENV: 'production', ...program.env },
