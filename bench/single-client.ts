@@ -47,7 +47,7 @@ async function started(
     INTERNAL_API_KEY: randomUUID(),
     PASSWORD_PEPPER: randomUUID(),
     TEXT_KEY: randomUUID(),
-    SEAL_KEY: randomUUID(),
+    LOG_KEY: randomUUID(),
     BCRYPT_COST: '10',
     RATE_LIMIT_PER_SECOND: '0',
     LOGIN_LIMIT_PER_MINUTE: '0',

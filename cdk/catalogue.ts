@@ -103,7 +103,7 @@ export const SERVICES: Readonly<
     // One that listens, and three that lead: the audit projection, the seals, the drift check.
     sessions: 4,
     maxTasks: WORKER_TASKS,
-    secrets: { ...TEXT_KEYS, SEAL_KEY: 'seal-key' },
+    secrets: { ...TEXT_KEYS, LOG_KEY: 'seal-key' },
     // No load balancer has to drain it first.
     environment: { DRAIN_SECONDS: '0' },
     calls: {},

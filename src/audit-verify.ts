@@ -15,7 +15,7 @@ const ROLE = 'tasktrail_auditor'
 const USAGE = `Usage: npm run audit:verify [-- --key <public.pem>]... [--seal <number>:<hash>]...
 
 Checks every event, every seal, and the records of accesses and security events in the database. Without
---key it takes SEAL_KEY from the environment, or else from DATA_DIR; if several keys have signed, name them
+--key it takes LOG_KEY from the environment, or else from DATA_DIR; if several keys have signed, name them
 all. Each seal given with --seal, as an earlier report printed it, must be in the database.
 
 Exit code: 0 nothing is broken, 1 something is broken, 2 it cannot be checked.`
@@ -54,10 +54,10 @@ const describeRecords = (records: RecordsReport): readonly string[] =>
   )
 
 async function ownKey(): Promise<SealKey> {
-  const secret = await keptSecret(process.env, 'SEAL_KEY')
+  const secret = await keptSecret(process.env, 'LOG_KEY')
   if (secret !== undefined) return readKey(secretSealSigner(secret).publicKey)
   throw new Unreadable(
-    'No key: name the file of the public key with --key, or set SEAL_KEY or DATA_DIR.',
+    'No key: name the file of the public key with --key, or set LOG_KEY or DATA_DIR.',
   )
 }
 

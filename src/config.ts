@@ -98,7 +98,7 @@ const taskService = service.extend({
 const worker = z.object({
   ...service.pick({ PORT: true, HOST: true, LOG_LEVEL: true, DRAIN_SECONDS: true }).shape,
   ...textKeys,
-  SEAL_KEY: secret(32),
+  LOG_KEY: secret(32),
   SEAL_INTERVAL_SECONDS: whole(1, 86_400, 60),
   // The database keeps them for at least 30 days, whatever is set here.
   ACCESS_RETENTION_DAYS: whole(30, 36_500, 365),

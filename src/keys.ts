@@ -5,12 +5,12 @@ import { requireReachable } from './infra/postgres/connection/reachable.ts'
 import { forgetKey, keptFingerprints } from './infra/postgres/keys/required-key.ts'
 import type { Query } from './infra/postgres/projections/projection.ts'
 
-const NAMES = ['PASSWORD_PEPPER', 'TEXT_KEY', 'SEAL_KEY']
+const NAMES = ['PASSWORD_PEPPER', 'TEXT_KEY', 'LOG_KEY']
 
 const USAGE = `Usage: npm run keys                    prints the fingerprints of the keys that the data needs
        npm run keys -- forget <NAME>   accepts whichever key the next process starts with
 
-NAME is ${NAMES.join(', ')}. Forget a key to replace SEAL_KEY, or to give up what a lost key protects.`
+NAME is ${NAMES.join(', ')}. Forget a key to replace LOG_KEY, or to give up what a lost key protects.`
 
 async function run([what, name = '', ...more]: readonly string[]): Promise<readonly string[]> {
   if (what !== undefined && what !== 'forget')

@@ -33,7 +33,7 @@ import { setLogins } from './infra/postgres/connection/logins.ts'
 import { migrations } from './infra/postgres/connection/migrations.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
 import { requireKey } from './infra/postgres/keys/required-key.ts'
-import { passwordPepper, sealKey, textKey } from './infra/postgres/keys/stored-keys.ts'
+import { logKey, passwordPepper, textKey } from './infra/postgres/keys/stored-keys.ts'
 import type { Query } from './infra/postgres/projections/projection.ts'
 
 const USAGE = `Usage: npm start
@@ -167,7 +167,7 @@ async function newLogins(database: Env) {
 
 /** Nothing writes until the keys are known to match the data. */
 async function checkKeys(database: Env, settings: Env): Promise<void> {
-  const { PASSWORD_PEPPER = '', TEXT_KEY = '', TEXT_KEY_PREVIOUS, SEAL_KEY = '' } = settings
+  const { PASSWORD_PEPPER = '', TEXT_KEY = '', TEXT_KEY_PREVIOUS, LOG_KEY = '' } = settings
   const client = singleConnection(databaseConfig(database).connection, 'none')
   await client.connect()
   const query: Query = async (statement, values) =>
@@ -176,7 +176,7 @@ async function checkKeys(database: Env, settings: Env): Promise<void> {
     for (const key of [
       passwordPepper(PASSWORD_PEPPER),
       textKey(TEXT_KEY, TEXT_KEY_PREVIOUS),
-      sealKey(SEAL_KEY),
+      logKey(LOG_KEY),
     ]) {
       const isGiven = env[key.name] !== undefined
       await requireKey(

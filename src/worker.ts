@@ -19,7 +19,7 @@ import { repeat } from './infra/postgres/connection/repeat.ts'
 import { type Listener, listenForEvents } from './infra/postgres/connection/wake-up.ts'
 import { expiredAnswers } from './infra/postgres/event-store/expired-answers.ts'
 import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
-import { keepTextKey, sealKey, textKey } from './infra/postgres/keys/stored-keys.ts'
+import { keepTextKey, logKey, textKey } from './infra/postgres/keys/stored-keys.ts'
 import { driftCheck } from './infra/postgres/projections/drift/drift-check.ts'
 import { projectionStatus } from './infra/postgres/projections/projection-status.ts'
 import { projector } from './infra/postgres/projections/projector.ts'
@@ -58,10 +58,10 @@ const Token = {
 const adapters = new ContainerModule(({ bind }) => {
   bind(Token.db)
     .toResolvedValue(
-      ({ database, TEXT_KEY, TEXT_KEY_PREVIOUS, SEAL_KEY }, log) =>
+      ({ database, TEXT_KEY, TEXT_KEY_PREVIOUS, LOG_KEY }, log) =>
         keyedDatabase(openDatabase({ ...database, role: ROLE, log }), [
           textKey(TEXT_KEY, TEXT_KEY_PREVIOUS),
-          sealKey(SEAL_KEY),
+          logKey(LOG_KEY),
         ]),
       [Token.config, Token.log],
     )
@@ -167,20 +167,20 @@ function audit(
 }
 
 function seals(
-  { database: { connection }, SEAL_KEY, SEAL_INTERVAL_SECONDS }: WorkerConfig,
+  { database: { connection }, LOG_KEY, SEAL_INTERVAL_SECONDS }: WorkerConfig,
   db: KeyedDatabase,
   metrics: WorkerMetrics,
   clock: Clock,
   log: Log,
 ): Background {
-  const signer = secretSealSigner(SEAL_KEY)
+  const signer = secretSealSigner(LOG_KEY)
   const { key_id } = signer
   const { seal } = postgresSealer(signer, clock)
   const sealAll = async ({ query, over }: LeaderSession) => {
     for (let sealed = await seal(query); sealed !== null; sealed = await seal(query)) {
       metrics.sealed(sealed.events)
       log.info({ ...sealed, key_id }, 'sealed')
-      if (sealed.rotated) log.warn({ key_id }, 'SEAL_KEY has changed: keep both keys')
+      if (sealed.rotated) log.warn({ key_id }, 'LOG_KEY has changed: keep both keys')
       if (over.aborted) return
     }
   }

@@ -13,7 +13,7 @@ import { connect } from './support/audit-fold.ts'
 import { silent } from './support/log.ts'
 import { testDatabase } from './support/postgres.ts'
 import { startProcess, until } from './support/processes.ts'
-import { openLog, SEAL_KEY, type SealedLog, signer } from './support/sealed-log.ts'
+import { LOG_KEY, openLog, type SealedLog, signer } from './support/sealed-log.ts'
 import { skipped } from './support/skipped.ts'
 import { tcpProxy } from './support/tcp-proxy.ts'
 
@@ -41,7 +41,7 @@ describe('npm run audit:verify', () => {
     await rm(directory, { recursive: true })
   })
 
-  const verify = (args: readonly string[] = [], env: Record<string, string> = { SEAL_KEY }) =>
+  const verify = (args: readonly string[] = [], env: Record<string, string> = { LOG_KEY }) =>
     run('audit-verify', args, { DATABASE_URL: log.database.url, ...env })
 
   it('reports what is proven, with the key that it has or the one that it is given', async () => {
@@ -60,7 +60,7 @@ describe('npm run audit:verify', () => {
     try {
       const url = new URL(log.database.url)
       Object.assign(url, { username: 'onlooker', password: 'x' })
-      expect(await verify([], { SEAL_KEY, DATABASE_URL: url.href })).to.include({ code: 0 })
+      expect(await verify([], { LOG_KEY, DATABASE_URL: url.href })).to.include({ code: 0 })
     } finally {
       await log.root.query('drop role onlooker')
     }
@@ -106,7 +106,7 @@ describe('npm run audit:verify', () => {
       url = Object.assign(new URL(log.database.url), { username: 'deceived', password: 'x' })
     })
     after(() => log.root.query('drop role deceived'))
-    const deceived = () => verify([], { SEAL_KEY, DATABASE_URL: url.href })
+    const deceived = () => verify([], { LOG_KEY, DATABASE_URL: url.href })
 
     it('reads the tables, not earlier copies', async () => {
       await log.root.query(`
@@ -141,7 +141,7 @@ describe('npm run audit:verify', () => {
   })
 
   it('names the key that it does not know', async () => {
-    const { code, err } = await verify([], { SEAL_KEY: 'another secret, as long as the others' })
+    const { code, err } = await verify([], { LOG_KEY: 'another secret, as long as the others' })
     expect(code).to.equal(1)
     expect(err[0]).to.contain(`Seal 1 is signed by the key ${signer.key_id}, which is not among`)
   })
@@ -153,8 +153,8 @@ describe('npm run audit:verify', () => {
       for (const [result, expected] of [
         [await verify([], { DATA_DIR: directory }), /^No key/],
         [await verify(['--key', join(directory, 'none')]), /cannot be read/],
-        [await verify([], { SEAL_KEY, DATABASE_URL: 'postgres://127.0.0.1:1/x' }), /./],
-        [await verify([], { SEAL_KEY, DATABASE_URL: empty.url }), /npm run migrate/],
+        [await verify([], { LOG_KEY, DATABASE_URL: 'postgres://127.0.0.1:1/x' }), /./],
+        [await verify([], { LOG_KEY, DATABASE_URL: empty.url }), /npm run migrate/],
       ] as const) {
         expect(result.code, result.err.join()).to.equal(2)
         expect(result.err[0]).to.match(expected)
@@ -179,7 +179,7 @@ describe('npm run audit:verify', () => {
     const proxy = await tcpProxy({ host, port })
     const url = new URL(log.database.url)
     url.port = String(proxy.port)
-    const verifying = verify([], { SEAL_KEY, DATABASE_URL: url.href })
+    const verifying = verify([], { LOG_KEY, DATABASE_URL: url.href })
     const waiting = `
       select from pg_stat_activity
       where datname = current_database() and wait_event_type = 'Lock'`
@@ -192,10 +192,10 @@ describe('npm run audit:verify', () => {
   })
 
   it('shows the public key of the installation, by which its seals can be checked', async () => {
-    const { SEAL_KEY: made } = await keepSecrets({ DATA_DIR: directory })
+    const { LOG_KEY: made } = await keepSecrets({ DATA_DIR: directory })
     const kept = await run('audit-public-key', [], { DATA_DIR: directory })
     expect(`${kept.out.join('\n')}\n`).to.equal(secretSealSigner(made).publicKey)
-    const given = await run('audit-public-key', [], { DATA_DIR: directory, SEAL_KEY })
+    const given = await run('audit-public-key', [], { DATA_DIR: directory, LOG_KEY })
     expect(`${given.out.join('\n')}\n`).to.equal(signer.publicKey)
     const none = await run('audit-public-key', [], { DATA_DIR: join(directory, 'none') })
     expect(none.code).to.equal(1)
@@ -252,7 +252,7 @@ describe('A log that is dumped and restored', () => {
       expect(name).to.match(/^test_/)
       execFileSync('psql', ['-v', 'ON_ERROR_STOP=1', '--quiet', copy.url], { input: dump })
 
-      const verify = () => run('audit-verify', [], { DATABASE_URL: copy.url, SEAL_KEY })
+      const verify = () => run('audit-verify', [], { DATABASE_URL: copy.url, LOG_KEY })
       expect((await verify()).out[0]).to.match(/5 events of 3 streams, up to position 5/)
 
       await restored.write(1)

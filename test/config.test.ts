@@ -20,7 +20,7 @@ const SHARED = { ...DATABASE, INTERNAL_API_KEY: 'k'.repeat(16) }
 const AUTH = { ...SHARED, JWT_SECRET: 'j'.repeat(32), PASSWORD_PEPPER: 'p'.repeat(16) }
 const TEXT_KEY = 't'.repeat(32)
 const TASK = { ...SHARED, TEXT_KEY, AUTH_SERVICE_URL: 'http://auth.tasktrail.local:3000' }
-const WORKER = { ...DATABASE, TEXT_KEY, SEAL_KEY: 's'.repeat(32) }
+const WORKER = { ...DATABASE, TEXT_KEY, LOG_KEY: 's'.repeat(32) }
 
 /** What the refusal says; '' when there is none. */
 function refusal(parse: (env: Env) => unknown, env: Env): string {
@@ -114,7 +114,7 @@ describe('The configuration', () => {
 
   it('keeps no secret that nobody asked for', () => {
     const all = { ...AUTH, ...TASK, ...WORKER }
-    expect(taskServiceConfig(all)).not.to.have.any.keys('JWT_SECRET', 'SEAL_KEY')
+    expect(taskServiceConfig(all)).not.to.have.any.keys('JWT_SECRET', 'LOG_KEY')
     expect(workerConfig(all)).not.to.have.any.keys('JWT_SECRET', 'INTERNAL_API_KEY')
   })
 
@@ -202,7 +202,7 @@ describe('The configuration', () => {
     })
   }
 
-  for (const name of ['TEXT_KEY', 'TEXT_KEY_PREVIOUS', 'SEAL_KEY'] as const) {
+  for (const name of ['TEXT_KEY', 'TEXT_KEY_PREVIOUS', 'LOG_KEY'] as const) {
     it(`takes ${name} of 32 characters and more`, () => {
       const said = (value: string) => refusal(workerConfig, { ...WORKER, [name]: value })
       expect(said('s'.repeat(32))).to.equal('')

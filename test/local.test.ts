@@ -182,7 +182,7 @@ describe('npm start', function () {
       'PASSWORD_PEPPER',
     ])
     expect(held('task-service')).to.have.members(['INTERNAL_API_KEY', 'TEXT_KEY'])
-    expect(held('worker')).to.have.members(['TEXT_KEY', 'SEAL_KEY'])
+    expect(held('worker')).to.have.members(['TEXT_KEY', 'LOG_KEY'])
     expect(held('postgres')).to.deep.equal([])
     await stop(runner)
   })
@@ -538,7 +538,7 @@ describe('npm start', function () {
       await stop(first)
       const kept = JSON.parse(readFileSync(file, 'utf8'))
       const other = 'of another machine, and long enough'
-      for (const name of ['PASSWORD_PEPPER', 'TEXT_KEY', 'SEAL_KEY']) {
+      for (const name of ['PASSWORD_PEPPER', 'TEXT_KEY', 'LOG_KEY']) {
         expect(await failure({ [name]: other })).to.match(
           new RegExp(`^${name} is not the key that .* in the environment variable ${name}\\.$`),
         )

@@ -17,7 +17,7 @@ const SECRETS = {
   INTERNAL_API_KEY: randomUUID(),
   PASSWORD_PEPPER: randomUUID(),
   TEXT_KEY: randomUUID(),
-  SEAL_KEY: randomUUID(),
+  LOG_KEY: randomUUID(),
 }
 const SETTINGS = {
   ...SECRETS,
@@ -74,7 +74,7 @@ describe('A service as a process', () => {
     const MISSING = {
       'auth-service': ['JWT_SECRET', 'INTERNAL_API_KEY', 'PASSWORD_PEPPER'],
       'task-service': ['AUTH_SERVICE_URL', 'INTERNAL_API_KEY', 'TEXT_KEY'],
-      worker: ['TEXT_KEY', 'SEAL_KEY'],
+      worker: ['TEXT_KEY', 'LOG_KEY'],
     }
     const MALFORMED = {
       PORT: '80a',
@@ -100,7 +100,7 @@ describe('A service as a process', () => {
         LOGIN_LIMIT_PER_MINUTE: 'many',
       },
       'task-service': { ...HTTP, AUTH_SERVICE_URL: 'auth:3000', TEXT_KEY: 'brief-secret' },
-      worker: { TEXT_KEY: 'brief-secret', SEAL_KEY: 'brief-secret', SEAL_INTERVAL_SECONDS: '0' },
+      worker: { TEXT_KEY: 'brief-secret', LOG_KEY: 'brief-secret', SEAL_INTERVAL_SECONDS: '0' },
     }
 
     for (const service of SERVICES) {

@@ -10,7 +10,7 @@ import { client, newUser } from './support/system.ts'
 
 const KEYS = {
   TEXT_KEY: 'a text key of forty characters, at least',
-  SEAL_KEY: 'a seal key of forty characters, at least',
+  LOG_KEY: 'a seal key of forty characters, at least',
   JWT_SECRET: 'a signing key of forty characters, or so',
   INTERNAL_API_KEY: 'an-internal-api-key',
   PASSWORD_PEPPER: 'a pepper of enough characters',

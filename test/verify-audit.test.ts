@@ -22,7 +22,7 @@ import { type Export, exportOf, type Line, textOf, writeExport } from './support
 import { silent } from './support/log.ts'
 import { startProcess } from './support/processes.ts'
 import { projectAudit } from './support/project-audit.ts'
-import { openLog, type SealedLog, sealKey, signer } from './support/sealed-log.ts'
+import { logKey, openLog, type SealedLog, signer } from './support/sealed-log.ts'
 import { type System, startSystem } from './support/system.ts'
 
 const described = (description: string | null): TaskEvent => ({
@@ -72,7 +72,7 @@ describe('verify-audit.mjs', () => {
 
   const check = async (text: string) => {
     await writeFile(file, text)
-    return verifyExport(file, [sealKey])
+    return verifyExport(file, [logKey])
   }
   const outcome = (text: string) =>
     check(text).then(
@@ -360,7 +360,7 @@ describe('verify-audit.mjs', () => {
       Object.assign(first, { key_id, hash: hash.toString('hex'), signature })
     })
     expect(stranger.place).to.deep.equal({ seal: 1 })
-    expect(stranger.message).to.contain(key_id).and.to.contain(sealKey.id)
+    expect(stranger.message).to.contain(key_id).and.to.contain(logKey.id)
   })
 
   it('takes no event for one that came later because a seal hides its stream', async () => {
@@ -388,7 +388,7 @@ describe('verify-audit.mjs', () => {
     ) => {
       await writeExport(file, made)
       const known = new Map(kept.map(([number, hash = '']) => [number, hash]))
-      return verifyExport(file, [sealKey], known).catch((error: unknown) => error)
+      return verifyExport(file, [logKey], known).catch((error: unknown) => error)
     }
     const both = [[1, first] as const, [2, second] as const]
     expect(await verify(whole, both)).to.include({ seals: 2 })

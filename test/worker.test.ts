@@ -43,7 +43,7 @@ describe('The worker as a process', () => {
     const worker = await processes.start({
       DATABASE_URL: '',
       TEXT_KEY: '',
-      SEAL_KEY: 'brief-secret',
+      LOG_KEY: 'brief-secret',
       SEAL_INTERVAL_SECONDS: '0',
       TEXT_KEY_PREVIOUS: 'brief-secret',
       DRAIN_SECONDS: '-1',
@@ -55,7 +55,7 @@ describe('The worker as a process', () => {
         'DB_NAME is missing; DB_USER is missing; DB_PASSWORD is missing. ' +
         'The environment is malformed: DRAIN_SECONDS must be a whole number from 0 to 60; ' +
         'TEXT_KEY_PREVIOUS must be at least 32 characters long; ' +
-        'SEAL_KEY must be at least 32 characters long; ' +
+        'LOG_KEY must be at least 32 characters long; ' +
         'SEAL_INTERVAL_SECONDS must be a whole number from 1 to 86400.',
     ])
   })

@@ -92,7 +92,7 @@ export const tasktrail = async ({
     INTERNAL_API_KEY: randomUUID(),
     PASSWORD_PEPPER: randomUUID(),
     TEXT_KEY: randomUUID(),
-    SEAL_KEY: randomUUID(),
+    LOG_KEY: randomUUID(),
     AUTH_SERVICE_URL: local(authPort),
   }
   const program = (

@@ -214,7 +214,7 @@ async function linesOfWorker(): Promise<readonly Record<string, unknown>[]> {
   const [port] = await freePorts(1)
   const env = {
     ...{ DATABASE_URL: database.url, PORT: String(port), HOST: '127.0.0.1', DRAIN_SECONDS: '0' },
-    ...{ TEXT_KEY: secret, SEAL_KEY: secret },
+    ...{ TEXT_KEY: secret, LOG_KEY: secret },
   }
   const { line, out, child, ended } = startProcess(process.execPath, ['src/worker.ts'], { env })
   try {

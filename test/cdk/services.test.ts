@@ -177,7 +177,7 @@ describe('The services', () => {
         DB_PASSWORD: 'task-mgmt-rds-credentials/worker:password::',
         TEXT_KEY: 'task-mgmt-text-key:secret::',
         TEXT_KEY_PREVIOUS: 'task-mgmt-text-key-previous:secret::',
-        SEAL_KEY: 'task-mgmt-seal-key:secret::',
+        LOG_KEY: 'task-mgmt-seal-key:secret::',
       },
       migration: {
         DB_USER: 'administrator:username::',

@@ -25,7 +25,7 @@ const SETTINGS = {
   JWT_SECRET: 'a-secret-of-at-least-32-characters',
   PASSWORD_PEPPER: 'a-pepper-for-passwords',
   TEXT_KEY: 'a-key-of-at-least-32-characters-for-texts',
-  SEAL_KEY: 'a-key-of-at-least-32-characters-for-seals',
+  LOG_KEY: 'a-key-of-at-least-32-characters-for-seals',
   BCRYPT_COST: '10',
   HOST: '127.0.0.1',
   DRAIN_SECONDS: '0',

@@ -35,7 +35,7 @@ const SECRETS = {
   INTERNAL_API_KEY: 'an-internal-api-key',
   PASSWORD_PEPPER: 'a-pepper-for-passwords',
   TEXT_KEY: 'a-key-of-at-least-32-characters-for-texts',
-  SEAL_KEY: 'a-key-of-at-least-32-characters-for-seals',
+  LOG_KEY: 'a-key-of-at-least-32-characters-for-seals',
 }
 
 const dockerfile = readFileSync('Dockerfile', 'utf8')

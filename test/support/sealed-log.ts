@@ -17,9 +17,9 @@ import { load } from './load.ts'
 import { silent } from './log.ts'
 import { type TestDatabase, testDatabase } from './postgres.ts'
 
-export const SEAL_KEY = 'a secret to seal with, long enough'
-export const signer = secretSealSigner(SEAL_KEY)
-export const sealKey = readKey(signer.publicKey)
+export const LOG_KEY = 'a secret to seal with, long enough'
+export const signer = secretSealSigner(LOG_KEY)
+export const logKey = readKey(signer.publicKey)
 
 /** A database with a log of encrypted events in it that can be sealed. */
 export type SealedLog = {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { killAll, type Started, startProcess } from './processes.ts'
 
-export const WORKER_SECRETS = { TEXT_KEY: randomUUID(), SEAL_KEY: randomUUID() }
+export const WORKER_SECRETS = { TEXT_KEY: randomUUID(), LOG_KEY: randomUUID() }
 
 export type StartedWorker = Started & {
   readonly url: string

@@ -16,7 +16,7 @@ const SECRETS = [
   'INTERNAL_API_KEY',
   'PASSWORD_PEPPER',
   'TEXT_KEY',
-  'SEAL_KEY',
+  'LOG_KEY',
 ] as const
 
 export const EMBEDDED_DATABASE = 'tasktrail'

@@ -63,7 +63,7 @@ describe('The console of npm start', () => {
   })
 
   it('shows what is no log line as it is', () => {
-    for (const text of ['SEAL_KEY is missing.', '"text"', '17', '']) {
+    for (const text of ['LOG_KEY is missing.', '"text"', '17', '']) {
       expect(shortLine('worker', text)).to.deep.equal({ text: `worker: ${text}`, isWarning: true })
     }
   })

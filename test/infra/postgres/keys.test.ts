@@ -12,8 +12,8 @@ import {
 } from '../../../src/infra/postgres/keys/required-key.ts'
 import {
   keepTextKey,
+  logKey,
   passwordPepper,
-  sealKey,
   textKey,
 } from '../../../src/infra/postgres/keys/stored-keys.ts'
 import { connect } from '../../support/audit-fold.ts'
@@ -63,7 +63,7 @@ describe('The keys that the data needs', () => {
     )
   }
 
-  for (const key of [passwordPepper, textKey, sealKey] as const) {
+  for (const key of [passwordPepper, textKey, logKey] as const) {
     const { name } = key(FIRST)
     it(`leaves the fingerprint of the first ${name}, and refuses another from then on`, async () => {
       expect(await outcome(key(FIRST))).to.equal('right')
@@ -76,7 +76,7 @@ describe('The keys that the data needs', () => {
 
   it('are told by fingerprints that say nothing of them, and differ by name', () => {
     expect(fingerprint('TEXT_KEY', FIRST)).to.match(/^[0-9a-f]{16}$/)
-    expect(fingerprint('TEXT_KEY', FIRST)).not.to.equal(fingerprint('SEAL_KEY', FIRST))
+    expect(fingerprint('TEXT_KEY', FIRST)).not.to.equal(fingerprint('LOG_KEY', FIRST))
     expect(fingerprint('TEXT_KEY', FIRST)).not.to.equal(fingerprint('TEXT_KEY', SECOND))
   })
 
@@ -123,9 +123,9 @@ describe('The keys that the data needs', () => {
       const log = await openLog()
       await log.write(1)
       await log.sealer.seal()
-      const another = await requireKey(log.query, sealKey(FIRST)).catch((error: unknown) => error)
+      const another = await requireKey(log.query, logKey(FIRST)).catch((error: unknown) => error)
       expect(another).to.be.instanceOf(WrongKey)
-      await requireKey(log.query, sealKey('a secret to seal with, long enough'))
+      await requireKey(log.query, logKey('a secret to seal with, long enough'))
       await log.stop()
     })
   })

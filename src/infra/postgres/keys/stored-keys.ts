@@ -42,8 +42,8 @@ export const textKey = (current: string, previous?: string): RequiredKey => ({
   },
 })
 
-export const sealKey = (current: string): RequiredKey => ({
-  name: 'SEAL_KEY',
+export const logKey = (current: string): RequiredKey => ({
+  name: 'LOG_KEY',
   need: 'the seals in this database were signed with',
   current,
   maker: async (query) => {

@@ -3,7 +3,7 @@ import { verifyLog } from '../../../../src/infra/postgres/audit/audit-verificati
 import { Broken } from '../../../../src/verifier/failures.ts'
 import { eraseUser } from '../../../support/erase.ts'
 import { projectAudit } from '../../../support/project-audit.ts'
-import { openLog, type SealedLog, sealKey } from '../../../support/sealed-log.ts'
+import { logKey, openLog, type SealedLog } from '../../../support/sealed-log.ts'
 
 describe('The verification of the database', () => {
   let log: SealedLog
@@ -13,7 +13,7 @@ describe('The verification of the database', () => {
   afterEach(() => log.stop())
 
   const found = async () =>
-    verifyLog(log.query, [sealKey]).then(
+    verifyLog(log.query, [logKey]).then(
       () => null,
       (error: unknown) => {
         if (error instanceof Broken) return error
@@ -117,7 +117,7 @@ describe('The verification of the database', () => {
     })
 
     it('finds nothing where nothing was changed, and counts what is sealed', async () => {
-      const { records } = await verifyLog(log.query, [sealKey])
+      const { records } = await verifyLog(log.query, [logKey])
       expect(records).to.deep.equal({
         audit_accesses: { sealed: 6, unsealed: 1, removed: 0 },
         security_events: { sealed: 3, unsealed: 0, removed: 0 },
@@ -185,20 +185,20 @@ describe('The verification of the database', () => {
 
     it('takes what was removed when it had expired for removed, and no more', async () => {
       await log.root.query("select remove_expired_records('audit_accesses', 35, 1000)")
-      expect((await verifyLog(log.query, [sealKey])).records.audit_accesses).to.deep.equal({
+      expect((await verifyLog(log.query, [logKey])).records.audit_accesses).to.deep.equal({
         sealed: 4,
         unsealed: 1,
         removed: 2,
       })
       await log.root.query("select remove_expired_records('audit_accesses', 0, 1000)")
-      expect((await verifyLog(log.query, [sealKey])).records.audit_accesses).to.deep.equal({
+      expect((await verifyLog(log.query, [logKey])).records.audit_accesses).to.deep.equal({
         sealed: 2,
         unsealed: 1,
         removed: 4,
       })
       await looks(1, 0)
       await log.sealer.seal()
-      expect((await verifyLog(log.query, [sealKey])).records.audit_accesses.sealed).to.equal(4)
+      expect((await verifyLog(log.query, [logKey])).records.audit_accesses.sealed).to.equal(4)
     })
 
     it('stays right when a table has a column more', async () => {

@@ -12,7 +12,7 @@ import {
 import { singleConnection } from '../../../../src/infra/postgres/connection/database.ts'
 import type { Query } from '../../../../src/infra/postgres/projections/projection.ts'
 import { appendStatement } from '../../../support/appends.ts'
-import { openLog, queryOf, type SealedLog, sealKey, signer } from '../../../support/sealed-log.ts'
+import { logKey, openLog, queryOf, type SealedLog, signer } from '../../../support/sealed-log.ts'
 
 describe('Sealing', () => {
   let log: SealedLog
@@ -93,7 +93,7 @@ describe('Sealing', () => {
       ['task-1', 1],
       ['task-2', 2],
     ])
-    const report = await verifyLog(log.query, [sealKey])
+    const report = await verifyLog(log.query, [logKey])
     expect(report).to.include({ events: 5, sealed: 5, streams: 3, seals: 2 })
   })
 
@@ -251,7 +251,7 @@ describe('Sealing', () => {
       expect(await log.sealer.seal()).to.equal(null)
       await write([1])
       expect(await log.sealer.seal()).to.include({ number: 4, position: 2, events: 1, records: 0 })
-      const { records, ...report } = await verifyLog(log.query, [sealKey])
+      const { records, ...report } = await verifyLog(log.query, [logKey])
       expect(report).to.include({ events: 2, sealed: 2, seals: 4 })
       expect(records.audit_accesses).to.deep.equal({ sealed: 3, unsealed: 0, removed: 0 })
       expect(records.security_events).to.deep.equal({ sealed: 1, unsealed: 0, removed: 0 })
@@ -282,7 +282,7 @@ describe('Sealing', () => {
         await other.query('commit')
         await other.end()
         expect(await log.sealer.seal()).to.include({ records: 3 })
-        const { records } = await verifyLog(log.query, [sealKey])
+        const { records } = await verifyLog(log.query, [logKey])
         expect(records[table]).to.include({ sealed: 3, unsealed: 0 })
       }
     })
@@ -302,7 +302,7 @@ describe('Sealing', () => {
       await sealed
       while ((await log.sealer.seal()) !== null);
       await Promise.all(clients.map((client) => client.end()))
-      const { records } = await verifyLog(log.query, [sealKey])
+      const { records } = await verifyLog(log.query, [logKey])
       expect(records.audit_accesses).to.include({ sealed: 200, unsealed: 0 })
       expect(records.security_events).to.include({ sealed: 200, unsealed: 0 })
     })
@@ -322,7 +322,7 @@ describe('Sealing', () => {
       await Promise.all(sealers.map(({ seal }) => seal()))
     }
     await Promise.all(clients.map((client) => client.end()))
-    const report = await verifyLog(log.query, [sealKey])
+    const report = await verifyLog(log.query, [logKey])
     expect(report).to.include({ events: 40, sealed: 40 })
     expect(report.seals).to.equal(20)
   })

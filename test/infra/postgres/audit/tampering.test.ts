@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { verifyLog } from '../../../../src/infra/postgres/audit/audit-verification.ts'
 import { Broken } from '../../../../src/verifier/failures.ts'
-import { openLog, type SealedLog, sealKey } from '../../../support/sealed-log.ts'
+import { logKey, openLog, type SealedLog } from '../../../support/sealed-log.ts'
 import {
   accuseAnother,
   ROW_TAMPERINGS,
@@ -41,7 +41,7 @@ describe(`Tampering as the superuser, ${CASES} times (SEED=${SEED})`, () => {
 
   const found = async (): Promise<{ readonly place: Place; readonly message: string } | null> => {
     try {
-      await verifyLog(log.query, [sealKey])
+      await verifyLog(log.query, [logKey])
       return null
     } catch (error) {
       if (error instanceof Broken) return error
@@ -73,7 +73,7 @@ describe(`Tampering as the superuser, ${CASES} times (SEED=${SEED})`, () => {
     )
 
   it('finds nothing before, and says what is sealed', async () => {
-    expect(await verifyLog(log.query, [sealKey])).to.include({
+    expect(await verifyLog(log.query, [logKey])).to.include({
       events: 66,
       sealed: 60,
       seals: 3,
