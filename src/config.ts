@@ -1,6 +1,9 @@
 import { z } from 'zod'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import type { Login } from './infra/postgres/connection/logins.ts'
+import { isLogKey, parseVerifierKey, type VerifierKey } from './transparency-log/keys.ts'
+import { type Policy, PolicyError, readPolicy } from './transparency-log/policy.ts'
+import { isKeyName } from './transparency-log/signature-line.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
@@ -95,19 +98,78 @@ const taskService = service.extend({
   QUOTA_KEYED_ANSWERS: whole(1_000, 1_000_000_000, 100_000),
 })
 
+/** What also a process without clients of its own has. */
+const basics = service.pick({ PORT: true, HOST: true, LOG_LEVEL: true, DRAIN_SECONDS: true }).shape
+
+const keyName = (fallback: string) =>
+  filled
+    .refine(isKeyName, 'must be a name without spaces and +, such as tasktrail.example/log')
+    .default(fallback)
+/** `npm start` derives the log's verifier key from it, and so do its tools. */
+export const logOrigin = keyName('tasktrail.local/log')
+export const witnessName = keyName('tasktrail.local/witness')
+
+/** Verifier keys of logs, separated by commas. */
+const logKeys = z
+  .string()
+  .default('')
+  .transform((text, context): readonly VerifierKey[] => {
+    const texts = text.split(/[\s,]+/).filter((word) => word !== '')
+    const keys = texts.flatMap((word) => parseVerifierKey(word) ?? []).filter(isLogKey)
+    if (keys.length === texts.length) return keys
+    context.addIssue('must be verifier keys of logs, separated by commas')
+    return z.NEVER
+  })
+
+/** Who has to sign the log's checkpoints too, and where they are. */
+const witnesses = z.string().transform((text, context): Policy => {
+  const fault = (message: string) => {
+    context.addIssue(message)
+    return z.NEVER
+  }
+  try {
+    const policy = readPolicy(text)
+    const lost = policy.witnesses.find(({ url }) => !httpUrl.safeParse(url).success)
+    if (lost === undefined) return policy
+    return fault(`must have an http(s) URL for the witness ${lost.name}`)
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    return fault(`must be a policy of witnesses (C2SP tlog-policy). ${error.message}`)
+  }
+})
+
 const worker = z.object({
-  ...service.pick({ PORT: true, HOST: true, LOG_LEVEL: true, DRAIN_SECONDS: true }).shape,
+  ...basics,
   ...textKeys,
   LOG_KEY: secret(32),
-  SEAL_INTERVAL_SECONDS: whole(1, 86_400, 60),
+  LOG_KEY_PREVIOUS: secret(32).optional(),
+  LOG_ORIGIN: logOrigin,
+  LOG_INTERVAL_MS: whole(50, 60_000, 250),
+  WITNESSES: witnesses.optional(),
   // The database keeps them for at least 30 days, whatever is set here.
   ACCESS_RETENTION_DAYS: whole(30, 36_500, 365),
   SECURITY_EVENT_RETENTION_DAYS: whole(30, 36_500, 365),
 })
 
+const witness = z.object({
+  ...basics,
+  WITNESS_KEY: secret(32),
+  WITNESS_KEY_PREVIOUS: secret(32).optional(),
+  WITNESS_NAME: witnessName,
+  WITNESS_DIR: filled,
+  WITNESS_LOGS: logKeys,
+})
+
 /** An empty variable counts as not set: container definitions often carry those. */
 const present = (env: Env): Env =>
   Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
+
+/** What the log of this environment is called. */
+export const originOf = (env: Env): string =>
+  parse(worker.pick({ LOG_ORIGIN: true }), env).LOG_ORIGIN
+
+export const witnessNameOf = (env: Env): string =>
+  parse(witness.pick({ WITNESS_NAME: true }), env).WITNESS_NAME
 
 const usesUrl = (env: Env): boolean => env.DATABASE_URL !== undefined && env.DATABASE_URL !== ''
 
@@ -195,6 +257,9 @@ function replicaOf<Config extends object>(config: Config) {
 export type WorkerConfig = ReturnType<typeof workerConfig>
 export const workerConfig = configOf(worker)
 
+export type WitnessConfig = z.output<typeof witness>
+export const witnessConfig = (env: Env): WitnessConfig => parse(witness, env)
+
 const variablesOf = (own: z.ZodObject): readonly string[] =>
   [own, databaseUrl, databaseParts].flatMap(({ shape }) => Object.keys(shape))
 
@@ -205,6 +270,7 @@ const VARIABLES = {
     ...Object.keys({ ...replicaUrl.shape, ...replicaParts.shape }),
   ],
   worker: variablesOf(worker),
+  witness: Object.keys(witness.shape),
 }
 
 /** What programs, Node and the client of PostgreSQL read for themselves. */

@@ -5,14 +5,13 @@ import { commandLine } from './command-line.ts'
 import { type WorkerConfig, workerConfig } from './config.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { workerRoutes } from './http/worker.ts'
+import { secretLogSigner } from './infra/credentials/note-signers.ts'
 import { rewrappingUserKeys } from './infra/encryption/rewrap-user-keys.ts'
 import { type KeyWrap, secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from './infra/encryption/user-keys.ts'
 import { type ErasedRows, erasedRows } from './infra/postgres/accounts/erased-rows.ts'
 import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
 import { expiredRecords } from './infra/postgres/audit/expired-records.ts'
-import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
-import { postgresSealer, SealRefused, unsealedSeconds } from './infra/postgres/audit/sealer.ts'
 import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
 import { type LeaderSession, type Leadership, lead } from './infra/postgres/connection/leader.ts'
 import { repeat } from './infra/postgres/connection/repeat.ts'
@@ -24,12 +23,20 @@ import { driftCheck } from './infra/postgres/projections/drift/drift-check.ts'
 import { projectionStatus } from './infra/postgres/projections/projection-status.ts'
 import { projector } from './infra/postgres/projections/projector.ts'
 import { type WorkerMetrics, workerMetrics } from './infra/postgres/projections/worker-metrics.ts'
+import { CheckpointRefused } from './infra/postgres/transparency-log/checkpoint-refused.ts'
+import { logKeeper } from './infra/postgres/transparency-log/keep-log.ts'
+import { logWriter } from './infra/postgres/transparency-log/log-writer.ts'
+import { unloggedSeconds } from './infra/postgres/transparency-log/unlogged.ts'
+import { WitnessContradicts } from './infra/witnesses/witness-contradicts.ts'
+import { witnesses } from './infra/witnesses/witnesses.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
 const ROLE = 'tasktrail_worker'
 const LAG_MS = 15_000
 const DRIFT_MS = 1_000
+/** Between two looks whether what was changed is as it was. */
+const REFUSED_MS = 5_000
 const REWRAP_AGAIN_MS = 30_000
 
 /** A background job that runs until it is closed. */
@@ -47,7 +54,7 @@ const Token = {
   records: token<Background>('records'),
   expired: token<Background>('expired'),
   audit: token<Leadership>('audit'),
-  seals: token<Background>('seals'),
+  checkpoints: token<Background>('checkpoints'),
   drift: token<Background>('drift'),
   rewrap: token<Background>('rewrap'),
   state: token<State>('state'),
@@ -111,8 +118,8 @@ const background = new ContainerModule(({ bind }) => {
       Token.log,
     ])
     .inSingletonScope()
-  bind(Token.seals)
-    .toResolvedValue(seals, [Token.config, Token.db, Token.metrics, Token.clock, Token.log])
+  bind(Token.checkpoints)
+    .toResolvedValue(checkpoints, [Token.config, Token.db, Token.metrics, Token.log])
     .inSingletonScope()
   bind(Token.drift)
     .toResolvedValue(drift, [Token.config, Token.db, Token.keyWrap, Token.metrics, Token.log])
@@ -128,7 +135,7 @@ const background = new ContainerModule(({ bind }) => {
 const BACKGROUND = [
   Token.lag,
   Token.drift,
-  Token.seals,
+  Token.checkpoints,
   Token.rewrap,
   Token.audit,
   Token.erased,
@@ -166,37 +173,34 @@ function audit(
   })
 }
 
-function seals(
-  { database: { connection }, LOG_KEY, SEAL_INTERVAL_SECONDS }: WorkerConfig,
+function checkpoints(
+  { database: { connection }, ...settings }: WorkerConfig,
   db: KeyedDatabase,
   metrics: WorkerMetrics,
-  clock: Clock,
   log: Log,
 ): Background {
-  const signer = secretSealSigner(LOG_KEY)
-  const { key_id } = signer
-  const { seal } = postgresSealer(signer, clock)
-  const sealAll = async ({ query, over }: LeaderSession) => {
-    for (let sealed = await seal(query); sealed !== null; sealed = await seal(query)) {
-      metrics.sealed(sealed.events)
-      log.info({ ...sealed, key_id }, 'sealed')
-      if (sealed.rotated) log.warn({ key_id }, 'LOG_KEY has changed: keep both keys')
-      if (over.aborted) return
-    }
-  }
+  const { LOG_ORIGIN: origin, LOG_KEY, LOG_KEY_PREVIOUS, LOG_INTERVAL_MS, WITNESSES } = settings
+  const previous = LOG_KEY_PREVIOUS === undefined ? [] : [secretLogSigner(origin, LOG_KEY_PREVIOUS)]
+  const signer = secretLogSigner(origin, LOG_KEY)
+  const cosigners = WITNESSES === undefined ? null : witnesses(WITNESSES, { log })
+  const signers = [signer, ...previous] as const
+  const writer = logWriter({ origin, signers, witnessed: cosigners !== null })
+  const keeper = logKeeper(writer, cosigners, ({ events }) => metrics.logged(events))
   const work = async (session: LeaderSession) => {
     await db.requireKeys()
     try {
-      await sealAll(session)
+      await keeper.round(session)
+      await session.rest(LOG_INTERVAL_MS)
     } catch (error) {
-      // It stays the leader: another process that does not know of the change would seal instead.
-      if (!(error instanceof SealRefused)) throw error
-      metrics.sealRefused()
-      log.error({ key_id, err: error.message }, `sealing has stopped: ${error.why}`)
+      // It stays the leader: another process that does not know of the change would sign instead.
+      const isRefusal = error instanceof CheckpointRefused || error instanceof WitnessContradicts
+      if (!isRefusal) throw error
+      metrics.checkpointRefused()
+      log.error({ origin, err: error.message }, `signing has stopped: ${error.why}`)
+      await session.rest(REFUSED_MS)
     }
-    await session.rest(SEAL_INTERVAL_SECONDS * 1_000)
   }
-  return lead({ name: 'seals', connection, role: ROLE, log, work })
+  return lead({ name: 'checkpoints', connection, role: ROLE, log, work })
 }
 
 function drift(
@@ -250,7 +254,7 @@ function state(db: Database, audit: Leadership, metrics: WorkerMetrics): State {
   }
 }
 
-/** Logs one line per projection and one for the seals; metrics are derived from them. */
+/** Logs one line per projection and one for the log; metrics are derived from them. */
 function lag({ query }: Database, state: State, log: Log): Background {
   return repeat(LAG_MS, async () => {
     for (const status of (await state())?.projections ?? []) {
@@ -259,8 +263,8 @@ function lag({ query }: Database, state: State, log: Log): Background {
       const figures = { lag_positions, lag_seconds, parked_streams, position, head }
       log.info({ projection, state, leader, ...figures }, 'projection lag')
     }
-    const unsealed_seconds = await unsealedSeconds(query).catch(() => null)
-    if (unsealed_seconds !== null) log.info({ unsealed_seconds }, 'seal lag')
+    const unlogged_seconds = await unloggedSeconds(query).catch(() => null)
+    if (unlogged_seconds !== null) log.info({ unlogged_seconds }, 'log lag')
     return 'again'
   })
 }

@@ -39,12 +39,19 @@ describe('The worker as a process', () => {
       by,
     ])
 
+  const one = async (statement: string): Promise<number> => {
+    const { rows } = await sql.query(statement)
+    return Number(rows[0].n)
+  }
+  const published = () => one('select published_position as n from log_checkpoint')
+  const head = () => one('select max(position) as n from events')
+
   it('says all that its environment misses or holds that makes no sense, at once', async () => {
     const worker = await processes.start({
       DATABASE_URL: '',
       TEXT_KEY: '',
       LOG_KEY: 'brief-secret',
-      SEAL_INTERVAL_SECONDS: '0',
+      LOG_INTERVAL_MS: '0',
       TEXT_KEY_PREVIOUS: 'brief-secret',
       DRAIN_SECONDS: '-1',
     })
@@ -56,7 +63,7 @@ describe('The worker as a process', () => {
         'The environment is malformed: DRAIN_SECONDS must be a whole number from 0 to 60; ' +
         'TEXT_KEY_PREVIOUS must be at least 32 characters long; ' +
         'LOG_KEY must be at least 32 characters long; ' +
-        'SEAL_INTERVAL_SECONDS must be a whole number from 1 to 86400.',
+        'LOG_INTERVAL_MS must be a whole number from 50 to 60000.',
     ])
   })
 
@@ -107,7 +114,7 @@ describe('The worker as a process', () => {
     const lag = JSON.parse(await worker.line(/"projection lag"/))
     expect(lag).to.include({ projection: 'audit', state: 'live', parked_streams: 0 })
     expect(lag.lag_seconds).to.be.a('number')
-    expect(JSON.parse(await worker.line(/"seal lag"/)).unsealed_seconds).to.be.a('number')
+    expect(JSON.parse(await worker.line(/"log lag"/)).unlogged_seconds).to.be.a('number')
   })
 
   it('shows a lag while it cannot continue', async () => {
@@ -148,49 +155,42 @@ describe('The worker as a process', () => {
     await expectFoldOfLog(database)
   })
 
-  it('seals what has been written', async () => {
-    const worker = await processes.start({ SEAL_INTERVAL_SECONDS: '1' })
+  it('signs what has been written, within a second', async () => {
+    const worker = await processes.start()
     await log.create(2)
-    const sealed = async () => (await sql.query('select events from seals')).rows
-    await until(async () => (await sealed()).length > 0, 'a seal')
-    const { number, hash } = JSON.parse(await worker.line(/"sealed"/))
-    const { rows } = await sql.query(
-      `select encode(hash, 'hex') as hash from seals where number = 1`,
-    )
-    expect({ number, hash }).to.deep.equal({ number: 1, hash: rows[0].hash })
+    await until(async () => (await published()) === (await head()), 'a checkpoint')
     const metrics = await (await fetch(`${worker.url}/worker/metrics`)).text()
-    expect(metrics).to.match(/^tasktrail_seals_total [1-9]/m)
+    expect(metrics).to.match(/^tasktrail_checkpoints_total [1-9]/m)
+    expect(metrics).to.match(/^tasktrail_logged_events_total 3$/m)
   })
 
-  it('stops sealing when its seals were removed, and says so', async () => {
-    const worker = await processes.start({ SEAL_INTERVAL_SECONDS: '1' })
+  it('signs nothing when the checkpoint was removed, and says so', async () => {
+    const worker = await processes.start()
     await log.create(2)
-    const sealed = `
-      select from seals having max(position) = (select max(position) from events)`
-    await until(async () => (await sql.query(sealed)).rowCount === 1, 'all sealed')
-    await sql.query('alter table seals disable trigger all; delete from seals')
+    await until(async () => (await published()) === (await head()), 'a checkpoint')
+    await sql.query('alter table log_checkpoint disable trigger all; delete from log_checkpoint')
     await log.create(3)
-    const refusal = /"level":"error".*"sealing has stopped/
-    expect(JSON.parse(await worker.line(refusal)).err).to.match(/^seal \d+ is missing or changed/)
-    const said = () => worker.out.filter((line) => refusal.test(line)).length
-    await until(() => said() > 1, 'another round')
-    expect((await sql.query('select from seals')).rowCount).to.equal(0)
+    const { level, err } = JSON.parse(
+      await worker.line(/"signing has stopped: the log of checkpoints/),
+    )
+    expect({ level, err }).to.eql({ level: 'error', err: 'the checkpoint is missing' })
+    const metrics = await (await fetch(`${worker.url}/worker/metrics`)).text()
+    expect(metrics).to.match(/^tasktrail_checkpoint_refusals_total [1-9]/m)
+    expect((await sql.query('select from log_checkpoint')).rowCount).to.equal(0)
   })
 
-  it('seals no event that was changed since it was appended, and says so', async () => {
+  it('signs no event that was changed since it was appended, and says so', async () => {
     await log.create(2)
     await sql.query(
       `alter table events disable trigger all; update events set actor_id = actor_id + 1`,
     )
-    const worker = await processes.start({ SEAL_INTERVAL_SECONDS: '1' })
+    const worker = await processes.start()
     const { level, err } = JSON.parse(
-      await worker.line(/"sealing has stopped: the log was changed"/),
+      await worker.line(/"signing has stopped: an event was changed"/),
     )
     expect(level).to.equal('error')
     expect(err).to.match(/^task-\d+ version 1 \(position 1\) has a hash/)
-    const metrics = await (await fetch(`${worker.url}/worker/metrics`)).text()
-    expect(metrics).to.match(/^tasktrail_seal_refusals_total [1-9]/m)
-    expect((await sql.query('select from seals')).rowCount).to.equal(0)
+    expect(await published()).to.equal(0)
   })
 
   it('rewraps data keys that a previous key has wrapped, and no others', async () => {

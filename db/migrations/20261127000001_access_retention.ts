@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 
 // Who looked at the trail, and what happened to accounts, is useful only for a time, and grows with every
 // access and every login. Old records may be removed, by anyone with the right; younger ones by nobody, as
-// before. The seals cover both tables, and verification excuses what is missing only if it is that old.
+// before. The log covers both tables, and verification excuses what is missing only if it is that old.
 const RECORDS = ['audit_accesses', 'security_events']
 
 export async function up(knex: Knex): Promise<void> {

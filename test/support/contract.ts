@@ -3,6 +3,7 @@ import addFormats from 'ajv-formats'
 import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
+import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { openApi } from '../../src/http/openapi.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
@@ -20,6 +21,7 @@ const DOCUMENTS = [
     ...TASK_HISTORY_ENDPOINTS,
     ...TASK_ENDPOINTS,
     ...AUDIT_ENDPOINTS,
+    ...LOG_ENDPOINTS,
   ]),
 ] as unknown as Document[]
 
@@ -45,7 +47,9 @@ function find(method: string, path: string) {
       (a, b) => +a.includes('{') - +b.includes('{'),
     )
     for (const template of exact) {
-      const pattern = new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`)
+      // The path of a tile is several segments.
+      const segments = template.replace('{path}', '.+').replace(/\{\w+\}/g, '[^/]+')
+      const pattern = new RegExp(`^${segments}$`)
       if (!pattern.test(path)) continue
       const operation = document.paths[template]?.[verb]
       if (operation) return { index, template, verb, operation }

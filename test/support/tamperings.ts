@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { eventHash, type TrailEvent } from '../../src/verifier/formats.ts'
-import type { SealedLog } from './sealed-log.ts'
+import type { OpenLog } from './open-log.ts'
 
 /** A number from 0 on below `limit`. */
 export type Random = (limit: number) => number
@@ -21,8 +21,8 @@ type Row = Omit<TrailEvent, 'recorded_at'>
 type Scene = {
   readonly sql: pg.Client
   readonly random: Random
-  /** Up to here the log is sealed. */
-  readonly sealed: number
+  /** Up to this position events are in the log. */
+  readonly logged: number
 }
 
 /** Changes something, as the superuser; false when there was nothing of the kind to change. */
@@ -43,7 +43,7 @@ const oneOf = <T>(random: Random, values: readonly T[]): T => {
 }
 
 const streamOf = async (scene: Scene, atLeast = 1): Promise<Row[]> => {
-  const rows = await rowsOf(scene, 0, scene.sealed)
+  const rows = await rowsOf(scene, 0, scene.logged)
   const streams = [...Map.groupBy(rows, ({ stream_id }) => stream_id).values()]
   return oneOf(
     scene.random,
@@ -112,7 +112,7 @@ async function fixHead(sql: pg.Client, stream_id: string): Promise<void> {
   )
 }
 
-/** What an event's own hash covers, so that it shows also before it is sealed. */
+/** What an event's own hash covers, so that it shows also before it is logged. */
 const CHANGES: readonly string[] = [
   `event_id = gen_random_uuid()`,
   `type = case type when 'TaskRenamed' then 'TaskDescribed' else 'TaskRenamed' end`,
@@ -146,14 +146,14 @@ const CHANGES: readonly string[] = [
   `stream_id = stream_id || '00'`,
 ]
 
-/** What only a seal tells. */
-const SEALED_CHANGES: readonly string[] = [`position = position + 1000000`, `position = -position`]
+/** What only the log tells. */
+const LOGGED_CHANGES: readonly string[] = [`position = position + 1000000`, `position = -position`]
 
 const change =
-  (set: string, isSealed: boolean): Tampering =>
+  (set: string, isLogged: boolean): Tampering =>
   async (scene) => {
-    const { sql, random, sealed } = scene
-    const { position } = oneOf(random, await rowsOf(scene, 0, isSealed ? sealed : undefined))
+    const { sql, random, logged } = scene
+    const { position } = oneOf(random, await rowsOf(scene, 0, isLogged ? logged : undefined))
     await sql.query(`update events set ${set} where position = $1`, [position])
     return true
   }
@@ -180,7 +180,7 @@ const changeHead =
 /** One thing of one row changed, by what changes it. */
 export const ROW_TAMPERINGS: Readonly<Record<string, Tampering>> = Object.fromEntries([
   ...CHANGES.map((set) => [set, change(set, false)]),
-  ...SEALED_CHANGES.map((set) => [set, change(set, true)]),
+  ...LOGGED_CHANGES.map((set) => [set, change(set, true)]),
   ...STREAM_CHANGES.map((statement) => [statement, changeHead(statement)]),
 ])
 
@@ -193,7 +193,7 @@ export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
   },
 
   'a deleted event, the head rewritten': async (scene) => {
-    const { position, stream_id } = oneOf(scene.random, await rowsOf(scene, 0, scene.sealed))
+    const { position, stream_id } = oneOf(scene.random, await rowsOf(scene, 0, scene.logged))
     await scene.sql.query('delete from events where position = $1', [position])
     await fixHead(scene.sql, stream_id)
     return true
@@ -219,20 +219,20 @@ export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
   },
 
   'two positions in the log exchanged': async (scene) => {
-    const [one, other] = twoOf(scene.random, await rowsOf(scene, 0, scene.sealed))
+    const [one, other] = twoOf(scene.random, await rowsOf(scene, 0, scene.logged))
     await swapPositions(scene.sql, one, other)
     return true
   },
 
   'two events exchanged between streams': async (scene) => {
-    const [one, other] = twoOf(scene.random, await rowsOf(scene, 0, scene.sealed))
+    const [one, other] = twoOf(scene.random, await rowsOf(scene, 0, scene.logged))
     if (one.stream_id === other.stream_id) return false
     await swapPlaces(scene.sql, one, other)
     return true
   },
 
   'two events exchanged between streams, both hashed anew': async (scene) => {
-    const [one, other] = twoOf(scene.random, await rowsOf(scene, 0, scene.sealed))
+    const [one, other] = twoOf(scene.random, await rowsOf(scene, 0, scene.logged))
     if (one.stream_id === other.stream_id) return false
     await swapPlaces(scene.sql, one, other)
     await rechain(scene.sql, one.stream_id, one.version)
@@ -261,7 +261,7 @@ export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
   },
 
   'the end of the log cut off, all heads rewritten': async (scene) => {
-    const { position } = oneOf(scene.random, await rowsOf(scene, 0, scene.sealed))
+    const { position } = oneOf(scene.random, await rowsOf(scene, 0, scene.logged))
     const gone = await scene.sql.query(
       'delete from events where position >= $1 returning stream_id',
       [position],
@@ -271,8 +271,8 @@ export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
   },
 
   'a stream hashed anew from a changed event on': async (scene) => {
-    const { sql, random, sealed } = scene
-    const { position, stream_id, version } = oneOf(random, await rowsOf(scene, 0, sealed))
+    const { sql, random, logged } = scene
+    const { position, stream_id, version } = oneOf(random, await rowsOf(scene, 0, logged))
     const hashed = CHANGES.slice(0, 20)
     await sql.query(`update events set ${oneOf(random, hashed)} where position = $1`, [position])
     await rechain(sql, stream_id, version)
@@ -280,10 +280,10 @@ export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
   },
 
   'an event put in, all that follows hashed anew': async (scene) => {
-    const { sql, random, sealed } = scene
-    const { stream_id, version } = oneOf(random, await rowsOf(scene, 0, sealed))
+    const { sql, random, logged } = scene
+    const { stream_id, version } = oneOf(random, await rowsOf(scene, 0, logged))
     const taken = new Set((await rowsOf(scene)).map(({ position }) => position))
-    const free = Array.from({ length: sealed }, (_, index) => index + 1)
+    const free = Array.from({ length: logged }, (_, index) => index + 1)
     const at = oneOf(
       random,
       free.filter((position) => !taken.has(position)),
@@ -307,85 +307,51 @@ export const TAMPERINGS: Readonly<Record<string, Tampering>> = {
   },
 }
 
-const SEAL_CHANGES: readonly string[] = [
-  `position = position + 1`,
-  `events = events + 1`,
-  `events_digest = sha256(events_digest)`,
-  `events_marks = set_byte(events_marks, 5, get_byte(events_marks, 5) # 1)`,
-  `events_marks = set_byte(events_marks, 7, get_byte(events_marks, 7) # 1)`,
-  `events_marks = set_byte(events_marks, 13, get_byte(events_marks, 13) # 1)`,
-  `events_marks = set_byte(events_marks, 60, get_byte(events_marks, 60) # 1)`,
-  `events_marks = substr(events_marks, 47)`,
-  `heads = heads - 0`,
-  `heads = jsonb_set(heads, '{0,1}', '1000')`,
-  `heads = jsonb_set(heads, '{0,1}', '"1000"')`,
-  `heads = '{}'`,
-  `heads = 'null'`,
-  `heads = '[1]'`,
-  `heads_digest = sha256(heads_digest)`,
-  `sealed_at = sealed_at - interval '1 hour'`,
-  `sealed_at = sealed_at + interval '1 microsecond'`,
-  `previous = sha256(hash)`,
-  `hash = sha256(hash)`,
-  `key_id = 'another'`,
-  `signature = sha512(signature)`,
-  `signature = ''`,
-  `number = number + 1000`,
-  `access_id = access_id + 1`,
-  `security_event_id = security_event_id - 1`,
-  `records_marks = '\\x00'`,
-  `records_digest = sha256(records_digest)`,
-]
-
-/** Changes or takes away a seal; the number of the one that does not fit then. */
-export const SEAL_TAMPERINGS: Readonly<Record<string, (scene: Scene) => Promise<number>>> =
-  Object.fromEntries(
-    ['delete', ...SEAL_CHANGES].map((what) => [
-      what,
-      async ({ sql, random }: Scene) => {
-        const { rows } = await sql.query('select max(number) as last from seals')
-        // Without the last one the log is as it was before it was sealed.
-        const number = 1 + random(rows[0].last - 1)
-        const statement = what === 'delete' ? 'delete from seals' : `update seals set ${what}`
-        await sql.query(`${statement} where number = $1`, [number])
-        return /^(delete|number)/.test(what) ? number + 1 : number
-      },
-    ]),
-  )
-
-/** What a mark holds of an event that a forger may want to change in it too. */
-const MARK_OF_HASH = `
-  update seals set events_marks = overlay(events_marks placing $3::bytea from 46 * $2::int + 15)
-  where number = $1`
-
-/**
- * Rewrites an event, hash and all, as well as the marks: those of its stream, so that they fit, and
- * one of a stream that nobody has touched, so that it does not. The two streams are of seal 1.
- */
-export async function accuseAnother(sql: pg.Client): Promise<void> {
-  const READ_HASHES = `
-    select stream_id, version, position, hash from events
-    where position <= (select position from seals where number = 1) order by position`
-  const { rows: before } = await sql.query(READ_HASHES)
-  const { stream_id, version, position } = before.at(-1)
-  await sql.query('update events set actor_id = 7 where position = $1', [position])
-  await rechain(sql, stream_id, version)
-  const { rows: after } = await sql.query(READ_HASHES)
-  for (const [index, row] of after.entries()) {
-    if (row.stream_id === stream_id) await sql.query(MARK_OF_HASH, [1, index, row.hash])
-  }
-  const untouched = after.findIndex((row) => row.stream_id !== stream_id)
-  await sql.query(MARK_OF_HASH, [1, untouched, after.at(-1).hash])
+/** What changes the log itself, and what is said of it. */
+export const LOG_TAMPERINGS: Readonly<Record<string, RegExp>> = {
+  'delete from log_checkpoint': /^The checkpoint is missing/,
+  'update log_checkpoint set note = null': /^The checkpoint of 310 leaves is not signed/,
+  'update log_checkpoint set size = size - 1': /^The checkpoint is changed/,
+  'update log_checkpoint set root = sha256(root)': /^The checkpoint is changed/,
+  'update log_checkpoint set published_note = null': /^The checkpoint was published/,
+  'update log_checkpoint set published_size = 311': /^The checkpoint is changed/,
+  'update log_checkpoint set published_size = 1': /^The checkpoint is changed/,
+  'delete from log_tiles where level = 1': /^Tile 1\/0 has 0 hashes, but should have 1/,
+  'delete from log_tiles where n = 1': /^Tile 0\/1 has 0 hashes, but should have 54/,
+  'update log_tiles set n = 2 where n = 1': /^Tile 0\/1 has 0 hashes/,
+  "insert into log_tiles values (2, 0, sha256(''))":
+    /^The table log_tiles has rows that no tree has: 1/,
+  "update log_tiles set hashes = hashes || sha256('') where n = 1": /^Tile 0\/1 has 55 hashes/,
+  'delete from log_bundles where n = 0': /^Bundle 0 is missing/,
+  'delete from log_bundles where n = 1': /^Bundle 1 is missing/,
+  'update log_bundles set n = 2 where n = 1': /^Bundle 1 is missing/,
+  "insert into log_bundles values (2, 1000, '[null]')":
+    /^The table log_bundles has rows that no leaf has: 1/,
+  'update log_bundles set places = places - 5 where n = 0': /^Bundle 0 has 255 places/,
+  "update log_bundles set places = jsonb_set(places, '{5}', '7')":
+    /^Bundle 0 is changed: it does not name/,
+  "update log_bundles set places = jsonb_set(places, '{5,0}', '7000') where n = 0":
+    /^Bundle 0 is changed: leaf 5/,
+  "update log_bundles set places = jsonb_set(places, '{5,1}', '\"task-7000\"') where n = 0":
+    /^Bundle 0 is changed: leaf 5/,
+  "update log_bundles set places = jsonb_set(places, '{5,2}', '7000') where n = 0":
+    /^Bundle 0 is changed: leaf 5/,
+  "update log_bundles set places = jsonb_set(places, '{5}', 'null')":
+    /^Leaf 5 is missing from log_records/,
+  'update log_bundles set first_position = first_position + 1000':
+    /^Bundle 0 is changed: its first position/,
+  "insert into log_records values (5, 1, 1, '', '')":
+    /^The table log_records has rows that no leaf has: 1/,
 }
 
-/** Sealed in several seals, with gaps between positions and an end that is not sealed yet. */
-export async function writeLog(log: SealedLog, random: Random): Promise<number> {
-  let sealed = 0
-  for (let event = 1; event <= 66; event++) {
+/** Logged in several rounds, over two tiles, with gaps between positions and an end that is not logged yet; up to which position it is. */
+export async function writeLog(log: OpenLog, random: Random): Promise<number> {
+  let logged = 0
+  for (let event = 1; event <= 316; event++) {
     const id = 1 + random(10)
     if (random(4) === 0) await log.root.query(`select nextval('events_position_seq')`)
     await log.write(id)
-    if (event % 20 === 0) sealed = (await log.sealer.seal())?.position ?? sealed
+    if (event % 62 === 0) logged = (await log.log())?.position ?? logged
   }
-  return sealed
+  return logged
 }

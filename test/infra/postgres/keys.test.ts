@@ -18,8 +18,8 @@ import {
 } from '../../../src/infra/postgres/keys/stored-keys.ts'
 import { connect } from '../../support/audit-fold.ts'
 import { silent } from '../../support/log.ts'
+import { LOG_KEY, openLog } from '../../support/open-log.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
-import { openLog } from '../../support/sealed-log.ts'
 
 const [FIRST, SECOND, THIRD] = [randomUUID(), randomUUID(), randomUUID()] as const
 
@@ -119,13 +119,13 @@ describe('The keys that the data needs', () => {
       expect(await outcome(passwordPepper(FIRST))).to.equal('wrong')
     })
 
-    it('are taken where they signed the last seal', async () => {
+    it('are taken where they signed the last checkpoint', async () => {
       const log = await openLog()
       await log.write(1)
-      await log.sealer.seal()
+      await log.log()
       const another = await requireKey(log.query, logKey(FIRST)).catch((error: unknown) => error)
       expect(another).to.be.instanceOf(WrongKey)
-      await requireKey(log.query, logKey('a secret to seal with, long enough'))
+      await requireKey(log.query, logKey(LOG_KEY))
       await log.stop()
     })
   })

@@ -42,10 +42,13 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     commands: 'select',
     events: 'select',
     key_fingerprints: 'select',
+    log_bundles: 'select',
+    log_checkpoint: 'select',
+    log_records: 'select',
+    log_tiles: 'select',
     parked_streams: 'select(projection) select(stream_id) select(version)',
     projections: 'select',
     replica_marks: 'delete insert select',
-    seals: 'select',
     streams: 'select',
     tasks: 'select',
     user_keys: 'insert(user_id) insert(wrapped_by) insert(wrapped_key) select',
@@ -56,9 +59,12 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     audit_facts: 'delete insert select update',
     events: 'select',
     key_fingerprints: 'select update(fingerprint) update(since)',
+    log_bundles: 'insert select update(first_position) update(places)',
+    log_checkpoint: 'select update',
+    log_records: 'insert select',
+    log_tiles: 'insert select update(hashes)',
     parked_streams: 'delete insert select update',
     projections: 'insert select update',
-    seals: 'insert select',
     security_events: 'select',
     streams: 'select',
     tasks: 'select',
@@ -69,9 +75,12 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     audit_accesses: 'select',
     audit_events: 'select',
     events: 'select',
+    log_bundles: 'select',
+    log_checkpoint: 'select',
+    log_records: 'select',
+    log_tiles: 'select',
     parked_streams: 'select(projection) select(stream_id) select(version)',
     projections: 'select',
-    seals: 'select',
     security_events: 'select',
     streams: 'select',
   },
@@ -219,7 +228,7 @@ describe('The roles of the database', () => {
       'update audit_events set actor_id = 1',
       'select from audit_accesses',
       'delete from audit_accesses',
-      'update seals set position = 1',
+      'update log_checkpoint set position = 1',
       'select remove_erased_rows(1)',
       `select setval('task_ids', 1)`,
       'alter table events disable trigger all',
@@ -232,18 +241,19 @@ describe('The roles of the database', () => {
       'delete from events',
       'update streams set version = 1',
       'delete from tasks',
-      'update seals set position = 1',
-      'delete from seals',
+      'update log_records set leaf = 1',
+      'delete from log_checkpoint',
+      'insert into log_checkpoint default values',
       'delete from user_keys',
       'update user_keys set destroyed_at = now()',
       'update user_keys set user_id = 1',
       'update user_keys set rows_removed_at = now()',
-      'alter table seals disable trigger all',
+      'alter table log_tiles disable trigger all',
     ],
     tasktrail_auditor: [
       'select from user_keys',
       'delete from audit_accesses',
-      'delete from seals',
+      'update log_tiles set n = 1',
       'select from users',
       'select from sessions',
       'select from tasks',
@@ -279,6 +289,8 @@ const REPLACEABLE = [
   ...['tasks', 'audit_events', 'audit_facts', 'projections', 'parked_streams'],
   ...['user_usage', 'keyed_answers'],
   ...['commands', 'sessions', 'login_attempts', 'key_fingerprints', 'replica_marks'],
+  // Nobody can make the same signatures again, but without their tiles they prove nothing.
+  ...['log_bundles', 'log_checkpoint', 'log_records'],
 ]
 
 describe('The migrations', () => {
@@ -420,7 +432,7 @@ describe('The migrations', () => {
       }
     })
 
-    it('let no stranger in, whose locks would hold up the trail, changes and seals', async () => {
+    it('let no stranger in, whose locks would hold up the trail, changes and the log', async () => {
       await root.query(`create role stranger login password '${password}'`)
       const { config } = databaseOf('stranger', 'one')
       const holdUp = async () => {

@@ -52,7 +52,7 @@ export const IRREPLACEABLE = [
   'streams',
   'users',
   'user_keys',
-  'seals',
+  'log_tiles',
   'security_events',
   'audit_accesses',
 ] as const

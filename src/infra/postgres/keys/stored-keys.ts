@@ -1,7 +1,10 @@
 // Not the keys that sign tokens or calls between services: if those change, people only have to log in
 // again.
+
+import { parseCheckpoint } from '../../../transparency-log/checkpoint.ts'
+import { readNote, verifiedBy } from '../../../transparency-log/signed-note.ts'
+import { secretLogSigner } from '../../credentials/note-signers.ts'
 import { secretKeyWrap } from '../../encryption/text-cipher.ts'
-import { secretSealSigner } from '../audit/seal-signer.ts'
 import type { Query } from '../projections/projection.ts'
 import { fingerprint, type RequiredKey } from './required-key.ts'
 
@@ -13,10 +16,7 @@ const WRAPPERS = {
       exists (select from user_keys where wrapped_by = $2) as previous,
       exists (select from user_keys where wrapped_key is not null) as any`,
 }
-const SIGNER = {
-  name: 'signed_by',
-  text: 'select key_id from seals order by number desc limit 1',
-}
+const SIGNED = { name: 'signed_note', text: 'select note from log_checkpoint' }
 
 export const passwordPepper = (pepper: string): RequiredKey => ({
   name: 'PASSWORD_PEPPER',
@@ -44,14 +44,22 @@ export const textKey = (current: string, previous?: string): RequiredKey => ({
 
 export const logKey = (current: string): RequiredKey => ({
   name: 'LOG_KEY',
-  need: 'the seals in this database were signed with',
+  need: 'the log in this database was signed with',
   current,
   maker: async (query) => {
-    const [last] = await query<{ key_id: string }>(SIGNER, [])
-    if (last === undefined) return 'nobody'
-    return last.key_id === secretSealSigner(current).key_id ? 'current' : 'unknown'
+    const [last] = await query<{ note: string | null }>(SIGNED, [])
+    if (!last?.note) return 'nobody'
+    return isSignedWith(current, last.note) ? 'current' : 'unknown'
   },
 })
+
+function isSignedWith(secret: string, text: string): boolean {
+  const note = readNote(text)
+  const checkpoint = note && parseCheckpoint(note.text)
+  if (!note || !checkpoint) return false
+  const { key } = secretLogSigner(checkpoint.origin, secret)
+  return verifiedBy(note, [key])?.length === 1
+}
 
 const REPLACE = {
   name: 'replace_text_key',

@@ -7,8 +7,8 @@ export type WorkerMetrics = {
   readonly lag: (projections: readonly ProjectionStatus[] | null) => void
   readonly checked: (tasks: number) => void
   readonly drift: (projection: string) => void
-  readonly sealed: (events: number) => void
-  readonly sealRefused: () => void
+  readonly logged: (events: number) => void
+  readonly checkpointRefused: () => void
   readonly expiredAnswers: (answers: number) => void
   /** In Prometheus format. */
   readonly text: () => Promise<string>
@@ -33,16 +33,16 @@ export function workerMetrics(): WorkerMetrics {
   const parked = gaugeOf('tasktrail_projection_parked_streams', 'Streams parked at a bad event')
   const checked = counter('tasktrail_drift_checked_tasks_total', 'Tasks compared with the log')
   const drift = counterOf('tasktrail_drift_differences_total', 'Differences from the log')
-  const seals = counter('tasktrail_seals_total', 'Seals added')
+  const checkpoints = counter('tasktrail_checkpoints_total', 'Checkpoints signed')
   const expired = counter(
     'tasktrail_expired_answers_total',
     'Kept answers removed when they expired',
   )
   const refused = counter(
-    'tasktrail_seal_refusals_total',
-    'Times that sealing was refused because something was changed',
+    'tasktrail_checkpoint_refusals_total',
+    'Times that signing was refused because something was changed',
   )
-  const sealedEvents = counter('tasktrail_sealed_events_total', 'Events that those seals cover')
+  const loggedEvents = counter('tasktrail_logged_events_total', 'Events added to the log')
 
   return {
     batch(projection, count) {
@@ -60,11 +60,11 @@ export function workerMetrics(): WorkerMetrics {
     },
     checked: (tasks) => checked.inc(tasks),
     drift: (projection) => drift.inc({ projection }),
-    sealed(count) {
-      seals.inc()
-      sealedEvents.inc(count)
+    logged(count) {
+      checkpoints.inc()
+      loggedEvents.inc(count)
     },
-    sealRefused: () => refused.inc(),
+    checkpointRefused: () => refused.inc(),
     expiredAnswers: (answers) => expired.inc(answers),
     text: () => registry.metrics(),
     contentType: registry.contentType,

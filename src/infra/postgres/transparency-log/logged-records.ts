@@ -13,14 +13,14 @@ import { recordsAfter } from './exact-rows.ts'
 export const NO_RECORDS: RecordEnds = { audit_accesses: 0, security_events: 0 }
 
 const LIMIT = 5_000
-const SEALS_A_PAGE = 10
+const LEAVES_A_PAGE = 10
 /** The database prevents the removal of younger rows: db/migrations/…_access_retention.ts. */
 const KEPT_DAYS = 30
 
 const SETTLED = { name: 'settled_id', text: 'select settled_id($1::regclass) as id' }
 
 /** The rows after these ends, as far as no other row can appear among them any more; a few thousand at most. */
-export async function recordsToSeal(
+export async function recordsToLog(
   query: Query,
   after: RecordEnds,
 ): Promise<{ readonly ends: RecordEnds; readonly records: readonly RecordMark[] }> {
@@ -40,96 +40,103 @@ export async function recordsToSeal(
 export type RecordsReport = Readonly<
   Record<
     RecordTable,
-    { readonly sealed: number; readonly unsealed: number; readonly removed: number }
+    { readonly logged: number; readonly unlogged: number; readonly removed: number }
   >
 >
 
-const READ_SEALS = {
-  name: 'read_seals_of_records',
+const READ_RECORDS = {
+  name: 'read_records_leaves',
   text: `
-    select number, access_id as audit_accesses, security_event_id as security_events,
-      records_marks as marks, encode(records_digest, 'hex') as digest
-    from seals where number > $1 order by number limit ${SEALS_A_PAGE}`,
+    select leaf, access_id as audit_accesses, security_event_id as security_events, marks,
+      encode(digest, 'hex') as digest
+    from log_records where leaf > $1 order by leaf limit ${LEAVES_A_PAGE}`,
+}
+const BEFORE = {
+  name: 'records_before',
+  text: `
+    select access_id as audit_accesses, security_event_id as security_events
+    from log_records where leaf < $1 order by leaf desc limit 1`,
 }
 const countAfter = (table: RecordTable) => ({
   name: `count_${table}`,
-  text: `select count(*) as rows, count(*) filter (where id > $1) as unsealed from ${table}`,
+  text: `select count(*) as rows, count(*) filter (where id > $1) as unlogged from ${table}`,
 })
 
-type RecordSeal = RecordEnds & {
-  readonly number: number
+type RecordsLeaf = RecordEnds & {
+  readonly leaf: number
   readonly marks: Buffer
   readonly digest: string
 }
 
 /**
- * Compares accesses and security events with the seals, whose signatures have been checked. Error: `Broken`, at
- * the first row that is not as it was. One may be missing if it is old enough to be removed and all
+ * Compares accesses and security events with the leaves from `from` on, which are known to be right. Error:
+ * `Broken`, at the first row that is not as it was. One may be missing if it is old enough to be removed and all
  * before it are missing too.
  */
-export async function verifyRecords(query: Query, now = new Date()): Promise<RecordsReport> {
+export async function verifyRecords(
+  query: Query,
+  from = 0,
+  now = new Date(),
+): Promise<RecordsReport> {
   const expired = new Date(now.getTime() - KEPT_DAYS * 86_400_000).toISOString()
   const found = {
-    audit_accesses: { sealed: 0, unsealed: 0, removed: 0 },
-    security_events: { sealed: 0, unsealed: 0, removed: 0 },
+    audit_accesses: { logged: 0, unlogged: 0, removed: 0 },
+    security_events: { logged: 0, unlogged: 0, removed: 0 },
   }
-  let ends: RecordEnds = NO_RECORDS
-  for await (const seal of sealsOf(query)) {
-    const marks = marksOf(seal)
+  const [before] = await query<RecordEnds>(BEFORE, [from])
+  const begin = before ?? NO_RECORDS
+  let ends = begin
+  for await (const leaf of leavesOf(query, from)) {
+    const marks = marksOf(leaf)
     for (const table of RECORDS) {
       const after = ends[table] === 0 ? Number.MIN_SAFE_INTEGER : ends[table]
       const limit = marks.length + 1
-      const rows = await recordsAfter(query, table, after, seal[table], limit)
+      const rows = await recordsAfter(query, table, after, leaf[table], limit)
       const wanted = marks.filter((mark) => mark.table === table)
-      const mayGo = (mark: RecordMark) => found[table].sealed === 0 && mark.recorded_at < expired
-      for (const missing of compare(
-        seal.number,
-        wanted,
-        rows,
-        mayGo,
-        () => found[table].sealed++,
-      )) {
+      const mayGo = (mark: RecordMark) => found[table].logged === 0 && mark.recorded_at < expired
+      const onFound = () => found[table].logged++
+      for (const missing of compare(leaf.leaf, wanted, rows, mayGo, onFound)) {
         found[missing.table].removed++
       }
     }
-    ends = seal
+    ends = leaf
   }
   for (const table of RECORDS) {
-    const [counted] = await query<{ rows: number; unsealed: number }>(countAfter(table), [
+    const [counted] = await query<{ rows: number; unlogged: number }>(countAfter(table), [
       ends[table],
     ])
-    found[table].unsealed = counted?.unsealed ?? 0
-    const lost = (counted?.rows ?? 0) - found[table].unsealed - found[table].sealed
-    if (lost !== 0) throw new Broken({ table }, `has rows that cannot be read in order: ${lost}.`)
+    found[table].unlogged = counted?.unlogged ?? 0
+    const lost = (counted?.rows ?? 0) - found[table].unlogged - found[table].logged
+    // Those before the beginning are not looked at.
+    if (lost !== 0 && begin === NO_RECORDS) {
+      throw new Broken({ table }, `has rows that cannot be read in order: ${lost}.`)
+    }
   }
   return found
 }
 
-async function* sealsOf(query: Query): AsyncGenerator<RecordSeal> {
-  for (let after = 0; ; ) {
-    const seals = await query<RecordSeal>(READ_SEALS, [after])
-    yield* seals
-    const last = seals.at(-1)
+async function* leavesOf(query: Query, from: number): AsyncGenerator<RecordsLeaf> {
+  for (let after = from - 1; ; ) {
+    const leaves = await query<RecordsLeaf>(READ_RECORDS, [after])
+    yield* leaves
+    const last = leaves.at(-1)
     if (last === undefined) return
-    after = last.number
+    after = last.leaf
   }
 }
 
-function marksOf({ number, marks, digest, audit_accesses, security_events }: RecordSeal) {
+function marksOf({ leaf, marks, digest, audit_accesses, security_events }: RecordsLeaf) {
   const read = readRecordMarks(marks)
   const made = recordsDigest({ audit_accesses, security_events }, marks).toString('hex')
   if (read === null || made !== digest) {
-    throw new Broken(
-      { seal: number },
-      'is changed: what it covers of accesses and security events.',
-    )
+    throw new Broken({ leaf }, 'is changed: what it covers of accesses and security events.')
   }
   return read
 }
 
 /** Compares marks and rows of a table, both ordered by id. Returns the marks of rows that are rightly missing. */
 function* compare(
-  seal: number,
+  leaf: number,
   marks: readonly RecordMark[],
   rows: readonly RecordMark[],
   mayGo: (mark: RecordMark) => boolean,
@@ -141,14 +148,14 @@ function* compare(
     const row = rows[next]
     if (row !== undefined && row.id < mark.id) break
     if (row === undefined || row.id > mark.id) {
-      if (!mayGo(mark)) throw broken(mark, `is missing: seal ${seal} covers it.`)
+      if (!mayGo(mark)) throw broken(mark, `is missing: leaf ${leaf} of the log covers it.`)
       yield mark
       continue
     }
-    if (row.hash !== mark.hash) throw broken(row, `is changed since seal ${seal} was made.`)
+    if (row.hash !== mark.hash) throw broken(row, `is changed since it was logged (leaf ${leaf}).`)
     onFound()
     next++
   }
   const extra = rows[next]
-  if (extra !== undefined) throw broken(extra, `was not there when seal ${seal} was made.`)
+  if (extra !== undefined) throw broken(extra, `was not there when leaf ${leaf} was signed.`)
 }

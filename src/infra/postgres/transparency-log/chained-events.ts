@@ -2,7 +2,7 @@ import { eventHash, type TrailEvent } from '../../../verifier/formats.ts'
 import type { Query } from '../projections/projection.ts'
 import { eventsAfter } from './exact-rows.ts'
 
-/** What a seal covers of an event. */
+/** What is logged of an event. */
 export type ChainedEvent = Pick<
   TrailEvent,
   'position' | 'stream_id' | 'version' | 'recorded_at' | 'hash'
@@ -10,7 +10,7 @@ export type ChainedEvent = Pick<
 
 const LIMIT = 10_000
 /** Events are read in full, and may be long. */
-const PAGE = 200
+const PAGE = 500
 
 const HASHES = {
   name: 'hashes_before',
@@ -31,14 +31,20 @@ export async function chainedEvents(
 ): Promise<{ readonly events: readonly ChainedEvent[]; readonly broken: string | null }> {
   const events: ChainedEvent[] = []
   const heads = new Map<string, string>()
+  const read = (from: number) => eventsAfter(query, from, upTo, PAGE)
+  let reading = read(after)
   while (events.length < LIMIT) {
-    const page = await eventsAfter(query, events.at(-1)?.position ?? after, upTo, PAGE)
-    if (page.length === 0) break
+    const page = await reading
+    const last = page.at(-1)
+    if (last === undefined) break
     await addHeads(query, page, heads)
+    // The database reads the next ones while this process hashes these.
+    if (events.length + page.length < LIMIT) reading = read(last.position)
     for (const event of page) {
       const { position, stream_id, version, recorded_at, hash } = event
       const broken = faultIn(event, heads.get(stream_id) ?? null)
       if (broken !== null) {
+        await reading
         return {
           events,
           broken: `${stream_id} version ${version} (position ${position}) ${broken}`,

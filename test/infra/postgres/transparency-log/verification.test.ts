@@ -1,19 +1,25 @@
 import { expect } from 'chai'
-import { verifyLog } from '../../../../src/infra/postgres/audit/audit-verification.ts'
+import type { SignedTree } from '../../../../src/infra/postgres/transparency-log/tree-verification.ts'
+import {
+  type VerifyOptions,
+  verifyLog,
+} from '../../../../src/infra/postgres/transparency-log/verification.ts'
 import { Broken } from '../../../../src/verifier/failures.ts'
 import { eraseUser } from '../../../support/erase.ts'
+import { type OpenLog, openLog, signer } from '../../../support/open-log.ts'
 import { projectAudit } from '../../../support/project-audit.ts'
-import { logKey, openLog, type SealedLog } from '../../../support/sealed-log.ts'
+
+const OPTIONS = { trust: { keys: [signer.key], witnesses: [], policy: null } }
 
 describe('The verification of the database', () => {
-  let log: SealedLog
+  let log: OpenLog
   beforeEach(async () => {
     log = await openLog()
   })
   afterEach(() => log.stop())
 
   const found = async () =>
-    verifyLog(log.query, [logKey]).then(
+    verifyLog(log.query, OPTIONS).then(
       () => null,
       (error: unknown) => {
         if (error instanceof Broken) return error
@@ -89,6 +95,75 @@ describe('The verification of the database', () => {
     })
   })
 
+  describe('since a checkpoint that was kept', () => {
+    let kept: SignedTree
+    const keptNow = async (): Promise<SignedTree> => {
+      const { rows } = await log.root.query('select size, root from log_checkpoint')
+      return rows[0]
+    }
+    const since = (options: Partial<VerifyOptions> = { since: kept }) =>
+      verifyLog(log.query, { ...OPTIONS, ...options })
+    const broken = async (options?: Partial<VerifyOptions>) => {
+      const error = await since(options).catch((error: unknown) => error)
+      expect(error).to.be.instanceOf(Broken)
+      return (error as Broken).message
+    }
+    beforeEach(async () => {
+      for (let n = 0; n < 300; n++) await log.write(1 + (n % 5))
+      await log.log()
+      kept = await keptNow()
+      await log.root.query('create table aside as table log_checkpoint')
+      for (let n = 0; n < 5; n++) await log.write(1 + n)
+      await log.log()
+      await log.write(7)
+      await log.root.query(`
+        alter table events disable trigger all; alter table log_checkpoint disable trigger all;
+        alter table log_tiles disable trigger all; alter table log_bundles disable trigger all`)
+    })
+
+    it('reads only what has been added', async () => {
+      expect(await since()).to.include({ size: 305, before: 300, events: 6, unlogged: 1 })
+      expect(await since({})).to.include({ size: 305, before: 0, events: 306, unlogged: 1 })
+      await log.root.query('update events set actor_id = 9 where position = 7')
+      expect(await since()).to.include({ size: 305, events: 6 })
+      expect(await broken({})).to.match(/\(position 7\) is changed/)
+    })
+
+    it('finds what was changed since, by its chain too', async () => {
+      await log.root.query('update events set actor_id = 9 where position = 302')
+      expect(await broken()).to.match(/\(position 302\) is changed/)
+      await log.root.query(`update events set actor_id = 1 where position = 302;
+        update events set prev_hash = sha256(prev_hash) where position = 303`)
+      expect(await broken()).to.match(/\(position 303\) is changed/)
+      await log.root.query('delete from events where position = 305')
+      expect(await broken()).to.match(/\(position 303\)/)
+    })
+
+    it('finds that the log was put back, cut off, or begun anew', async () => {
+      const later = await keptNow()
+      await log.root.query('delete from log_checkpoint; insert into log_checkpoint table aside')
+      expect(await broken({ kept: [later] })).to.match(/^The log has 300 leaves, but had 305/)
+    })
+
+    it('finds that the log was written anew, by whoever holds its key', async () => {
+      const copy = await openLog()
+      try {
+        for (let n = 0; n < 310; n++) await copy.write(1 + (n % 5))
+        await copy.log()
+        for (const options of [{ since: kept }, { kept: [kept] }]) {
+          const error = await verifyLog(copy.query, { ...OPTIONS, ...options }).catch(
+            (error) => error,
+          )
+          expect(error).to.be.instanceOf(Broken)
+          expect(error.message).to.match(/^The log does not extend/)
+        }
+        expect(await verifyLog(copy.query, OPTIONS)).to.include({ size: 310 })
+      } finally {
+        await copy.stop()
+      }
+    })
+  })
+
   describe('of who looked and what happened to accounts', () => {
     const days = (ago: number) => `now() - interval '${ago} days'`
     const looks = (count: number, ago: number) =>
@@ -104,10 +179,10 @@ describe('The verification of the database', () => {
       await log.root.query(`
         insert into security_events (type, user_id, username, details, occurred_at, recorded_at)
           select 'login_failed', n, 'ann', '{"n": 1}', now(), ${days(20)} from generate_series(1, 3) n`)
-      await log.sealer.seal()
+      await log.log()
       await looks(2, 1)
       await log.write(1)
-      await log.sealer.seal()
+      await log.log()
       await looks(1, 0)
       await log.root.query(`
         alter table audit_accesses disable trigger all;
@@ -116,11 +191,11 @@ describe('The verification of the database', () => {
         alter table security_events alter id set generated by default`)
     })
 
-    it('finds nothing where nothing was changed, and counts what is sealed', async () => {
-      const { records } = await verifyLog(log.query, [logKey])
+    it('finds nothing where nothing was changed, and counts what is logged', async () => {
+      const { records } = await verifyLog(log.query, OPTIONS)
       expect(records).to.deep.equal({
-        audit_accesses: { sealed: 6, unsealed: 1, removed: 0 },
-        security_events: { sealed: 3, unsealed: 0, removed: 0 },
+        audit_accesses: { logged: 6, unlogged: 1, removed: 0 },
+        security_events: { logged: 3, unlogged: 0, removed: 0 },
       })
     })
 
@@ -166,14 +241,14 @@ describe('The verification of the database', () => {
       ],
       [
         'the marks that were changed to match',
-        `alter table seals disable trigger all; delete from audit_accesses;
-         update seals set records_marks = ''`,
-        { seal: 1 },
+        `alter table log_records disable trigger all; delete from audit_accesses;
+         update log_records set marks = ''`,
+        { leaf: 0 },
       ],
       [
-        'how far a seal goes',
-        `alter table seals disable trigger all; update seals set access_id = 0 where number = 2`,
-        { seal: 2 },
+        'how far a leaf goes',
+        `alter table log_records disable trigger all; update log_records set access_id = 0 where leaf = 2`,
+        { leaf: 2 },
       ],
     ] as const) {
       it(`finds ${what}`, async () => {
@@ -185,20 +260,20 @@ describe('The verification of the database', () => {
 
     it('takes what was removed when it had expired for removed, and no more', async () => {
       await log.root.query("select remove_expired_records('audit_accesses', 35, 1000)")
-      expect((await verifyLog(log.query, [logKey])).records.audit_accesses).to.deep.equal({
-        sealed: 4,
-        unsealed: 1,
+      expect((await verifyLog(log.query, OPTIONS)).records.audit_accesses).to.deep.equal({
+        logged: 4,
+        unlogged: 1,
         removed: 2,
       })
       await log.root.query("select remove_expired_records('audit_accesses', 0, 1000)")
-      expect((await verifyLog(log.query, [logKey])).records.audit_accesses).to.deep.equal({
-        sealed: 2,
-        unsealed: 1,
+      expect((await verifyLog(log.query, OPTIONS)).records.audit_accesses).to.deep.equal({
+        logged: 2,
+        unlogged: 1,
         removed: 4,
       })
       await looks(1, 0)
-      await log.sealer.seal()
-      expect((await verifyLog(log.query, [logKey])).records.audit_accesses.sealed).to.equal(4)
+      await log.log()
+      expect((await verifyLog(log.query, OPTIONS)).records.audit_accesses.logged).to.equal(4)
     })
 
     it('stays right when a table has a column more', async () => {
