@@ -20,14 +20,23 @@ const HEADER = /^\/\*\*\n(?: \*.*\n)+/m
 /** A comment that is not about a type: types are gone after the build. */
 const COMMENT = /^( *)\/\*(\*(?:(?!\*\/)[\s\S])*\*\/\n)(?! *(?:export )?type )/gm
 
-/** esbuild keeps only comments that look like a licence. */
+/** What a comment is about. */
+const DECLARED = /^\s*(?:export )?(?:async )?(?:function\*?|const|let|var|class) (\w+)/
+/** A comment that was kept, what it is about, and what follows it. */
+const KEPT = /^( *)\/\*!(?:(\w+)!)?(\*(?:(?!\*\/)[\s\S])*\*\/\n)(?=(.*))/gm
+
+/** esbuild keeps only comments that look like a licence; it may drop what they are about, or call it name2. */
 const keepComments: Plugin = {
   name: 'keep-comments',
   setup({ onLoad }) {
     onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       const code = await readFile(path, 'utf8')
       const contents = code.replace(HEADER, (header) => (path.endsWith(ENTRY) ? '' : header))
-      return { contents: contents.replace(COMMENT, '$1/*!$2'), loader: 'ts' }
+      const marked = contents.replace(COMMENT, (comment, indent, text, at, all) => {
+        const [, name] = DECLARED.exec(all.slice(at + comment.length)) ?? []
+        return `${indent}/*!${name === undefined ? '' : `${name}!`}${text}`
+      })
+      return { contents: marked, loader: 'ts' }
     })
   },
 }
@@ -52,7 +61,11 @@ export async function verifierText(): Promise<string> {
   const [file] = outputFiles
   if (file === undefined) throw new Error('esbuild made no file.')
   const readable = file.text
-    .replace(/\n( *)\/\*!\*?/g, '\n\n$1/**')
+    .replace(KEPT, (_, indent, about, text, next) => {
+      const [, name] = DECLARED.exec(next) ?? []
+      const isAbout = about === undefined || name?.replace(/\d+$/, '') === about
+      return isAbout ? `\n${indent}/*${text}` : ''
+    })
     .replaceAll('void 0', 'undefined')
     .replaceAll('/* @__PURE__ */ ', '')
   return formatted(readable)

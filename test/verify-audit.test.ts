@@ -1,4 +1,4 @@
-import { createCipheriv, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
+import { createCipheriv, randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,24 +6,34 @@ import { gzipSync, zstdCompressSync } from 'node:zlib'
 import canonicalize from 'canonicalize'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import pg from 'pg'
 import { verifierText } from '../scripts/build-verifier.ts'
-import type { StreamHead } from '../src/app/ports/audit.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
-import { digestOf, headDigest, sealHash } from '../src/infra/postgres/audit/seal-signer.ts'
-import { postgresSealer } from '../src/infra/postgres/audit/sealer.ts'
-import { openDatabase } from '../src/infra/postgres/connection/database.ts'
+import type { NoteSigner } from '../src/transparency-log/keys.ts'
+import { leafHash } from '../src/transparency-log/tree.ts'
 import { verifyExport } from '../src/verifier/export.ts'
-import { Broken, Incomplete, Unreadable } from '../src/verifier/failures.ts'
-import { canonical, eventHash, readKey } from '../src/verifier/formats.ts'
+import { Broken, Unreadable } from '../src/verifier/failures.ts'
+import { canonical, eventHash } from '../src/verifier/formats.ts'
+import { verifyProof } from '../src/verifier/proof.ts'
 import { notProven } from '../src/verifier/report.ts'
+import type { Trust } from '../src/verifier/trust.ts'
 import { created, renamed } from './support/appends.ts'
-import { type Export, exportOf, type Line, textOf, writeExport } from './support/exports.ts'
-import { silent } from './support/log.ts'
+import {
+  type Export,
+  isEvent,
+  type Line,
+  logKey,
+  ORIGIN,
+  otherLogKey,
+  type RecordsLine,
+  type SyntheticLog,
+  signed,
+  syntheticLog,
+  textOf,
+  WITNESSED_AT,
+  witness,
+  writeExport,
+} from './support/exports.ts'
 import { startProcess } from './support/processes.ts'
-import { projectAudit } from './support/project-audit.ts'
-import { logKey, openLog, type SealedLog, signer } from './support/sealed-log.ts'
-import { type System, startSystem } from './support/system.ts'
 
 const described = (description: string | null): TaskEvent => ({
   type: 'TaskDescribed',
@@ -34,52 +44,62 @@ const reopened: TaskEvent = { type: 'TaskReopened', data: { status: 'pending', u
 const deleted: TaskEvent = { type: 'TaskDeleted', data: {} }
 const restored: TaskEvent = { type: 'TaskRestored', data: { undoes: [4] } }
 const ofUser2 = { type: 'TaskCreated', data: { ...created().data, user_id: 2 } } as TaskEvent
+const [alice, bob] = [witness('alice'), witness('bob')]
+
+const hashOf = (text: string): string => leafHash(text).toString('base64')
+
+/** Whoever holds the log's key alone; witnesses and policies as a test needs them. */
+const trusting = (keys: readonly NoteSigner[], rest: Partial<Trust> = {}): Trust => ({
+  keys: keys.map(({ key }) => key),
+  witnesses: [],
+  policy: null,
+  ...rest,
+})
 
 describe('verify-audit.mjs', () => {
-  let log: SealedLog
+  let log: SyntheticLog
   let directory: string
   let file: string
   let whole: Export
+  /** Of the first five leaves. */
+  let older: string
 
-  // By position:  1 task-1 v1   2 v2   3 task-2 v1   4 task-1 v3   | seal 1
-  //               5 task-1 v4   6 v5   7 task-2 v2   8 task-3 v1 (of an erased user)   9 v2 | seal 2
-  //              10 task-2 v3  11 task-1 v6
+  // By position, which is the leaf + 1 up to 4, and the leaf after that:
+  //   1 task-1 v1   2 v2   3 task-2 v1   4 task-1 v3   (leaf 4: records)
+  //   5 task-1 v4   6 v5   7 task-2 v2   8 task-3 v1 (of an erased user)   9 v2   (leaf 10: records)
+  //  10 task-2 v3  11 task-1 v6, which no checkpoint covers
   before(async () => {
-    log = await openLog()
+    log = syntheticLog()
     directory = await mkdtemp(join(tmpdir(), 'tasktrail-verify-'))
     file = join(directory, 'export.ndjson')
-    await writeFile(join(directory, 'public.pem'), signer.publicKey)
-    await log.write(1, [created({ title: 'Überall ✓', description: 'One' }), completed])
-    await log.write(2)
-    await log.write(1, [reopened])
-    await log.sealer.seal()
-    await log.write(1, [deleted, restored])
-    await log.write(2, [described('Two\n"three"')])
-    await log.write(3, [ofUser2, renamed('gone')], 2)
-    await log.sealer.seal()
-    await log.write(2, [renamed('Three')])
-    await log.write(1, [described(null)])
-    await log.root.query(
-      `update user_keys set wrapped_key = null, wrapped_by = null, destroyed_at = now()
-       where user_id = 2`,
-    )
-    whole = await exportOf(log)
+    log.write(1, [created({ title: 'Überall ✓', description: 'One' }), completed])
+    log.write(2, [created({ title: 'Task 2' })])
+    log.write(1, [reopened])
+    log.writeRecords()
+    older = await log.checkpoint()
+    log.write(1, [deleted, restored])
+    log.write(2, [described('Two\n"three"')])
+    log.write(3, [ofUser2, renamed('gone')], 2)
+    log.writeRecords()
+    await log.checkpoint([logKey, alice])
+    log.write(2, [renamed('Three')])
+    log.write(1, [described(null)])
+    log.eraseUser(2)
+    whole = await log.export()
   })
-  after(async () => {
-    await log.stop()
-    await rm(directory, { recursive: true })
-  })
+  after(() => rm(directory, { recursive: true }))
 
-  const check = async (text: string) => {
+  const own = trusting([logKey])
+  const check = async (text: string, trust = own) => {
     await writeFile(file, text)
-    return verifyExport(file, [logKey])
+    return verifyExport(file, trust)
   }
   const outcome = (text: string) =>
     check(text).then(
       () => null,
       (error: unknown) => error,
     )
-  /** The place that is said to be broken in a copy that somebody has forged. */
+  /** What is said of a copy that somebody has forged. */
   const broken = async (forge: (copy: Export) => void, from = whole) => {
     const copy = structuredClone(from)
     forge(copy)
@@ -87,15 +107,24 @@ describe('verify-audit.mjs', () => {
     if (!(error instanceof Broken)) throw new Error(`not found: ${error}`)
     return error
   }
-  const at = (position: number, forge: (line: Line) => void) => (copy: Export) => {
-    const line = copy.lines.find((line) => line.position === position)
+  const eventsOf = ({ lines }: Export) => lines.filter(isEvent)
+  const lineAt = (copy: Export, position: number): Line => {
+    const line = eventsOf(copy).find((line) => line.position === position)
     if (line === undefined) throw new Error(`no event at ${position}`)
-    forge(line)
+    return line
   }
+  const at = (position: number, forge: (line: Line) => void) => (copy: Export) =>
+    forge(lineAt(copy, position))
+  const leave = (copy: Export, isLeft: (line: Line | RecordsLine) => boolean) => {
+    copy.lines = copy.lines.filter(isLeft)
+    copy.trailer.count = eventsOf(copy).length
+  }
+  const without = (copy: Export, ...positions: number[]) =>
+    leave(copy, (line) => !isEvent(line) || !positions.includes(line.position))
   /** A stream's hashes and its end in the trailer, made to match what its events say. */
   const rehash = (copy: Export, task_id: number) => {
     let previous: string | null = null
-    for (const line of copy.lines.filter((line) => line.task_id === task_id)) {
+    for (const line of eventsOf(copy).filter((line) => line.task_id === task_id)) {
       const { stored, actor, version, type, occurred_at } = line
       stored.prev_hash = previous
       line.hash = eventHash({ ...stored, version, type, occurred_at, actor_id: actor.user_id })
@@ -103,12 +132,18 @@ describe('verify-audit.mjs', () => {
     }
     copy.trailer.heads.find(([id]) => id === `task-${task_id}`)?.splice(2, 1, previous ?? '')
   }
+  const ofTask = (id: number) => log.export({ task_id: id }, ({ task_id }) => task_id === id)
+  const ofUser1 = () => log.export({ user_id: 1 }, ({ user_id }) => user_id === 1)
 
-  it('finds nothing in an export of the whole log, and says what is sealed', async () => {
+  it('finds nothing in an export of the whole log, and says what the log holds of it', async () => {
     const report = await check(textOf(whole))
-    expect(report).to.deep.include({ events: 11, streams: 3, sealed: 9, seals: 2, gaps: 0 })
-    expect(report).to.deep.include({ whole: true, erased: 2, position: 11 })
-    expect(report.lastSeal).to.include({ number: 2, position: 9 })
+    expect(report).to.deep.include({ events: 11, streams: 3, logged: 9, gaps: 0, position: 11 })
+    expect(report).to.deep.include({ whole: true, erased: 2 })
+    expect(report.log).to.include({ origin: ORIGIN, size: 11 })
+    expect(report.unlogged).to.deep.equal([
+      { stream_id: 'task-2', versions: [3, 3], positions: [10, 10] },
+      { stream_id: 'task-1', versions: [6, 6], positions: [11, 11] },
+    ])
   })
 
   it('writes JSON as RFC 8785 says', () => {
@@ -133,7 +168,8 @@ describe('verify-audit.mjs', () => {
     hash: (line) => Object.assign(line, { hash: 'ab'.repeat(32) }),
     'changes, what is so': (line) => Object.assign(line.changes.status ?? {}, { to: 'completed' }),
     'changes, what was so': (line) => Object.assign(line.changes.status ?? {}, { from: 'pending' }),
-    'changes, one more': (line) => Object.assign(line.changes, { priority: { from: 1, to: 2 } }),
+    'changes, one more': (line) =>
+      Object.assign(line.changes, { priority: { from: 'low', to: 'high' } }),
     'changes, none': (line) => Object.assign(line, { changes: {} }),
     'a field that is none': (line) => Object.assign(line, { note: 'seen by the board' }),
     'a field of actor': (line) => Object.assign(line.actor, { name: 'Mallory' }),
@@ -221,14 +257,14 @@ describe('verify-audit.mjs', () => {
 
   it('takes no line but the last for the trailer', async () => {
     const lines = textOf(whole).split('\n')
-    const forged = { trailer: 0, ...whole.lines[5], actor: { user_id: 9 } }
-    const error = await outcome(lines.toSpliced(5, 0, JSON.stringify(forged)).join('\n'))
+    const forged = { trailer: 0, ...whole.lines[6], actor: { user_id: 9 } }
+    const error = await outcome(lines.toSpliced(6, 0, JSON.stringify(forged)).join('\n'))
     expect(error).to.be.instanceOf(Broken)
     expect((error as Broken).place.position).to.equal(6)
-    const two = await outcome(lines.toSpliced(5, 0, lines.at(-2) ?? '').join('\n'))
+    const two = await outcome(lines.toSpliced(6, 0, lines.at(-2) ?? '').join('\n'))
     expect(two).to.have.property(
       'message',
-      'Line 6 is not an event of an export: it lacks position.',
+      'Line 7 is not an event of an export: it lacks position.',
     )
   })
 
@@ -236,7 +272,7 @@ describe('verify-audit.mjs', () => {
     const forgeries: readonly ((copy: Export) => unknown)[] = [
       ({ trailer }) => Object.assign(trailer, { note: 'seen by the board' }),
       ({ trailer }) => Object.assign(trailer.query, { x: 1 }),
-      ({ trailer }) => Object.assign(trailer.seals[0] ?? {}, { note: 'seen by the board' }),
+      ({ trailer }) => Object.assign(trailer.log ?? {}, { note: 'seen by the board' }),
     ]
     for (const forge of forgeries) {
       const { place, message } = await broken((copy) => void forge(copy))
@@ -248,44 +284,44 @@ describe('verify-audit.mjs', () => {
   })
 
   it('names what is missing in the middle of a stream, and at its end', async () => {
-    const without = (position: number) => (copy: Export) => {
-      copy.lines = copy.lines.filter((line) => line.position !== position)
-    }
-    const middle = await broken(without(4))
+    const middle = await broken((copy) => without(copy, 4))
     expect(middle.place).to.deep.equal({ stream_id: 'task-1', version: 3 })
-    const end = await broken(without(10))
+    const end = await broken((copy) => without(copy, 10))
     expect(end.place).to.deep.equal({ stream_id: 'task-2', version: 3 })
+    const both = await broken((copy) => {
+      without(copy, 7, 10)
+      copy.trailer.heads = copy.trailer.heads.filter(([id]) => id !== 'task-2')
+      at(9, (line) => Object.assign(line.actor, { user_id: 9 }))(copy)
+    })
+    expect(both.message).to.match(
+      /^Leaf 7 is missing, or not in its place, though the export has no filter: task-3 version 1 \(position 8\) has leaf 8\.$/,
+    )
   })
 
   it('finds an end that is cut off though the trailer was rewritten to match', async () => {
     const error = await broken((copy) => {
-      copy.lines = copy.lines.filter(({ position }) => position !== 7 && position !== 10)
-      const { hash = '' } = copy.lines.find(({ position }) => position === 3) ?? {}
+      const { hash } = lineAt(copy, 3)
+      without(copy, 7, 10)
       copy.trailer.heads = copy.trailer.heads.map((head) =>
         head[0] === 'task-2' ? ['task-2', 1, hash] : head,
       )
-      copy.trailer.count -= 2
     })
-    expect(error.place).to.deep.equal({ stream_id: 'task-2', version: 2 })
+    expect(error.place).to.deep.equal({ leaf: 7 })
   })
 
   it('finds a stream that is left out, whatever the trailer says', async () => {
     const leaveOut = (copy: Export) => {
-      copy.lines = copy.lines.filter(({ task_id }) => task_id !== 3)
+      leave(copy, (line) => !isEvent(line) || line.task_id !== 3)
       copy.trailer.heads = copy.trailer.heads.filter(([id]) => id !== 'task-3')
-      copy.trailer.count -= 2
     }
-    expect((await broken(leaveOut)).place).to.deep.equal({ stream_id: 'task-3', version: 1 })
-
-    // Its head hidden as if it were another's: then the export does not pass for the whole log.
-    const hidden = structuredClone(whole)
-    leaveOut(hidden)
-    for (const seal of hidden.trailer.seals) {
-      seal.heads = seal.heads.map((head) =>
-        head[0] === 'task-3' ? headDigest(head as StreamHead).toString('hex') : head,
-      )
-    }
-    expect(await check(textOf(hidden))).to.include({ whole: false })
+    expect((await broken(leaveOut)).place).to.deep.equal({ leaf: 8 })
+    // With the hashes of what is left out, as in a part: but it does not say that it is one.
+    const hidden = await broken((copy) => {
+      const before = (copy.lines[8] as Line).before
+      leaveOut(copy)
+      Object.assign(copy.lines[8] ?? {}, { before })
+    })
+    expect(hidden.place).to.deep.equal({ leaf: 8 })
   })
 
   it('finds events that are exchanged, doubled or put elsewhere', async () => {
@@ -293,12 +329,12 @@ describe('verify-audit.mjs', () => {
       const [one, two] = [copy.lines[2], copy.lines[3]] as [Line, Line]
       copy.lines.splice(2, 2, two, one)
     })
-    expect(swap.place.position).to.equal(3)
+    expect(swap.message).to.match(/^Leaf 2 is missing, or not in its place, .* has leaf 3\.$/)
     const renumbered = await broken((copy) => {
       const [one, two] = [copy.lines[2], copy.lines[3]] as [Line, Line]
-      copy.lines.splice(2, 2, { ...two, position: 3 }, { ...one, position: 4 })
+      copy.lines.splice(2, 2, { ...two, position: 3, leaf: 2 }, { ...one, position: 4, leaf: 3 })
     })
-    expect(renumbered.place).to.deep.equal({ seal: 1 })
+    expect(renumbered.message).to.match(/^The export is not what its checkpoint signs/)
     const twice = await broken((copy) => void copy.lines.splice(3, 0, copy.lines[2] as Line))
     expect(twice.place.position).to.equal(3)
   })
@@ -310,110 +346,254 @@ describe('verify-audit.mjs', () => {
     expect(error.place.position).to.equal(7)
   })
 
-  it('finds a stream that was hashed anew from a changed event on, by the seal', async () => {
-    const error = await broken((copy) => {
-      at(4, ({ stored }) => Object.assign(stored.metadata, { ip: '10.0.0.1' }))(copy)
-      rehash(copy, 1)
-    })
-    expect(error.place).to.deep.equal({ stream_id: 'task-1', version: 3, position: 4 })
-    expect(error.message).to.match(/seal 1/)
-  })
-
-  it('names the seal that is changed, taken away, or made by somebody else', async () => {
-    const seal = (copy: Export, index: number) =>
-      copy.trailer.seals[index] as Export['trailer']['seals'][0]
-    const forgeries: readonly [number, (copy: Export) => unknown][] = [
-      [1, (copy) => Object.assign(seal(copy, 0), { sealed_at: '2020-01-01T00:00:00.000Z' })],
-      [2, (copy) => Object.assign(seal(copy, 1), { signature: seal(copy, 0).signature })],
-      [2, (copy) => Object.assign(seal(copy, 1), { signature: '' })],
-      [
-        1,
-        (copy) => Object.assign(seal(copy, 0), { signature: `${seal(copy, 0).signature} (Eve)` }),
-      ],
-      [2, (copy) => copy.trailer.seals.shift()],
-      [2, (copy) => copy.trailer.seals.reverse()],
-      [1, (copy) => seal(copy, 0).heads.pop()],
-      [1, (copy) => Object.assign(seal(copy, 0), { events: 3 })],
-      [2, (copy) => Object.assign(seal(copy, 1), { previous: null })],
-    ]
-    for (const [number, forge] of forgeries) {
-      const { place } = await broken((copy) => void forge(copy))
-      expect(place).to.deep.equal({ seal: number })
-    }
-    const unchained = structuredClone(whole)
-    const second = { ...seal(unchained, 1), previous: null }
-    const heads_digest = digestOf((second.heads as StreamHead[]).map(headDigest)).toString('hex')
-    const hash = sealHash({ ...second, heads_digest })
-    const signature = (await signer.sign(hash)).toString('hex')
-    unchained.trailer.seals[1] = { ...second, hash: hash.toString('hex'), signature }
-    const again = await outcome(textOf(unchained))
-    expect(again)
-      .to.have.property('message')
-      .that.matches(/^Seal 2 is not chained/)
-    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-    const key_id = readKey(publicKey.export({ format: 'pem', type: 'spki' }).toString()).id
-    const stranger = await broken((copy) => {
-      const first = seal(copy, 0)
-      const heads_digest = digestOf((first.heads as StreamHead[]).map(headDigest)).toString('hex')
-      const hash = sealHash({ ...first, heads_digest, key_id })
-      const signature = sign(null, hash, privateKey).toString('hex')
-      Object.assign(first, { key_id, hash: hash.toString('hex'), signature })
-    })
-    expect(stranger.place).to.deep.equal({ seal: 1 })
-    expect(stranger.message).to.contain(key_id).and.to.contain(logKey.id)
-  })
-
-  it('takes no event for one that came later because a seal hides its stream', async () => {
-    const mine = await exportOf(log, { user_id: 1 }, ({ user_id }) => user_id === 1)
-    for (const from of [whole, mine]) {
-      const error = await broken((copy) => {
-        const second = copy.trailer.seals[1]
-        if (second === undefined) throw new Error('no second seal')
-        second.heads = second.heads.map((head) =>
-          head[0] === 'task-1' ? headDigest(head as StreamHead).toString('hex') : head,
-        )
-        at(5, ({ stored }) => Object.assign(stored.metadata, { ip: '10.0.0.1' }))(copy)
-        rehash(copy, 1)
-      }, from)
-      expect(error.place).to.deep.equal({ stream_id: 'task-1', version: 4, position: 5 })
-      expect(error.message).to.match(/its stream is not in that seal/)
-    }
-  })
-
-  it('compares the seals with those that were kept elsewhere', async () => {
-    const [first, second] = whole.trailer.seals.map(({ hash }) => hash)
-    const verify = async (
-      made: Export,
-      kept: readonly (readonly [number, string | undefined])[],
-    ) => {
-      await writeExport(file, made)
-      const known = new Map(kept.map(([number, hash = '']) => [number, hash]))
-      return verifyExport(file, [logKey], known).catch((error: unknown) => error)
-    }
-    const both = [[1, first] as const, [2, second] as const]
-    expect(await verify(whole, both)).to.include({ seals: 2 })
-    expect(await verify(whole, [[1, second]]))
-      .to.be.instanceOf(Broken)
-      .and.have.deep.property('place', { seal: 1 })
-    const cut = structuredClone(whole)
-    cut.trailer.seals.pop()
-    expect(await verify(cut, both))
-      .to.be.instanceOf(Broken)
-      .and.have.deep.property('place', { seal: 2 })
-    const third = await exportOf(log, { task_id: 3 }, ({ task_id }) => task_id === 3)
-    expect(await verify(third, [[2, second]])).to.include({ seals: 1 })
-    expect(await verify(third, both)).to.be.instanceOf(Incomplete)
-  })
-
   it('finds a count that is not that of the events', async () => {
     const { place } = await broken((copy) => Object.assign(copy.trailer, { count: 12 }))
     expect(place).to.deep.equal({})
   })
 
+  it('has nothing to find fault with in an export without events', async () => {
+    const none = await log.export({ task_id: 4 }, () => false)
+    expect(await check(textOf(none))).to.include({ events: 0, streams: 0, whole: false })
+  })
+
+  describe('against the log', () => {
+    /** Everything in it is in the log. */
+    let logged: Export
+    before(() => {
+      logged = structuredClone(whole)
+      without(logged, 10, 11)
+      logged.trailer.position = 9
+      logged.trailer.heads = logged.trailer.heads.map(([id]) => {
+        const last = eventsOf(logged).findLast(({ stored }) => stored.stream_id === id)
+        return [id, last?.version ?? 0, last?.hash ?? '']
+      })
+    })
+    const UNNAMED =
+      /^The export is not what its checkpoint signs, though each hash and chain in it is right/
+
+    it('proves the whole log, and what one person sees of it', async () => {
+      expect(await check(textOf(logged))).to.include({ events: 9, logged: 9, whole: true })
+      const mine = await ofUser1()
+      expect(mine.lines.some(({ before }) => before.length > 0)).to.equal(true)
+      expect(await check(textOf(mine))).to.include({ whole: false, events: 9, logged: 7 })
+      const third = await ofTask(3)
+      expect(await check(textOf(third))).to.include({ events: 2, logged: 2 })
+    })
+
+    it('finds a stream that was hashed anew from a changed event on', async () => {
+      for (const from of [logged, await ofTask(1)]) {
+        const error = await broken((copy) => {
+          at(4, ({ stored }) => Object.assign(stored.metadata, { ip: '10.0.0.1' }))(copy)
+          rehash(copy, 1)
+        }, from)
+        expect(error.message).to.match(UNNAMED)
+      }
+    })
+
+    it('finds every event and every line that is changed, removed, doubled or put in', async () => {
+      const mine = await ofUser1()
+      for (const from of [logged, mine]) {
+        for (const [index, line] of from.lines.entries()) {
+          if (line.leaf === null) continue
+          const forgeries: Record<string, (copy: Export) => unknown> = {
+            removed: ({ lines }) => lines.splice(index, 1),
+            doubled: ({ lines }) => lines.splice(index, 0, structuredClone(line)),
+            'put first': ({ lines }) => lines.unshift(...lines.splice(index || 1, 1)),
+            'put last': ({ lines }) => lines.push(...lines.splice(index, 1)),
+            'another leaf': ({ lines }) => Object.assign(lines[index] ?? {}, { leaf: index + 1 }),
+            'no leaf': ({ lines }) => Object.assign(lines[index] ?? {}, { leaf: null }),
+            'records put in': ({ lines }) =>
+              lines.splice(index, 0, structuredClone(whole.lines[4] as RecordsLine)),
+          }
+          for (const [what, forge] of Object.entries(forgeries)) {
+            const copy = structuredClone(from)
+            forge(copy)
+            if (textOf(copy) === textOf(from)) continue
+            copy.trailer.count = eventsOf(copy).length
+            const error = await outcome(textOf(copy))
+            // An event that is taken out of the log is not broken if all behind it are, too; it is named.
+            if (error === null && what === 'no leaf') {
+              const report = await check(textOf(copy))
+              expect(report.logged).to.be.below(
+                eventsOf(from).filter(({ leaf }) => leaf !== null).length,
+              )
+            } else expect(error, `${what} ${index}`).to.be.instanceOf(Broken)
+          }
+        }
+      }
+    })
+
+    it('finds a position that is changed, which no hash covers', async () => {
+      const moved = await broken((copy) => {
+        at(9, (line) => Object.assign(line, { position: 20 }))(copy)
+        copy.trailer.position = 20
+      }, logged)
+      expect(moved.message).to.match(UNNAMED)
+    })
+
+    it('finds each change of the accesses and security events that the log covers', async () => {
+      for (const records of [
+        { audit_accesses: 3, security_events: 1 },
+        { audit_accesses: 2, security_events: 2 },
+        { digest: 'ab'.repeat(32) },
+      ]) {
+        const error = await broken(({ lines }) => {
+          Object.assign((lines[4] as RecordsLine).records, records)
+        }, logged)
+        expect(error.message).to.match(UNNAMED)
+      }
+      const part = await broken(
+        (copy) => {
+          copy.lines.splice(-1, 0, structuredClone(whole.lines[4] as RecordsLine))
+        },
+        await ofTask(3),
+      )
+      expect(part.message).to.match(/^Leaf 4 is no event, which only an export without filter has/)
+    })
+
+    it('finds each bit that is flipped in the proof of a part', async () => {
+      const mine = await ofTask(1)
+      const flips = async (
+        what: string,
+        get: (copy: Export) => string,
+        set: (copy: Export, value: string) => void,
+        every: number,
+      ) => {
+        const bytes = Buffer.from(get(mine))
+        for (let bit = 0; bit < bytes.length * 8; bit += every) {
+          const flipped = Buffer.from(bytes)
+          flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+          const copy = structuredClone(mine)
+          set(copy, flipped.toString())
+          const error = await outcome(textOf(copy))
+          expect(error, `${what} ${bit}`).to.be.instanceOf(Error)
+          expect(error).to.satisfy((e: unknown) => e instanceof Broken || e instanceof Unreadable)
+        }
+      }
+      const withBefore = mine.lines.findIndex(({ before }) => before.length > 0)
+      await flips(
+        'before',
+        ({ lines }) => lines[withBefore]?.before[0] ?? '',
+        ({ lines }, value) => Object.assign(lines[withBefore]?.before ?? [], [value]),
+        3,
+      )
+      const logOf = ({ trailer }: Export) => trailer.log ?? { checkpoint: '', after: [] }
+      await flips(
+        'after',
+        (copy) => logOf(copy).after[0] ?? '',
+        (copy, value) => Object.assign(logOf(copy).after, [value]),
+        3,
+      )
+      await flips(
+        'checkpoint',
+        // The witness's line is not what this trusts.
+        (copy) => logOf(copy).checkpoint.split('\n').slice(0, 5).join('\n'),
+        (copy, value) => Object.assign(logOf(copy), { checkpoint: `${value}\n` }),
+        5,
+      )
+      for (const [index, { leaf }] of mine.lines.entries()) {
+        if (leaf === null) continue
+        for (let bit = 0; bit < 40; bit++) {
+          const copy = structuredClone(mine)
+          const flipped = Math.floor(leaf / 2 ** bit) % 2 === 1 ? leaf - 2 ** bit : leaf + 2 ** bit
+          Object.assign(copy.lines[index] ?? {}, { leaf: flipped })
+          expect(await outcome(textOf(copy)), `leaf ${flipped}`).to.be.instanceOf(Broken)
+        }
+      }
+    })
+
+    it('names the event whose hashes are too many or too few', async () => {
+      const mine = await ofTask(3)
+      for (const change of [
+        (before: string[]) => before.pop(),
+        (before: string[]) => before.push(...before),
+      ]) {
+        const error = await broken(({ lines }) => void change(lines[0]?.before ?? []), mine)
+        expect(error.place.position).to.equal(8)
+        expect(error.message).to.match(/needs 1 hashes of what lies before it in the log, but has/)
+      }
+      const { place } = await broken(({ trailer }) => void trailer.log?.after.pop(), mine)
+      expect(place).to.deep.equal({ thing: 'The trailer' })
+    })
+
+    it('takes no checkpoint that another key has signed, or that is of another log', async () => {
+      const { root, size } = { root: log.root(11), size: 11 }
+      const resign = async (facts: object, signers?: readonly NoteSigner[]) => {
+        const copy = structuredClone(logged)
+        const checkpoint = await signed({ root, size, ...facts }, signers)
+        copy.trailer.log = { checkpoint, after: [] }
+        return outcome(textOf(copy))
+      }
+      expect(await resign({})).to.equal(null)
+      expect(await resign({}, [logKey, otherLogKey])).to.equal(null)
+      for (const error of [
+        await resign({}, [otherLogKey]),
+        await resign({}, [alice]),
+        await resign({ origin: 'another.test/log' }),
+      ]) {
+        expect(error)
+          .to.be.instanceOf(Broken)
+          .and.have.property('message')
+          .that.matches(
+            /is not signed by a key that was given \(tasktrail\.test\/log\+[0-9a-f]{8}\)/,
+          )
+      }
+      // By the known key, of another log.
+      expect(await resign({ root: log.root(10) }))
+        .to.have.property('message')
+        .that.matches(UNNAMED)
+      expect(await resign({ size: 10, root: log.root(10) })).to.have.deep.property('place', {
+        leaf: 10,
+      })
+      expect(await resign({ size: 12 })).to.have.deep.property('place', { leaf: 11 })
+      const copy = structuredClone(logged)
+      const note = `${copy.trailer.log?.checkpoint}`.replace(/(?<=^— tasktrail\S+ \S{10})./m, 'x')
+      copy.trailer.log = { checkpoint: note, after: [] }
+      expect(await outcome(textOf(copy)))
+        .to.have.property('message')
+        .that.matches(/is not signed by tasktrail\.test\/log\+[0-9a-f]{8}, though it says so/)
+    })
+
+    it('wants the cosignatures of all witnesses that it is told', async () => {
+      const proven = async (witnesses: readonly NoteSigner[], signers: readonly NoteSigner[]) => {
+        const copy = structuredClone(logged)
+        const checkpoint = await signed({ root: log.root(11), size: 11 }, [logKey, ...signers])
+        copy.trailer.log = { checkpoint, after: [] }
+        const keys = witnesses.map(({ key }) => key)
+        return check(textOf(copy), trusting([logKey], { witnesses: keys }))
+      }
+      const both = await proven([alice, bob], [bob, alice])
+      expect(both.log?.cosigned.map(({ at }) => at)).to.deep.equal([WITNESSED_AT, WITNESSED_AT])
+      const one = await proven([alice, bob], [alice])
+      expect(notProven(one).filter((line) => !/^user-2/.test(line))).to.deep.equal([
+        `The checkpoint: the witness bob.test+${bob.key.id.toString('hex')} has not cosigned it.`,
+      ])
+      // Bob's, but of another checkpoint.
+      const other = await signed({ root: log.root(10), size: 10 }, [bob])
+      const [, line = ''] = other.split('\n\n')
+      const error = await proven([bob], [{ ...bob, sign: async () => line }]).catch((e) => e)
+      expect(error).to.be.instanceOf(Broken)
+      expect(error.message).to.match(/is not signed by bob\.test\+\S+, though it says so/)
+    })
+
+    it('proves no event that the checkpoint does not cover', async () => {
+      const said = notProven(await check(textOf(whole)))
+      expect(said).to.deep.equal([
+        'task-2 version 3 (position 10): not in the log of the checkpoint.',
+        'task-1 version 6 (position 11): not in the log of the checkpoint.',
+        'user-2: marked as erased, but the export has no UserErased.',
+      ])
+      const added = await broken(at(11, (line) => line.before.push(hashOf('x'))))
+      expect(added.message).to.match(/\(position 11\) has hashes of the log, but no leaf in it/)
+      const early = await broken(at(9, (line) => Object.assign(line, { leaf: null })))
+      expect(early.message).to.match(/^Leaf 10 has leaf 10, but comes after an event that has none/)
+    })
+  })
+
   describe('of a part of the log', () => {
     const TYPES = ['TaskDeleted', 'TaskRestored', 'TaskDescribed', 'TaskRenamed', 'TaskReopened']
     const ofTypes = (...type: string[]) =>
-      exportOf(log, { type }, (event) => type.includes(event.type))
+      log.export({ type }, (event) => type.includes(event.type))
 
     it('does not accept a filter as an excuse for what it would not leave out', async () => {
       for (const [position, query] of [
@@ -425,32 +605,11 @@ describe('verify-audit.mjs', () => {
         [1, { from: '2999-01-01T00:00:00.000Z' }],
         [1, { to: '2020-01-01T00:00:00.000Z' }],
       ] as const) {
-        const error = await broken((copy) => Object.assign(copy.trailer, { query }))
+        const error = await outcome(textOf(await log.export(query, () => true)))
+        if (!(error instanceof Broken)) throw new Error(`not found: ${error}`)
         expect(error.place.position, JSON.stringify(query)).to.equal(position)
         expect(error.message).to.match(/does not match the filters in the trailer/)
       }
-      const error = await broken((copy) => {
-        copy.lines = copy.lines.filter(({ position }) => position !== 4)
-        Object.assign(copy.trailer, { count: 10, query: { type: ['TaskCreated'] } })
-      })
-      expect(error.place.position).to.equal(2)
-    })
-
-    it('has no seal that covers nothing of it', async () => {
-      const part = await exportOf(log, { task_id: 3 }, ({ task_id }) => task_id === 3)
-      const error = await broken((copy) => {
-        const [first] = structuredClone(whole).trailer.seals
-        if (first === undefined) throw new Error('no seal')
-        first.heads = first.heads.map((head) => headDigest(head as StreamHead).toString('hex'))
-        copy.trailer.seals.unshift(first)
-      }, part)
-      expect(error.place).to.deep.equal({ seal: 1 })
-      const long = await broken(({ trailer: { seals } }) => {
-        for (const seal of seals) {
-          seal.heads = seal.heads.map((head) => (typeof head === 'string' ? `${head} x` : head))
-        }
-      }, part)
-      expect(long.place).to.deep.equal({ seal: 2 })
     })
 
     it('counts previous values that nothing proves', async () => {
@@ -462,27 +621,18 @@ describe('verify-audit.mjs', () => {
     })
 
     it('proves the streams of one task from end to end', async () => {
-      const part = await exportOf(log, { task_id: 1 }, ({ task_id }) => task_id === 1)
+      const part = await ofTask(1)
       const report = await check(textOf(part))
-      expect(report).to.include({ whole: false, events: 6, sealed: 5, gaps: 0 })
+      expect(report).to.include({ whole: false, events: 6, logged: 5, gaps: 0 })
       const cut = await broken((copy) => void copy.lines.splice(2, 1), part)
       expect(cut.place).to.deep.equal({ stream_id: 'task-1', version: 3 })
+      const own = await broken((copy) => without(copy, 7, 10), await ofUser1())
+      expect(own.place).to.deep.equal({ stream_id: 'task-2', version: 2 })
     })
 
-    it('proves what one person sees of it', async () => {
-      const part = await exportOf(log, { user_id: 1 }, ({ user_id }) => user_id === 1)
-      expect(part.trailer.seals[1]?.heads.map((head) => typeof head)).to.include('string')
-      expect(await check(textOf(part))).to.include({ whole: false, events: 9, sealed: 7 })
-      const cut = await broken((copy) => {
-        copy.lines = copy.lines.filter(({ position }) => position !== 7 && position !== 10)
-      }, part)
-      expect(cut.place).to.deep.equal({ stream_id: 'task-2', version: 2 })
-    })
-
-    it('counts the gaps that a filter leaves, and does not take what stands before them for sealed', async () => {
+    it('counts the gaps that a filter leaves, and proves what stands before them, too', async () => {
       const part = await ofTypes('TaskCreated', ...TYPES)
-      const report = await check(textOf(part))
-      expect(report).to.include({ events: 10, gaps: 1, sealed: 7 })
+      expect(await check(textOf(part))).to.include({ events: 10, gaps: 1, logged: 8 })
     })
 
     it('still names a changed event, and one that is not chained to the one before it', async () => {
@@ -504,10 +654,11 @@ describe('verify-audit.mjs', () => {
   })
 
   describe('of what was exported while streams were parked', () => {
-    const without = (...positions: number[]) => {
-      const copy = structuredClone(whole)
-      copy.lines = copy.lines.filter(({ position }) => !positions.includes(position))
-      copy.trailer.count = copy.lines.length
+    /** The whole log, as far as it is shown. */
+    const parked = async (stream_id: string, version: number, ...positions: number[]) => {
+      const copy = await log.export({}, ({ position }) => !positions.includes(position))
+      const { heads } = whole.trailer
+      Object.assign(copy.trailer, { heads, parked: [[stream_id, version]] })
       return copy
     }
 
@@ -517,9 +668,9 @@ describe('verify-audit.mjs', () => {
         ['task-1', 4, 5, 6],
         ['task-3', 1, 8, 9],
       ] as const) {
-        const copy = without(...positions)
-        copy.trailer.parked = [[stream_id, version]]
-        expect(await check(textOf(copy))).to.include({ whole: false, events: copy.lines.length })
+        const copy = await parked(stream_id, version, ...positions)
+        const events = eventsOf(copy).length
+        expect(await check(textOf(copy))).to.include({ whole: false, events })
         copy.trailer.parked = [[stream_id, version + 1]]
         const error = await outcome(textOf(copy))
         expect(error).to.be.instanceOf(Broken)
@@ -528,8 +679,7 @@ describe('verify-audit.mjs', () => {
     })
 
     it('still names the event that is changed', async () => {
-      const copy = without(7, 10)
-      copy.trailer.parked = [['task-2', 2]]
+      const copy = await parked('task-2', 2, 7, 10)
       const forge = at(11, (line) => Object.assign(line.actor, { user_id: 9 }))
       expect((await broken(forge, copy)).place.position).to.equal(11)
     })
@@ -545,12 +695,14 @@ describe('verify-audit.mjs', () => {
         throw error
       })
     }
-    const mine = () => exportOf(log, { user_id: 1 }, ({ user_id }) => user_id === 1)
-    /** One more event, with a hash of its own, at the end of a stream. */
-    const append = (copy: Export, task_id: number, skipped = 0) => {
-      const of = (line: Line) => line.task_id === task_id
-      const last = copy.lines.findLast(of)
-      const line = structuredClone(last ?? whole.lines[0]) as Line
+    /** One more event, with a hash of its own, at the end of a stream; it is said to be a leaf or not. */
+    const append = (
+      copy: Export,
+      task_id: number,
+      { skipped = 0, leaf = null as number | null } = {},
+    ) => {
+      const last = eventsOf(copy).findLast((line) => line.task_id === task_id)
+      const line = structuredClone(last ?? (whole.lines[0] as Line))
       const version = (last?.version ?? 0) + 1 + skipped
       const position = copy.trailer.position + 1
       const data = { status: 'completed' }
@@ -558,55 +710,55 @@ describe('verify-audit.mjs', () => {
       const changes = { status: { from, to: 'completed' } }
       Object.assign(line, { task_id, version, position, type: 'TaskCompleted', changes })
       Reflect.deleteProperty(line, 'undoes')
-      Object.assign(line, { text_keys: {} })
-      Object.assign(line.stored, {
-        data,
-        stream_id: `task-${task_id}`,
-        prev_hash: last?.hash ?? null,
-      })
+      Object.assign(line, { text_keys: {}, leaf, before: [] })
+      const stream_id = `task-${task_id}`
+      Object.assign(line.stored, { data, stream_id, prev_hash: last?.hash ?? null })
       const { stored, actor, type, occurred_at } = line
       line.hash = eventHash({ ...stored, version, type, occurred_at, actor_id: actor.user_id })
       copy.lines.push(line)
       copy.trailer.count++
       copy.trailer.position = position
       copy.trailer.heads = [
-        ...copy.trailer.heads.filter(([id]) => id !== `task-${task_id}`),
-        [`task-${task_id}`, version, line.hash],
+        ...copy.trailer.heads.filter(([id]) => id !== stream_id),
+        [stream_id, version, line.hash],
       ]
-    }
-    const without = (copy: Export, ...positions: number[]) => {
-      copy.lines = copy.lines.filter(({ position }) => !positions.includes(position))
-      copy.trailer.count = copy.lines.length
     }
 
     it('proves no event that was made up', async () => {
       expect(await found((copy) => append(copy, 9))).to.include(
-        'task-9 version 1 (position 12): no seal proves it.',
+        'task-9 version 1 (position 12): not in the log of the checkpoint.',
       )
-      const part = await mine()
-      expect(await found((copy) => append(copy, 2), part)).to.include(
-        'task-2 versions 3 to 4 (positions 10 to 12): no seal proves it.',
+      expect(await found((copy) => append(copy, 2), await ofUser1())).to.include(
+        'task-2 versions 3 to 4 (positions 10 to 12): not in the log of the checkpoint.',
+      )
+      expect(await found((copy) => append(copy, 9, { leaf: 11 }))).to.match(
+        /^task-9 version 1 \(position 12\) has leaf 11, but/,
       )
     })
 
-    it('proves none that was made up and of which the seals were taken away', async () => {
+    it('proves nothing of which the checkpoint was taken away', async () => {
+      const bare = (copy: Export) => {
+        leave(copy, isEvent)
+        for (const line of copy.lines) Object.assign(line, { leaf: null, before: [] })
+        copy.trailer.log = null
+      }
+      expect(await found(bare)).to.include.members([
+        'task-1 versions 1 to 6 (positions 1 to 11): not in the log of the checkpoint.',
+        'The export: it has no checkpoint, so nothing proves that nothing is missing.',
+      ])
       const said = await found((copy) => {
-        without(copy, ...copy.lines.map(({ position }) => position))
-        Object.assign(copy.trailer, { position: 0, heads: [], seals: [] })
+        bare(copy)
+        leave(copy, () => false)
+        Object.assign(copy.trailer, { position: 0, heads: [] })
         append(copy, 9)
       })
       expect(said).to.deep.equal([
-        'task-9 version 1 (position 1): no seal proves it.',
-        'The export: it has no seal, so nothing proves that nothing is missing.',
+        'task-9 version 1 (position 1): not in the log of the checkpoint.',
+        'The export: it has no checkpoint, so nothing proves that nothing is missing.',
       ])
-    })
-
-    it('proves nothing of which the seals were taken away', async () => {
-      expect(await found(({ trailer }) => void trailer.seals.pop())).to.include.members([
-        'task-1 versions 4 to 6 (positions 5 to 11): no seal proves it.',
-        'task-2 versions 2 to 3 (positions 7 to 10): no seal proves it.',
-        'task-3 versions 1 to 2 (positions 8 to 9): no seal proves it.',
-      ])
+      expect(await found(({ trailer }) => Object.assign(trailer, { log: null }))).to.match(
+        /^task-1 version 1 \(position 1\) has leaf 0, but/,
+      )
     })
 
     it('takes no filter that nobody can ask for', async () => {
@@ -637,42 +789,26 @@ describe('verify-audit.mjs', () => {
 
     it('lets a time leave out the beginnings and the ends of streams, and nothing between', async () => {
       const [from, to] = ['1970-01-01T00:00:00.000Z', '9999-01-01T00:00:00.000Z']
-      const asked =
-        (query: object, ...positions: number[]) =>
-        (copy: Export) => {
-          without(copy, ...positions)
-          Object.assign(copy.trailer, { query })
-        }
-      for (const query of [{ from }, { to }, { from, to }]) {
-        expect(await found(asked(query, 4))).to.match(/^task-1 version 3 is missing/)
+      const asked = async (query: Record<string, unknown>, ...positions: number[]) => {
+        const part = await log.export(query, ({ position }) => !positions.includes(position))
+        return found(() => {}, part)
       }
-      expect(await found(asked({ to }, 3))).to.match(/^task-2 version 1 is missing/)
-      expect(await found(asked({ from }, 7, 10))).to.match(/^task-2 version 2 is missing/)
-      expect(await found(asked({ from }, 3))).to.include(
+      for (const query of [{ from }, { to }, { from, to }]) {
+        expect(await asked(query, 4)).to.match(/^task-1 version 3 is missing/)
+      }
+      expect(await asked({ to }, 3)).to.match(/^task-2 version 1 is missing/)
+      expect(await asked({ from }, 7, 10)).to.match(/^task-2 version 2 is missing/)
+      expect(await asked({ from }, 3)).to.include(
         'task-2 version 2 (position 7): nothing proves the values before it, "from" of description.',
       )
     })
 
-    it('names what stands before a gap that another filter explains', async () => {
-      const said = await found(
-        (copy) => {
-          without(copy, 4)
-          Object.assign(copy.trailer, { query: { actor_id: 1 } })
-        },
-        await mine(),
-      )
-      expect(said).to.include('task-1 versions 1 to 2 (positions 1 to 2): no seal proves it.')
-    })
-
     it('proves none that was made up under a filter', async () => {
       const type = ['TaskCompleted', 'TaskDeleted']
-      const part = await exportOf(log, { type }, (event) => type.includes(event.type))
-      expect(await found((copy) => append(copy, 1, 4), part))
-        .to.be.an('array')
-        .and.include.members([
-          'task-1 version 2 (position 2): no seal proves it.',
-          'task-1 version 9 (position 12): no seal proves it.',
-        ])
+      const part = await log.export({ type }, (event) => type.includes(event.type))
+      expect(await found((copy) => append(copy, 1, { skipped: 4 }), part)).to.include(
+        'task-1 version 9 (position 12): not in the log of the checkpoint.',
+      )
     })
 
     it('finds each field that is missing or of another type, and never fails itself', async () => {
@@ -692,7 +828,8 @@ describe('verify-audit.mjs', () => {
       const known = notProven(await check(textOf(some))).length
       for (const path of [
         ...pathsIn(some.lines[3], ['lines', 3]),
-        ...pathsIn(some.lines[6], ['lines', 6]),
+        ...pathsIn(some.lines[4], ['lines', 4]),
+        ...pathsIn(some.lines[7], ['lines', 7]),
         ...pathsIn(some.trailer, ['trailer']),
       ]) {
         const before = at(some, path)
@@ -718,127 +855,63 @@ describe('verify-audit.mjs', () => {
     })
   })
 
-  it('has nothing to find fault with in an export without events', async () => {
-    const none = await exportOf(log, { task_id: 4 }, () => false)
-    expect(await check(textOf(none))).to.include({ events: 0, streams: 0, seals: 0 })
-  })
-
-  describe('on what the service exports', () => {
-    let system: System
-    before(async () => {
-      system = await startSystem()
-    })
-    after(() => system.stop())
-
-    it('proves it, all of it and each part', async () => {
-      const { database, call, newUser } = system
-      const [auditor, ann, bob] = [await newUser(), await newUser(), await newUser()]
-      const sql = new pg.Client(database.url)
-      await sql.connect()
-      await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
-      await sql.end()
-      const worker = openDatabase({ ...database.config, role: 'tasktrail_worker', log: silent })
-      const { seal } = postgresSealer(signer, () => new Date())
-
-      for (const { token } of [ann, bob, ann]) {
-        const body = { title: 'Überall ✓ <&>', description: 'One\n\u2028"two"', priority: 'low' }
-        const { id } = (await call('POST', '/tasks', { token, body })).body.task
-        await call('PUT', `/tasks/${id}`, { token, body: { title: 'Two', status: 'completed' } })
-        await seal(worker.query)
-        await call('POST', `/tasks/${id}/undo`, { token, body: {} })
-        await call('DELETE', `/tasks/${id}`, { token })
-        await call('POST', `/tasks/${id}/restore`, { token, body: {} })
-      }
-      await projectAudit(database)
-
-      const ask = async (query: string, token: string) => {
-        const headers = { Accept: 'application/x-ndjson' }
-        const answer = await fetch(`${system.urls.task}/audit/events${query}`, {
-          headers: { ...headers, Authorization: `Bearer ${token}` },
-        })
-        return check(await answer.text())
-      }
-      const all = await ask('', auditor.token)
-      expect(all).to.include({ whole: true, events: 21, streams: 3, seals: 3, gaps: 0 })
-      // The last events, and then the exports that are on record alone.
-      expect(await seal(worker.query)).to.include({ number: 4, events: 4 })
-      await ask('', auditor.token)
-      expect(await seal(worker.query)).to.include({ number: 5, events: 0 })
-      await worker.close()
-      const again = await ask('', auditor.token)
-      expect(again).to.include({ whole: true, sealed: 21, seals: 5 })
-      expect(notProven(again)).to.deep.equal([])
-      expect(await ask('', ann.token)).to.include({ whole: false, events: 14, gaps: 0, sealed: 14 })
-      const some = await ask('?type=TaskCreated,TaskDeleted', auditor.token)
-      expect(some).to.include({ events: 6, gaps: 3 })
-      for (const query of [
-        '?request_id=none',
-        `?actor_id=${ann.id}&from=2020-01-01T01:00:00%2B01:00&to=2999-01-01T00:00:00Z`,
-      ]) {
-        await ask(query, auditor.token)
-      }
-
-      const body = { password: bob.password }
-      const erased = await call('DELETE', '/auth/me', { token: bob.token, body })
-      expect(erased.status).to.equal(204)
-      await projectAudit(database)
-      const after = await ask('', auditor.token)
-      expect(after).to.deep.include({ whole: true, events: 22, doubtful: [], unproven: [] })
-      expect(after.erased).to.be.above(0)
-    })
-  })
-
   describe('as a command', () => {
     /** The node that is installed: an auditor's machine need not have our version. */
     const run = async (args: readonly string[]) => {
       const { ended, out, err } = startProcess('node', ['verify-audit.mjs', ...args])
       return { code: Number((await ended).replace('code ', '')), out, err }
     }
-    const key = () => ['--key', join(directory, 'public.pem')]
+    const key = () => ['--key', join(directory, 'log.key')]
+    const put = async (name: string, text: string | Buffer) => {
+      await writeFile(join(directory, name), text)
+      return join(directory, name)
+    }
 
-    let sealed: Export
+    let other: SyntheticLog
+    /** Of another log of the same key, in which nothing is without proof. */
+    let proven: Export
     before(async () => {
-      const other = await openLog()
-      for (const id of [1, 2]) await other.write(id)
-      await other.sealer.seal()
-      await other.write(1)
-      await other.sealer.seal()
-      sealed = await exportOf(other)
-      await other.stop()
+      await put('log.key', `${logKey.key.text}\n`)
+      other = syntheticLog()
+      for (const id of [1, 2]) other.write(id, [created({ title: `Task ${id}` })])
+      other.write(1, [renamed('1')])
+      await other.checkpoint([logKey, alice])
+      proven = await other.export()
     })
 
     it('reports what is proven', async () => {
-      await writeExport(file, sealed)
-      const { code, out, err } = await run([file, ...key()])
+      await writeExport(file, proven)
+      const { code, out, err } = await run([file, ...key(), '--witness', alice.key.text])
       expect({ code, err }).to.deep.equal({ code: 0, err: [] })
+      const root = other.root().toString('base64').replaceAll('+', '\\+')
       expect(out.join('\n'))
-        .to.match(/Nothing is broken: 3 events of 2 streams/)
-        .and.match(/2 seals, the last one is number 2 of \S+Z, up to position 3/)
-        .and.match(/Sealed: 3 events\. Not proven by a seal: 0 events\./)
-        .and.match(/Signed by [0-9a-f]{16} \(1 to 2\)\./)
+        .to.match(/Nothing is broken: 3 events of 2 streams, up to position 3\./)
+        .and.match(new RegExp(`The checkpoint of tasktrail.test/log: 3 leaves, root ${root}`))
+        .and.match(/Signed by tasktrail\.test\/log\+[0-9a-f]{8}\./)
+        .and.match(/Cosigned by alice\.test\+[0-9a-f]{8} at 2026-11-24T12:00:00\.000Z\./)
+        .and.match(/In the log: 3 events\. Not proven by it: 0 events\./)
         .and.match(/Its trailer says: exported at "2026-11-24T12:00:00\.000Z" by user 1\./)
-        .and.match(
-          /It is the whole log up to seal 2 \(position 3\); nothing proves what is after it\./,
-        )
+        .and.match(/It is the whole log up to leaf 2; nothing proves what is after it\./)
     })
 
     it('names each event that is not proven, and ends with 3', async () => {
       await writeExport(file, whole)
-      const { code, out, err } = await run([file, ...key()])
+      const { code, out, err } = await run([file, ...key(), '--witness', bob.key.text])
       expect(code).to.equal(3)
       expect(out.join('\n'))
-        .to.match(/Sealed: 9 events\. Not proven by a seal: 2 events\./)
+        .to.match(/In the log: 9 events\. Not proven by it: 2 events\./)
         .and.match(/Marked as erased, their texts gone: 2 events/)
       expect(err).to.deep.equal([
-        'NOT PROVEN: task-1 version 6 (position 11): no seal proves it.',
-        'NOT PROVEN: task-2 version 3 (position 10): no seal proves it.',
+        'NOT PROVEN: task-2 version 3 (position 10): not in the log of the checkpoint.',
+        'NOT PROVEN: task-1 version 6 (position 11): not in the log of the checkpoint.',
         'NOT PROVEN: user-2: marked as erased, but the export has no UserErased.',
+        `NOT PROVEN: The checkpoint: the witness bob.test+${bob.key.id.toString('hex')} has not cosigned it.`,
       ])
     })
 
     it('says of a part what it does not prove', async () => {
       const type = ['TaskCreated', 'TaskReopened']
-      await writeExport(file, await exportOf(log, { type }, (event) => type.includes(event.type)))
+      await writeExport(file, await log.export({ type }, (event) => type.includes(event.type)))
       const { code, out, err } = await run([file, ...key()])
       expect(code).to.equal(3)
       expect(out.join('\n'))
@@ -847,57 +920,263 @@ describe('verify-audit.mjs', () => {
         )
         .and.match(/not even that its streams end here/)
       expect(err).to.deep.equal([
-        'NOT PROVEN: task-1 version 1 (position 1): no seal proves it.',
-        'NOT PROVEN: task-3 version 1 (position 8): no seal proves it.',
         'NOT PROVEN: task-1 version 3 (position 4): nothing proves the values before it, "from" of status.',
         'NOT PROVEN: user-2: marked as erased, but the export has no UserErased.',
       ])
     })
 
-    it('does not believe a mere claim to be the whole log', async () => {
-      const unsealed = structuredClone(sealed)
-      unsealed.trailer.seals = []
-      await writeExport(file, unsealed)
+    it('does not take an empty export for the whole log', async () => {
+      const none = structuredClone(proven)
+      none.lines = []
+      Object.assign(none.trailer, { count: 0, position: 0, heads: [], log: null })
+      await writeExport(file, none)
       const { code, out, err } = await run([file, ...key()])
       expect(code).to.equal(3)
       expect(out.join('\n'))
-        .to.match(/No seal: the chains hold, but no signature proves them\./)
+        .to.match(/No checkpoint: the chains hold, but no signature proves them\./)
         .and.match(/It claims to be the whole log; nothing proves that\./)
       expect(err).to.deep.equal([
-        'NOT PROVEN: task-1 versions 1 to 2 (positions 1 to 3): no seal proves it.',
-        'NOT PROVEN: task-2 version 1 (position 2): no seal proves it.',
-        'NOT PROVEN: The export: it has no seal, so nothing proves that nothing is missing.',
+        'NOT PROVEN: The export: it has no checkpoint, so nothing proves that nothing is missing.',
       ])
+    })
 
-      const hidden = structuredClone(whole)
-      hidden.lines = hidden.lines.filter(({ task_id }) => task_id !== 3)
-      Object.assign(hidden.trailer, {
-        count: 9,
-        heads: hidden.trailer.heads.filter(([id]) => id !== 'task-3'),
+    it('knows the witnesses of a policy', async () => {
+      await writeExport(file, proven)
+      const lines = [alice, bob].map(({ key }, at) => `witness w${at} ${key.text}`).join('\n')
+      const policy = (needed: string) =>
+        put('policy', `log ${logKey.key.text}\n${lines}\ngroup both ${needed} w0 w1\nquorum both\n`)
+      expect(await run([file, '--policy', await policy('any')])).to.include({ code: 0 })
+      const { code, err } = await run([file, '--policy', await policy('all')])
+      expect({ code, err }).to.deep.equal({
+        code: 3,
+        err: ['NOT PROVEN: The checkpoint: too few witnesses of the policy have cosigned it.'],
       })
-      for (const seal of hidden.trailer.seals) {
-        seal.heads = seal.heads.map((head) =>
-          head[0] === 'task-3' ? headDigest(head as StreamHead).toString('hex') : head,
-        )
-      }
-      await writeExport(file, hidden)
-      const cut = await run([file, ...key()])
-      expect(cut.code).to.equal(3)
-      expect(cut.err.at(-1)).to.match(
-        /^NOT PROVEN: The export: its seals cover streams that are not in it/,
+    })
+
+    it('knows several keys, of which one must have signed', async () => {
+      await writeExport(file, proven)
+      const stranger = otherLogKey.key.text
+      expect(await run([file, '--key', stranger, ...key()])).to.include({ code: 0 })
+      const both = await put('both.key', `${stranger}\n\n${logKey.key.text}\r\n`)
+      expect(await run([file, '--key', both])).to.include({ code: 0 })
+      const { code, err } = await run([file, '--key', stranger])
+      expect(code).to.equal(1)
+      expect(err[0]).to.match(
+        /^BROKEN: The checkpoint of tasktrail\.test\/log is not signed by a key that was given/,
       )
     })
 
-    it('does not take an empty export for the whole log', async () => {
-      const none = structuredClone(sealed)
-      none.lines = []
-      Object.assign(none.trailer, { count: 0, position: 0, heads: [], seals: [] })
-      await writeExport(file, none)
-      const { code, err } = await run([file, ...key()])
-      expect(code).to.equal(3)
-      expect(err).to.deep.equal([
-        'NOT PROVEN: The export: it has no seal, so nothing proves that nothing is missing.',
-      ])
+    describe('with the proof of an event', () => {
+      // Leaf 3 is task-1 version 3, position 4.
+      const proofFile = () => put('event.tlog-proof', log.proof(3))
+
+      it('says which event is in which log', async () => {
+        const { code, out, err } = await run([await proofFile(), ...key()])
+        expect({ code, err }).to.deep.equal({ code: 0, err: [] })
+        const { hash } = lineAt(whole, 4)
+        expect(out[0]).to.equal(
+          `Proven: the log has task-1 version 3 (position 4), hash ${hash}, as its leaf 3.`,
+        )
+        expect(out[1]).to.match(/^The checkpoint of tasktrail\.test\/log: 11 leaves, root/)
+        const records = await run([await put('records', log.proof(4)), ...key()])
+        expect(records.code).to.equal(0)
+        expect(records.out[0]).to.match(
+          /^Proven: the log has the accesses and security events \{"audit_accesses":2,.* as its leaf 4\.$/,
+        )
+        const unseen = await run([await proofFile(), ...key(), '--witness', bob.key.text])
+        expect(unseen.code).to.equal(3)
+      })
+
+      it('finds each bit of it that is flipped', async () => {
+        const bytes = Buffer.from(log.proof(3))
+        // The witness's line is not what this trusts.
+        const end = bytes.lastIndexOf('\u2014 alice')
+        for (let bit = 0; bit < end * 8; bit += 7) {
+          const flipped = Buffer.from(bytes)
+          flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+          await writeFile(file, flipped)
+          const error = await verifyProof(file, own).catch((error: unknown) => error)
+          expect(error, `bit ${bit}`).to.be.instanceOf(Error)
+          expect(error).to.satisfy((e: unknown) => e instanceof Broken || e instanceof Unreadable)
+        }
+      })
+
+      it('compares an event with the proven one', async () => {
+        const line = lineAt(whole, 4)
+        const { leaf, before, stored: _, text_keys, ...shown } = line
+        expect({ leaf, before, text_keys }).to.deep.equal({ leaf: 3, before: [], text_keys: {} })
+        const compared = async (event: object) => {
+          const args = ['--event', await put('event.json', JSON.stringify(event, null, 1))]
+          return run([await proofFile(), ...key(), ...args])
+        }
+        const asLine = await compared(line)
+        expect(asLine).to.include({ code: 3 })
+        expect(asLine.err).to.deep.equal([
+          'NOT PROVEN: task-1 version 3 (position 4): nothing proves the values before it, "from" of status.',
+        ])
+        const asShown = await compared(shown)
+        expect(asShown).to.include({ code: 3 })
+        expect(asShown.err[0]).to.match(
+          /what .* shows besides its hash, for only a line of an export/,
+        )
+        for (const [event, expected] of [
+          [{ ...line, type: 'TaskStarted' }, /its hash does not match its contents/],
+          [{ ...line, leaf: 4 }, /has leaf 4, but is leaf 3/],
+          [{ ...line, changes: {} }, /its changes are not those of its stored fields/],
+          [lineAt(whole, 2), /is not the proven event: its version is 2, not 3/],
+          [
+            { ...shown, task_id: 2 },
+            /is not the proven event: its stream_id is task-2, not task-1/,
+          ],
+          [{ ...shown, task_id: null }, /is not the proven event: its stream_id is A user, not/],
+          [{ ...shown, position: 5 }, /its position is 5, not 4/],
+          [{ ...shown, hash: 'ab'.repeat(32) }, /its hash is abab/],
+        ] as const) {
+          const { code, err } = await compared(event)
+          expect({ code, lines: err.length }, String(expected)).to.deep.equal({ code: 1, lines: 1 })
+          expect(err[0]).to.match(expected)
+        }
+        const none = await compared({ events: [] })
+        expect(none.code).to.equal(2)
+        expect(none.err[0]).to.match(/event\.json is not an event: it lacks position/)
+      })
+
+      it('says what it cannot read', async () => {
+        const text = log.proof(3)
+        for (const [content, expected] of [
+          [text.replace('v1', 'v2'), /is not a proof file/],
+          [text.replace(/^extra .*\n/m, ''), /does not say what it proves/],
+        ] as const) {
+          const { code, err } = await run([await put('x', content), ...key()])
+          expect(code).to.equal(2)
+          expect(err[0]).to.match(expected)
+        }
+      })
+    })
+
+    describe('with what was kept earlier', () => {
+      const extended = async (newer: string, kept: string, ...more: string[]) =>
+        run([newer, ...key(), '--extends', kept, ...more])
+      const consistency = (from: number, to: number) =>
+        put(`${from}-${to}.json`, log.consistency(from, to))
+      const newest = () => whole.trailer.log?.checkpoint ?? ''
+
+      it('proves that a whole export extends a checkpoint, an export and a proof', async () => {
+        const part = syntheticLog()
+        const kept = await put('kept', older)
+        await writeExport(file, whole)
+        const { code, out } = await extended(file, kept)
+        expect(code).to.equal(3)
+        expect(out.at(-1)).to.equal(`It extends the log of 5 leaves in ${kept}.`)
+        const same = await extended(file, file, '--extends', await put('proof', log.proof(3)))
+        expect(same.out.slice(-2)).to.deep.equal([
+          `It extends the log of 11 leaves in ${file}.`,
+          `It extends the log of 11 leaves in ${join(directory, 'proof')}.`,
+        ])
+        const empty = await put('empty', await part.checkpoint())
+        expect((await extended(file, empty)).out.at(-1)).to.equal(
+          `It extends the log of 0 leaves in ${empty}.`,
+        )
+      })
+
+      it('needs the answer of GET /log/consistency for anything else', async () => {
+        const kept = await put('kept', older)
+        const newer = [
+          await put('part', textOf(await ofTask(3))),
+          await put('proof', log.proof(9)),
+          await put('checkpoint', newest()),
+        ]
+        for (const each of newer) {
+          const without = await extended(each, kept)
+          expect(without.code).to.equal(3)
+          expect(without.err.at(-1)).to.equal(
+            `NOT PROVEN: Nothing proves that it extends the log of 5 leaves in ${kept}: name the answer of ` +
+              'GET /log/consistency?from=5&to=11 with --consistency.',
+          )
+          const proof = ['--consistency', await consistency(4, 11)]
+          expect((await extended(each, kept, ...proof)).err).to.deep.equal(without.err)
+          proof.push('--consistency', await consistency(5, 11))
+          const { out } = await extended(each, kept, ...proof)
+          expect(out.at(-1)).to.equal(`It extends the log of 5 leaves in ${kept}.`)
+        }
+        const checkpoint = join(directory, 'checkpoint')
+        const proof = await consistency(5, 11)
+        expect(await extended(checkpoint, kept, '--consistency', proof)).to.include({ code: 0 })
+        const wrong = JSON.parse(log.consistency(5, 11))
+        wrong.hashes.reverse()
+        const file = await put('wrong.json', JSON.stringify(wrong))
+        const { code, err } = await extended(checkpoint, kept, '--consistency', file)
+        expect(code).to.equal(1)
+        expect(err[0]).to.match(/^BROKEN: The checkpoint does not extend .*kept by the given proof/)
+      })
+
+      it('finds a log that was rolled back', async () => {
+        const late = await put('late', newest())
+        const early = await put('early', older)
+        const { code, err } = await extended(early, late)
+        expect({ code, err }).to.deep.equal({
+          code: 1,
+          err: [
+            `BROKEN: The checkpoint covers 5 leaves, ${late} 11: it is the older one, or the log was rolled back.`,
+          ],
+        })
+        const bare = structuredClone(whole)
+        leave(bare, isEvent)
+        for (const line of bare.lines) Object.assign(line, { leaf: null, before: [] })
+        bare.trailer.log = null
+        await writeExport(file, bare)
+        const without = await extended(file, early)
+        expect(without.code).to.equal(1)
+        expect(without.err[0]).to.match(
+          /^BROKEN: The export has no checkpoint, but .*early has one/,
+        )
+        expect(await extended(early, file)).to.include({ code: 2 })
+      })
+
+      it('finds a log that was rewritten, at the same size and at another', async () => {
+        await writeExport(file, proven)
+        for (const [size, root] of [
+          [3, log.root(3)],
+          [2, log.root(2)],
+        ] as const) {
+          const kept = await put('kept', await signed({ size, root }))
+          const { code, err } = await extended(file, kept)
+          expect(code).to.equal(1)
+          expect(err[0]).to.match(
+            /^BROKEN: The checkpoint contradicts .*kept: both are signed, but/,
+          )
+        }
+      })
+
+      it('says before or behind which kept checkpoint an unnamed change is', async () => {
+        const kept = await put('kept', older)
+        for (const [position, where] of [
+          [4, /It is among leaves 0 to 4\.$/],
+          [9, /It is among leaves 5 to 10\.$/],
+        ] as const) {
+          const copy = structuredClone(whole)
+          const line = lineAt(copy, position)
+          Object.assign(line.stored.metadata, { ip: '10.0.0.1' })
+          rehash(copy, line.task_id ?? 0)
+          await writeExport(file, copy)
+          const { code, err } = await extended(file, kept)
+          expect(code).to.equal(1)
+          expect(err[0]).to.match(where)
+        }
+      })
+
+      it('trusts and compares only what is of the same log and signed', async () => {
+        await writeExport(file, proven)
+        const forged = await put(
+          'forged',
+          await signed({ size: 0, root: log.root(0) }, [otherLogKey]),
+        )
+        const { code, err } = await extended(file, forged)
+        expect(code).to.equal(1)
+        expect(err[0]).to.match(
+          /^BROKEN: The checkpoint in .*forged of tasktrail\.test\/log is not signed/,
+        )
+      })
     })
 
     it('writes nothing that a terminal would execute', async () => {
@@ -930,8 +1209,7 @@ describe('verify-audit.mjs', () => {
 
     it('says that nothing is proven of what was parked, and ends with 3', async () => {
       const copy = structuredClone(whole)
-      copy.lines = copy.lines.filter(({ position }) => position !== 7 && position !== 10)
-      Object.assign(copy.trailer, { count: 9, parked: [['task-2', 2]] })
+      copy.trailer.parked = [['task-2', 2]]
       await writeExport(file, copy)
       const { code, err } = await run([file, ...key()])
       expect(code).to.equal(3)
@@ -942,7 +1220,7 @@ describe('verify-audit.mjs', () => {
     })
 
     it('reads what editors and other systems make of an export without changing it', async () => {
-      const text = textOf(sealed)
+      const text = textOf(proven)
       for (const [what, copy] of Object.entries({
         'a blank last line': `${text}\n`,
         'blank lines at the end and in between': text.replaceAll('\n', '\n\n \n'),
@@ -963,7 +1241,7 @@ describe('verify-audit.mjs', () => {
       for (const args of [['--help'], ['-h'], [file, ...key(), '--help']]) {
         const { code, out, err } = await run(args)
         expect({ code, err }).to.deep.equal({ code: 0, err: [] })
-        expect(out[0]).to.match(/^Usage: node verify-audit\.mjs <export\.ndjson> --key/)
+        expect(out[0]).to.match(/^Usage: node verify-audit\.mjs <file> --key/)
       }
       for (const [args, expected] of [
         [[], /^An argument is missing\.$/],
@@ -1019,7 +1297,7 @@ describe('verify-audit.mjs', () => {
         [Buffer.from(`\uFEFF${text}`, 'utf16le'), /is encoded in UTF-16/],
         [Buffer.from(text, 'utf16le'), /is encoded in UTF-16/],
         [Buffer.from(text, 'utf16le').swap16(), /is encoded in UTF-16/],
-        [Buffer.from(text, 'latin1'), /Line 1 is not UTF-8/],
+        [Buffer.from(text.replaceAll('\u2014', '\\u2014'), 'latin1'), /Line 1 is not UTF-8/],
         [text.replace('"ip"', `"x":${'['.repeat(1e5)}${']'.repeat(1e5)},"ip"`), /too deep/],
         [
           text.replace('"query":{', `"query":{"x":${'['.repeat(1e5)}${']'.repeat(1e5)}`),
@@ -1033,46 +1311,24 @@ describe('verify-audit.mjs', () => {
         expect(err[0]).to.match(expected)
       }
       await writeExport(file, whole)
-      await writeFile(join(directory, 'no.pem'), 'x')
+      await writeFile(join(directory, 'no.key'), 'x')
       for (const [args, expected] of [
         [[join(directory, 'none'), ...key()], /cannot be read \(ENOENT\)/],
         [[directory, ...key()], /cannot be read \(EISDIR\)/],
         [[file], /No key/],
-        [[file, ...key(), '--seal', '2'], /--seal needs <number>:<hash>/],
-        [[file, '--key', join(directory, 'none.pem')], /cannot be read \(ENOENT\)/],
-        [[file, '--key', join(directory, 'no.pem')], /not a public key/],
+        [[file, '--key', join(directory, 'none.key')], /cannot be read \(ENOENT\)/],
+        [[file, '--key', join(directory, 'no.key')], /does not hold verifier keys/],
+        [[file, '--key', alice.key.text], /is a witness's: name it with --witness/],
+        [[file, ...key(), '--witness', logKey.key.text], /is a log's: name it with --key/],
+        [[file, ...key(), '--policy', join(directory, 'no.key')], /no\.key: Policy, line 1: /],
+        [[file, ...key(), '--event', file], /--event goes only with a proof/],
+        [[file, ...key(), '--extends', join(directory, 'none')], /cannot be read \(ENOENT\)/],
+        [[file, ...key(), '--consistency', file], /is not an answer of GET \/log\/consistency/],
       ] as const) {
         const { code, err } = await run(args)
         expect(code).to.equal(2)
         expect(err[0]).to.match(expected)
       }
-    })
-
-    it('finds that a seal which was kept is another, and ends with 1', async () => {
-      await writeExport(file, sealed)
-      const [first, second] = sealed.trailer.seals.map(({ hash }) => hash)
-      const kept = (number: number, hash = '') => ['--seal', `${number}:${hash}`]
-      expect(await run([file, ...key(), ...kept(1, first), ...kept(2, second)])).to.include({
-        code: 0,
-      })
-      const { code, err } = await run([file, ...key(), ...kept(2, first)])
-      expect({ code, err }).to.deep.equal({
-        code: 1,
-        err: [`BROKEN: Seal 2 is not the one that was kept: ${first}.`],
-      })
-    })
-
-    it('knows several keys, of which each seal names its own', async () => {
-      const { publicKey } = generateKeyPairSync('ed25519')
-      const other = join(directory, 'other.pem')
-      await writeFile(other, publicKey.export({ format: 'pem', type: 'spki' }))
-      await writeExport(file, sealed)
-      expect(await run([file, '--key', other, ...key()])).to.include({ code: 0 })
-      const { code, err } = await run([file, '--key', other])
-      expect(code).to.equal(1)
-      expect(err[0]).to.match(
-        /^BROKEN: Seal 1 is signed by the key [0-9a-f]{16}, which is not among/,
-      )
     })
   })
 })

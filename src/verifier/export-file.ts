@@ -4,19 +4,15 @@ import {
   type ExportEvent,
   type ExportLine,
   eventOf,
-  faultInLine,
-  faultInSeal,
-  faultInTrailer,
   parse,
-  requireFields,
+  type RecordsLine,
   requireSingleKeys,
-  SEAL,
-  TRAILER,
+  SHAPES,
   type Trailer,
 } from './export-lines.ts'
 import { Broken, type Place, placeOf, Unreadable } from './failures.ts'
-import { requireFilters } from './filters.ts'
-import { isObject } from './shapes.ts'
+import { faultInFilters } from './filters.ts'
+import { faultIn, isObject } from './shapes.ts'
 import { wrongFile } from './wrong-file.ts'
 
 const NEWLINE = 10
@@ -39,53 +35,74 @@ function textOf(bytes: Buffer, what: string): string {
   }
 }
 
-/** Lines that are not blank, by number. Only a newline ends one: a title may contain other line breaks. */
-async function* linesOf(file: string): AsyncGenerator<readonly [number: number, text: string]> {
+type NumberedLine = readonly [number: number, text: string]
+
+/** Lines that are not blank, some at a time. Only a newline ends one: a title may contain other line breaks. */
+async function* linesOf(file: string): AsyncGenerator<readonly NumberedLine[]> {
   let number = 0
   let begun: Buffer[] = []
-  const line = (end: Buffer): readonly [number, string] => {
+  const line = (end: Buffer): NumberedLine => {
     const bytes = begun.length === 0 ? end : Buffer.concat([...begun, end])
     begun = []
     number++
     return [number, textOf(bytes, `Line ${number}`)]
   }
   for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
+    const lines: NumberedLine[] = []
     let start = 0
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      const [at, text] = line(chunk.subarray(start, end))
-      if (text !== '') yield [at, text]
+      lines.push(line(chunk.subarray(start, end)))
       start = end + 1
     }
     if (start < chunk.length) begun.push(chunk.subarray(start))
+    yield lines.filter(([, text]) => text !== '')
   }
-  const [at, text] = line(Buffer.alloc(0))
-  if (text !== '') yield [at, text]
+  yield [line(Buffer.alloc(0))].filter(([, text]) => text !== '')
 }
 
 /** All lines but the last, the trailer, which has been read already and may be long. */
-export async function* readEvents(file: string): AsyncGenerator<readonly ExportEvent[]> {
-  let before: readonly [number: number, text: string] | undefined
-  for await (const line of linesOf(file)) {
-    if (before !== undefined) yield [readEvent(...before)]
-    before = line
+export async function* readLines(file: string): AsyncGenerator<readonly NumberedLine[]> {
+  let last: readonly NumberedLine[] = []
+  for await (const lines of linesOf(file)) {
+    const all = [...last, ...lines]
+    last = all.splice(-1)
+    yield all
   }
 }
 
-function readEvent(number: number, text: string): ExportEvent {
+/** Error: `Broken`, `Unreadable`. */
+export function readLine([number, text]: NumberedLine): ExportEvent | RecordsLine {
   const line = parse(text)
   if (line === undefined) throw new Unreadable(`Line ${number} is not a line of an NDJSON export.`)
+  return isObject(line) && Object.hasOwn(line, 'records')
+    ? recordsIn(text, line, number)
+    : eventIn(text, line, number)
+}
+
+/** Error: `Broken`. */
+export function eventIn(text: string, line: unknown, number: number): ExportEvent {
   if (isObject(line) && line.stored === null) {
     const { task_id, version, position } = line
     const stream_id = task_id === null ? 'A user' : `task-${task_id}`
     const place = { stream_id, version: Number(version), position: Number(position) }
     throw new Broken(place, 'is shown, but the exported log does not hold it.')
   }
-  const fault = faultInLine(line)
+  const fault = faultIn(SHAPES.line, line)
   if (fault !== null)
     throw new Broken(placeIn(line, number), `is not an event of an export: ${fault}.`)
   const event = eventOf(line as ExportLine)
   requireSingleKeys(text, line, placeOf(event))
   return event
+}
+
+function recordsIn(text: string, line: object, number: number): RecordsLine {
+  const fault = faultIn(SHAPES.records, line)
+  if (fault !== null) {
+    throw new Broken({ line: number }, `is not the line of accesses and security events: ${fault}.`)
+  }
+  const records = line as RecordsLine
+  requireSingleKeys(text, line, { leaf: records.leaf })
+  return records
 }
 
 /** The event of a line, if the line names it. */
@@ -107,8 +124,9 @@ export async function readTrailer(file: string): Promise<Trailer> {
   }
   const handle = await open(file).catch(unreadable)
   try {
-    const end = await requireExport(file, handle)
-    const text = textOf(await lastLine(handle, end), 'Its last line')
+    const size = await sizeOfExport(file, handle)
+    const text = textOf(await lastLine(handle, size), 'Its last line')
+    if (text === '') throw new Unreadable(`${file} is empty.`)
     const line = parse(text)
     if (!isObject(line) || !Object.hasOwn(line, 'trailer')) {
       throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
@@ -121,8 +139,8 @@ export async function readTrailer(file: string): Promise<Trailer> {
   }
 }
 
-/** Refuses a file whose beginning shows that it is something else; returns where its last line ends. */
-async function requireExport(file: string, handle: FileHandle): Promise<number> {
+/** Refuses a file whose beginning shows that it is something else. */
+async function sizeOfExport(file: string, handle: FileHandle): Promise<number> {
   const stat = await handle.stat()
   // For a directory the read itself reports that.
   if (!stat.isFile() && !stat.isDirectory()) {
@@ -130,34 +148,20 @@ async function requireExport(file: string, handle: FileHandle): Promise<number> 
       `${file} is not a regular file: an export is read twice, so save it first.`,
     )
   }
-  const head = Buffer.alloc(HEAD)
-  const { bytesRead } = await handle.read(head, 0, HEAD, 0)
-  const end = await contentEnd(handle, stat.size)
-  if (end === 0) throw new Unreadable(`${file} is empty.`)
-  const wrong = wrongFile(head.subarray(0, bytesRead))
+  const wrong = wrongFile(await bytesOf(handle, 0, Math.min(HEAD, stat.size)))
   if (wrong !== undefined) throw new Unreadable(`${file} ${wrong}`)
-  return end
+  return stat.size
 }
 
-/** Where the last line that is not blank ends. */
-async function contentEnd(handle: FileHandle, size: number): Promise<number> {
-  for (let end = size; end > 0; end -= CHUNK) {
-    const start = Math.max(0, end - CHUNK)
-    const text = (await bytesOf(handle, start, end)).toString('latin1').trimEnd()
-    if (text !== '') return start + text.length
+/** The last line that is not blank; empty if there is none. */
+async function lastLine(handle: FileHandle, size: number): Promise<Buffer> {
+  for (let length = CHUNK; ; length *= 4) {
+    const start = Math.max(0, size - length)
+    const tail = await bytesOf(handle, start, size)
+    const end = tail.toString('latin1').trimEnd().length
+    const before = end === 0 ? -1 : tail.lastIndexOf(NEWLINE, end - 1)
+    if (before !== -1 || start === 0) return tail.subarray(before + 1, end)
   }
-  return 0
-}
-
-async function lastLine(handle: FileHandle, lineEnd: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for (let end = lineEnd; end > 0; end -= CHUNK) {
-    const chunk = await bytesOf(handle, Math.max(0, end - CHUNK), end)
-    const before = chunk.lastIndexOf(NEWLINE)
-    chunks.unshift(chunk.subarray(before + 1))
-    if (before !== -1) break
-  }
-  return Buffer.concat(chunks)
 }
 
 async function bytesOf(handle: FileHandle, start: number, end: number): Promise<Buffer> {
@@ -167,22 +171,11 @@ async function bytesOf(handle: FileHandle, start: number, end: number): Promise<
 }
 
 /** Its contents are printed, and decide what is required of the rest. */
-function trailerIn(text: string, line: Readonly<Record<string, unknown>>): Trailer {
-  const broken = (why: string) => new Broken({}, `has a changed trailer: ${why}.`)
+function trailerIn(text: string, line: object): Trailer {
   requireSingleKeys(text, line, {})
-  requireFields(line, ['trailer'], broken)
-  const fault = faultInTrailer(line.trailer)
-  if (fault !== null) throw broken(fault)
-  const trailer = line.trailer as Trailer
-  requireFields(trailer, Object.keys(TRAILER), broken)
-  requireFilters(trailer.query, broken)
-  for (const seal of trailer.seals) {
-    const fault = faultInSeal(seal)
-    if (fault !== null && Number.isSafeInteger(seal.number)) {
-      throw new Broken({ seal: seal.number }, `is changed: ${fault}.`)
-    }
-    if (fault !== null) throw broken(`a seal is malformed: ${fault}`)
-    requireFields(seal, Object.keys(SEAL), broken)
-  }
+  const fault = faultIn(SHAPES.trailer, line)?.replaceAll('trailer.', '') ?? null
+  const { trailer } = line as { readonly trailer: Trailer }
+  const why = fault ?? faultInFilters(trailer.query)
+  if (why !== null) throw new Broken({}, `has a changed trailer: ${why}.`)
   return trailer
 }

@@ -1,11 +1,12 @@
+import type { Records } from './entries.ts'
 import { Broken, type Place } from './failures.ts'
-import type { Head, Seal, TrailEvent } from './formats.ts'
+import type { Head, TrailEvent } from './formats.ts'
 import {
+  base64Hash,
   count,
   fields,
   flag,
   hash,
-  hex,
   id,
   json,
   listOf,
@@ -35,10 +36,14 @@ export type ExportLine = Pick<
     readonly metadata: Readonly<Record<string, unknown>>
   }
   readonly text_keys: Readonly<Record<string, string>>
-}
+} & Leaf
+/** Its place in the log; null: the checkpoint does not cover it. `before`: hashes of what lies between, in base64. */
+export type Leaf = { readonly leaf: number | null; readonly before: readonly string[] }
+/** A line with accesses and security events. */
+export type RecordsLine = Leaf & { readonly leaf: number; readonly records: Records }
 export type Change = { readonly from: unknown; readonly to: unknown }
 
-/** The last line of an export. It is not signed: it is only compared with the rest. */
+/** The last line of an export. Only its checkpoint is signed; the others are compared with the rest. */
 export type Trailer = {
   readonly count: number
   readonly position: number
@@ -47,7 +52,8 @@ export type Trailer = {
   readonly query: Readonly<Record<string, unknown>>
   readonly parked: readonly (readonly [stream_id: string, version: number])[]
   readonly heads: readonly Head[]
-  readonly seals: readonly Seal[]
+  /** Null: there was no checkpoint yet. `after`: hashes of what lies behind the last leaf, in base64. */
+  readonly log: { readonly checkpoint: string; readonly after: readonly string[] } | null
 }
 
 export type ExportEvent = TrailEvent & { readonly line: ExportLine }
@@ -59,71 +65,59 @@ export function eventOf(line: ExportLine): ExportEvent {
 }
 
 const CHANGE = fields({ from: scalar, to: scalar })
-const HEAD = tuple(text, id, hash)
 
-const LINE = fields({
+/** An event as every answer shows it. */
+const SHOWN = {
   position: id,
   task_id: nullable(id),
   version: id,
   type: text,
   actor: fields({ user_id: id }),
   occurred_at: moment,
-  recorded_at: moment,
+  /** The same as occurred_at, as is checked later. */
+  recorded_at: text,
   request_id: text,
   changes: recordOf(CHANGE),
   undoes: optional(listOf(id)),
   erased: optional(flag),
   unreadable: optional(flag),
   hash,
-  stored: fields({
-    stream_id: text,
-    event_id: text,
-    schema_version: id,
-    data: json,
-    metadata: json,
-    prev_hash: nullable(hash),
+}
+
+const LEAF = { leaf: nullable(count), before: listOf(base64Hash) }
+
+export const SHAPES = {
+  shown: fields(SHOWN),
+  line: fields({
+    ...SHOWN,
+    ...LEAF,
+    stored: fields({
+      stream_id: text,
+      event_id: text,
+      schema_version: id,
+      data: json,
+      metadata: json,
+      prev_hash: nullable(hash),
+    }),
+    text_keys: recordOf(text),
   }),
-  text_keys: recordOf(text),
-})
-
-export const TRAILER = {
-  count,
-  position: count,
-  exported_at: moment,
-  exported_by: id,
-  query: json,
-  parked: listOf(tuple(text, id)),
-  heads: listOf(HEAD),
-  seals: listOf(json),
-}
-
-export const SEAL = {
-  number: id,
-  position: count,
-  events: count,
-  events_digest: hash,
-  records_digest: hash,
-  heads: listOf((head, name) => (typeof head === 'string' ? hash : HEAD)(head, name)),
-  sealed_at: moment,
-  previous: nullable(hash),
-  hash,
-  key_id: text,
-  signature: hex,
-}
-
-/** Why a line is not an event of an export; null if it is one. */
-export const faultInLine = (line: unknown): string | null => LINE(line, '')
-export const faultInTrailer = (trailer: unknown): string | null => fields(TRAILER)(trailer, '')
-export const faultInSeal = (seal: unknown): string | null => fields(SEAL)(seal, '')
-
-/** A field that nothing covers would pass for checked. */
-export function requireFields(
-  value: object,
-  known: readonly string[],
-  broken: (why: string) => Broken,
-): void {
-  const strange = Object.keys(value).find((name) => !known.includes(name))
-  if (strange !== undefined) throw broken(`it has a field "${strange}" that no export writes`)
+  records: fields({
+    ...LEAF,
+    leaf: count,
+    records: fields({ audit_accesses: count, digest: hash, security_events: count }),
+  }),
+  trailer: fields({
+    trailer: fields({
+      count,
+      position: count,
+      exported_at: moment,
+      exported_by: id,
+      query: json,
+      parked: listOf(tuple(text, id)),
+      heads: listOf(tuple(text, id, hash)),
+      log: nullable(fields({ checkpoint: text, after: listOf(base64Hash) })),
+    }),
+  }),
 }
 
 export function parse(text: string): unknown {

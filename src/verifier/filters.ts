@@ -1,6 +1,5 @@
-import { type ExportLine, requireFields } from './export-lines.ts'
-import type { Broken } from './failures.ts'
-import { id, listOf, matching, moment, type Shape } from './shapes.ts'
+import type { ExportLine } from './export-lines.ts'
+import { faultIn, fields, id, listOf, matching, moment, optional, type Shape } from './shapes.ts'
 import { TEXTS } from './shown.ts'
 
 /** Where in a stream events may be missing. */
@@ -62,14 +61,12 @@ const FILTERS: Readonly<Record<string, Filter>> = {
 
 type Query = Readonly<Record<string, unknown>>
 
+const QUERY = fields(
+  Object.fromEntries(Object.entries(FILTERS).map(([name, { value }]) => [name, optional(value)])),
+)
+
 /** An unknown filter would excuse missing events. */
-export function requireFilters(query: Query, broken: (why: string) => Broken): void {
-  requireFields(query, Object.keys(FILTERS), broken)
-  for (const [name, value] of Object.entries(query)) {
-    const fault = FILTERS[name]?.value(value, `query.${name}`) ?? null
-    if (fault !== null) throw broken(fault)
-  }
-}
+export const faultInFilters = (query: Query): string | null => faultIn(QUERY, query, 'query')
 
 export const partsLeftOut = (query: Query): ReadonlySet<Part> =>
   new Set(Object.keys(query).flatMap((name) => FILTERS[name]?.leavesOut ?? []))

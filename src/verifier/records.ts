@@ -1,10 +1,11 @@
-import { canonical, sha256 } from './formats.ts'
+import { sha256 } from '../transparency-log/tree.ts'
+import { canonical } from './formats.ts'
 
-/** Tables that seals cover besides the log, in the order of their marks; rows are only added. */
+/** Tables that the log covers besides events, in the order of their marks; rows are only added. */
 export const RECORDS = ['audit_accesses', 'security_events'] as const
 export type RecordTable = (typeof RECORDS)[number]
 
-/** What a seal holds of a row. */
+/** What the log holds of a row. */
 export type RecordMark = {
   readonly table: RecordTable
   readonly id: number
@@ -12,7 +13,7 @@ export type RecordMark = {
   readonly hash: string
 }
 
-/** The id up to which a seal covers each table. */
+/** The id up to which a leaf covers each table. */
 export type RecordEnds = Readonly<Record<RecordTable, number>>
 
 /** Covers the whole row. A null column does not count, so that a new column changes no hash. */
@@ -24,7 +25,7 @@ export const recordHash = (table: RecordTable, row: object): string =>
     }),
   ).toString('hex')
 
-/** What a seal signs for all of them. */
+/** What a leaf says of all of them. */
 export const recordsDigest = (ends: RecordEnds, marks: Buffer): Buffer =>
   sha256(Buffer.concat([sha256(canonical(ends)), marks]))
 

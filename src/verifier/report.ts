@@ -1,19 +1,20 @@
-import type { ExportReport } from './export.ts'
-import { Broken, Incomplete, nameOf } from './failures.ts'
+import type { SignedCheckpoint } from './checkpoints.ts'
+import type { ExportReport, Run } from './export.ts'
+import { Broken, Incomplete, nameOf, placeOf } from './failures.ts'
 import { inWords } from './filters.ts'
-import type { Report, Run } from './trail.ts'
+import type { ProofReport } from './proof.ts'
+import type { Report } from './trail.ts'
+
+// What Node has for it would take as long to load as all the rest.
+const grouped = (number: number): string => String(number).replace(/\B(?=(\d{3})+$)/g, ',')
 
 const count = (number: number, noun: string): string =>
-  `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
+  `${grouped(number)} ${noun}${number === 1 ? '' : 's'}`
 
-/** The lines of the report: what is proven and what is not. */
-export function describe(report: Report): readonly string[] {
-  const { events, streams, sealed, gaps, position } = report
-  const lines = [
-    `Nothing is broken: ${count(events, 'event')} of ${count(streams, 'stream')}, up to position ${position}.`,
-    ...describeSeals(report),
-    `Sealed: ${count(sealed, 'event')}. Not proven by a seal: ${count(events - sealed, 'event')}.`,
-  ]
+/** What hashes and chains say of events. */
+export function describe({ events, streams, gaps, position }: Report): readonly string[] {
+  const all = `${count(events, 'event')} of ${count(streams, 'stream')}`
+  const lines = [`Nothing is broken: ${all}, up to position ${position}.`]
   if (gaps > 0) {
     lines.push(
       `The filter leaves ${count(gaps, 'gap')}: events before a gap are not chained to those after it.`,
@@ -22,30 +23,24 @@ export function describe(report: Report): readonly string[] {
   return lines
 }
 
-function describeSeals({ seals, lastSeal, signers }: Report): readonly string[] {
-  if (lastSeal === null) {
-    return [
-      'No seal: the chains hold, but no signature proves them. Anyone with write ' +
-        'access could have rewritten all of it.',
-    ]
-  }
-  const { number, sealed_at, position, hash } = lastSeal
-  const keys = signers.map(
-    ({ key_id, first, last }) => `${key_id} (${first === last ? first : `${first} to ${last}`})`,
-  )
-  return [
-    `${count(seals, 'seal')}, the last one is number ${number} of ${sealed_at}, up to position ` +
-      `${position}, ${hash}.`,
-    `Signed by ${keys.join(', ')}.`,
-  ]
-}
+/** Who signed a checkpoint, and of what. */
+export const describeLog = (log: SignedCheckpoint): readonly string[] => [
+  `The checkpoint of ${log.origin}: ${grouped(log.size)} leaves, root ${log.root.toString('base64')}.`,
+  `Signed by ${log.signers.join(', ')}.`,
+  ...log.cosigned.map(({ by, at }) => `Cosigned by ${by} at ${at}.`),
+]
+
+export const lackingIn = ({ lacking }: SignedCheckpoint): readonly string[] =>
+  lacking.map((what) => `The checkpoint: ${what}`)
 
 export function describeExport(report: ExportReport): readonly string[] {
-  const { said, erased } = report
+  const { said, erased, log, events, logged } = report
   const asked =
     said.filters.length === 0 ? '' : `, filtered by ${said.filters.map(inWords).join(' ')}`
   const lines = [
     ...describe(report),
+    ...(log === null ? [NO_LOG] : describeLog(log)),
+    `In the log: ${count(logged, 'event')}. Not proven by it: ${count(events - logged, 'event')}.`,
     `Its trailer says: exported at ${JSON.stringify(said.exported_at)} by user ` +
       `${JSON.stringify(said.exported_by)}${asked}.`,
     extentOf(report),
@@ -56,21 +51,31 @@ export function describeExport(report: ExportReport): readonly string[] {
   return lines
 }
 
-function extentOf({ whole, lastSeal }: ExportReport): string {
+const NO_LOG =
+  'No checkpoint: the chains hold, but no signature proves them. Anyone with write access could have ' +
+  'rewritten all of it.'
+
+function extentOf({ whole, log }: ExportReport): string {
   if (!whole) {
     return (
       'It is a part of the log. This proves nothing about other events, not even that its streams end ' +
-      'here. For a position it is proven only between which seals it is.'
+      'here.'
     )
   }
-  if (lastSeal === null) return 'It claims to be the whole log; nothing proves that.'
-  const { number, position } = lastSeal
-  return `It is the whole log up to seal ${number} (position ${position}); nothing proves what is after it.`
+  if (log === null) return 'It claims to be the whole log; nothing proves that.'
+  return `It is the whole log up to leaf ${log.size - 1}; nothing proves what is after it.`
 }
+
+export const describeProof = ({ log, index, event, entry }: ProofReport): readonly string[] => [
+  event === null
+    ? `Proven: the log has the accesses and security events ${entry} as its leaf ${index}.`
+    : `Proven: the log has ${nameOf(placeOf(event))}, hash ${event.hash}, as its leaf ${index}.`,
+  ...describeLog(log),
+]
 
 /** What is not proven in an export, a line each; empty only if everything is proven. */
 export const notProven = (report: ExportReport): readonly string[] => [
-  ...report.unsealed.map((run) => `${nameOfRun(run)}: no seal proves it.`),
+  ...report.unlogged.map((run) => `${nameOfRun(run)}: not in the log of the checkpoint.`),
   ...report.unproven.map(
     ([event, fields]) =>
       `${nameOf(event)}: nothing proves the values before it, "from" of ${fields.join(', ')}.`,
@@ -86,18 +91,10 @@ export const notProven = (report: ExportReport): readonly string[] => [
       `${stream_id} from version ${version} on: the trailer says that they were parked, which ` +
       'nothing proves. Export again when they are resumed.',
   ),
-  ...notProvenAsAWhole(report),
+  ...(report.log === null
+    ? ['The export: it has no checkpoint, so nothing proves that nothing is missing.']
+    : lackingIn(report.log)),
 ]
-
-/** The trailer is not signed: whoever removes events could change it too. */
-function* notProvenAsAWhole({ lastSeal, whole, said }: ExportReport): Generator<string> {
-  if (lastSeal === null)
-    yield 'The export: it has no seal, so nothing proves that nothing is missing.'
-  if (!whole && said.filters.length === 0 && said.parked.length === 0) {
-    yield 'The export: its seals cover streams that are not in it, though it claims to be ' +
-      'unfiltered.'
-  }
-}
 
 function nameOfRun({ stream_id, versions, positions }: Run): string {
   const [first, last] = versions
@@ -113,7 +110,7 @@ const printable = (text: string): string =>
   )
 
 /** What a check found, and what is not proven. */
-type Conclusion = { readonly says: readonly string[]; readonly notProven: readonly string[] }
+export type Conclusion = { readonly says: readonly string[]; readonly notProven: readonly string[] }
 
 /** Runs a check and prints its result; returns the exit code. */
 export async function conclude(check: () => Promise<Conclusion>): Promise<number> {

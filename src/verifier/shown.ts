@@ -1,16 +1,11 @@
-import { createDecipheriv } from 'node:crypto'
-import { type ExportLine, requireFields } from './export-lines.ts'
+import { createDecipheriv, createSecretKey } from 'node:crypto'
+import { sha256 } from '../transparency-log/tree.ts'
+import type { ExportLine } from './export-lines.ts'
 import { Broken } from './failures.ts'
-import { canonical, sha256 } from './formats.ts'
+import { canonical } from './formats.ts'
 import type { StreamState } from './trail.ts'
 
 export const TEXTS = ['title', 'description'] as const
-
-const SHOWN = [
-  ...['position', 'task_id', 'version', 'type', 'actor', 'occurred_at', 'recorded_at'],
-  ...['request_id', 'changes', 'undoes', 'erased', 'unreadable', 'hash', 'stored', 'text_keys'],
-]
-const STORED = ['stream_id', 'event_id', 'schema_version', 'data', 'metadata', 'prev_hash']
 
 type Fault = (why: string) => Broken
 
@@ -24,7 +19,7 @@ export function requireShown(line: ExportLine, state: StreamState): readonly str
   requireForm(line, broken)
   const to = storedValues(line, broken)
   const names = Object.keys(to)
-  if (canonical(Object.keys(changes).sort()) !== canonical([...names].sort())) {
+  if (Object.keys(changes).length !== names.length) {
     throw broken('its changes are not those of its stored fields')
   }
   const unproven = names.filter((name) => !isProven(name, line, to[name], state, broken))
@@ -39,7 +34,7 @@ export function requireShown(line: ExportLine, state: StreamState): readonly str
 }
 
 function requireForm(line: ExportLine, broken: Fault): void {
-  const { stored, changes } = line
+  const { stored } = line
   const { stream_id, data } = stored
   const isOfStream =
     line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
@@ -49,15 +44,15 @@ function requireForm(line: ExportLine, broken: Fault): void {
   if (line.request_id !== stored.metadata.request_id) {
     throw broken('its request_id is not the stored one')
   }
-  if (canonical(line.undoes ?? null) !== canonical(data.undoes ?? null)) {
+  if (
+    line.undoes !== data.undoes &&
+    canonical(line.undoes ?? null) !== canonical(data.undoes ?? null)
+  ) {
     throw broken('its undoes are not the stored ones')
   }
-  const encrypted = Object.keys(data).filter((name) => isEncrypted(data[name]))
-  requireFields(line, SHOWN, broken)
-  requireFields(line.actor, ['user_id'], broken)
-  requireFields(stored, STORED, broken)
-  requireFields(line.text_keys, encrypted, broken)
-  for (const change of Object.values(changes)) requireFields(change, ['from', 'to'], broken)
+  const strange = Object.keys(line.text_keys).find((name) => !isEncrypted(data[name]))
+  if (strange !== undefined)
+    throw broken(`it has a key for "${strange}", which is no encrypted text`)
 }
 
 /** Whether the value before the change is known; the one after it always is. */
@@ -69,7 +64,7 @@ function isProven(
   broken: Fault,
 ): boolean {
   const change = changes[name]
-  if (canonical(change?.to) !== canonical(to)) {
+  if (change?.to !== to) {
     throw broken(`its changes.${name}.to is not what is stored`)
   }
   const from = version === 1 ? brief(null) : facts?.[name]
@@ -123,7 +118,8 @@ function decrypt(
   try {
     const sealed = Buffer.from(cipher, 'base64url')
     const options = { authTagLength: 16 }
-    const secret = Buffer.from(key, 'base64url')
+    // Of bytes, Node would make the same in a slower way.
+    const secret = createSecretKey(Buffer.from(key, 'base64url'))
     const decipher = createDecipheriv('aes-256-gcm', secret, Buffer.alloc(12), options)
     decipher.setAAD(Buffer.from(`${stream_id}/${name}`))
     decipher.setAuthTag(sealed.subarray(-16))
@@ -136,6 +132,6 @@ function decrypt(
 
 /** Enough of a value to recognise it. */
 function brief(value: unknown): string {
-  const text = canonical(value)
+  const text = JSON.stringify(value)
   return text.length <= 32 ? text : sha256(text).toString('base64')
 }

@@ -59,7 +59,8 @@ function wrongText(text: string): string | undefined {
   if (/^\{\s*"(error|title|status|code|message)"\s*:/.test(text) || isProblem(text)) {
     return `is not an export but a refusal of one${reasonIn(text)}.`
   }
-  if (!text.startsWith('{')) return `is not an NDJSON export: it does not begin with "{".`
+  if (text !== '' && !text.startsWith('{'))
+    return `is not an NDJSON export: it does not begin with "{".`
   return undefined
 }
 
