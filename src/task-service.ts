@@ -8,6 +8,7 @@ import type { AuthServiceHealth, TokenValidator } from './app/ports/authorizatio
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
+import type { TransparencyLog } from './app/ports/transparency-log.ts'
 import { type TaskRequest, taskAggregate } from './app/task-aggregate.ts'
 import { STREAM_BATCH, taskChanges } from './app/task-changes.ts'
 import { timeTravel } from './app/time-travel.ts'
@@ -24,6 +25,7 @@ import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
 import { healthEndpoints, healthRoutes, wholeHealth, wholeHealthRoute } from './http/health.ts'
 import { requireKnownPosition, requirePast } from './http/known-position.ts'
+import { LOG_ENDPOINTS, logRoutes } from './http/log.ts'
 import { openApi } from './http/openapi.ts'
 import { places } from './http/places.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
@@ -51,6 +53,7 @@ import { postgresEventStore } from './infra/postgres/event-store/event-store.ts'
 import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
 import { textKey } from './infra/postgres/keys/stored-keys.ts'
 import { postgresTaskList } from './infra/postgres/tasks/task-list.ts'
+import { postgresTransparencyLog } from './infra/postgres/transparency-log/log-reader.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
@@ -72,6 +75,7 @@ const Token = {
   clock: token<Clock>('clock'),
   db: token<KeyedDatabase>('db'),
   auditDb: token<Database>('auditDb'),
+  auditReads: token<Database>('auditReads'),
   replica: token<Replica | null>('replica'),
   userKeys: token<UserKeys>('userKeys'),
   events: token<EventStore<TaskEvent, TaskView>>('events'),
@@ -80,6 +84,7 @@ const Token = {
   authService: token<AuthService & { close: () => void }>('authService'),
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
+  published: token<TransparencyLog>('published'),
   listener: token<Listener>('listener'),
   notifier: token<AppendNotifier>('appendNotifier'),
   handle: token<HandleCommand<TaskRequest, TaskView>>('handle'),
@@ -140,12 +145,17 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.log],
     )
     .inSingletonScope()
-  bind(Token.trail)
+  bind(Token.auditReads)
     .toResolvedValue(
-      (db, replica, keys, log) =>
-        postgresAuditTrail(replica?.orElse(db, AUDIT_DATABASE) ?? db, keys, log),
-      [Token.auditDb, Token.replica, Token.userKeys, Token.log],
+      (db, replica) => replica?.orElse(db, AUDIT_DATABASE) ?? db,
+      [Token.auditDb, Token.replica],
     )
+    .inSingletonScope()
+  bind(Token.trail)
+    .toResolvedValue(postgresAuditTrail, [Token.auditReads, Token.userKeys, Token.log])
+    .inSingletonScope()
+  bind(Token.published)
+    .toResolvedValue(postgresTransparencyLog, [Token.auditReads])
     .inSingletonScope()
   bind(Token.listener)
     .toResolvedValue(
@@ -191,6 +201,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.notifier,
       Token.accesses,
       Token.trail,
+      Token.published,
     ])
     .inSingletonScope()
 })
@@ -209,6 +220,7 @@ function httpService(
   notifier: AppendNotifier,
   accesses: AuditAccesses,
   trail: AuditTrail,
+  published: TransparencyLog,
 ): Service {
   const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
   const refusals = refusalLimit('refused', config.RATE_LIMIT_PER_SECOND, 1)
@@ -225,6 +237,7 @@ function httpService(
     ...TASK_HISTORY_ENDPOINTS,
     ...TASK_ENDPOINTS,
     ...AUDIT_ENDPOINTS,
+    ...LOG_ENDPOINTS,
   ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   const look = lookAt(oncePerMinute(accesses), clock, 'looked')
@@ -260,13 +273,14 @@ function httpService(
   const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)
   auditRoutes(on, {
     trail,
-    exportAudit: exportAudit(trail),
+    exportAudit: exportAudit(trail, published),
     look,
     copy,
     limit: costly,
     clock,
     recheck: recheck(authService),
   })
+  logRoutes(on, { log: published, look })
   const { retire, ...rest } = service(router, {
     log,
     newId: uuidv7,

@@ -5,64 +5,83 @@ import type {
   AuditQuery,
   AuditTrail,
   ExportedEvent,
-  ExportedSeal,
   ParkedStream,
   StreamHead,
 } from './ports/audit.ts'
+import type {
+  LoggedRecords,
+  PublishedCheckpoint,
+  TransparencyLog,
+} from './ports/transparency-log.ts'
 import { type StreamIds, streamIds } from './stream-ids.ts'
+
+/** Where in the log what is shown is. */
+export type Proven = {
+  /** Null: the checkpoint does not cover it yet. */
+  readonly leaf: number | null
+  /** Hashes of the complete subtrees between the leaf that is shown before this one, and this one. */
+  readonly before: readonly Buffer[]
+}
+
+export type ExportLine = Proven & (ExportedEvent | { readonly records: LoggedRecords })
 
 export type AuditExport = {
   /** How far the audit trail had got: later events are not in the export. */
   readonly position: number
   /** Streams that may lack earlier events too. */
   readonly parked: readonly ParkedStream[]
+  /** Null: nothing of the log has been published yet. */
+  readonly checkpoint: PublishedCheckpoint | null
+  /** One of both is to be read: the events alone, or with their places in the log. */
   readonly batches: AsyncIterable<readonly ExportedEvent[]>
-  /** Tells whether the batches are complete; to be read after them, in this order. */
+  /** In an export without filters also each leaf that covers accesses and security events. */
+  readonly lines: AsyncIterable<readonly ExportLine[]>
+  /** Tells whether all of them were read; to be read after them. */
   readonly trailer: AuditTrailer
 }
 
 export type AuditTrailer = {
   readonly count: () => number
   readonly heads: AsyncIterable<readonly StreamHead[]>
-  /** Those that cover an exported event; in an export without filters, all. */
-  readonly seals: AsyncIterable<readonly ExportedSeal[]>
+  /** Hashes of the complete subtrees between the last leaf that is shown and the end of the tree. */
+  readonly after: () => Promise<readonly Buffer[]>
 }
 
 export type ExportAudit = (query: AuditQuery) => Promise<AuditExport>
 
-const SEALS_AT_ONCE = 100
+/** How long an export waits for a checkpoint that covers all of it. */
+const CHECKPOINT_MS = 2_000
 
-/** Copies the query's results from the audit trail. Keeps only stream ids and seal numbers in memory. */
+/**
+ * Copies the query's results from the audit trail, with hashes of what lies between them in the log: whoever reads
+ * the leaves from top to bottom gets the root of the checkpoint's tree. Keeps only stream ids in memory.
+ */
 export const exportAudit =
-  (trail: AuditTrail): ExportAudit =>
+  (trail: AuditTrail, log: TransparencyLog): ExportAudit =>
   async (query) => {
     const streams = streamIds()
-    const numbers = isWhole(query) ? null : new Set<number>()
     let count = 0
-    // With filters only the seals that exist now: of those made meanwhile some would be missing.
-    const { position, parked, sealed, batches } = await trail.read(query)
+    const { position, parked, batches } = await trail.read(query)
+    const checkpoint = await log.checkpointAt(position, CHECKPOINT_MS)
     async function* counted() {
       for await (const batch of batches) {
         for (const { event } of batch) streams.add(streamOf(event))
-        if (numbers !== null) {
-          const positions = batch.map(({ event }) => event.position)
-          for (const number of await trail.sealsOf(positions, sealed)) numbers.add(number)
-        }
         count += batch.length
         yield batch
       }
     }
+    const size = checkpoint?.size ?? 0
+    const gaps = gapsOf(log)
     return {
       position,
       parked,
+      checkpoint,
       batches: counted(),
+      lines: gaps.filled(linesOf(log, counted(), size, isWhole(query))),
       trailer: {
         count: () => count,
         heads: headsOf(trail, streams, position),
-        seals:
-          numbers === null
-            ? sealPages(trail, streams, position)
-            : sealsOf(trail, streams, sealed, numbers),
+        after: () => gaps.after(size),
       },
     }
   }
@@ -77,29 +96,76 @@ async function* headsOf(trail: AuditTrail, streams: StreamIds, position: number)
   for (const ids of streams.inOrder()) yield await trail.heads(ids, position)
 }
 
-async function* sealPages(
-  trail: AuditTrail,
-  streams: StreamIds,
-  position: number,
-  only: readonly number[] | null = null,
-) {
-  for (let after = 0; ; ) {
-    const seals = await trail.seals({ after, position, only }, streams.has)
-    const last = seals.at(-1)
-    if (last === undefined) return
-    after = last.number
-    yield seals
+type Place = Pick<Proven, 'leaf'>
+type Placed<T> = T & Place
+type Records = { readonly records: LoggedRecords }
+
+/** The events with their leaves, and in a whole export what else is a leaf, all in the order of the leaves. */
+async function* linesOf(
+  log: TransparencyLog,
+  batches: AsyncIterable<readonly ExportedEvent[]>,
+  size: number,
+  isWhole: boolean,
+): AsyncGenerator<readonly Placed<ExportedEvent | Records>[]> {
+  let next = 0
+  for await (const batch of batches) {
+    const leaves = await log.leavesOf(
+      batch.map(({ event }) => event.position),
+      size,
+    )
+    const placed = batch.map((event, at) => ({ ...event, leaf: leaves[at] ?? null }))
+    const end = leaves.findLast((leaf) => leaf !== null) ?? next - 1
+    if (isWhole) yield* withRecords(log, next, end + 1, placed)
+    else yield placed
+    next = end + 1
   }
+  if (isWhole) yield* withRecords(log, next, size, [])
 }
 
-async function* sealsOf(
-  trail: AuditTrail,
-  streams: StreamIds,
-  position: number,
-  numbers: ReadonlySet<number>,
-) {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  for (let from = 0; from < sorted.length; from += SEALS_AT_ONCE) {
-    yield* sealPages(trail, streams, position, sorted.slice(from, from + SEALS_AT_ONCE))
+/** `events`: those among the leaves from..to-1, and behind them those that are no leaves yet. */
+async function* withRecords(
+  log: TransparencyLog,
+  from: number,
+  to: number,
+  events: readonly Placed<ExportedEvent>[],
+): AsyncGenerator<readonly Placed<ExportedEvent | Records>[]> {
+  let rest = events
+  for (let next = from; ; ) {
+    const page = await log.recordsIn([next, to])
+    const last = page.at(-1)?.leaf
+    if (last === undefined) break
+    const isBehind = ({ leaf }: Place) => leaf === null || leaf > last
+    const found = rest.findIndex(isBehind)
+    const end = found === -1 ? rest.length : found
+    yield [...rest.slice(0, end), ...page].sort((a, b) => (a.leaf ?? 0) - (b.leaf ?? 0))
+    rest = rest.slice(end)
+    next = last + 1
+  }
+  if (rest.length > 0) yield rest
+}
+
+/** What lies in the log between the leaves that are shown. */
+function gapsOf(log: TransparencyLog) {
+  let next = 0
+  return {
+    async *filled(lines: AsyncIterable<readonly Placed<ExportedEvent | Records>[]>) {
+      for await (const batch of lines) {
+        const ranges = batch.flatMap(({ leaf }) => {
+          if (leaf === null) return []
+          const from = next
+          next = leaf + 1
+          return [[from, leaf] as const]
+        })
+        const hashes = (await log.hashesOf(ranges)).values()
+        yield batch.map((line) => ({
+          ...line,
+          before: line.leaf === null ? [] : (hashes.next().value ?? []),
+        }))
+      }
+    },
+    async after(size: number) {
+      const [hashes = []] = await log.hashesOf([[next, size]])
+      return hashes
+    },
   }
 }

@@ -4,8 +4,6 @@ const CHUNK = 1_000
 
 export type StreamIds = {
   readonly add: (stream_id: string) => void
-  /** To be called only after all are added. */
-  readonly has: (stream_id: string) => boolean
   /** In the order of their UTF-8 bytes, which is that of PostgreSQL's collation "C". */
   readonly inOrder: () => Iterable<readonly string[]>
 }
@@ -46,17 +44,6 @@ export function streamIds(): StreamIds {
       }
       numbers[count++] = number
       isSorted = false
-    },
-    has(stream_id) {
-      sort()
-      const wanted = numberOf(stream_id)
-      let [low, high] = [0, count]
-      while (low < high) {
-        const middle = (low + high) >>> 1
-        if ((numbers[middle] ?? 0n) < wanted) low = middle + 1
-        else high = middle
-      }
-      return low < count && numbers[low] === wanted
     },
     *inOrder() {
       sort()

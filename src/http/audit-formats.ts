@@ -1,6 +1,8 @@
 import { type Options, stringify } from 'csv-stringify/sync'
-import type { AuditExport } from '../app/audit-export.ts'
+import type { AuditExport, ExportLine } from '../app/audit-export.ts'
 import type { AuditEvent } from '../app/ports/audit.ts'
+import { parseCheckpoint } from '../transparency-log/checkpoint.ts'
+import { readNote } from '../transparency-log/signed-note.ts'
 import { auditEventOf } from './audit-schemas.ts'
 
 /** What the trailer says about the export itself. */
@@ -14,21 +16,28 @@ export type ExportFacts = {
 export type Format = (exported: AuditExport, facts: ExportFacts) => AsyncGenerator<string>
 
 export async function* ndjson(
-  { position, parked, batches, trailer }: AuditExport,
+  { position, parked, checkpoint, lines, trailer }: AuditExport,
   facts: ExportFacts,
 ): AsyncGenerator<string> {
-  for await (const batch of batches) {
-    const lines = batch.map(({ event, stored, text_keys }) =>
-      JSON.stringify({ ...auditEventOf(event), stored, text_keys }),
-    )
-    yield `${lines.join('\n')}\n`
+  for await (const batch of lines) {
+    yield batch.map((line) => `${JSON.stringify(shownLine(line))}\n`).join('')
   }
   const begin = JSON.stringify({ count: trailer.count(), position, parked, ...facts })
   yield `{"trailer":${begin.slice(0, -1)},"heads":[`
   yield* elements(trailer.heads)
-  yield '],"seals":['
-  yield* elements(trailer.seals)
-  yield ']}}\n'
+  const after = (await trailer.after()).map(base64)
+  const log = checkpoint && { checkpoint: checkpoint.note, after }
+  yield `],"log":${JSON.stringify(log)}}}\n`
+}
+
+const base64 = (hash: Buffer): string => hash.toString('base64')
+
+function shownLine(line: ExportLine): object {
+  const before = line.before.map(base64)
+  const { leaf } = line
+  if ('records' in line) return { leaf, before, records: line.records }
+  const { event, stored, text_keys } = line
+  return { ...auditEventOf(event), leaf, before, stored, text_keys }
 }
 
 /** The elements of one JSON array, without its brackets. */
@@ -63,7 +72,7 @@ type Cells = readonly (string | number | null | undefined)[]
 const BYTE_ORDER_MARK = '\ufeff'
 
 export async function* csv(
-  { position, parked, batches, trailer }: AuditExport,
+  { position, parked, checkpoint, batches, trailer }: AuditExport,
   { exported_at }: ExportFacts,
 ): AsyncGenerator<string> {
   // Without the byte order mark, Excel does not recognise UTF-8.
@@ -71,13 +80,9 @@ export async function* csv(
   for await (const batch of batches) yield table(batch.flatMap(({ event }) => rowsOf(event)))
   let heads = 0
   for await (const some of trailer.heads) heads += some.length
-  let seals = 0
-  let last: { readonly number: number; readonly hash: string } | undefined
-  for await (const some of trailer.seals) {
-    seals += some.length
-    last = some.at(-1) ?? last
-  }
-  const counts = [trailer.count(), heads, seals, last?.number, last?.hash, position, exported_at]
+  const note = checkpoint && readNote(checkpoint.note)
+  const { size, root } = (note && parseCheckpoint(note.text)) ?? {}
+  const counts = [trailer.count(), heads, size, root && base64(root), position, exported_at]
   const missing = parked.map((stream) => ['# parked', ...stream])
   yield table([...missing, ['# trailer', ...counts, parked.length]])
 }

@@ -96,29 +96,33 @@ const stored = z.strictObject({
   prev_hash: z.string().nullable(),
 })
 
-const seal = z.strictObject({
-  number: z.int(),
-  position: z.int().meta({ description: 'Of the last event that it covers' }),
-  events: z.int(),
-  events_digest: z.string(),
-  records_digest: z.string().meta({
-    description: 'Of the accesses and security events that it covers, which are not in the export',
+const base64Hash = z.string().meta({ description: 'SHA-256, base64' })
+
+const leaf = {
+  leaf: z
+    .int()
+    .nullable()
+    .meta({ description: 'Place in the log; null: the checkpoint does not cover it yet' }),
+  before: z.array(base64Hash).meta({
+    description:
+      'The complete subtrees between the leaf that is shown before this one, and this one, left to right',
   }),
-  heads: z.array(z.union([head, z.string()])).meta({
-    description: 'Streams that are not in the export appear only as the digests of their heads',
-  }),
-  sealed_at: instant,
-  previous: z.string().nullable(),
-  hash: z.string(),
-  key_id: z.string(),
-  signature: z.string(),
-})
+}
+
+const records = z
+  .strictObject({ audit_accesses: z.int(), digest: z.string(), security_events: z.int() })
+  .meta({
+    description:
+      'What a leaf covers that is no event: how far it goes in the records of accesses and of security ' +
+      'events, which are not in the export, and the digest of those since the one before',
+  })
 
 /** A line of an export as NDJSON. */
 export const exportLine = z
   .union([
     z.strictObject({
       ...auditEvent.shape,
+      ...leaf,
       stored: stored
         .nullable()
         .meta({ description: 'What the hash covers; null: the log has no such event' }),
@@ -126,6 +130,7 @@ export const exportLine = z
         .record(z.string(), z.string())
         .meta({ description: 'Keys of the encrypted texts in stored, base64url' }),
     }),
+    z.strictObject({ ...leaf, records }),
     z.strictObject({
       trailer: z.strictObject({
         count: z.int(),
@@ -139,7 +144,15 @@ export const exportLine = z
         heads: z
           .array(head)
           .meta({ description: 'stream_id, version and hash of the last event of each stream' }),
-        seals: z.array(seal),
+        log: z
+          .strictObject({
+            checkpoint: z.string().meta({ description: 'Signed note (C2SP tlog-checkpoint)' }),
+            after: z.array(base64Hash).meta({
+              description: 'The complete subtrees between the last leaf that is shown and the end',
+            }),
+          })
+          .nullable()
+          .meta({ description: 'null: nothing of the log has been published yet' }),
       }),
     }),
   ])

@@ -33,11 +33,15 @@ const findEvents = {
     'CSV has a row for each field that an event changed (one row for an event that changed none), ' +
     'in UTF-8 with a byte order mark. An apostrophe precedes whatever a spreadsheet could take for ' +
     'a formula, inside a text too. Near the end is a row "# parked" for each parked stream, with ' +
-    'its id and the first missing version. The last row is "# trailer", the number of events, of ' +
-    'streams and of seals, number and hash of the last seal, the position up to which the export ' +
-    'goes, the time, and the number of parked streams.\n\n' +
+    'its id and the first missing version. The last row is "# trailer", the number of events and of ' +
+    'streams, size and root (base64) of the log by its checkpoint, the position up to which the ' +
+    'export goes, the time, and the number of parked streams.\n\n' +
     'NDJSON has the events as they are stored, and the keys of their texts, so that it can be ' +
-    'verified offline; the trailer names the parked streams.',
+    'verified offline; the trailer names the parked streams, and has a checkpoint of the log. Whoever ' +
+    'adds the hashes "before" and the leaf of each line, and "after" of the trailer, to a Merkle tree ' +
+    '(RFC 6962) gets the root that the checkpoint signs. An export of everything has a line for each ' +
+    'leaf; those that are no events are the digests of accesses and security events. An export ' +
+    'waits up to 2 seconds for a checkpoint that covers all of it.',
   access: 'token',
   query: schema.auditQuery,
   answers: {
@@ -159,14 +163,14 @@ function refuse(faults: readonly Fault[]): void {
 }
 
 function sendExport(dependencies: AuditRoutes) {
-  const { exportAudit, copy, limit, clock, recheck } = dependencies
+  const { trail, exportAudit, copy, limit, clock, recheck } = dependencies
   const { longestExportMs = LONGEST_EXPORT_MS, graceMs = GRACE_MS } = dependencies
   const enter = exportPlaces()
 
   return async (ctx: Context, caller: Caller, type: ExportType, wanted: AuditQuery) => {
     const { extension, format } = EXPORTS[type]
     await limit(ctx, String(caller.user_id))
-    const describe = (exported: AuditExport, exported_at: string) => {
+    const describe = (exported: Reached, exported_at: string) => {
       tellReached(ctx, exported)
       const moment = exported_at.replace(/[-:]|\.\d+/g, '')
       ctx.attachment(`tasktrail-audit-${moment}.${extension}`)
@@ -174,7 +178,7 @@ function sendExport(dependencies: AuditRoutes) {
       ctx.type = type
     }
     // Makes no copy: nothing is read, and nothing is recorded.
-    if (ctx.method === 'HEAD') return describe(await exportAudit(wanted), clock().toISOString())
+    if (ctx.method === 'HEAD') return describe(await trail.read(wanted), clock().toISOString())
     const leave = await enter(caller)
     try {
       await copy(ctx, caller, { ...given(wanted), format: extension })
@@ -182,13 +186,13 @@ function sendExport(dependencies: AuditRoutes) {
       const exported_at = clock().toISOString()
       const facts = { exported_at, exported_by: caller.user_id, query: given(wanted) }
       const check = () => recheck(ctx, caller)
-      const { batches, trailer } = exported
-      const { heads, seals } = trailer
+      const { batches, lines, trailer } = exported
       const pieces = format(
         {
           ...exported,
           batches: checked(batches, check),
-          trailer: { ...trailer, heads: checked(heads, check), seals: checked(seals, check) },
+          lines: checked(lines, check),
+          trailer: { ...trailer, heads: checked(trailer.heads, check) },
         },
         facts,
       )
@@ -238,8 +242,10 @@ async function* checked<T>(batches: AsyncIterable<T>, check: () => Promise<void>
   }
 }
 
+type Reached = Pick<AuditExport, 'position' | 'parked'>
+
 /** Says how far the trail had got, and whether it has all events up to there. */
-function tellReached(ctx: Context, { position, parked }: Pick<AuditExport, 'position' | 'parked'>) {
+function tellReached(ctx: Context, { position, parked }: Reached) {
   ctx.set('Audit-Position', String(position))
   if (parked.length > 0) ctx.set('Audit-Incomplete', String(parked.length))
 }

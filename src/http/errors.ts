@@ -13,9 +13,15 @@ export type HttpErrorCode =
   | 'route_not_found'
   | 'method_not_allowed'
   | 'internal_key_required'
+  | 'auditors_only'
+  | 'event_not_found'
+  | 'checkpoint_not_found'
+  | 'tile_not_found'
+  | 'size_not_found'
   | 'too_many_requests'
   | 'too_many_streams'
   | 'export_under_way'
+  | 'proof_not_ready'
   | 'overloaded'
   | 'internal_error'
 
@@ -53,11 +59,16 @@ export const STATUS = {
   task_forbidden: 403,
   quota_exceeded: 403,
   internal_key_required: 403,
+  auditors_only: 403,
   task_not_found: 404,
   change_not_found: 404,
   version_not_found: 404,
   task_not_there_then: 404,
   session_not_found: 404,
+  event_not_found: 404,
+  checkpoint_not_found: 404,
+  tile_not_found: 404,
+  size_not_found: 404,
   route_not_found: 404,
   method_not_allowed: 405,
   not_acceptable: 406,
@@ -82,6 +93,7 @@ export const STATUS = {
   database_unavailable: 503,
   texts_unavailable: 503,
   newer_version: 503,
+  proof_not_ready: 503,
   auth_service_unavailable: 503,
   overloaded: 503,
 } as const satisfies Record<ErrorCode, number>
@@ -114,12 +126,17 @@ export const MESSAGE: Record<ErrorCode, Message> = {
     return quota === undefined ? 'A quota is used up' : QUOTA[quota.of](quota.used, quota.limit)
   },
   internal_key_required: 'Only services of Tasktrail may call this',
+  auditors_only: 'Only auditors and admins may call this',
   task_not_found: (ctx) => `Task with id ${ctx.params.id} not found`,
   version_not_found: (ctx) => `Task with id ${ctx.params.id} has no version ${ctx.query.version}`,
   task_not_there_then: (ctx) =>
     `Task with id ${ctx.params.id} did not exist then: it was not yet created, or it was deleted`,
   change_not_found: (ctx) => `Task with id ${ctx.params.id} has no such change`,
   session_not_found: (ctx) => `Session with id ${ctx.params.id} not found`,
+  event_not_found: (ctx) => `Event with position ${ctx.params.position} not found`,
+  checkpoint_not_found: 'Nothing of the log has been published yet',
+  tile_not_found: 'The log is not that long yet, or not that high',
+  size_not_found: 'The log is not that long yet',
   route_not_found: (ctx) => `There is nothing at ${ctx.path}`,
   method_not_allowed: (ctx) => `${ctx.method} is not allowed here`,
   not_acceptable: 'None of the types that Accept allows is available',
@@ -144,6 +161,7 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   database_unavailable: 'Database connection failed',
   texts_unavailable: 'The key of these texts is not available',
   newer_version: 'A newer version of the service has changed this task; try again',
+  proof_not_ready: 'The log does not cover this event yet; try again',
   auth_service_unavailable: 'Authentication service unavailable',
   overloaded: 'The service is overloaded; try again',
 }

@@ -50,7 +50,7 @@ const problem = z
 export function openApi(title: string, version: string, endpoints: readonly Endpoint[]): object {
   const paths: ZodOpenApiPathsObject = {}
   for (const endpoint of endpoints) {
-    const path = endpoint.path.replace(/:(\w+)/g, '{$1}')
+    const path = endpoint.path.replace(/[:*](\w+)/g, '{$1}')
     paths[path] = { ...paths[path], [endpoint.method]: operation(endpoint) }
   }
   return createDocument({

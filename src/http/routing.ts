@@ -14,6 +14,8 @@ export const PATH_RULES: readonly {
   { patterns: ['/tasks', '/tasks/*', '/audit', '/audit/*'], target: 'task-service' },
   // Answers for both services: it asks auth-service.
   { patterns: ['/health'], target: 'task-service' },
+  // A rule of its own: the load balancer takes five patterns in one.
+  { patterns: ['/log', '/log/*'], target: 'task-service' },
 ]
 
 const matches = (pattern: string, path: string): boolean =>

@@ -10,14 +10,12 @@ const id = fc
   .map(([kind, number]) => `${kind}-${Math.max(1, number)}`)
 
 describe('A set of stream ids', () => {
-  it('gives each once, in the order of its bytes, and knows which are in it', () => {
-    const law = fc.property(fc.array(id, { maxLength: 3_000, size: 'max' }), id, (added, other) => {
+  it('gives each once, in the order of its bytes', () => {
+    const law = fc.property(fc.array(id, { maxLength: 3_000, size: 'max' }), (added) => {
       const streams = streamIds()
       for (const each of added) streams.add(each)
       const wanted = [...new Set(added)].sort()
       expect([...streams.inOrder()].flat()).to.deep.equal(wanted)
-      expect(added.every(streams.has)).to.equal(true)
-      expect(streams.has(other)).to.equal(wanted.includes(other))
     })
     fc.assert(law, { numRuns: 100 })
   })

@@ -39,11 +39,19 @@ const EVENT: AuditEvent = {
 
 async function* nothing() {}
 
+async function* placed(batches: AsyncIterable<readonly ExportedEvent[]>) {
+  for await (const batch of batches) {
+    yield batch.map((event) => ({ ...event, leaf: null, before: [] }))
+  }
+}
+
 const exportOf = (batches: AsyncIterable<readonly ExportedEvent[]>): AuditExport => ({
   position: 1,
   parked: [],
+  checkpoint: null,
   batches,
-  trailer: { count: () => 0, heads: nothing(), seals: nothing() },
+  lines: placed(batches),
+  trailer: { count: () => 0, heads: nothing(), after: async () => [] },
 })
 
 describe('Of what is asked of the audit trail', () => {

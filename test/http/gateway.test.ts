@@ -169,6 +169,8 @@ describe('The gateway', () => {
       ['/tasks/1/history', 'task'],
       ['/audit', 'task'],
       ['/health', 'task'],
+      ['/log', 'task'],
+      ['/log/tile/0/x001/067.p/8', 'task'],
       ['/audit/events?a=/auth/validate', 'task'],
     ]) {
       it(`gives ${path} to the ${who}-service`, async () => {
@@ -182,6 +184,8 @@ describe('The gateway', () => {
       '/authx',
       '/AUTH/login',
       '/healthz',
+      '/login',
+      '/logs/checkpoint',
       '/api/tasks',
       '//tasks',
     ]) {

@@ -119,6 +119,10 @@ describe('HEAD', () => {
       ['/audit/events', 200, { accept: 'application/x-ndjson' }],
       ['/audit/events', 200, { accept: 'text/csv' }],
       ['/audit/events', 406, { accept: 'image/png' }],
+      ['/audit/events/999999/proof', 404],
+      ['/log/checkpoint', 404],
+      ['/log/tile/0/000', 404],
+      ['/log/consistency?from=0&to=0', 200],
       ['/tasks/999999', 404, { accept: 'application/problem+json' }],
     ] as const) {
       await answersAlike(path, status, { ...own, ...headers })

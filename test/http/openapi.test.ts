@@ -55,6 +55,12 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'get /tasks/changes': [200, 400, 401],
   'get /tasks/stream': [200, 400, 401],
   'get /audit/events': [200, 400, 401],
+  'get /audit/events/{position}/proof': [200, 400, 401, 404],
+  'get /log/checkpoint': [200, 400, 401, 404],
+  'get /log/key': [200, 400, 401, 404],
+  'get /log/tile/{path}': [200, 400, 401, 404],
+  'get /log/tile/entries/{path}': [200, 400, 401, 403, 404],
+  'get /log/consistency': [200, 400, 401, 404],
   'get /tasks/health': [200, 400],
   'get /health': [200, 400],
 }
@@ -134,9 +140,8 @@ describe('The OpenAPI documents', () => {
       expect(declared.map((parameter) => parameter.name)).to.deep.equal(inPath)
       for (const parameter of parameters) {
         expect(parameter.in).to.be.oneOf(['path', 'query', 'header'])
-        expect(parameter.required ?? false, `${name} ${parameter.name}`).to.equal(
-          parameter.in === 'path',
-        )
+        const isRequired = parameter.in === 'path' || name === 'get /log/consistency'
+        expect(parameter.required ?? false, `${name} ${parameter.name}`).to.equal(isRequired)
         // OpenAPI ignores these three as parameters.
         expect(parameter.name).to.not.match(/^(accept|content-type|authorization)$/i)
       }

@@ -73,23 +73,6 @@ export type StreamHead = readonly [stream_id: string, version: number, hash: str
 /** A stream that the trail could not process from this version on: those events are missing from it. */
 export type ParkedStream = readonly [stream_id: string, version: number]
 
-/** A seal as an export shows it: digests, hashes and signature are lower-case hex. */
-export type ExportedSeal = {
-  readonly number: number
-  readonly position: number
-  readonly events: number
-  readonly events_digest: string
-  /** The digest of the accesses and security events that it covers. */
-  readonly records_digest: string
-  /** Streams that are not in the export appear only as the digests of their heads. */
-  readonly heads: readonly (StreamHead | string)[]
-  readonly sealed_at: string
-  readonly previous: string | null
-  readonly hash: string
-  readonly key_id: string
-  readonly signature: string
-}
-
 /**
  * The events that the audit projection has processed: slightly behind the log. Below the position that it
  * has reached, only events of parked streams are missing; they are added when the stream is resumed. Apart
@@ -112,11 +95,10 @@ export type AuditTrail = {
   }>
   /**
    * All events up to `position`, which the trail has reached now, oldest first. Events of streams that are
-   * `parked` now may be missing. `sealed`: how far the log is sealed now, at most `position`.
+   * `parked` now may be missing.
    */
   readonly read: (query: AuditQuery) => Promise<{
     readonly position: number
-    readonly sealed: number
     readonly parked: readonly ParkedStream[]
     readonly batches: AsyncIterable<readonly ExportedEvent[]>
   }>
@@ -125,20 +107,6 @@ export type AuditTrail = {
     stream_ids: readonly string[],
     position: number,
   ) => Promise<readonly StreamHead[]>
-  /** Numbers of the seals up to `position` that cover the events at these positions. */
-  readonly sealsOf: (positions: readonly number[], position: number) => Promise<readonly number[]>
-  /**
-   * Some seals up to a position, in order, after number `after`; none when there are no more. `only`: these
-   * numbers, else all.
-   */
-  readonly seals: (
-    range: {
-      readonly after: number
-      readonly position: number
-      readonly only: readonly number[] | null
-    },
-    isShown: (stream_id: string) => boolean,
-  ) => Promise<readonly ExportedSeal[]>
 }
 
 /**

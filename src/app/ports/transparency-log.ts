@@ -1,11 +1,7 @@
-/** What a leaf of the log is: an event, or the next accesses and security events. */
-export type LeafPlace =
-  | { readonly position: number; readonly stream_id: string; readonly version: number }
-  | { readonly records: LoggedRecords }
-
-/** How far a leaf goes in both tables, and the digest of what is new in it (lower-case hex). */
+/** What a leaf covers that is not an event: how far it goes in both tables, and the digest of what is new in it. */
 export type LoggedRecords = {
   readonly audit_accesses: number
+  /** Lower-case hex. */
   readonly digest: string
   readonly security_events: number
 }
@@ -20,6 +16,18 @@ export type PublishedCheckpoint = {
   readonly note: string
 }
 
+/** The leaf of an event. */
+export type LoggedEvent = {
+  readonly index: number
+  /** What the leaf is the hash of. */
+  readonly entry: string
+  /** That it is in the tree: the leaf's sibling first. */
+  readonly hashes: readonly Buffer[]
+}
+
+/** From..to-1. */
+export type LeafRange = readonly [from: number, to: number]
+
 /**
  * The log as a Merkle tree, as far as it is published. Hashes have 32 bytes. Error of every method:
  * `database_unavailable`.
@@ -27,44 +35,36 @@ export type PublishedCheckpoint = {
 export type TransparencyLog = {
   /** Null: nothing has been published yet. */
   readonly checkpoint: () => Promise<PublishedCheckpoint | null>
-  /** The same, once it covers the position, or after `ms`. */
+  /** The same, as soon as it covers the position, or after `ms`; at once if nothing has been published yet. */
   readonly checkpointAt: (position: number, ms: number) => Promise<PublishedCheckpoint | null>
   /** Verifier keys of those who sign for the log, a line each; null before the first checkpoint. */
   readonly verifierKeys: () => Promise<string | null>
-  /** The first `width` hashes of a tile, one after another; null if the published tree has no such tile. */
+  /** The first `width` hashes of a tile, one after another; null if the published tree has no tile that wide. */
   readonly tile: (tile: {
     readonly level: number
     readonly n: number
     readonly width: number
   }) => Promise<Buffer | null>
-  /** An entry bundle; null if the published tree has none that wide. */
+  /** The first `width` entries of a bundle; null if the published tree has none that wide. */
   readonly entries: (bundle: {
     readonly n: number
     readonly width: number
-  }) => Promise<Buffer | null>
-  /** Null unless 0 < from <= to <= the published size. */
+  }) => Promise<readonly string[] | null>
+  /** That the tree of `to` leaves extends that of `from`; null if the published tree has fewer. 0 <= from <= to. */
   readonly consistency: (from: number, to: number) => Promise<readonly Buffer[] | null>
-  /** The leaf of an event, its entry and its inclusion proof in the tree of that size; null: no such leaf. */
-  readonly proof: (
-    position: number,
-    size: number,
-  ) => Promise<{
-    readonly index: number
-    readonly entry: Buffer
-    readonly hashes: readonly Buffer[]
-  } | null>
-  /** Of events in the order of their positions; null where the tree of that size does not reach. */
+  /** Whose event it is: the task's owner, or the user; null: there is no event at that position. */
+  readonly ownerOf: (position: number) => Promise<number | null>
+  /** The leaf of an event in the tree of that size; null: it is none of that tree's. */
+  readonly proof: (position: number, size: number) => Promise<LoggedEvent | null>
+  /** For each event its leaf; null if the tree of that size has none for it. */
   readonly leavesOf: (
     positions: readonly number[],
     size: number,
   ) => Promise<readonly (number | null)[]>
-  /** The leaves from..to-1 that are accesses and security events, in order. */
-  readonly recordsBetween: (
-    from: number,
-    to: number,
+  /** The first leaves in the range that cover accesses and security events, in order; none: there are none. */
+  readonly recordsIn: (
+    range: LeafRange,
   ) => Promise<readonly { readonly leaf: number; readonly records: LoggedRecords }[]>
-  /** For each range of leaves (from..to-1) the hashes of the fewest complete subtrees that cover it. */
-  readonly hashesOf: (
-    ranges: readonly (readonly [from: number, to: number])[],
-  ) => Promise<readonly (readonly Buffer[])[]>
+  /** For each range of leaves the hashes of the fewest complete subtrees that it consists of. Ranges in order. */
+  readonly hashesOf: (ranges: readonly LeafRange[]) => Promise<readonly (readonly Buffer[])[]>
 }

@@ -1,11 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type {
-  AuditQuery,
-  AuditTrail,
-  ExportedSeal,
-  ParkedStream,
-  StreamHead,
-} from '../../../app/ports/audit.ts'
+import type { AuditQuery, AuditTrail, ParkedStream } from '../../../app/ports/audit.ts'
 import type { Log } from '../../../app/ports/process.ts'
 import type { KeysToRead } from '../../encryption/user-keys.ts'
 import type { Database } from '../connection/database.ts'
@@ -19,7 +13,6 @@ import {
   readStoredEvents,
   type StoredRow,
 } from './audit-rows.ts'
-import { headDigest } from './seal-signer.ts'
 
 const OF_AUDIT = {
   rows: 'audit_events where true',
@@ -75,38 +68,6 @@ const HEADS = {
     order by n`,
 }
 
-const LAST_SEAL = {
-  name: 'last_seal_of_trail',
-  text: 'select position from seals where position <= $1 order by position desc limit 1',
-}
-
-const SEALS_OF = {
-  name: 'seals_of',
-  text: `
-    select distinct number
-    from unnest($1::bigint[]) as wanted (position)
-      cross join lateral (
-        select number, position from seals
-        where position >= wanted.position order by position, number limit 1) seal
-    where seal.position <= $2`,
-}
-
-// As many at once as cover a few thousand events: a seal has a head for each stream that it covers.
-const SEALS = {
-  name: 'seals',
-  text: `
-    select number, position, events, encode(events_digest, 'hex') as events_digest, heads, sealed_at,
-      encode(previous, 'hex') as previous, encode(hash, 'hex') as hash, key_id,
-      encode(signature, 'hex') as signature, encode(records_digest, 'hex') as records_digest
-    from (
-      select *, sum(events) over (order by number) - events as before from (
-        select * from seals
-        where number > $1 and position <= $2 and ($3::bigint[] is null or number = any ($3))
-        order by number limit 100) page) counted
-    where before < 5000
-    order by number`,
-}
-
 const BATCH = 1_000
 const BATCH_BYTES = 500_000
 const PAGE_BYTES = 1_048_576
@@ -114,7 +75,6 @@ const PAGE_BYTES = 1_048_576
 const filling = (bytes: number, order: 'position' | 'position desc') =>
   withinBytes(bytes, { measured: 'changes', order })
 
-type SealRow = Omit<ExportedSeal, 'heads'> & { readonly heads: readonly StreamHead[] }
 type Bounds = {
   readonly position: number
   readonly parked: readonly ParkedStream[]
@@ -168,8 +128,7 @@ export function postgresAuditTrail(db: Database, keys: KeysToRead, log: Log): Au
     async read(query) {
       const bounds = await boundsOf(query)
       const { position, parked } = bounds
-      const [seal] = await db.query<{ position: number }>(LAST_SEAL, [position])
-      return { position, parked, sealed: seal?.position ?? 0, batches: batches(query, bounds) }
+      return { position, parked, batches: batches(query, bounds) }
     },
 
     async heads(stream_ids, position) {
@@ -178,21 +137,6 @@ export function postgresAuditTrail(db: Database, keys: KeysToRead, log: Log): Au
         position,
       ])
       return rows.map(({ stream_id, version, hash }) => [stream_id, version, hash])
-    },
-
-    async sealsOf(positions, position) {
-      const rows = await db.query<{ number: number }>(SEALS_OF, [positions, position])
-      return rows.map(({ number }) => number)
-    },
-
-    async seals({ after, position, only }, isShown) {
-      const rows = await db.query<SealRow>(SEALS, [after, position, only])
-      return rows.map((seal) => ({
-        ...seal,
-        heads: seal.heads.map((head) =>
-          isShown(head[0]) ? head : headDigest(head).toString('hex'),
-        ),
-      }))
     },
   }
 }
