@@ -10,9 +10,11 @@ import {
   environmentOf,
   namesDatabase,
   taskServiceConfig,
+  witnessConfig,
   workerConfig,
 } from './config.ts'
 import { startGateway } from './http/gateway.ts'
+import { secretLogSigner, secretWitnessSigner } from './infra/credentials/note-signers.ts'
 import {
   EMBEDDED_DATABASE,
   embeddedEnv,
@@ -20,6 +22,7 @@ import {
   logDirectory,
   postgresDirectory,
   secretsFile,
+  witnessDirectory,
 } from './infra/local/data-dir.ts'
 import { startEmbeddedPostgres } from './infra/local/embedded-postgres.ts'
 import { freePorts, requireFree } from './infra/local/free-ports.ts'
@@ -38,8 +41,8 @@ import type { Query } from './infra/postgres/projections/projection.ts'
 
 const USAGE = `Usage: npm start
 
-Runs all of Tasktrail on this machine until Ctrl-C: PostgreSQL, both services, the worker and a
-gateway. DATA_DIR says where data and secrets are kept (.data), HOST and PORT where the gateway listens
+Runs all of Tasktrail on this machine until Ctrl-C: PostgreSQL, both services, the worker, a
+witness of its log and a gateway. DATA_DIR says where data and secrets are kept (.data), HOST and PORT where the gateway listens
 (127.0.0.1, 8080). Every other setting is an environment variable too.`
 
 commandLine({ usage: USAGE })
@@ -57,18 +60,30 @@ async function start(): Promise<void> {
   const [host, port] = [env.HOST ?? '127.0.0.1', gatewayPort(env.PORT)]
   await requireFree(port, host)
   const { DB_PASSWORD, ...secrets } = await keepSecrets(env)
-  const [authPort = 0, taskPort = 0, workerPort = 0] = await freePorts(3)
+  const [authPort = 0, taskPort = 0, workerPort = 0, witnessPort = 0] = await freePorts(4)
   const AUTH_SERVICE_URL = `http://127.0.0.1:${authPort}`
-  const settings = { DRAIN_SECONDS: '0', ...secrets, ...env, HOST: '127.0.0.1', AUTH_SERVICE_URL }
+  const WITNESS_DIR = witnessDirectory(env)
+  const own = { DRAIN_SECONDS: '0', WITNESS_DIR, ...secrets, ...env }
+  const settings = {
+    ...introduced(own, witnessPort),
+    ...own,
+    HOST: '127.0.0.1',
+    AUTH_SERVICE_URL,
+  }
   const auth = environmentOf('auth-service', { ...settings, PORT: String(authPort) })
   const task = environmentOf('task-service', { ...settings, PORT: String(taskPort) })
   const worker = environmentOf('worker', { ...settings, PORT: String(workerPort) })
-  requireSound(auth, task, worker)
+  const witness = environmentOf('witness', { ...settings, PORT: String(witnessPort) })
+  requireSound(auth, task, worker, witness)
 
   logs = await openLogFiles(logDirectory(env))
   stops.push(logs.close)
   const isOurs = !namesDatabase(env)
-  const database = isOurs ? await embeddedDatabase(DB_PASSWORD) : {}
+  const [database] = await together([
+    isOurs ? embeddedDatabase(DB_PASSWORD) : {},
+    // Stopped after the worker, which asks it until its end.
+    services([{ name: 'witness', health: '/witness/health', env: witness }]),
+  ])
   stopping.signal.throwIfAborted()
   await migrate({ ...env, ...database })
   await checkKeys({ ...env, ...database }, settings)
@@ -111,11 +126,26 @@ function gatewayPort(text = '8080'): number {
 }
 
 /** Reports what is wrong with the settings before anything runs. */
-function requireSound(auth: Env, task: Env, worker: Env): void {
-  const database = namesDatabase(env) ? {} : embeddedEnv(1, 'not known yet')
-  authServiceConfig({ ...auth, ...database })
-  taskServiceConfig({ ...task, ...database })
-  workerConfig({ ...worker, ...database })
+function requireSound(auth: Env, task: Env, worker: Env, witness: Env): void {
+  authServiceConfig({ ...auth, ...anyDatabase() })
+  taskServiceConfig({ ...task, ...anyDatabase() })
+  workerConfig({ ...worker, ...anyDatabase() })
+  witnessConfig(witness)
+}
+
+const anyDatabase = (): Env => (namesDatabase(env) ? {} : embeddedEnv(1, 'not known yet'))
+
+/** What the log and its witness need to know of each other: the keys that their secrets become. */
+function introduced(settings: Env, port: number): Env {
+  const { LOG_ORIGIN, LOG_KEY, LOG_KEY_PREVIOUS } = workerConfig({ ...settings, ...anyDatabase() })
+  const { WITNESS_NAME, WITNESS_KEY } = witnessConfig(settings)
+  const logSecrets = LOG_KEY_PREVIOUS === undefined ? [LOG_KEY] : [LOG_KEY, LOG_KEY_PREVIOUS]
+  const logKeys = logSecrets.map((secret) => secretLogSigner(LOG_ORIGIN, secret).key.text)
+  const { text } = secretWitnessSigner(WITNESS_NAME, WITNESS_KEY, Date.now).key
+  return {
+    WITNESS_LOGS: logKeys.join(','),
+    WITNESSES: `witness local ${text} http://127.0.0.1:${port}; quorum local`,
+  }
 }
 
 // ------------------------------------------------------------------------------------- processes
@@ -191,6 +221,12 @@ async function checkKeys(database: Env, settings: Env): Promise<void> {
 }
 
 type Service = { readonly name: string; readonly health: string; readonly env: Env }
+
+/** Waits for both, also when one fails: what has been started must be known before it can be stopped. */
+async function together<A, B>([a, b]: readonly [A, B]): Promise<[Awaited<A>, Awaited<B>]> {
+  await Promise.allSettled([a, b])
+  return Promise.all([a, b])
+}
 
 async function services(all: readonly Service[]): Promise<void> {
   const starts = await Promise.allSettled(all.map(service))

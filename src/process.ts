@@ -86,7 +86,7 @@ export function configured<Config>(parse: (env: Env) => Config): Config {
 export async function run(
   name: string,
   settings: ServiceSettings,
-  start: (log: ReturnType<typeof logger>) => Running,
+  start: (log: ReturnType<typeof logger>) => Running | Promise<Running>,
 ): Promise<void> {
   const log = logger(name, settings.LOG_LEVEL)
   const fatal = (error: unknown) => {
@@ -96,7 +96,7 @@ export async function run(
   process.on('uncaughtException', fatal)
   process.on('unhandledRejection', fatal)
 
-  const { service, requireKeys, dispose } = start(log)
+  const { service, requireKeys, dispose } = await start(log)
   let stopping = false
   const stop = async (reason: string, drainSeconds: number) => {
     if (stopping) return

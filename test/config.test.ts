@@ -7,8 +7,10 @@ import {
   type Env,
   namesDatabase,
   taskServiceConfig,
+  witnessConfig,
   workerConfig,
 } from '../src/config.ts'
+import { secretLogSigner, secretWitnessSigner } from '../src/infra/credentials/note-signers.ts'
 
 const DATABASE = {
   DB_HOST: 'db.internal',
@@ -21,6 +23,9 @@ const AUTH = { ...SHARED, JWT_SECRET: 'j'.repeat(32), PASSWORD_PEPPER: 'p'.repea
 const TEXT_KEY = 't'.repeat(32)
 const TASK = { ...SHARED, TEXT_KEY, AUTH_SERVICE_URL: 'http://auth.tasktrail.local:3000' }
 const WORKER = { ...DATABASE, TEXT_KEY, LOG_KEY: 's'.repeat(32) }
+const WITNESS = { WITNESS_KEY: 'w'.repeat(32), WITNESS_DIR: '/var/witness' }
+const LOG = secretLogSigner('log.test', 'l'.repeat(32)).key.text
+const WITNESS_OF_LOG = secretWitnessSigner('witness.test', 'w'.repeat(32), Date.now).key.text
 
 /** What the refusal says; '' when there is none. */
 function refusal(parse: (env: Env) => unknown, env: Env): string {
@@ -74,12 +79,30 @@ describe('The configuration', () => {
       HOST: '0.0.0.0',
       LOG_LEVEL: 'info',
       DRAIN_SECONDS: 5,
-      SEAL_INTERVAL_SECONDS: 60,
+      LOG_ORIGIN: 'tasktrail.local/log',
+      LOG_INTERVAL_MS: 250,
       ACCESS_RETENTION_DAYS: 365,
       SECURITY_EVENT_RETENTION_DAYS: 365,
       database: authServiceConfig(AUTH).database,
     })
     expect(config.TEXT_KEY_PREVIOUS).to.equal(undefined)
+    expect(config.LOG_KEY_PREVIOUS).to.equal(undefined)
+    expect(config.WITNESSES).to.equal(undefined)
+  })
+
+  it('of the witness has a default for all but its key and its store, and needs no database', () => {
+    expect(witnessConfig(WITNESS)).to.deep.equal({
+      ...WITNESS,
+      PORT: 3000,
+      HOST: '0.0.0.0',
+      LOG_LEVEL: 'info',
+      DRAIN_SECONDS: 5,
+      WITNESS_NAME: 'tasktrail.local/witness',
+      WITNESS_LOGS: [],
+    })
+    expect(refusal(witnessConfig, {})).to.equal(
+      'The environment is not complete: WITNESS_KEY is missing; WITNESS_DIR is missing.',
+    )
   })
 
   it('of task-service takes what it does not say of a replica from the database', () => {
@@ -202,7 +225,7 @@ describe('The configuration', () => {
     })
   }
 
-  for (const name of ['TEXT_KEY', 'TEXT_KEY_PREVIOUS', 'LOG_KEY'] as const) {
+  for (const name of ['TEXT_KEY', 'TEXT_KEY_PREVIOUS', 'LOG_KEY', 'LOG_KEY_PREVIOUS'] as const) {
     it(`takes ${name} of 32 characters and more`, () => {
       const said = (value: string) => refusal(workerConfig, { ...WORKER, [name]: value })
       expect(said('s'.repeat(32))).to.equal('')
@@ -210,12 +233,71 @@ describe('The configuration', () => {
     })
   }
 
-  it('takes SEAL_INTERVAL_SECONDS from 1 to 86400', () => {
-    const said = (SEAL_INTERVAL_SECONDS: string) =>
-      refusal(workerConfig, { ...WORKER, SEAL_INTERVAL_SECONDS })
-    for (const value of ['1', '86400']) expect(said(value)).to.equal('')
-    for (const value of ['0', '86401', '1.5', '-1']) {
-      expect(said(value)).to.include('SEAL_INTERVAL_SECONDS must be a whole number from 1 to 86400')
+  for (const name of ['WITNESS_KEY', 'WITNESS_KEY_PREVIOUS'] as const) {
+    it(`takes ${name} of 32 characters and more`, () => {
+      const said = (value: string) => refusal(witnessConfig, { ...WITNESS, [name]: value })
+      expect(said('s'.repeat(32))).to.equal('')
+      expect(said('s'.repeat(31))).to.include(`${name} must be at least 32 characters long`)
+    })
+  }
+
+  it('takes LOG_INTERVAL_MS from 50 to 60000', () => {
+    const said = (LOG_INTERVAL_MS: string) => refusal(workerConfig, { ...WORKER, LOG_INTERVAL_MS })
+    for (const value of ['50', '60000']) expect(said(value)).to.equal('')
+    for (const value of ['49', '60001', '1.5', '-1']) {
+      expect(said(value)).to.include('LOG_INTERVAL_MS must be a whole number from 50 to 60000')
+    }
+  })
+
+  it('takes as the name of a log or a witness what a key can be called', () => {
+    for (const [parse, env, name] of [
+      [workerConfig, WORKER, 'LOG_ORIGIN'],
+      [witnessConfig, WITNESS, 'WITNESS_NAME'],
+    ] as const) {
+      expect(refusal(parse, { ...env, [name]: 'tasktrail.example/log-1' })).to.equal('')
+      for (const wrong of ['a b', 'a+b', 'a\nb', ' a', 'a\u00a0b']) {
+        expect(refusal(parse, { ...env, [name]: wrong }), wrong).to.include(
+          `${name} must be a name without spaces and +`,
+        )
+      }
+    }
+  })
+
+  it('takes for WITNESS_LOGS the keys of logs', () => {
+    const said = (WITNESS_LOGS: string) => refusal(witnessConfig, { ...WITNESS, WITNESS_LOGS })
+    const keys = (WITNESS_LOGS: string) =>
+      witnessConfig({ ...WITNESS, WITNESS_LOGS }).WITNESS_LOGS.map(({ text }) => text)
+    const other = secretLogSigner('other.test', 'o'.repeat(32)).key.text
+    expect(keys(LOG)).to.deep.equal([LOG])
+    for (const both of [`${LOG},${other}`, `${LOG}, ${other},`, ` ${LOG}\n${other}\n`]) {
+      expect(keys(both)).to.deep.equal([LOG, other])
+    }
+    for (const wrong of ['log.test', WITNESS_OF_LOG, `${LOG};${other}`, LOG.slice(0, -1)]) {
+      expect(said(wrong), wrong).to.include('WITNESS_LOGS must be verifier keys of logs')
+    }
+  })
+
+  it('takes for WITNESSES a policy whose witnesses have a URL', () => {
+    const said = (WITNESSES: string) => refusal(workerConfig, { ...WORKER, WITNESSES })
+    const line = `witness w ${WITNESS_OF_LOG}`
+    const right = `${line} http://witness:3000; quorum w`
+    expect(workerConfig({ ...WORKER, WITNESSES: right }).WITNESSES).to.deep.include({ quorum: 'w' })
+    expect(said(right.replace(';', '\n'))).to.equal('')
+    for (const url of ['', 'witness:3000', 'ftp://witness']) {
+      expect(said(`${line} ${url}; quorum w`)).to.include(
+        'WITNESSES must have an http(s) URL for the witness w.',
+      )
+    }
+    for (const wrong of [`${line} http://witness`, 'quorum w', `${right}; quorum w`, 'x']) {
+      expect(said(wrong), wrong).to.match(/ WITNESSES must be a policy of witnesses .* Policy/)
+    }
+  })
+
+  it('takes LOG_INTERVAL_MS from 50 to 60000', () => {
+    const said = (LOG_INTERVAL_MS: string) => refusal(workerConfig, { ...WORKER, LOG_INTERVAL_MS })
+    for (const value of ['50', '60000']) expect(said(value)).to.equal('')
+    for (const value of ['49', '60001', '1.5', '-1']) {
+      expect(said(value)).to.include('LOG_INTERVAL_MS must be a whole number from 50 to 60000')
     }
   })
 

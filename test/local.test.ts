@@ -26,10 +26,10 @@ import {
 const KILLS = Number(process.env.POSTGRES_KILLS ?? 3)
 const APART_MS = 1_200
 const execute = promisify(execFile)
-// Five processes on a machine that may be busy with other tests.
+// Six processes on a machine that may be busy with other tests.
 const READY_MS = 100_000
 
-const NAMES = ['postgres', 'auth-service', 'task-service', 'worker', 'gateway'] as const
+const NAMES = ['postgres', 'auth-service', 'task-service', 'worker', 'witness', 'gateway'] as const
 
 type Process = { readonly pid: number; readonly address: string }
 
@@ -155,7 +155,7 @@ describe('npm start', function () {
       const file = join(place, 'data', 'secrets.json')
       expect(statSync(file).mode & 0o777).to.equal(0o600)
       const secrets = Object.values(JSON.parse(readFileSync(file, 'utf8'))) as string[]
-      expect(secrets).to.have.lengthOf(6)
+      expect(secrets).to.have.lengthOf(7)
       await stop(runner)
       const logs = join(place, 'data', 'logs')
       const files = readdirSync(logs).map((name) => readFileSync(join(logs, name), 'utf8'))
@@ -183,7 +183,22 @@ describe('npm start', function () {
     ])
     expect(held('task-service')).to.have.members(['INTERNAL_API_KEY', 'TEXT_KEY'])
     expect(held('worker')).to.have.members(['TEXT_KEY', 'LOG_KEY'])
+    expect(held('witness')).to.have.members(['WITNESS_KEY'])
     expect(held('postgres')).to.deep.equal([])
+    await stop(runner)
+  })
+
+  it('introduces the log and its witness to each other', async () => {
+    const runner = await startAgain()
+    const { pid } = processOf(runner, 'worker')
+    const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+    const policy = environment.find((setting) => setting.startsWith('WITNESSES='))
+    const { address } = processOf(runner, 'witness')
+    const { keys, logs } = JSON.parse(await (await fetch(`${address}/witness/health`)).text())
+    expect(policy).to.equal(`WITNESSES=witness local ${keys[0]} ${address}; quorum local`)
+    expect(logs.map(({ origin }: { origin: string }) => origin)).to.deep.equal([
+      'tasktrail.local/log',
+    ])
     await stop(runner)
   })
 
@@ -329,7 +344,8 @@ describe('npm start', function () {
     it('and starts again what dies, at the same address', async () => {
       const runner = await startAgain()
       const token = await login()
-      for (const name of ['auth-service', 'task-service', 'worker', 'postgres'] as const) {
+      const mortals = ['auth-service', 'task-service', 'worker', 'witness', 'postgres'] as const
+      for (const name of mortals) {
         const { pid, address } = processOf(runner, name)
         process.kill(pid, 'SIGKILL')
         const line = await runner.line(new RegExp(`^${name} died`))
@@ -345,7 +361,7 @@ describe('npm start', function () {
           `a task after the death of ${name}`,
         )
       }
-      expect((await call('/tasks', { token })).body.tasks).to.have.lengthOf(4)
+      expect((await call('/tasks', { token })).body.tasks).to.have.lengthOf(mortals.length)
       await stop(runner)
     })
 
@@ -410,7 +426,7 @@ describe('npm start', function () {
     })
 
     it('on a signal while it starts', async () => {
-      for (const moment of [/^postgres/, /^((auth|task)-service|worker) /]) {
+      for (const moment of [/^(postgres|witness)/, /^((auth|task)-service|worker) /]) {
         const runner = run()
         await runner.line(moment)
         await stop(runner, 'SIGINT')

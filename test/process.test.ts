@@ -100,7 +100,7 @@ describe('A service as a process', () => {
         LOGIN_LIMIT_PER_MINUTE: 'many',
       },
       'task-service': { ...HTTP, AUTH_SERVICE_URL: 'auth:3000', TEXT_KEY: 'brief-secret' },
-      worker: { TEXT_KEY: 'brief-secret', LOG_KEY: 'brief-secret', SEAL_INTERVAL_SECONDS: '0' },
+      worker: { TEXT_KEY: 'brief-secret', LOG_KEY: 'brief-secret', LOG_INTERVAL_MS: '0' },
     }
 
     for (const service of SERVICES) {

@@ -17,6 +17,7 @@ const SECRETS = [
   'PASSWORD_PEPPER',
   'TEXT_KEY',
   'LOG_KEY',
+  'WITNESS_KEY',
 ] as const
 
 export const EMBEDDED_DATABASE = 'tasktrail'
@@ -25,6 +26,9 @@ export const EMBEDDED_DATABASE = 'tasktrail'
 export const dataDirectory = (env: DataDirEnv): string => resolve(env.DATA_DIR || '.data')
 
 export const postgresDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'postgres')
+
+/** Where the witness of `npm start` keeps what it has cosigned. */
+export const witnessDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'witness')
 
 /** Where `npm start` keeps the logs of its processes. */
 export const logDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'logs')

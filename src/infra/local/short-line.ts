@@ -1,8 +1,9 @@
 /** What a line of a service's log becomes on the console; null: nothing. */
 export type ShortLine = { readonly text: string; readonly isWarning: boolean } | null
 
-/** Requested by machines all the time: whether a service is healthy, whether a token is valid. */
-const INTERNAL = /^\/(health|ready|(auth|tasks)\/health|auth\/validate(\/.*)?|worker\/.*)$/
+/** Requested by machines all the time: whether a service is healthy, a token is valid, a log has grown. */
+const INTERNAL =
+  /^\/(health|ready|(auth|tasks)\/health|auth\/validate(\/.*)?|worker\/.*|witness\/.*|add-checkpoint)$/
 
 /** Requests in one short line, warnings and worse with their reason; the rest is in the files. */
 export function shortLine(service: string, line: string): ShortLine {

@@ -40,7 +40,7 @@ describe('The console of npm start', () => {
         '/worker/health',
         '/worker/metrics',
       ],
-      ...['/auth/validate', '/auth/validate/batch'],
+      ...['/auth/validate', '/auth/validate/batch', '/witness/health', '/add-checkpoint'],
     ]) {
       expect(request({ path }), path).to.equal(null)
       expect(request({ path, status: 500 }), path).not.to.equal(null)
