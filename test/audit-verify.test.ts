@@ -1,19 +1,20 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
+import { secretLogSigner } from '../src/infra/credentials/note-signers.ts'
 import { keepSecrets } from '../src/infra/local/data-dir.ts'
 import { auditProjection } from '../src/infra/postgres/audit/audit-projection.ts'
-import { secretSealSigner } from '../src/infra/postgres/audit/seal-signer.ts'
 import { openDatabase } from '../src/infra/postgres/connection/database.ts'
 import { projector } from '../src/infra/postgres/projections/projector.ts'
+import { witnessSigner } from '../src/transparency-log/keys.ts'
 import { connect } from './support/audit-fold.ts'
 import { silent } from './support/log.ts'
+import { LOG_KEY, type OpenLog, ORIGIN, openLog, signer } from './support/open-log.ts'
 import { testDatabase } from './support/postgres.ts'
 import { startProcess, until } from './support/processes.ts'
-import { LOG_KEY, openLog, type SealedLog, signer } from './support/sealed-log.ts'
 import { skipped } from './support/skipped.ts'
 import { tcpProxy } from './support/tcp-proxy.ts'
 
@@ -23,17 +24,18 @@ const run = async (script: string, args: readonly string[], env: Record<string, 
 }
 
 describe('npm run audit:verify', () => {
-  let log: SealedLog
+  let log: OpenLog
   let directory: string
-  let pem: string
+  let keyFile: string
+  let runs = 0
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'tasktrail-verify-'))
-    pem = join(directory, 'public.pem')
-    await writeFile(pem, signer.publicKey)
+    keyFile = join(directory, 'log.key')
+    await writeFile(keyFile, `${signer.key.text}\n`)
     log = await openLog()
     for (const id of [1, 2, 1]) await log.write(id)
-    await log.sealer.seal()
+    await log.log()
     await log.write(2)
   })
   after(async () => {
@@ -41,16 +43,65 @@ describe('npm run audit:verify', () => {
     await rm(directory, { recursive: true })
   })
 
-  const verify = (args: readonly string[] = [], env: Record<string, string> = { LOG_KEY }) =>
-    run('audit-verify', args, { DATABASE_URL: log.database.url, ...env })
+  /** Keeps its checkpoint in a file of its own, unless it is told where. */
+  const verify = (args: readonly string[] = [], env: Record<string, string> = { LOG_KEY }) => {
+    const kept = args.includes('--kept') ? [] : ['--kept', join(directory, `kept-${runs++}`)]
+    const facts = { DATABASE_URL: log.database.url, LOG_ORIGIN: ORIGIN }
+    return run('audit-verify', [...kept, ...args], { ...facts, ...env })
+  }
 
   it('reports what is proven, with the key that it has or the one that it is given', async () => {
-    for (const result of [await verify(), await verify(['--key', pem], {})]) {
+    for (const result of [await verify(), await verify(['--key', keyFile], {})]) {
       expect(result).to.include({ code: 0 })
       expect(result.out.join('\n'))
-        .to.match(/^Nothing is broken: 4 events of 2 streams, up to position 4\.\n1 seal, /)
-        .and.match(/Sealed: 3 events\. Not proven by a seal: 1 event\./)
+        .to.match(/^Nothing is broken: 4 events of 2 streams, up to position 4\.\n/)
+        .and.match(/\nThe checkpoint of tasktrail\.test\/log: 3 leaves, root /)
+        .and.match(/\nVerified: 3 of 3 leaves.*not in the log yet: 1\./)
     }
+  })
+
+  it('reads what is new since the checkpoint that it kept, or all of it', async () => {
+    const kept = ['--kept', join(directory, 'kept')]
+    expect((await verify(kept)).out.join('\n')).to.match(/Verified: 3 of 3 leaves/)
+    const note = await readFile(kept[1] ?? '', 'utf8')
+    expect(note).to.match(/^tasktrail\.test\/log\n3\n/)
+    expect((await verify(kept)).out.join('\n')).to.match(/Verified: 0 of 3 leaves/)
+    expect((await verify([...kept, '--full'])).out.join('\n')).to.match(/Verified: 3 of 3 leaves/)
+    expect(await verify(['--extends', kept[1] ?? ''])).to.include({ code: 0 })
+    await writeFile(kept[1] ?? '', note.replace('\n3\n', '\n4\n'))
+    for (const args of [kept, [...kept, '--full'], ['--extends', kept[1] ?? '']]) {
+      const { code, err } = await verify(args)
+      expect(err.join()).to.match(/^BROKEN: .*kept.* is not signed by tasktrail\.test\/log/)
+      expect(code).to.equal(1)
+    }
+  })
+
+  it('finds that the log is not the one whose checkpoint was kept', async () => {
+    const other = await openLog()
+    try {
+      for (const id of [1, 2, 3, 4]) await other.write(id)
+      await other.log()
+      const kept = ['--kept', join(directory, 'of-other')]
+      expect(await verify(kept, { LOG_KEY, DATABASE_URL: other.database.url })).to.include({
+        code: 0,
+      })
+      for (const more of [[], ['--full']]) {
+        const { code, err } = await verify([...kept, ...more])
+        expect(err.join()).to.match(/^BROKEN: The log has 3 leaves, but had 4 before/)
+        expect(code).to.equal(1)
+      }
+    } finally {
+      await other.stop()
+    }
+  })
+
+  it('says which witness has not signed, and ends with 3', async () => {
+    const witness = witnessSigner('witness.test', Buffer.alloc(32, 1), Date.now).key
+    const { code, err } = await verify(['--witness', witness.text])
+    expect(err.join()).to.match(
+      /^NOT PROVEN: The checkpoint: the witness witness\.test\+[0-9a-f]{8} has not cosigned it\.$/,
+    )
+    expect(code).to.equal(3)
   })
 
   it('reads as an auditor, and changes nothing', async () => {
@@ -81,22 +132,6 @@ describe('npm run audit:verify', () => {
     expect(await verify()).to.include({ code: 0 })
   })
 
-  it('looks for the seals that were recorded elsewhere', async () => {
-    const { rows } = await log.root.query(`select encode(hash, 'hex') as hash from seals`)
-    const hash = rows[0].hash as string
-    const other = hash.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))
-    for (const [seals, code, message] of [
-      [[`1:${hash}`], 0, /^$/],
-      [[`1:${other}`], 1, /^BROKEN: Seal 1 is not the one/],
-      [[`1:${hash}`, `2:${hash}`], 1, /^BROKEN: Seal 2 is missing/],
-      [['1'], 2, /^--seal needs/],
-    ] as const) {
-      const result = await verify(seals.flatMap((seal) => ['--seal', seal]))
-      expect(result.err.join()).to.match(message)
-      expect(result.code).to.equal(code)
-    }
-  })
-
   describe('as an auditor whom somebody tries to deceive', () => {
     let url: URL
     before(async () => {
@@ -112,7 +147,7 @@ describe('npm run audit:verify', () => {
       await log.root.query(`
         create schema tasktrail_auditor;
         create table tasktrail_auditor.events as select * from events;
-        create table tasktrail_auditor.seals as select * from seals;
+        create table tasktrail_auditor.log_tiles as select * from log_tiles;
         create table tasktrail_auditor.streams as select * from streams;
         grant usage on schema tasktrail_auditor to tasktrail_auditor;
         grant select on all tables in schema tasktrail_auditor to tasktrail_auditor;
@@ -140,18 +175,24 @@ describe('npm run audit:verify', () => {
     })
   })
 
-  it('names the key that it does not know', async () => {
-    const { code, err } = await verify([], { LOG_KEY: 'another secret, as long as the others' })
+  it('names the keys that did not sign', async () => {
+    const other = { LOG_KEY: 'another secret, as long as the others' }
+    const { code, err } = await verify([], other)
     expect(code).to.equal(1)
-    expect(err[0]).to.contain(`Seal 1 is signed by the key ${signer.key_id}, which is not among`)
+    expect(err[0]).to.match(
+      /^BROKEN: The checkpoint of tasktrail\.test\/log is not signed by a key/,
+    )
+    const renamed = await verify([], { LOG_KEY, LOG_ORIGIN: 'another.test' })
+    expect(renamed).to.include({ code: 1 })
   })
 
   it('says in one sentence why it cannot check, and ends with 2', async () => {
     const empty = await testDatabase()
     try {
-      await execute(empty.url, 'drop table seals')
+      await execute(empty.url, 'drop table log_checkpoint')
       for (const [result, expected] of [
         [await verify([], { DATA_DIR: directory }), /^No key/],
+        [await verify(['--kept', join(directory, 'none', 'kept')]), /cannot be written \(ENOENT\)/],
         [await verify(['--key', join(directory, 'none')]), /cannot be read/],
         [await verify([], { LOG_KEY, DATABASE_URL: 'postgres://127.0.0.1:1/x' }), /./],
         [await verify([], { LOG_KEY, DATABASE_URL: empty.url }), /npm run migrate/],
@@ -174,7 +215,7 @@ describe('npm run audit:verify', () => {
 
   it('ends with 2 also when the connection is lost meanwhile', async () => {
     const blocker = await connect(log.database.url)
-    await blocker.query('begin; lock table seals in access exclusive mode')
+    await blocker.query('begin; lock table log_checkpoint in access exclusive mode')
     const { host = '', port = 0 } = log.database.config.connection
     const proxy = await tcpProxy({ host, port })
     const url = new URL(log.database.url)
@@ -191,13 +232,13 @@ describe('npm run audit:verify', () => {
     expect(code).to.equal(2)
   })
 
-  it('shows the public key of the installation, by which its seals can be checked', async () => {
+  it('shows the verifier key of the installation', async () => {
     const { LOG_KEY: made } = await keepSecrets({ DATA_DIR: directory })
-    const kept = await run('audit-public-key', [], { DATA_DIR: directory })
-    expect(`${kept.out.join('\n')}\n`).to.equal(secretSealSigner(made).publicKey)
-    const given = await run('audit-public-key', [], { DATA_DIR: directory, LOG_KEY })
-    expect(`${given.out.join('\n')}\n`).to.equal(signer.publicKey)
-    const none = await run('audit-public-key', [], { DATA_DIR: join(directory, 'none') })
+    const kept = await run('log-key', [], { DATA_DIR: directory })
+    expect(kept.out).to.eql([secretLogSigner('tasktrail.local/log', made).key.text])
+    const given = await run('log-key', [], { DATA_DIR: directory, LOG_KEY, LOG_ORIGIN: ORIGIN })
+    expect(given.out).to.eql([signer.key.text])
+    const none = await run('log-key', [], { DATA_DIR: join(directory, 'none') })
     expect(none.code).to.equal(1)
     expect(none.err).to.have.lengthOf(1)
   })
@@ -219,7 +260,7 @@ const hasDump = (() => {
 })()
 
 /** Lets the audit projection catch up; the positions that it has then. */
-async function projected({ database, root }: SealedLog): Promise<readonly number[]> {
+async function projected({ database, root }: OpenLog): Promise<readonly number[]> {
   const role = 'tasktrail_worker'
   const db = openDatabase({ ...database.config, role, log: silent })
   const { connection } = database.config
@@ -237,35 +278,42 @@ async function projected({ database, root }: SealedLog): Promise<readonly number
 }
 
 describe('A log that is dumped and restored', () => {
-  it('holds with its chains and its seals, and goes on', async function () {
+  it('holds with its chains and its leaves, and goes on', async function () {
     if (!hasDump) skipped(this, 'no pg_dump of PostgreSQL 15 on this machine')
+    const directory = await mkdtemp(join(tmpdir(), 'tasktrail-restored-'))
     const log = await openLog()
     const copy = await testDatabase()
     const name = new URL(copy.url).pathname.slice(1)
     const restored = await openLog(copy)
     try {
       for (const id of [1, 2, 1, 3]) await log.write(id)
-      await log.sealer.seal()
+      await log.log()
       await log.write(2)
       await projected(log)
       const dump = execFileSync('pg_dump', ['--clean', '--dbname', log.database.url])
       expect(name).to.match(/^test_/)
       execFileSync('psql', ['-v', 'ON_ERROR_STOP=1', '--quiet', copy.url], { input: dump })
 
-      const verify = () => run('audit-verify', [], { DATABASE_URL: copy.url, LOG_KEY })
+      const verify = () =>
+        run('audit-verify', ['--full', '--kept', join(directory, 'kept')], {
+          DATABASE_URL: copy.url,
+          LOG_KEY,
+          LOG_ORIGIN: ORIGIN,
+        })
       expect((await verify()).out[0]).to.match(/5 events of 3 streams, up to position 5/)
 
       await restored.write(1)
-      expect(await restored.sealer.seal()).to.include({ number: 2, position: 6, events: 2 })
+      expect(await restored.log()).to.include({ size: 6, position: 6, events: 2 })
       const { rows } = await restored.root.query('select position from audit_events order by 1')
       expect(rows.map(({ position }) => position)).to.deep.equal([1, 2, 3, 4, 5])
       expect(await projected(restored)).to.deep.equal([1, 2, 3, 4, 5, 6])
       expect((await verify()).out.join())
         .to.match(/6 events of 3 streams/)
-        .and.match(/Sealed: 6 /)
+        .and.match(/Verified: 6 of 6 leaves/)
     } finally {
       await restored.stop()
       await log.stop()
+      await rm(directory, { recursive: true })
     }
   })
 })

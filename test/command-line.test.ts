@@ -70,7 +70,7 @@ describe('Each command of package.json', () => {
   }
 
   it('refuses more arguments than it takes', async () => {
-    const { ended, err, out } = await run('node bin/node.cjs src/audit-public-key.ts', 'more')
+    const { ended, err, out } = await run('node bin/node.cjs src/log-key.ts', 'more')
     expect({ ended, out }).to.deep.equal({ ended: 'code 2', out: [] })
     expect(err[0]).to.equal("Unexpected argument 'more'.")
   })

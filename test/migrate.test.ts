@@ -94,11 +94,7 @@ describe('npm run migrate', () => {
       ],
       ['user_keys', '(user_id, destroyed_at) values (1, now())', /\d_events/],
       ['events, streams', '', /\d_events/],
-      [
-        'seals',
-        `values (1, 1, 1, '', '', '[]', '', now(), null, 'hash', 'key', 'signature', 0, 0, '', '')`,
-        /\d_seals/,
-      ],
+      ['log_tiles', "values (0, 0, sha256(''))", /\d_transparency_log/],
       ['security_events', "(type, details, occurred_at) values ('x', '{}', now())", /\d_users/],
     ]
     const EVENT = `
@@ -193,7 +189,7 @@ describe('npm run migrate', () => {
       expect(await as(auth, "it's auth", 'select id from tasks')).to.equal('42501')
       expect(await as(task, 'task', 'select id from tasks')).to.deep.equal([])
       expect(await as(task, 'task', 'select id from users')).to.equal('42501')
-      expect(await as(worker, 'worker', 'select number from seals')).to.deep.equal([])
+      expect(await as(worker, 'worker', 'select n from log_tiles')).to.deep.equal([])
       expect(await as(worker, 'worker', 'select id from users')).to.equal('42501')
 
       const changed = { ...passwords, TASK_DB_PASSWORD: 'renewed' }

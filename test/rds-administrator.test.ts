@@ -104,7 +104,7 @@ describe('An administrator who is not a superuser, as on RDS', function () {
     for (const [user, may, mayNot] of [
       [AUTH.databaseUser, 'users', 'tasks'],
       [TASK.databaseUser, 'tasks', 'users'],
-      [WORKER.databaseUser, 'seals', 'users'],
+      [WORKER.databaseUser, 'log_records', 'users'],
     ] as const) {
       const password = PASSWORDS[user] ?? ''
       expect(await as(user, password, `select from ${may}`)).to.deep.equal([])
@@ -128,7 +128,7 @@ describe('An administrator who is not a superuser, as on RDS', function () {
     const common = { HOST: '127.0.0.1', DRAIN_SECONDS: '0', ...KEYS }
     const place = (port: number) => ({ ...common, PORT: String(port) })
     const AUTH_SERVICE_URL = `http://127.0.0.1:${auth}`
-    const worker = { ...place(health), SEAL_INTERVAL_SECONDS: '1', ...loginOf(WORKER.databaseUser) }
+    const worker = { ...place(health), ...loginOf(WORKER.databaseUser) }
     const processes = [
       start('auth-service', [], {
         ...place(auth),
@@ -156,11 +156,12 @@ describe('An administrator who is not a superuser, as on RDS', function () {
       expect({ ended, err }, `${script} ${args}`).to.deep.equal({ ended: 'code 0', err: [] })
       return out.join('\n')
     }
-    const sealed = 'select from seals where position >= (select max(position) from events)'
+    const logged = `
+      select from log_checkpoint where published_position >= (select max(position) from events)`
     await until(async () => {
-      const rows = await as(ADMINISTRATOR, server.password, sealed)
+      const rows = await as(ADMINISTRATOR, server.password, logged)
       return Array.isArray(rows) && rows.length > 0
-    }, 'a seal over all events')
+    }, 'a checkpoint over all events')
     expect(await succeeds('projections', ['status'], worker)).to.include('up to date')
     await succeeds('audit-verify', [], worker)
     await succeeds('projections', ['rebuild', 'tasks'], administrator())

@@ -1,11 +1,12 @@
 import { command } from './command-line.ts'
+import { originOf } from './config.ts'
 import { keptSecret } from './find-database.ts'
-import { secretSealSigner } from './infra/postgres/audit/seal-signer.ts'
+import { secretLogSigner } from './infra/credentials/note-signers.ts'
 
-const USAGE = `Usage: npm run -s audit:public-key > public.pem
+const USAGE = `Usage: npm run -s log:key > log.key
 
-Prints the public key that seals and exports are checked with. Takes LOG_KEY from the environment, or
-else from DATA_DIR.`
+Prints the verifier key of the log, which exports and proofs are checked with. Takes LOG_KEY from the
+environment, or else from DATA_DIR, and the name of the log from LOG_ORIGIN.`
 
 await command({ usage: USAGE }, async () => {
   const secret = await keptSecret(process.env, 'LOG_KEY')
@@ -13,5 +14,5 @@ await command({ usage: USAGE }, async () => {
     throw new Error('No LOG_KEY: set it, or set DATA_DIR to where "npm start" keeps its data.')
   }
   if (secret.length < 32) throw new Error('LOG_KEY must be at least 32 characters long.')
-  return [secretSealSigner(secret).publicKey.trimEnd()]
+  return [secretLogSigner(originOf(process.env), secret).key.text]
 })
