@@ -1,4 +1,4 @@
-# One target an image: auth-service, task-service, worker, migration. `npm run images` builds them all.
+# One target an image: auth-service, task-service, worker, witness, migration. `npm run images` builds them all.
 #
 # The base is the Node that the tests run on; test/images/dockerfile.test.ts compares the two. Its tag
 # can be moved, so a release names what it has looked at: npm run images -- --base <this>@sha256:...
@@ -54,11 +54,21 @@ ENTRYPOINT ["/usr/local/bin/node", "/app/task-service.js"]
 # Nobody connects to it; it listens for the question after its health.
 FROM runtime AS worker
 LABEL org.opencontainers.image.title="worker" \
-      org.opencontainers.image.description="The audit trail behind the log, its seals, the check for drift"
+      org.opencontainers.image.description="The audit trail, the signatures of the log, the check for drift"
 COPY --from=build /build/dist/worker/ /
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["/usr/local/bin/node", "/app/health.js", "/worker/health"]
 ENTRYPOINT ["/usr/local/bin/node", "/app/worker.js"]
+
+# Where WITNESS_DIR is, a volume has to be: nothing else remembers what it has cosigned.
+FROM runtime AS witness
+LABEL org.opencontainers.image.title="witness" \
+      org.opencontainers.image.description="Cosigns a log that only grows"
+COPY --from=build /build/dist/witness/ /
+EXPOSE 3000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["/usr/local/bin/node", "/app/health.js", "/witness/health"]
+ENTRYPOINT ["/usr/local/bin/node", "/app/witness.js"]
 
 # Runs once and ends: 0 when the schema is as this version needs it.
 FROM runtime AS migration

@@ -4,7 +4,8 @@ import type { SecretName } from './names.ts'
 export const HTTP_SERVICE_NAMES = ['auth-service', 'task-service'] as const
 /** Everything that ECS keeps running. */
 export const SERVICE_NAMES = [...HTTP_SERVICE_NAMES, 'worker'] as const
-export const IMAGE_NAMES = [...SERVICE_NAMES, 'migration'] as const
+/** The witness is apart from the services: it has no database, and must not depend on who runs one. */
+export const IMAGE_NAMES = [...SERVICE_NAMES, 'witness', 'migration'] as const
 /** Every container that runs here; the rebuild uses the worker's image. */
 export const TASK_NAMES = [...IMAGE_NAMES, 'rebuild'] as const
 /** What runs in Lambda: two during a deployment of the services, and the canary, if there is one. */
@@ -100,15 +101,17 @@ export const SERVICES: Readonly<
     script: '/app/worker.js',
     databaseUser: 'worker',
     databasePrefix: 'WORKER',
-    // One that listens, and three that lead: the audit projection, the seals, the drift check.
+    // One that listens, and three that lead: the audit projection, the checkpoints, the drift check.
     sessions: 4,
     maxTasks: WORKER_TASKS,
-    secrets: { ...TEXT_KEYS, LOG_KEY: 'seal-key' },
+    secrets: { ...TEXT_KEYS, LOG_KEY: 'log-key' },
     // No load balancer has to drain it first.
     environment: { DRAIN_SECONDS: '0' },
     calls: {},
   },
 }
+
+export const WITNESS_HEALTH_PATH = '/witness/health'
 
 /** Whether another service looks it up by name. */
 export const isCalled = (name: HttpServiceName): boolean =>

@@ -23,6 +23,9 @@ export const DATABASE_ADMIN_SECRET = '/task-mgmt/database/administrator-secret'
 export const NODES = 'task-mgmt-nodes'
 
 export const SERVICE_PORT = 3000
+/** The service that cosigns the log, and its name for the worker. */
+export const WITNESS = 'witness'
+export const NFS_PORT = 2049
 export const DATABASE_PORT = 5432
 
 export const securityGroup = (party: string): string => `task-mgmt-${party}-sg`
@@ -40,6 +43,10 @@ export const dashboardName = (region: string): string =>
   onceAnAccount('task-management-dashboard', region)
 export const executionRole = (family: string, region: string): string =>
   onceAnAccount(`task-mgmt-${family}-execution`, region)
+
+/** Only the witness's has a name: the policy of its files is about it. */
+export const taskRole = (family: string, region: string): string =>
+  onceAnAccount(`task-mgmt-${family}-task`, region)
 
 /** What a task needs of AWS without a NAT gateway: images, secrets, logs and ECS itself. */
 export const ENDPOINT_NAMES = [
@@ -62,7 +69,8 @@ export const SECRETS = {
   'password-pepper': 'task-mgmt-password-pepper',
   'text-key': 'task-mgmt-text-key',
   'previous-text-key': 'task-mgmt-text-key-previous',
-  'seal-key': 'task-mgmt-seal-key',
+  'log-key': 'task-mgmt-log-key',
+  'witness-key': 'task-mgmt-witness-key',
 } as const
 
 export type SecretName = keyof typeof SECRETS

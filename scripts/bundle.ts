@@ -59,11 +59,12 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
       'health',
       'projections',
       'audit-verify',
-      'audit-public-key',
+      'log-key',
       'grant-role',
       'keys',
     ],
   },
+  witness: { entrypoints: ['witness', 'health', 'witness-key'] },
   migration: {
     entrypoints: ['migrate'],
     // Unchanged: Node reads TypeScript, and the schema's history refers to these names.

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { SERVICE_NAMES, SERVICES } from '../catalogue.ts'
 import { isOfAurora, memoryOf } from './database-class.ts'
+import { LOG_RULES } from './log.ts'
 import { type Environment, environmentSchema } from './schema.ts'
 import { SUBNET_RULES } from './subnets.ts'
 
@@ -77,6 +78,8 @@ const RULES: readonly ((environment: Environment) => string)[] = [
     // Those of a lookup are known only when the account has answered.
     return vpc.by === 'attributes' ? rule(vpc, region) : ''
   }),
+
+  ...LOG_RULES,
 
   ({ services, nodes }) =>
     Object.values(services).some(({ launchType }) => launchType === 'ec2') && nodes === undefined

@@ -1,5 +1,6 @@
 import valid from 'semver/functions/valid.js'
 import { z } from 'zod'
+import { isKeyName } from '../../src/transparency-log/signature-line.ts'
 import { IMAGE_NAMES, SERVICE_NAMES } from '../catalogue.ts'
 import { DATABASE_INSTANCE, ENDPOINT_NAMES } from '../names.ts'
 import { isOneAZone } from './subnets.ts'
@@ -162,6 +163,17 @@ const canary = z.strictObject({
   ),
 })
 
+const log = z.strictObject({
+  // It is in every checkpoint and in the verifier key: with another one it is another log.
+  origin: z
+    .string()
+    .refine(isKeyName, 'must be a name without spaces and +, such as tasks.example.com/log')
+    .optional(),
+  // Both come from secrets that the first deployment creates: docs/deploy.md.
+  verifierKey: z.string('must be a verifier key').optional(),
+  witnessVerifierKey: z.string('must be a verifier key').optional(),
+})
+
 export const environmentSchema = z.strictObject({
   name: z.enum(['dev', 'staging', 'prod'], 'must be dev, staging or prod'),
   account: matching(/^\d{12}$/, 'must be an account of twelve digits'),
@@ -177,6 +189,7 @@ export const environmentSchema = z.strictObject({
   images: z.record(z.enum(IMAGE_NAMES), version),
   services: z.record(z.enum(SERVICE_NAMES), service),
   database,
+  log: log.default({}),
   nodes: nodes.optional(),
   // For the load balancer, the database and the stacks. What is protected cannot be rolled back if a first
   // deployment fails, so it starts as false: docs/deploy.md.

@@ -24,6 +24,7 @@ export const staging: EnvironmentInput = {
     'auth-service': '1.0.0',
     'task-service': '1.0.0',
     worker: '1.0.0',
+    witness: '1.0.0',
     migration: '1.0.0',
   },
   services: {

@@ -11,14 +11,16 @@ import {
   NetworkMode,
   OperatingSystemFamily,
   TaskDefinition,
+  type Volume,
 } from 'aws-cdk-lib/aws-ecs'
-import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
+import { type IRole, Role } from 'aws-cdk-lib/aws-iam'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
 import { type ILogGroup, LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
 import type { ImageName, TaskName } from '../catalogue.ts'
 import type { ServiceConfig } from '../config/schema.ts'
 import { containerLogs, executionRole, SERVICE_PORT } from '../names.ts'
+import { ecsTasks } from './ecs-tasks.ts'
 import { injectSecrets, type SecretField } from './secret-access.ts'
 
 export type ContainerTaskProps = {
@@ -41,11 +43,23 @@ export type ContainerTaskProps = {
    * image starts
    */
   readonly script?: string
+  /** @default - a role of its own, without rights */
+  readonly taskRole?: IRole
+  /** The one place that it can write to. @default - none */
+  readonly files?: Files
+}
+
+/** A directory of EFS, mounted with the rights of the task's role. */
+export type Files = {
+  readonly fileSystemId: string
+  readonly accessPointId: string
+  /** Where the container sees it. */
+  readonly path: string
 }
 
 /**
  * One container, on Fargate and on our own machines alike: with a read-only file system, without rights in
- * AWS, and with an execution role that reads its own secrets and image and writes its own logs.
+ * AWS of its own, and with an execution role that reads its own secrets and image and writes its own logs.
  */
 export class ContainerTask extends Construct {
   readonly definition: TaskDefinition
@@ -68,9 +82,10 @@ export class ContainerTask extends Construct {
       },
       executionRole: new Role(this, 'ExecutionRole', {
         roleName: executionRole(name, Stack.of(this).region),
-        assumedBy: this.#ecsTasks(),
+        assumedBy: ecsTasks(this),
       }),
-      taskRole: new Role(this, 'TaskRole', { assumedBy: this.#ecsTasks() }),
+      taskRole: props.taskRole ?? new Role(this, 'TaskRole', { assumedBy: ecsTasks(this) }),
+      ...(props.files !== undefined && { volumes: [volumeOf(props.files)] }),
     })
     this.#container(props)
   }
@@ -99,6 +114,14 @@ export class ContainerTask extends Construct {
       stopTimeout: Duration.seconds(60),
       ...(healthPath !== undefined && { healthCheck: healthCheck(healthPath) }),
     })
+    const { files } = props
+    if (files !== undefined) {
+      container.addMountPoints({
+        sourceVolume: VOLUME,
+        containerPath: files.path,
+        readOnly: false,
+      })
+    }
     if (open !== true) return
     container.addPortMappings({
       name: 'http',
@@ -106,18 +129,18 @@ export class ContainerTask extends Construct {
       appProtocol: AppProtocol.http,
     })
   }
-
-  /** ECS acting for this account's tasks, not for someone else's. */
-  #ecsTasks(): ServicePrincipal {
-    const { account, region } = Stack.of(this)
-    return new ServicePrincipal('ecs-tasks.amazonaws.com', {
-      conditions: {
-        StringEquals: { 'aws:SourceAccount': account },
-        ArnLike: { 'aws:SourceArn': `arn:aws:ecs:${region}:${account}:*` },
-      },
-    })
-  }
 }
+
+const VOLUME = 'files'
+
+const volumeOf = ({ fileSystemId, accessPointId }: Files): Volume => ({
+  name: VOLUME,
+  efsVolumeConfiguration: {
+    fileSystemId,
+    transitEncryption: 'ENABLED',
+    authorizationConfig: { accessPointId, iam: 'ENABLED' },
+  },
+})
 
 /** In the task definition, because ECS ignores the image's own HEALTHCHECK. */
 const healthCheck = (path: string) => ({

@@ -1,3 +1,4 @@
+import type { Duration } from 'aws-cdk-lib'
 import type { ISecurityGroup } from 'aws-cdk-lib/aws-ec2'
 import {
   type BaseService,
@@ -5,24 +6,29 @@ import {
   BuiltInAttributes,
   Ec2Service,
   FargateService,
+  type FargateServiceProps,
   type ICluster,
   PlacementStrategy,
   PropagatedTagSource,
 } from 'aws-cdk-lib/aws-ecs'
+import { DnsRecordType, type INamespace } from 'aws-cdk-lib/aws-servicediscovery'
 import type { Construct } from 'constructs'
 import type { ServiceName } from '../catalogue.ts'
 import type { ServiceConfig } from '../config/schema.ts'
-import { NODES } from '../names.ts'
+import { NODES, type WITNESS } from '../names.ts'
 import type { ContainerTask } from './container-task.ts'
 import { privateSubnets } from './existing-vpc.ts'
 
 export type EcsServiceProps = {
-  readonly name: ServiceName
+  readonly name: ServiceName | typeof WITNESS
   readonly cluster: ICluster
   readonly task: ContainerTask
   readonly securityGroup: ISecurityGroup
   readonly launchType: ServiceConfig['launchType']
 }
+
+type EcsServiceOptions = Partial<BaseServiceOptions> &
+  Pick<FargateServiceProps, 'availabilityZoneRebalancing'>
 
 /**
  * A task that is kept running: in private subnets, on Fargate or on our own machines. New tasks are healthy
@@ -31,7 +37,7 @@ export type EcsServiceProps = {
 export function ecsService(
   scope: Construct,
   { name, cluster, task, securityGroup, launchType }: EcsServiceProps,
-  options: Partial<BaseServiceOptions>,
+  options: EcsServiceOptions,
 ): BaseService {
   const common = {
     serviceName: name,
@@ -65,3 +71,11 @@ export function ecsService(
   service.node.addDependency(task)
   return service
 }
+
+/** So that others find its tasks as `<name>.<namespace>`. */
+export const foundByName = (name: string, namespace: INamespace, dnsTtl: Duration) => ({
+  name,
+  cloudMapNamespace: namespace,
+  dnsRecordType: DnsRecordType.A as const,
+  dnsTtl,
+})

@@ -1,11 +1,11 @@
 import { Duration } from 'aws-cdk-lib'
 import { AlarmBehavior, type BaseService } from 'aws-cdk-lib/aws-ecs'
-import { DnsRecordType, type INamespace } from 'aws-cdk-lib/aws-servicediscovery'
+import type { INamespace } from 'aws-cdk-lib/aws-servicediscovery'
 import { Construct } from 'constructs'
 import { type HttpServiceName, isCalled } from '../catalogue.ts'
 import { CLUSTER, SERVICE_PORT } from '../names.ts'
 import type { DesiredCounts } from './desired-counts.ts'
-import { type EcsServiceProps, ecsService } from './ecs-service.ts'
+import { type EcsServiceProps, ecsService, foundByName } from './ecs-service.ts'
 import { rollbackAlarms, type ServiceAlarms } from './service-alarms.ts'
 import type { ServiceRoutes } from './service-routes.ts'
 import { StepScaling } from './step-scaling.ts'
@@ -29,7 +29,9 @@ export class HttpService extends Construct {
     this.service = ecsService(this, props, {
       ...this.#rollout(name),
       desiredCount: counts.of(this, name, () => this.service),
-      ...(isCalled(name) && { cloudMapOptions: this.#discovery(props) }),
+      ...(isCalled(name) && {
+        cloudMapOptions: foundByName(name, props.namespace, Duration.seconds(60)),
+      }),
     })
     // A dependency that no reference expresses: the alarms are only named.
     this.service.node.addDependency(alarms)
@@ -50,15 +52,6 @@ export class HttpService extends Construct {
         alarmNames: [...rollbackAlarms(name)],
         behavior: AlarmBehavior.ROLLBACK_ON_ALARM,
       },
-    }
-  }
-
-  #discovery({ name, namespace }: HttpServiceProps) {
-    return {
-      name,
-      cloudMapNamespace: namespace,
-      dnsRecordType: DnsRecordType.A as const,
-      dnsTtl: Duration.seconds(60),
     }
   }
 }

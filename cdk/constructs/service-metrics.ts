@@ -3,7 +3,7 @@ import { MathExpression, Metric, Unit } from 'aws-cdk-lib/aws-cloudwatch'
 import { FilterPattern, type ILogGroup, type JsonPattern, MetricFilter } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
 import { type HttpServiceName, SERVICES, type ServiceName } from '../catalogue.ts'
-import { CLUSTER, METRICS } from '../names.ts'
+import { CLUSTER, METRICS, type WITNESS } from '../names.ts'
 
 export const REQUESTS = 'RequestCount'
 export const ERRORS = 'ErrorCount'
@@ -89,7 +89,7 @@ export const ecsMetric = (service: ServiceName, metricName: string, statistic = 
   })
 
 /** A metric of Container Insights for the service. */
-export const insight = (service: ServiceName, metricName: string) =>
+export const insight = (service: ServiceName | typeof WITNESS, metricName: string) =>
   new Metric({
     namespace: 'ECS/ContainerInsights',
     metricName,

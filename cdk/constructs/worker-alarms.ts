@@ -4,7 +4,7 @@ import { Construct } from 'constructs'
 import { alarm } from './alarm.ts'
 import { workerMetrics } from './worker-metrics.ts'
 
-/** When someone must look at the audit trail, or at the log's seals. */
+/** When someone must look at the audit trail, or at the log's signatures. */
 export class WorkerAlarms extends Construct {
   constructor(scope: Construct, id: string, topic: ITopic) {
     super(scope, id)
@@ -29,14 +29,23 @@ export class WorkerAlarms extends Construct {
       threshold: 0,
       evaluationPeriods: 1,
     })
-    alarm(this, 'Unsealed', {
+    alarm(this, 'Unsigned', {
       ...above,
-      alarmName: 'task-mgmt-log-unsealed',
-      says: 'For 5 minutes there was an unsealed event older than 300 s.',
-      runbook: 'log-unsealed',
-      metric: workerMetrics.unsealedAge,
-      threshold: 300,
+      alarmName: 'task-mgmt-log-unsigned',
+      says: 'For 5 minutes there was an event older than 60 s that no checkpoint covers.',
+      runbook: 'log-unsigned',
+      metric: workerMetrics.unloggedAge,
+      threshold: 60,
       evaluationPeriods: 5,
+    })
+    alarm(this, 'Refused', {
+      ...above,
+      alarmName: 'task-mgmt-log-refused',
+      says: 'The worker does not sign, because the log is not as it or a witness knows it.',
+      runbook: 'log-unsigned',
+      metric: workerMetrics.signingRefusals,
+      threshold: 0,
+      evaluationPeriods: 1,
     })
     alarm(this, 'Drift', {
       ...above,

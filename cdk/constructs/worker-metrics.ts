@@ -7,15 +7,18 @@ import { METRICS } from '../names.ts'
 const LAG = 'ProjectionLag'
 const PARKED = 'ParkedStreams'
 const DRIFT = 'Drift'
-const UNSEALED = 'UnsealedAge'
+const UNLOGGED = 'UnloggedAge'
+const REFUSALS = 'SigningRefusals'
 
-/** Lines of src/worker.ts, every fifteen seconds: one for each projection, and one for the seals. */
+/** Lines of src/worker.ts, every fifteen seconds: one for each projection, and one for the log. */
 const state = FilterPattern.stringValue('$.msg', '=', 'projection lag')
-const seals = FilterPattern.stringValue('$.msg', '=', 'seal lag')
+const unlogged = FilterPattern.stringValue('$.msg', '=', 'log lag')
+/** The leader's, every five seconds for as long as it lasts, with the reason behind the colon. */
+const refusals = FilterPattern.stringValue('$.msg', '=', 'signing has stopped: *')
 /** A line of src/infra/postgres/projections/drift/drift-check.ts for each difference. */
 const drift = FilterPattern.stringValue('$.msg', '=', 'drift found')
 
-/** From the worker's log: how far audit trail and seals lag, and whether views differ. */
+/** From the worker's log: how far audit trail and log lag, whether it is signed, and whether views differ. */
 export class WorkerMetrics extends Construct {
   constructor(scope: Construct, id: string, logGroup: ILogGroup) {
     super(scope, id)
@@ -35,12 +38,19 @@ export class WorkerMetrics extends Construct {
       metricValue: '$.parked_streams',
       unit: Unit.COUNT,
     })
-    new MetricFilter(this, UNSEALED, {
+    new MetricFilter(this, UNLOGGED, {
       ...common,
-      metricName: UNSEALED,
-      filterPattern: seals,
-      metricValue: '$.unsealed_seconds',
+      metricName: UNLOGGED,
+      filterPattern: unlogged,
+      metricValue: '$.unlogged_seconds',
       unit: Unit.SECONDS,
+    })
+    new MetricFilter(this, REFUSALS, {
+      ...common,
+      metricName: REFUSALS,
+      filterPattern: refusals,
+      metricValue: '1',
+      unit: Unit.COUNT,
     })
     new MetricFilter(this, DRIFT, {
       ...common,
@@ -65,6 +75,7 @@ const metric = (metricName: string, statistic: string, minutes: number, dimensio
 export const workerMetrics = {
   auditLag: metric(LAG, 'Maximum', 1, { Projection: 'audit' }),
   parkedStreams: metric(PARKED, 'Maximum', 5),
-  unsealedAge: metric(UNSEALED, 'Maximum', 1),
+  unloggedAge: metric(UNLOGGED, 'Maximum', 1),
+  signingRefusals: metric(REFUSALS, 'Sum', 1),
   drift: metric(DRIFT, 'Sum', 5),
 }

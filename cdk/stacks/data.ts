@@ -6,7 +6,9 @@ import type { Environment } from '../config/schema.ts'
 import { AppSecrets } from '../constructs/app-secrets.ts'
 import { auroraDatabase } from '../constructs/aurora-database.ts'
 import { customerKey } from '../constructs/customer-key.ts'
+import { fixedGroup } from '../constructs/fixed-group.ts'
 import { rdsDatabase } from '../constructs/rds-database.ts'
+import { WitnessStore } from '../constructs/witness-store.ts'
 import { DATABASE_ADDRESS, DATABASE_ADMIN_SECRET, DATABASE_READ_ADDRESS } from '../names.ts'
 import type { NetworkStack } from './network.ts'
 
@@ -15,15 +17,22 @@ export type DataProps = StackProps & {
   readonly network: NetworkStack
 }
 
-/** What must outlive every deployment: the key, the secrets and the database. */
+/** What must outlive every deployment: the key, the secrets, the database, and what the witness knows. */
 export class DataStack extends Stack {
   readonly key: Key
   readonly secrets: AppSecrets
+  readonly witnessStore: WitnessStore
 
   constructor(scope: Construct, id: string, props: DataProps) {
     super(scope, id, props)
     this.key = customerKey(this, 'Key')
     this.secrets = new AppSecrets(this, 'Secrets', this.key)
+    const { vpc, witnessStore } = props.network
+    this.witnessStore = new WitnessStore(this, 'Witness', {
+      vpc,
+      key: this.key,
+      securityGroup: fixedGroup(this, witnessStore),
+    })
     const { engine } = props.environment.database
     const database = engine === 'rds' ? rdsDatabase : auroraDatabase
     const { address, readAddress, administratorSecret } = database(this, this.key, props)

@@ -5,7 +5,7 @@ import { HTTP_SERVICE_NAMES, SERVICE_NAMES, SERVICES, type ServiceName } from '.
 import type { Environment } from '../config/schema.ts'
 import { existingVpc } from '../constructs/existing-vpc.ts'
 import { VpcEndpoints } from '../constructs/vpc-endpoints.ts'
-import { DATABASE_PORT, ENDPOINT_NAMES, SERVICE_PORT, securityGroup } from '../names.ts'
+import { DATABASE_PORT, ENDPOINT_NAMES, NFS_PORT, SERVICE_PORT, securityGroup } from '../names.ts'
 
 const HTTPS = Port.tcp(443)
 
@@ -23,6 +23,8 @@ export class NetworkStack extends Stack {
   readonly services: Readonly<Record<ServiceName, SecurityGroup>>
   readonly migration: SecurityGroup
   readonly database: SecurityGroup
+  readonly witness: SecurityGroup
+  readonly witnessStore: SecurityGroup
   /** Only if a service runs on our own machines. */
   readonly nodes: SecurityGroup | undefined
 
@@ -38,6 +40,8 @@ export class NetworkStack extends Stack {
       'Tasks of the owner of the tables: migration, rebuild',
     )
     this.database = this.#group('rds', 'PostgreSQL')
+    this.witness = this.#group('witness', 'Cosigns the log')
+    this.witnessStore = this.#group('witness-store', 'What the witness has cosigned')
     this.nodes = environment.nodes && this.#group('nodes', 'Machines that run tasks')
 
     this.#letIn()
@@ -64,7 +68,7 @@ export class NetworkStack extends Stack {
 
   /** From the internet to the database. `allowFrom` opens both ends; a rule on one end would not. */
   #letIn(): void {
-    const { loadBalancer, services, migration, database } = this
+    const { loadBalancer, services, migration, database, witness, witnessStore } = this
     loadBalancer.connections.allowFromAnyIpv4(Port.tcp(80), 'Redirected, or served without TLS')
     loadBalancer.connections.allowFromAnyIpv4(HTTPS, 'HTTPS')
     for (const name of HTTP_SERVICE_NAMES) {
@@ -80,11 +84,14 @@ export class NetworkStack extends Stack {
     for (const client of [...Object.values(services), migration]) {
       database.connections.allowFrom(client, Port.tcp(DATABASE_PORT), 'PostgreSQL')
     }
+    witness.connections.allowFrom(services.worker, Port.tcp(SERVICE_PORT), 'Checkpoints')
+    witnessStore.connections.allowFrom(witness, Port.tcp(NFS_PORT), 'What it has cosigned')
   }
 
   /** Images, secrets, logs and ECS itself, over HTTPS; nodes must reach ECS, or they never join. */
   #letOut({ egress }: Environment): void {
-    const users = [...Object.values(this.services), this.migration, this.nodes ?? []].flat()
+    const { services, witness, migration, nodes } = this
+    const users = [...Object.values(services), witness, migration, nodes ?? []].flat()
     if (egress.via === 'nat') {
       for (const user of users) {
         user.connections.allowTo(Peer.anyIpv4(), HTTPS, 'AWS, through the NAT gateway')

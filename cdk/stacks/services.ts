@@ -1,8 +1,9 @@
-import { Stack, type StackProps } from 'aws-cdk-lib'
+import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib'
 import {
   ApplicationListener,
   type IApplicationListener,
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
+import { Role } from 'aws-cdk-lib/aws-iam'
 import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
 import { StringParameter } from 'aws-cdk-lib/aws-ssm'
 import type { Construct } from 'constructs'
@@ -13,7 +14,9 @@ import {
   SERVICES,
   type ServiceName,
   TEXT_KEYS,
+  WITNESS_HEALTH_PATH,
 } from '../catalogue.ts'
+import { originOf, witnessing, witnessNameOf } from '../config/log.ts'
 import { type Environment, hasReplica } from '../config/schema.ts'
 import { SECRET_FIELD } from '../constructs/app-secrets.ts'
 import { Canary } from '../constructs/canary.ts'
@@ -28,6 +31,7 @@ import type { SecretField } from '../constructs/secret-access.ts'
 import { ServiceAlarms } from '../constructs/service-alarms.ts'
 import { AccessLogMetrics } from '../constructs/service-metrics.ts'
 import { ServiceRoutes } from '../constructs/service-routes.ts'
+import { WitnessService } from '../constructs/witness-service.ts'
 import { WorkerService } from '../constructs/worker-service.ts'
 import {
   DATABASE,
@@ -38,6 +42,7 @@ import {
   NAMESPACE,
   SERVICE_PORT,
   type SecretName,
+  WITNESS,
 } from '../names.ts'
 import type { DataStack } from './data.ts'
 import type { NetworkStack } from './network.ts'
@@ -69,7 +74,11 @@ export class ServicesStack extends Stack {
     this.#counts = new DesiredCounts(this, 'DesiredCounts')
     const migration = this.#migration()
     this.#rebuild()
-    const services = [...HTTP_SERVICE_NAMES.map((name) => this.#service(name)), this.#worker()]
+    const services = [
+      ...HTTP_SERVICE_NAMES.map((name) => this.#service(name)),
+      this.#witness(),
+      this.#worker(),
+    ]
     for (const service of services) service.node.addDependency(migration.run)
     this.#canary()?.node.addDependency(...services)
   }
@@ -152,6 +161,67 @@ export class ServicesStack extends Stack {
     return new WorkerService(this, 'worker-service', { ...this.#place('worker'), topic: alarms })
   }
 
+  /** On Fargate wherever the others run: a machine of ours would mount the files for everybody on it. */
+  #witness(): WitnessService {
+    const { environment, network, platform } = this.#props
+    const runs = witnessing(environment) !== null
+    if (!runs) {
+      new CfnOutput(this, 'WitnessWaitsForItsKeys', {
+        value: 'Set log.verifierKey and log.witnessVerifierKey: docs/deploy.md, The witness',
+      })
+    }
+    return new WitnessService(this, 'witness-service', {
+      name: WITNESS,
+      cluster: platform.cluster,
+      task: this.#witnessTask(),
+      securityGroup: fixedGroup(this, network.witness),
+      launchType: 'fargate',
+      namespace: platform.namespace,
+      topic: platform.alarms,
+      runs,
+    })
+  }
+
+  #witnessTask(): ContainerTask {
+    const { environment, data } = this.#props
+    const { fileSystem, accessPoint, role } = data.witnessStore
+    return new ContainerTask(this, WITNESS, {
+      name: WITNESS,
+      image: WITNESS,
+      tag: environment.images[WITNESS],
+      size: { cpu: 256, memoryMiB: 512 },
+      key: this.#key,
+      healthPath: WITNESS_HEALTH_PATH,
+      open: true,
+      script: '/app/witness.js',
+      environment: {
+        PORT: String(SERVICE_PORT),
+        WITNESS_NAME: witnessNameOf(environment),
+        WITNESS_DIR,
+        WITNESS_LOGS: witnessing(environment)?.logs ?? '',
+        // No load balancer has to drain it first.
+        DRAIN_SECONDS: '0',
+      },
+      secrets: this.#values({ WITNESS_KEY: 'witness-key' }),
+      taskRole: Role.fromRoleArn(this, 'WitnessRole', role.roleArn, { mutable: false }),
+      files: {
+        fileSystemId: fileSystem.fileSystemId,
+        accessPointId: accessPoint.accessPointId,
+        path: WITNESS_DIR,
+      },
+    })
+  }
+
+  /** Who signs the log, and who has to cosign it. */
+  #log(): Record<string, string> {
+    const { environment } = this.#props
+    const known = witnessing(environment)
+    return {
+      LOG_ORIGIN: originOf(environment),
+      ...(known !== null && { WITNESSES: known.policy }),
+    }
+  }
+
   /** It uses the services, so it must not run before they do. */
   #canary(): Canary | undefined {
     const { environment, platform } = this.#props
@@ -191,6 +261,7 @@ export class ServicesStack extends Stack {
         ...this.#database(),
         ...(name === 'task-service' && this.#replica(poolMax)),
         ...addresses(name),
+        ...(name === 'worker' && this.#log()),
         ...SERVICES[name].environment,
       },
       secrets: this.#secrets(name),
@@ -240,6 +311,8 @@ export class ServicesStack extends Stack {
     }
   }
 }
+
+const WITNESS_DIR = '/var/lib/witness'
 
 const loginWith = (secret: SecretField['secret']): Record<string, SecretField> => ({
   DB_USER: { secret, field: 'username' },

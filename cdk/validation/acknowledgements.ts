@@ -73,6 +73,12 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because: 'RDS backs up by itself and keeps seven days (requirement 5.3).',
   },
   {
+    at: 'data/Witness/Files',
+    rules: nist('EFSInBackupPlan'),
+    because:
+      'EFS backs it up by itself, every day; the rule looks for a plan of the same template.',
+  },
+  {
     at: 'data/Database/MonitoringRole',
     rules: solutions(awsPolicy('service-role/AmazonRDSEnhancedMonitoringRole')),
     because: 'RDS requires this policy, and it allows only writing the metrics.',

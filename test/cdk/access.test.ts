@@ -20,11 +20,12 @@ const OWN_SECRETS = {
     'task-mgmt-text-key-previous',
   ],
   'task-mgmt-worker-execution': [
+    'task-mgmt-log-key',
     'task-mgmt-rds-credentials/worker',
-    'task-mgmt-seal-key',
     'task-mgmt-text-key',
     'task-mgmt-text-key-previous',
   ],
+  'task-mgmt-witness-execution': ['task-mgmt-witness-key'],
   'task-mgmt-migration-execution': [
     'administrator',
     'task-mgmt-rds-credentials/auth-service',
@@ -99,7 +100,7 @@ describe('Access', () => {
         nameOf(within(synthesis, stack, TaskRoleArn)),
       ),
     )
-    expect(roles).to.have.length(5)
+    expect(roles).to.have.length(6)
     expect(statements(synthesis).filter(({ role }) => roles.includes(role))).to.deep.equal([])
   })
 
@@ -108,6 +109,7 @@ describe('Access', () => {
       'task-mgmt-auth-service-execution': ['auth-service'],
       'task-mgmt-task-service-execution': ['task-service'],
       'task-mgmt-worker-execution': ['worker'],
+      'task-mgmt-witness-execution': ['witness'],
       'task-mgmt-migration-execution': ['migration'],
       'task-mgmt-rebuild-execution': ['worker'],
     })
@@ -115,6 +117,7 @@ describe('Access', () => {
       'task-mgmt-auth-service-execution': ['/ecs/auth-service'],
       'task-mgmt-task-service-execution': ['/ecs/task-service'],
       'task-mgmt-worker-execution': ['/ecs/worker'],
+      'task-mgmt-witness-execution': ['/ecs/witness'],
       'task-mgmt-migration-execution': ['/ecs/migration'],
       'task-mgmt-rebuild-execution': ['/ecs/rebuild'],
     })
@@ -165,12 +168,13 @@ describe('Access', () => {
   })
 
   it('to the roles of tasks is for ECS acting for this account', () => {
-    const roles = properties(synthesis.templates.services, 'AWS::IAM::Role')
+    const { data, services } = synthesis.templates
+    const roles = [...properties(data, 'AWS::IAM::Role'), ...properties(services, 'AWS::IAM::Role')]
     const trusts = roles.flatMap(
       ({ AssumeRolePolicyDocument }) => AssumeRolePolicyDocument.Statement,
     )
     const ecs = trusts.filter(({ Principal }) => Principal.Service === 'ecs-tasks.amazonaws.com')
-    expect(ecs).to.have.length(10)
+    expect(ecs).to.have.length(12)
     for (const { Condition } of ecs) {
       expect(Condition.StringEquals).to.deep.equal({ 'aws:SourceAccount': '333333333333' })
     }

@@ -42,7 +42,9 @@ describe('Alarms', () => {
       'task-mgmt-task-crashed',
       'task-mgmt-projection-lagging',
       'task-mgmt-projection-parked',
-      'task-mgmt-log-unsealed',
+      'task-mgmt-log-unsigned',
+      'task-mgmt-log-refused',
+      'task-mgmt-witness-down',
       'task-mgmt-drift-found',
       'task-mgmt-canary-failing',
       'task-mgmt-replica-unused',
@@ -191,16 +193,43 @@ describe('Alarms', () => {
     })
   })
 
-  it('ring when an event waits for its seal for longer than the worker ever leaves it', () => {
-    expect(alarms['task-mgmt-log-unsealed']).to.include({
+  it('ring when an event waits for a checkpoint for longer than the worker ever leaves it', () => {
+    expect(alarms['task-mgmt-log-unsigned']).to.include({
       Namespace: 'TaskManagement',
-      MetricName: 'UnsealedAge',
+      MetricName: 'UnloggedAge',
       Statistic: 'Maximum',
       ComparisonOperator: 'GreaterThanThreshold',
-      Threshold: 300,
+      Threshold: 60,
       Period: 60,
       EvaluationPeriods: 5,
     })
+  })
+
+  it('ring at once when the worker refuses to sign', () => {
+    expect(alarms['task-mgmt-log-refused']).to.include({
+      Namespace: 'TaskManagement',
+      MetricName: 'SigningRefusals',
+      Statistic: 'Sum',
+      ComparisonOperator: 'GreaterThanThreshold',
+      Threshold: 0,
+      Period: 60,
+      EvaluationPeriods: 1,
+    })
+  })
+
+  it('ring when no task of the witness runs, but not before there is anything for it to do', () => {
+    expect(alarms['task-mgmt-witness-down']).to.deep.include({
+      Namespace: 'ECS/ContainerInsights',
+      MetricName: 'RunningTaskCount',
+      Statistic: 'Maximum',
+      ComparisonOperator: 'LessThanThreshold',
+      Threshold: 1,
+      Period: 60,
+      EvaluationPeriods: 5,
+      TreatMissingData: 'breaching',
+    })
+    const names = all(synthesise(variation({ log: {} })), ALARM).map(({ AlarmName }) => AlarmName)
+    expect(names).to.not.include('task-mgmt-witness-down')
   })
 
   it('ring when a stream is parked, and when a view differs from the log', () => {

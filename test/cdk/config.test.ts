@@ -5,6 +5,7 @@ import { prod } from '../../cdk/config/prod.ts'
 import type { Environment } from '../../cdk/config/schema.ts'
 import { staging } from '../../cdk/config/staging.ts'
 import { VARIANTS } from './support/environments.ts'
+import { PROD_LOG } from './support/log-keys.ts'
 import { STACKS, synthesise } from './support/synthesis.ts'
 
 const without = (field: keyof typeof prod) => {
@@ -229,6 +230,45 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     'a class that Aurora does not have',
     { ...prod, database: { ...AURORA, instanceType: 'm6g.large' } },
     'prod: database.instanceType must be a class that Aurora has: r, or t from medium on.',
+  ],
+  [
+    'the key of the log without that of the witness',
+    { ...prod, log: { verifierKey: PROD_LOG.verifierKey } },
+    'prod: log.witnessVerifierKey is missing: the worker would not know the witness that knows its log.',
+  ],
+  [
+    'the key of the witness without that of the log',
+    { ...prod, log: { witnessVerifierKey: PROD_LOG.witnessVerifierKey } },
+    'prod: log.verifierKey is missing: ' +
+      'the witness would not know the log that is to have its signature.',
+  ],
+  [
+    'the keys of log and witness in the place of each other',
+    {
+      ...prod,
+      log: { verifierKey: PROD_LOG.witnessVerifierKey, witnessVerifierKey: PROD_LOG.verifierKey },
+    },
+    'prod: log.verifierKey must be the verifier key of the log prod.tasktrail.local/log, ' +
+      'as log:key prints it; log.witnessVerifierKey must be the verifier key of the witness ' +
+      'prod.tasktrail.local/witness, as witness:key prints it.',
+  ],
+  [
+    'keys of another log',
+    { ...prod, log: { ...PROD_LOG, origin: 'tasks.example.com/log' } },
+    'prod: log.verifierKey must be the verifier key of the log tasks.example.com/log',
+  ],
+  [
+    'a mistyped key',
+    {
+      ...prod,
+      log: { ...PROD_LOG, verifierKey: PROD_LOG.verifierKey.replace(/.$/, '') },
+    },
+    'prod: log.verifierKey must be the verifier key of the log prod.tasktrail.local/log',
+  ],
+  [
+    'a space in the name of the log',
+    { ...prod, log: { origin: 'our log' } },
+    'prod: log.origin must be a name without spaces and +, such as tasks.example.com/log.',
   ],
 ]
 

@@ -353,7 +353,7 @@ describe('The secrets', () => {
     secrets = properties(synthesis.templates.data, 'AWS::SecretsManager::Secret')
   })
 
-  it('are the database logins, the API key, the pepper, and the keys that sign, encrypt and seal', () => {
+  it('are the database logins, the API key, the pepper, and the keys that sign and encrypt', () => {
     expect(secrets.map(({ Name }) => Name)).to.have.members([
       ...Object.values(SECRETS),
       'task-mgmt-rds-credentials/auth-service',
@@ -389,7 +389,8 @@ describe('The secrets', () => {
       'task-mgmt-password-pepper': value,
       'task-mgmt-text-key': value,
       'task-mgmt-text-key-previous': value,
-      'task-mgmt-seal-key': value,
+      'task-mgmt-log-key': value,
+      'task-mgmt-witness-key': value,
       'task-mgmt-rds-credentials/auth-service': login('auth_service'),
       'task-mgmt-rds-credentials/task-service': login('task_service'),
       'task-mgmt-rds-credentials/worker': login('worker'),
@@ -440,6 +441,8 @@ describe('The stack policy of the data', () => {
       ['AWS::KMS::Key', ['Update:Modify']],
       ['AWS::RDS::DBInstance', ['Update:Modify']],
       ['AWS::RDS::DBCluster', ['Update:Modify']],
+      ['AWS::EFS::FileSystem', ['Update:Modify']],
+      ['AWS::EFS::AccessPoint', ['Update:Modify']],
       ['AWS::RDS::DBParameterGroup', ['Update:Modify', 'Update:Replace', 'Update:Delete']],
     ] as const) {
       const all = ['Update:Modify', 'Update:Replace', 'Update:Delete']
@@ -478,7 +481,7 @@ describe('The image repositories', () => {
 
   it('are one for each image', () => {
     const names = repositories.map(({ RepositoryName }) => RepositoryName)
-    expect(names).to.deep.equal(['auth-service', 'task-service', 'worker', 'migration'])
+    expect(names).to.deep.equal(['auth-service', 'task-service', 'worker', 'witness', 'migration'])
   })
 
   it('scan an image when it is pushed', () => {
@@ -520,6 +523,7 @@ describe('The image repositories', () => {
       'auth-service-task': '/auth-service:1.0.0',
       'task-service-task': '/task-service:1.0.0',
       'worker-task': '/worker:1.0.0',
+      'witness-task': '/witness:1.0.0',
       'migration-task': '/migration:1.0.0',
       'rebuild-task': '/worker:1.0.0',
     })

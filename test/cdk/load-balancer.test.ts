@@ -101,6 +101,7 @@ describe('The load balancer', () => {
       '/tasks': 'task-service-tg',
       // Which asks auth-service: no answer is made up while no target lives.
       '/health': 'task-service-tg',
+      '/log': 'task-service-tg',
     })
   })
 

@@ -43,6 +43,7 @@ describe('Logs', () => {
       ['auth-service', 'awslogs', '/ecs/auth-service'],
       ['task-service', 'awslogs', '/ecs/task-service'],
       ['worker', 'awslogs', '/ecs/worker'],
+      ['witness', 'awslogs', '/ecs/witness'],
       ['migration', 'awslogs', '/ecs/migration'],
       ['rebuild', 'awslogs', '/ecs/rebuild'],
     ])
@@ -180,10 +181,14 @@ describe("Metrics from the worker's log", function () {
     expect(values('ParkedStreams')).to.deep.equal([1])
   })
 
-  it('take the age of the first event without a seal', () => {
-    const [age] = values('UnsealedAge')
+  it('take the age of the first event that no checkpoint covers', () => {
+    const [age] = values('UnloggedAge')
     expect(age).to.be.a('number').and.equal(0)
-    expect(filters.UnsealedAge.MetricTransformations[0].Unit).to.equal('Seconds')
+    expect(filters.UnloggedAge.MetricTransformations[0].Unit).to.equal('Seconds')
+  })
+
+  it('count how often the worker has refused to sign', () => {
+    expect(values('SigningRefusals')).to.deep.equal([1])
   })
 
   it('count the differences between a view and the log', () => {
@@ -191,7 +196,7 @@ describe("Metrics from the worker's log", function () {
   })
 
   it('are no more than that, and all in one namespace', () => {
-    const names = ['ProjectionLag', 'ParkedStreams', 'UnsealedAge', 'Drift']
+    const names = ['ProjectionLag', 'ParkedStreams', 'UnloggedAge', 'SigningRefusals', 'Drift']
     expect(Object.keys(filters)).to.have.members(names)
     for (const { MetricTransformations } of Object.values(filters)) {
       expect(MetricTransformations[0].MetricNamespace).to.equal('TaskManagement')
@@ -199,7 +204,7 @@ describe("Metrics from the worker's log", function () {
   })
 })
 
-/** The real worker's, over a parked stream and a task of which the log knows nothing. */
+/** The real worker's, over a parked stream, a task of which the log knows nothing, and a checkpoint that it has not signed. */
 async function linesOfWorker(): Promise<readonly Record<string, unknown>[]> {
   const database = await testDatabase()
   const client = new pg.Client(database.url)
@@ -207,6 +212,7 @@ async function linesOfWorker(): Promise<readonly Record<string, unknown>[]> {
   await client.query(`
     insert into parked_streams (projection, stream_id, position, version, error)
       values ('audit', 'task-2', 1, 1, 'cannot be');
+    update log_checkpoint set size = 1;
     insert into tasks (id, user_id, title, status, priority, created_at, updated_at, version)
       values (1, 1, '"Out of nowhere"', 'pending', 'low', now(), now(), 1)`)
   await client.end()
@@ -218,7 +224,8 @@ async function linesOfWorker(): Promise<readonly Record<string, unknown>[]> {
   }
   const { line, out, child, ended } = startProcess(process.execPath, ['src/worker.ts'], { env })
   try {
-    await Promise.all(['seal lag', 'drift found'].map((msg) => line(new RegExp(`"msg":"${msg}"`))))
+    const awaited = ['log lag', 'signing has stopped', 'drift found']
+    await Promise.all(awaited.map((msg) => line(new RegExp(`"msg":"${msg}`))))
     child.kill('SIGTERM')
     expect(await ended).to.equal('code 0')
   } finally {

@@ -13,7 +13,9 @@ const BETWEEN_PARTIES = [
   'migration -> rds:5432',
   'task -> auth:3000',
   'task -> rds:5432',
+  'witness -> witness-store:2049',
   'worker -> rds:5432',
+  'worker -> witness:3000',
 ]
 
 const ENDPOINTS = {
@@ -38,7 +40,9 @@ describe('The network', () => {
   })
 
   it('lets exactly the allowed pairs reach each other', () => {
-    const out = ['auth', 'migration', 'task', 'worker'].map((party) => `${party} -> internet:443`)
+    const out = ['auth', 'migration', 'task', 'witness', 'worker'].map(
+      (party) => `${party} -> internet:443`,
+    )
     expect(reachability(fargate.templates.network).pairs).to.have.members([
       ...BETWEEN_PARTIES,
       ...out,
@@ -52,6 +56,7 @@ describe('The network', () => {
       'migration -> internet:443',
       'nodes -> internet:443',
       'task -> internet:443',
+      'witness -> internet:443',
       'worker -> internet:443',
     ])
   })
@@ -63,8 +68,18 @@ describe('The network', () => {
     }
   })
 
+  it('lets nobody but the worker reach the witness, and nobody but the witness what it keeps', () => {
+    for (const { templates } of [fargate, ec2, endpoints]) {
+      const { pairs } = reachability(templates.network)
+      expect(pairs.filter((pair) => pair.includes('-> witness'))).to.have.members([
+        'worker -> witness:3000',
+        'witness -> witness-store:2049',
+      ])
+    }
+  })
+
   it('opens no way to the internet where AWS is reached by endpoints', () => {
-    const out = ['auth', 'migration', 'nodes', 'task', 'worker'].flatMap((group) => [
+    const out = ['auth', 'migration', 'nodes', 'task', 'witness', 'worker'].flatMap((group) => [
       `${group} -> endpoints:443`,
       `${group} -> pl-63a5400a:443`,
     ])
@@ -101,7 +116,7 @@ describe('The network', () => {
     )
     const { pairs, halfOpen } = reachability(network)
     expect(halfOpen).to.deep.equal([])
-    for (const user of ['auth', 'task', 'worker', 'migration']) {
+    for (const user of ['auth', 'task', 'worker', 'witness', 'migration']) {
       expect(pairs).to.include.members([`${user} -> ${shared}:443`, `${user} -> ${own}:443`])
     }
   })
@@ -158,11 +173,9 @@ describe('The network', () => {
     for (const ids of [VPCZoneIdentifier, SubnetIds, subnets, ...tasks.map((one) => one.Subnets)]) {
       expect(last(ids)).to.deep.equal(['3', '4'])
     }
-    expect(tasks.map(({ AssignPublicIp }) => AssignPublicIp)).to.deep.equal([
-      'DISABLED',
-      'DISABLED',
-      'DISABLED',
-    ])
+    expect(tasks.map(({ AssignPublicIp }) => AssignPublicIp)).to.deep.equal(
+      Array(4).fill('DISABLED'),
+    )
   })
 
   it('uses the existing VPC and creates no network of its own', () => {

@@ -82,7 +82,7 @@ describe('The order of deployment', () => {
       const { services } = templates
       const [[run, migration] = []] = ofType(services, 'Custom::Migration')
       const started = ofType(services, 'AWS::ECS::Service')
-      expect(started).to.have.length(3)
+      expect(started).to.have.length(4)
       for (const [, { DependsOn }] of started) expect(DependsOn).to.include(run)
       const waits = migration?.DependsOn ?? []
       expect(waits.some((id) => /^migrationExecutionRoleDefaultPolicy/.test(id))).to.equal(true)
@@ -93,7 +93,7 @@ describe('The order of deployment', () => {
     for (const { templates } of Object.values(syntheses)) {
       const { Resources } = templates.services
       for (const [, service] of ofType(templates.services, 'AWS::ECS::Service')) {
-        if (service.Properties.ServiceName === 'worker') continue
+        if (['worker', 'witness'].includes(service.Properties.ServiceName)) continue
         const types = referencesOf(service).map((id) => Resources[id]?.Type)
         expect(types).to.include.members([
           'AWS::IAM::Policy',
@@ -121,7 +121,8 @@ describe('The order of deployment', () => {
       expect(waiting.map(([, { Properties }]) => Properties.AlarmName)).to.have.members([
         'task-mgmt-projection-lagging',
         'task-mgmt-projection-parked',
-        'task-mgmt-log-unsealed',
+        'task-mgmt-log-unsigned',
+        'task-mgmt-log-refused',
         'task-mgmt-drift-found',
       ])
     }
@@ -161,7 +162,7 @@ describe('Every resource', () => {
       for (const [id, { Type, Properties }] of Object.entries(templates[stack].Resources)) {
         if (!TAGGABLE.some((pattern) => pattern.test(Type))) continue
         tagged += 1
-        const tags = Properties.Tags ?? Properties.HostedZoneTags
+        const tags = Properties.Tags ?? Properties.HostedZoneTags ?? Properties.FileSystemTags
         const found = Array.isArray(tags)
           ? Object.fromEntries(tags.map(({ Key, Value }: Tag) => [Key, Value]))
           : tags
@@ -184,6 +185,7 @@ const TAGGABLE = [
   /^AWS::EC2::VPCEndpoint$/,
   /^AWS::ECR::Repository$/,
   /^AWS::KMS::Key$/,
+  /^AWS::EFS::FileSystem$/,
   /^AWS::SecretsManager::Secret$/,
   /^AWS::RDS::/,
   /^AWS::ECS::(Cluster|CapacityProvider|TaskDefinition|Service)$/,

@@ -71,7 +71,7 @@ describe('Pitfall', () => {
       const rolesThat = (action: string) =>
         new Set(all.filter((one) => allows(one, action)).map(({ role }) => role))
       const readers = rolesThat('secretsmanager:GetSecretValue')
-      expect(readers.size).to.equal(5)
+      expect(readers.size).to.equal(6)
       expect(rolesThat('kms:Decrypt')).to.deep.equal(readers)
     }
   })
@@ -155,6 +155,7 @@ describe('Pitfall', () => {
       expect(counts).to.deep.equal([
         ['auth-service', 'object'],
         ['task-service', 'object'],
+        ['witness', 'number'],
         ['worker', 'number'],
       ])
       const targets = properties(templates.services, 'AWS::ApplicationAutoScaling::ScalableTarget')
@@ -191,6 +192,7 @@ describe('Pitfall', () => {
         'auth-service': true,
         'task-service': true,
         worker: true,
+        witness: true,
         migration: false,
         rebuild: false,
       })

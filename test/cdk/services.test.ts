@@ -41,12 +41,12 @@ describe('The services', () => {
     services = fargate.templates.services
   })
 
-  it('are two and the worker, in one cluster with enhanced Container Insights', () => {
+  it('are two, the witness and the worker, in one cluster with enhanced Container Insights', () => {
     const { ClusterName, ClusterSettings } = only(fargate.templates.platform, 'AWS::ECS::Cluster')
     expect(ClusterName).to.equal('task-management-cluster')
     expect(ClusterSettings).to.deep.equal([{ Name: 'containerInsights', Value: 'enhanced' }])
     const found = properties(services, 'AWS::ECS::Service')
-    expect(found.map(({ ServiceName }) => ServiceName)).to.deep.equal(ALL)
+    expect(found.map(({ ServiceName }) => ServiceName)).to.have.members([...ALL, 'witness'])
     for (const { Cluster } of found) {
       expect(follow(fargate, 'services', Cluster)?.resource.Type).to.equal('AWS::ECS::Cluster')
     }
@@ -137,7 +137,7 @@ describe('The services', () => {
   })
 
   it('get no secret as a plain variable', () => {
-    for (const name of [...ALL, 'migration', 'rebuild']) {
+    for (const name of [...ALL, 'witness', 'migration', 'rebuild']) {
       const { Environment } = containerOf(name)
       for (const { Name } of Environment) {
         expect(Name).to.not.match(/PASSWORD|SECRET|KEY|PEPPER|TOKEN|DB_USER/)
@@ -147,7 +147,7 @@ describe('The services', () => {
 
   it('get their secrets by ARN and field, of whatever version is current at the start', () => {
     const found = Object.fromEntries(
-      [...ALL, 'migration', 'rebuild'].map((name) => {
+      [...ALL, 'witness', 'migration', 'rebuild'].map((name) => {
         const secrets = containerOf(name).Secrets.map(({ Name, ValueFrom }: Properties) => {
           const [, [arn, field]] = ValueFrom['Fn::Join']
           return [Name, `${nameOf(within(fargate, 'services', arn))}${field}`]
@@ -177,8 +177,9 @@ describe('The services', () => {
         DB_PASSWORD: 'task-mgmt-rds-credentials/worker:password::',
         TEXT_KEY: 'task-mgmt-text-key:secret::',
         TEXT_KEY_PREVIOUS: 'task-mgmt-text-key-previous:secret::',
-        LOG_KEY: 'task-mgmt-seal-key:secret::',
+        LOG_KEY: 'task-mgmt-log-key:secret::',
       },
+      witness: { WITNESS_KEY: 'task-mgmt-witness-key:secret::' },
       migration: {
         DB_USER: 'administrator:username::',
         DB_PASSWORD: 'administrator:password::',
@@ -209,7 +210,7 @@ describe('The services', () => {
       ({ TaskDefinition: definition }) =>
         follow(fargate, 'services', definition)?.resource.Properties.Family,
     )
-    expect(families).to.have.members(ALL.map((name) => `${name}-task`))
+    expect(families).to.have.members([...ALL, 'witness'].map((name) => `${name}-task`))
   })
 
   it('log in to PostgreSQL under TLS, with a bounded pool', () => {
@@ -260,8 +261,7 @@ describe('The services', () => {
     const { platform } = fargate.templates
     const namespace = only(platform, 'AWS::ServiceDiscovery::PrivateDnsNamespace')
     expect(namespace).to.include({ Name: 'task-management.local', Vpc: 'vpc-0c000000000000001' })
-    const { Name, DnsConfig } = only(services, 'AWS::ServiceDiscovery::Service')
-    expect(Name).to.equal('auth-service')
+    const { DnsConfig } = only(services, 'AWS::ServiceDiscovery::Service', { Name: 'auth-service' })
     expect(DnsConfig.DnsRecords).to.deep.equal([{ TTL: 60, Type: 'A' }])
     expect(DnsConfig.RoutingPolicy).to.equal('MULTIVALUE')
     expect(nameOf(follow(fargate, 'services', DnsConfig.NamespaceId))).to.equal(namespace.Name)

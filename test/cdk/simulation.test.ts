@@ -42,7 +42,7 @@ const TASKS: Readonly<
     image: 'worker',
     secrets: [
       'task-mgmt-rds-credentials/worker',
-      'task-mgmt-seal-key',
+      'task-mgmt-log-key',
       'task-mgmt-text-key',
       'task-mgmt-text-key-previous',
     ],

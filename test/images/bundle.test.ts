@@ -25,7 +25,7 @@ const SETTINGS = {
   JWT_SECRET: 'a-secret-of-at-least-32-characters',
   PASSWORD_PEPPER: 'a-pepper-for-passwords',
   TEXT_KEY: 'a-key-of-at-least-32-characters-for-texts',
-  LOG_KEY: 'a-key-of-at-least-32-characters-for-seals',
+  LOG_KEY: 'a-key-of-at-least-32-characters-for-the-log',
   BCRYPT_COST: '10',
   HOST: '127.0.0.1',
   DRAIN_SECONDS: '0',
@@ -110,8 +110,8 @@ describe('What goes into the images', function () {
     expect(status).to.deep.include({ ended: 'code 0', err: [] })
     expect(status.out.join('\n')).to.match(/^audit +live, at \d+ of \d+/m)
     expect(await by('audit-verify.js')).to.deep.include({ ended: 'code 0', err: [] })
-    const { out } = await by('audit-public-key.js')
-    expect(out[0]).to.equal('-----BEGIN PUBLIC KEY-----')
+    const { out } = await by('log-key.js')
+    expect(out[0]).to.match(/^tasktrail\.local\/log\+[0-9a-f]{8}\+/)
     const client = new pg.Client(database.url)
     await client.connect()
     await client.query(`drop role ${login.user}`).finally(() => client.end())

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { expect } from 'chai'
-import { IMAGE_NAMES, SERVICES } from '../../cdk/catalogue.ts'
+import { IMAGE_NAMES, SERVICES, WITNESS_HEALTH_PATH } from '../../cdk/catalogue.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { baseOf, imageNames } from '../../scripts/images.ts'
 
@@ -57,8 +57,9 @@ describe('The Dockerfile', () => {
     expect(all('ENTRYPOINT')).to.have.lengthOf(IMAGE_NAMES.length)
   })
 
-  it('asks each service where the load balancer asks', () => {
-    for (const [name, { healthPath }] of Object.entries(SERVICES)) {
+  it('asks each service where the load balancer or ECS asks', () => {
+    const checked = { ...SERVICES, witness: { healthPath: WITNESS_HEALTH_PATH } }
+    for (const [name, { healthPath }] of Object.entries(checked)) {
       const check = stage(name).find((line) => line.startsWith('HEALTHCHECK '))
       expect(check, name).to.contain(`["/usr/local/bin/node", "/app/health.js", "${healthPath}"]`)
     }

@@ -1,10 +1,11 @@
 import { parseEnvironment } from '../../../cdk/config/parse.ts'
 import { prod } from '../../../cdk/config/prod.ts'
 import type { Environment, EnvironmentInput } from '../../../cdk/config/schema.ts'
+import { PROD_LOG } from './log-keys.ts'
 
 /** The product's configuration, as it is after the first deployment, with something else in it. */
 export const variation = (change: Partial<EnvironmentInput>): Environment =>
-  parseEnvironment({ ...prod, deletionProtection: true, ...change })
+  parseEnvironment({ ...prod, deletionProtection: true, log: PROD_LOG, ...change })
 
 const onNodes: Partial<EnvironmentInput> = {
   services: {
