@@ -72,22 +72,46 @@ const ADD_AUDIT_EVENTS = `
       null, hash
     from (${WITH_DATA}) e order by position`
 
+const EVENTS = `
+  select position, 'task-' || task_id as stream_id, version, md5(position::text)::uuid as event_id, type,
+    case type when 'TaskCreated' then data || jsonb_build_object('user_id', user_id) else data end as data,
+    user_id as actor_id, jsonb_build_object('request_id', request_id, 'correlation_id', request_id,
+      'causation_id', request_id, 'session_id', null, 'ip', '127.0.0.1') as metadata,
+    recorded_at as occurred_at, hash
+  from (${WITH_DATA}) e`
+
 const ADD_EVENTS = `
   insert into events (position, stream_id, version, event_id, type, schema_version, data, actor_id,
       metadata, occurred_at, prev_hash, hash)
     overriding system value
-    select position, 'task-' || task_id, version, md5(position::text)::uuid, type, 1,
-      case type when 'TaskCreated' then data || jsonb_build_object('user_id', user_id) else data end,
-      user_id, jsonb_build_object('request_id', request_id, 'correlation_id', request_id,
-        'causation_id', request_id, 'session_id', null, 'ip', '127.0.0.1'),
-      recorded_at, case when version > 1 then hash end, hash
-    from (${WITH_DATA}) e order by position`
+    select position, e.stream_id, e.version, event_id, type, 1, data, actor_id, metadata, occurred_at,
+      case when version > 1 then coalesce(c.prev_hash, e.hash) end, coalesce(c.hash, e.hash)
+    from (${EVENTS}) e left join chained c using (position) order by position`
+
+// Canonical JSON (RFC 8785) of objects with plain names and without arrays, as the service passes it to event_hash.
+const CANONICAL = `
+  create or replace function pg_temp.canonical(p_json jsonb) returns text language plpgsql immutable as $$
+    begin
+      return '{' || coalesce((
+        select string_agg(to_json(key) || ':' || case jsonb_typeof(value)
+          when 'object' then pg_temp.canonical(value) else value::text end, ',' order by key collate "C")
+        from jsonb_each(p_json)), '') || '}';
+    end
+  $$`
+
+// The event before it in its stream is a thousand positions away.
+const ADD_CHAINED = `
+  insert into chained (position, prev_hash, hash)
+    select e.position, p.hash, event_hash(p.hash, e.stream_id, e.version, e.event_id, e.type, 1,
+      pg_temp.canonical(e.data), e.actor_id, pg_temp.canonical(e.metadata), e.occurred_at)
+    from (${EVENTS}) e left join chained p on p.position = e.position - ${TASKS_AT_ONCE} and e.version > 1
+    where e.version = $3`
 
 const ADD_STREAMS = `
   insert into streams (stream_id, stream_type, version, head_hash, event_types, schema_version)
-    select 'task-' || task_id, 'task', max(version), (array_agg(hash order by version desc))[1],
-      array_agg(distinct type), 1
-    from (${FACTS}) e group by task_id`
+    select 'task-' || task_id, 'task', max(version),
+      (array_agg(coalesce(c.hash, e.hash) order by version desc))[1], array_agg(distinct type), 1
+    from (${FACTS}) e left join chained c using (position) group by task_id`
 
 export type Filled = 'events' | 'audit_events'
 
@@ -98,7 +122,36 @@ export async function fill(
   tables: readonly Filled[],
   titles: ReadonlyMap<number, object> = new Map(),
 ): Promise<void> {
-  await sql.query('create temporary table if not exists titles (task_id bigint, title jsonb)')
+  await addRows(sql, rows, tables, titles, false)
+  await sql.query(`update projections set position = $1 where name = 'audit'`, [rows])
+  // Or those who are measured would write out the pages that the filling has left in memory.
+  await sql.query('checkpoint')
+}
+
+/**
+ * Fills an empty table with events whose hashes and chains are right, so that they can be logged and projected. Takes
+ * longer.
+ */
+export async function fillChained(
+  sql: pg.Client,
+  rows: number,
+  titles: ReadonlyMap<number, object> = new Map(),
+): Promise<void> {
+  await addRows(sql, rows, ['events'], titles, true)
+  await sql.query('checkpoint')
+}
+
+async function addRows(
+  sql: pg.Client,
+  rows: number,
+  tables: readonly Filled[],
+  titles: ReadonlyMap<number, object>,
+  isChained: boolean,
+): Promise<void> {
+  await sql.query(CANONICAL)
+  await sql.query(`
+    create temporary table if not exists titles (task_id bigint, title jsonb);
+    create temporary table if not exists chained (position bigint primary key, prev_hash bytea, hash bytea)`)
   await sql.query('insert into titles select * from unnest($1::bigint[], $2::jsonb[])', [
     [...titles.keys()],
     [...titles.values()],
@@ -107,6 +160,10 @@ export async function fill(
     const remade = await withoutIndexes(sql, table)
     for (let first = 1; first <= rows; first += AT_ONCE) {
       const range = [first, Math.min(rows, first + AT_ONCE - 1)]
+      await sql.query('truncate chained')
+      for (let version = 1; isChained && version <= EVENTS_A_TASK; version++) {
+        await sql.query(ADD_CHAINED, [...range, version])
+      }
       await sql.query(table === 'events' ? ADD_EVENTS : ADD_AUDIT_EVENTS, range)
       if (table === 'events') await sql.query(`${ADD_STREAMS} on conflict do nothing`, range)
     }
@@ -117,9 +174,6 @@ export async function fill(
     await sql.query(`select setval('events_position_seq', $1)`, [rows])
     await sql.query('vacuum analyze streams')
   }
-  await sql.query(`update projections set position = $1 where name = 'audit'`, [rows])
-  // Or those who are measured would write out the pages that the filling has left in memory.
-  await sql.query('checkpoint')
 }
 
 const INDEXES = `

@@ -106,7 +106,11 @@ async function prepare(client: pg.Client, race: Race): Promise<void> {
   await client.query('vacuum analyze')
 }
 
-async function ours({ connectionString, events: all }: Race): Promise<number> {
+/** Runs the audit projection until it has these many events. Events per second. */
+export async function ours({
+  connectionString,
+  events: all,
+}: Pick<Race, 'connectionString' | 'events'>): Promise<number> {
   const connection = { connectionString }
   const db = openDatabase({ connection, poolMax: 2, role: 'tasktrail_worker', log })
   let [count, first, last] = [0, 0, 0]

@@ -1,91 +1,35 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
-import { createServer, get, type IncomingMessage } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { createWriteStream } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { get, type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { finished } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
-import type { Caller } from '../src/app/ports/authorization.ts'
 import { wholeNumbers } from '../src/command-line.ts'
-import { freePorts } from '../src/infra/local/free-ports.ts'
-import { MEMORY_FLAGS } from '../src/infra/local/service-process.ts'
-import { encryptedTitles, fill } from './audit-rows.ts'
+import { encryptedTitles, fillChained } from './audit-rows.ts'
+import { ours } from './catch-up-race.ts'
+import { logAll, VERIFIER_KEY } from './log-rows.ts'
 import { scratchDatabase } from './scratch-database.ts'
+import { startTaskService } from './task-service.ts'
 
 const USAGE = `Usage: npm run bench:export [-- events]
 
-Measures memory and speed of an export. Fills a private PostgreSQL with 1,000,000 events, audit rows, keys
-and seals, runs task-service as a process, exports everything as NDJSON and as CSV, and reads the
-service's memory from /proc meanwhile. Fails if it grows by more than 50 MB.`
+Measures memory and speed of an export. Fills a private PostgreSQL with 1,000,000 events and keys, lets the
+audit projection and the log's writer catch up, runs task-service as a process, exports everything as NDJSON
+and as CSV, and reads the service's memory from /proc meanwhile. Then verifies the NDJSON with
+verify-audit.mjs. Fails if the memory grows by more than 50 MB, or if not all of it is proven. Needs 6 GB of
+disk.`
 
 const [EVENTS = 1_000_000] = wholeNumbers({ usage: USAGE, takes: [0, 1] })
 const LIMIT_MB = 50
 const SAMPLE_MS = 50
+const VERIFIED_A_SECOND = 50_000
 const TEXT_KEY = randomUUID()
 
-const AUDITOR: Caller = {
-  user_id: 999,
-  username: 'auditor',
-  email: 'auditor@example.com',
-  role: 'auditor',
-  session_id: randomUUID(),
-  iat: 0,
-  exp: 4_000_000_000,
-}
-
-// Their heads take the memory; nothing here checks their digests.
-const ADD_SEALS = `
-  insert into seals
-    select number, max(position), sum(events), sha256('1'), '', jsonb_agg(
-        jsonb_build_array(stream_id, version, encode(sha256(stream_id::bytea), 'hex'))
-        order by stream_id collate "C"), sha256('2'), now(), sha256('3'), sha256('4'), 'key', sha512('5'),
-      0, 0, '', sha256('6')
-    from (
-      select 1 + position / 10000 as number, stream_id, max(position) as position,
-        max(version) as version, count(*) as events
-      from events group by 1, 2) head
-    group by number order by number`
-
-/** A stand-in for auth-service: every caller is the auditor. */
-async function authService(): Promise<{ readonly url: string; readonly close: () => void }> {
-  const server = createServer((_, response) => {
-    response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify({ valid: true, user: AUDITOR }))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, close: () => server.close() }
-}
-
-async function startTaskService(DATABASE_URL: string, AUTH_SERVICE_URL: string) {
-  const [port = 0] = await freePorts(1)
-  const script = fileURLToPath(new URL('../src/task-service.ts', import.meta.url))
-  const env = {
-    PATH: process.env.PATH,
-    PORT: String(port),
-    DATABASE_URL,
-    AUTH_SERVICE_URL,
-    TEXT_KEY,
-  }
-  const child = spawn(process.execPath, [...MEMORY_FLAGS, script], {
-    env: { ...env, INTERNAL_API_KEY: randomUUID(), LOG_LEVEL: 'warn', DRAIN_SECONDS: '0' },
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  while (!(await answers(port))) {
-    if (child.exitCode !== null) throw new Error(`task-service ended with ${child.exitCode}`)
-    await sleep(50)
-  }
-  return { port, child }
-}
-
-const answers = (port: number): Promise<boolean> =>
-  fetch(`http://127.0.0.1:${port}/tasks/health`).then(
-    () => true,
-    () => false,
-  )
-
-async function residentMb({ pid }: ChildProcess): Promise<number> {
+async function residentMb(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024
 }
@@ -100,39 +44,60 @@ async function copy(port: number, accept: string, query = ''): Promise<IncomingM
 
 type Copied = { readonly bytes: number; readonly lines: number; readonly end: string }
 
-async function readAll(answer: IncomingMessage): Promise<Copied> {
+async function readAll(answer: IncomingMessage, file = '/dev/null'): Promise<Copied> {
   let [bytes, lines, end] = [0, 0, '']
+  const copy = createWriteStream(file)
   for await (const chunk of answer as AsyncIterable<Buffer>) {
+    if (!copy.write(chunk)) await once(copy, 'drain')
     bytes += chunk.length
     for (let at = chunk.indexOf(10); at !== -1; at = chunk.indexOf(10, at + 1)) lines++
     end = (end + chunk.subarray(-200).toString('latin1')).slice(-200)
   }
+  copy.end()
+  await finished(copy)
   return { bytes, lines, end }
 }
 
-const database = await scratchDatabase()
-try {
-  await fill(
-    database.sql,
-    EVENTS,
-    ['events', 'audit_events'],
-    await encryptedTitles(database.sql, EVENTS, TEXT_KEY),
+/** Verifies the copy as whoever has been given it would. */
+async function verify(file: string): Promise<void> {
+  const script = fileURLToPath(new URL('../verify-audit.mjs', import.meta.url))
+  const began = performance.now()
+  const child = spawn(process.execPath, [script, file, '--key', VERIFIER_KEY], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  const [code] = await once(child, 'exit')
+  const seconds = (performance.now() - began) / 1_000
+  const rate = Math.round(EVENTS / seconds)
+  console.log(
+    `verify-audit.mjs ends with ${code} after ${seconds.toFixed(1)} s: ${rate} events/s,`,
+    `${rate >= VERIFIED_A_SECOND ? 'within' : 'BELOW'} ${VERIFIED_A_SECOND} events/s`,
   )
-  await database.sql.query(ADD_SEALS)
-  const auth = await authService()
-  const { port, child } = await startTaskService(database.url, auth.url)
+  if (code !== 0) process.exitCode = 1
+}
+
+const NDJSON = 'application/x-ndjson'
+const database = await scratchDatabase()
+const directory = await mkdtemp(join(tmpdir(), 'tasktrail-export-'))
+try {
+  const titles = await encryptedTitles(database.sql, EVENTS, TEXT_KEY)
+  await fillChained(database.sql, EVENTS, titles)
+  await ours({ connectionString: database.url, events: EVENTS })
+  await logAll(database.url)
+  await database.sql.query('vacuum analyze')
+  await database.sql.query('checkpoint')
+  const { port, pid, stop } = await startTaskService(database.url, TEXT_KEY)
   // After this the memory of the code itself is allocated.
-  for (const accept of ['application/x-ndjson', 'text/csv']) {
-    await readAll(await copy(port, accept, '?task_id=1'))
-  }
-  for (const accept of ['application/x-ndjson', 'text/csv']) {
-    const before = await residentMb(child)
+  for (const accept of [NDJSON, 'text/csv']) await readAll(await copy(port, accept, '?task_id=1'))
+  const file = join(directory, 'export.ndjson')
+  for (const accept of [NDJSON, 'text/csv']) {
+    const before = await residentMb(pid)
     let peak = before
     const sampling = setInterval(async () => {
-      peak = Math.max(peak, await residentMb(child))
+      peak = Math.max(peak, await residentMb(pid))
     }, SAMPLE_MS)
     const began = performance.now()
-    const { bytes, lines, end } = await readAll(await copy(port, accept))
+    const kept = accept === NDJSON ? file : undefined
+    const { bytes, lines, end } = await readAll(await copy(port, accept), kept)
     const seconds = (performance.now() - began) / 1000
     clearInterval(sampling)
     const growth = peak - before
@@ -145,9 +110,9 @@ try {
     )
     if (growth > LIMIT_MB || !/trailer|\]\}\}\n$/.test(end)) process.exitCode = 1
   }
-  child.kill('SIGTERM')
-  await once(child, 'exit')
-  auth.close()
+  await stop()
+  await verify(file)
 } finally {
   await database.drop()
+  await rm(directory, { recursive: true, force: true })
 }

@@ -11,6 +11,14 @@ type Body = any
 
 export type Answer = { readonly status: number; readonly body: Body; readonly headers: Headers }
 
+type Asked = [
+  user: User,
+  method: string,
+  path: string,
+  body?: object,
+  headers?: Record<string, string>,
+]
+
 /** Tasktrail as its own scripts run it, with one client that waits for each answer. */
 export async function scene(users: number) {
   const database = await scratchDatabase()
@@ -22,6 +30,16 @@ export async function scene(users: number) {
   if (system === undefined) throw new Error('there is no Tasktrail to measure')
   const { services, background } = system
   const task = services['task-service'] ?? -1
+  const ask = async (...[user, method, path, body, headers = {}]: Asked) => {
+    const authorization = `Bearer ${user.token}`
+    const json = body && { 'content-type': 'application/json' }
+    const response = await fetch(system.url + path, {
+      method,
+      headers: { authorization, ...json, ...headers },
+      ...(body && { body: JSON.stringify(body) }),
+    })
+    return { status: response.status, text: await response.text(), headers: response.headers }
+  }
 
   return {
     sql: database.sql,
@@ -30,23 +48,13 @@ export async function scene(users: number) {
     cpu: () => cpuOf(task) + cpuOfFamily(postmaster),
     peakMemory: () => peakMemory(task),
 
-    async call(
-      user: User,
-      method: string,
-      path: string,
-      body?: object,
-      headers: Record<string, string> = {},
-    ): Promise<Answer> {
-      const authorization = `Bearer ${user.token}`
-      const json = body && { 'content-type': 'application/json' }
-      const response = await fetch(system.url + path, {
-        method,
-        headers: { authorization, ...json, ...headers },
-        ...(body && { body: JSON.stringify(body) }),
-      })
-      const text = await response.text()
-      return { status: response.status, body: text && JSON.parse(text), headers: response.headers }
+    async call(...asked: Asked): Promise<Answer> {
+      const { text, ...answer } = await ask(...asked)
+      return { ...answer, body: text && JSON.parse(text) }
     },
+
+    /** What is no JSON. */
+    textOf: (user: User, path: string) => ask(user, 'GET', path),
 
     /** Waits until the worker has followed the log, and stops it: it shall not count. */
     async settled(): Promise<void> {
