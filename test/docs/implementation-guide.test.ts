@@ -174,6 +174,7 @@ describe('The settings in the implementation guide', () => {
 const long = (name: string) => [name, 'x'.repeat(64)]
 /** Those that have a default, or that Node reads and we do not. */
 const OPTIONAL = new Set([
+  'LOG_ORIGIN',
   'NODE_ENV',
   'NODE_EXTRA_CA_CERTS',
   'PORT',
@@ -183,6 +184,7 @@ const OPTIONAL = new Set([
   'JWT_EXPIRATION',
   'JWT_SECRET_PREVIOUS',
   'INTERNAL_API_KEY_PREVIOUS',
+  'LOG_KEY_PREVIOUS',
   'TEXT_KEY_PREVIOUS',
   'DRAIN_SECONDS',
 ])
