@@ -79,11 +79,11 @@ async function start(): Promise<void> {
   logs = await openLogFiles(logDirectory(env))
   stops.push(logs.close)
   const isOurs = !namesDatabase(env)
-  const [database] = await together([
-    isOurs ? embeddedDatabase(DB_PASSWORD) : {},
-    // Stopped after the worker, which asks it until its end.
-    services([{ name: 'witness', health: '/witness/health', env: witness }]),
-  ])
+  // First: whoever else runs on the same data is named by it.
+  const database = isOurs ? await embeddedDatabase(DB_PASSWORD) : {}
+  stopping.signal.throwIfAborted()
+  // Stopped after the worker, which asks it until its end.
+  await services([{ name: 'witness', health: '/witness/health', env: witness }])
   stopping.signal.throwIfAborted()
   await migrate({ ...env, ...database })
   await checkKeys({ ...env, ...database }, settings)
@@ -221,12 +221,6 @@ async function checkKeys(database: Env, settings: Env): Promise<void> {
 }
 
 type Service = { readonly name: string; readonly health: string; readonly env: Env }
-
-/** Waits for both, also when one fails: what has been started must be known before it can be stopped. */
-async function together<A, B>([a, b]: readonly [A, B]): Promise<[Awaited<A>, Awaited<B>]> {
-  await Promise.allSettled([a, b])
-  return Promise.all([a, b])
-}
 
 async function services(all: readonly Service[]): Promise<void> {
   const starts = await Promise.allSettled(all.map(service))
