@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type pg from 'pg'
+import pg from 'pg'
 import { commandLine, wholeNumbers } from '../src/command-line.ts'
 import { fillChained } from './audit-rows.ts'
 import { type Scene, scene } from './growth/scene.ts'
@@ -150,27 +150,35 @@ async function proving(): Promise<void> {
     await database.sql.query('vacuum analyze')
     await database.sql.query('checkpoint')
     const { port, stop } = await startTaskService(database.url, randomUUID())
-    const headers = { authorization: 'Bearer of-anyone' }
-    let [proof, most] = ['', 0]
-    const prove = async () => {
-      const position = apart * (1 + Math.floor(Math.random() * REAL_EVENTS))
-      const url = `http://127.0.0.1:${port}/audit/events/${position}/proof`
-      const answer = await fetch(url, { headers })
-      proof = await answer.text()
-      if (answer.status !== 200) throw new Error(`${position}: ${answer.status} ${proof}`)
-      most = Math.max(most, Buffer.byteLength(proof))
+    try {
+      await coldStarts(await proofs(port, apart))
+    } finally {
+      await stop()
     }
-    await timesOf(WARM_UP, prove)
-    const times = await timesOf(PROOFS, prove)
-    await stop()
-    const log = `a proof from ${LEAVES} leaves`
-    figure(`${log}, the longest file`, most, 'bytes', { most: 2_048 })
-    figure(`${log}, median`, percentile(times, 0.5), 'ms', { most: 10 })
-    figure(`${log}, p99`, percentile(times, 0.99), 'ms', { most: 10 })
-    await coldStarts(proof)
   } finally {
     await database.drop()
   }
+}
+
+/** Asks for proofs one after the other. The last of them. */
+async function proofs(port: number, apart: number): Promise<string> {
+  const headers = { authorization: 'Bearer of-anyone' }
+  let [proof, most] = ['', 0]
+  const prove = async () => {
+    const position = apart * (1 + Math.floor(Math.random() * REAL_EVENTS))
+    const url = `http://127.0.0.1:${port}/audit/events/${position}/proof`
+    const answer = await fetch(url, { headers })
+    proof = await answer.text()
+    if (answer.status !== 200) throw new Error(`${position}: ${answer.status} ${proof}`)
+    most = Math.max(most, Buffer.byteLength(proof))
+  }
+  await timesOf(WARM_UP, prove)
+  const times = await timesOf(PROOFS, prove)
+  const log = `a proof from ${LEAVES} leaves`
+  figure(`${log}, the longest file`, most, 'bytes', { most: 2_048 })
+  figure(`${log}, median`, percentile(times, 0.5), 'ms', { most: 10 })
+  figure(`${log}, p99`, percentile(times, 0.99), 'ms', { most: 10 })
+  return proof
 }
 
 // ------------------------------------------------------------------------- from write to proof
@@ -181,9 +189,14 @@ const POSITION = {
 }
 
 /** Milliseconds until the proof of a task's version is answered. */
-async function untilProven(place: Scene, user: Scene['users'][number], task: Written) {
+async function untilProven(
+  place: Scene,
+  sql: pg.Pool,
+  user: Scene['users'][number],
+  task: Written,
+) {
   const began = performance.now()
-  const { rows } = await place.sql.query(POSITION, [`task-${task.id}`, task.version])
+  const { rows } = await sql.query({ ...POSITION, values: [`task-${task.id}`, task.version] })
   const path = `/audit/events/${rows[0].position}/proof`
   for (;;) {
     const { status, text } = await place.textOf(user, path)
@@ -196,6 +209,7 @@ type Written = { readonly id: number; readonly version: number }
 
 async function provingNewEvents(): Promise<void> {
   const place = await scene(USERS)
+  const sql = new pg.Pool({ connectionString: place.databaseUrl, max: 4 })
   try {
     const tasks: number[] = []
     for (const user of place.users) {
@@ -207,7 +221,7 @@ async function provingNewEvents(): Promise<void> {
       if (user === undefined) throw new Error('there are no users')
       const { status, body } = await place.call(user, 'PUT', `/tasks/${id}`, { title: `Name ${n}` })
       if (status !== 200) throw new Error(`PUT: ${status} ${JSON.stringify(body)}`)
-      if (n % PROVEN === 0) times.push(await untilProven(place, user, body.task))
+      if (n % PROVEN === 0) times.push(await untilProven(place, sql, user, body.task))
     }
     const { rate, seconds } = COURSE
     const began = performance.now()
@@ -227,6 +241,7 @@ async function provingNewEvents(): Promise<void> {
     figure(`${what}, median`, percentile(times, 0.5), 'ms', { most: 1_000 })
     figure(`${what}, p99`, percentile(times, 0.99), 'ms', { most: 1_000 })
   } finally {
+    await sql.end()
     await place.stop()
   }
 }

@@ -47,6 +47,9 @@ export async function startTaskService(DATABASE_URL: string, TEXT_KEY: string) {
     DATABASE_URL,
     AUTH_SERVICE_URL: auth.url,
     TEXT_KEY,
+    // Nobody is refused, whatever else runs on this machine.
+    RATE_LIMIT_PER_SECOND: '0',
+    MAX_EVENT_LOOP_DELAY_MS: '0',
   }
   const child = spawn(process.execPath, [...MEMORY_FLAGS, script], {
     env: { ...env, INTERNAL_API_KEY: randomUUID(), LOG_LEVEL: 'warn', DRAIN_SECONDS: '0' },

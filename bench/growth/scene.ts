@@ -43,6 +43,7 @@ export async function scene(users: number) {
 
   return {
     sql: database.sql,
+    databaseUrl: database.url,
     users: system.users,
     /** CPU seconds of task-service and PostgreSQL so far. */
     cpu: () => cpuOf(task) + cpuOfFamily(postmaster),
