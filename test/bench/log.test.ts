@@ -14,7 +14,7 @@ describe('The measurement of the transparency log', function () {
       /^a proof from 20000 leaves, the longest file: \d.* bytes; met/,
       /^a proof from 20000 leaves, p99: \d.* ms/,
       /^node -e 0: \d.* ms; verify-audit\.mjs of a proof: \d.* ms/,
-      /^\d.* events\/s for \d.* s/,
+      /^writes beside which proofs are made: \d.* events\/s/,
       /^from the answer of a write to the proof of its event, p99: \d.* ms/,
     ]) {
       expect(out.join('\n')).to.match(new RegExp(figure.source, 'm'))
