@@ -106,8 +106,8 @@ const keyName = (fallback: string) =>
     .refine(isKeyName, 'must be a name without spaces and +, such as tasktrail.example/log')
     .default(fallback)
 /** `npm start` derives the log's verifier key from it, and so do its tools. */
-export const logOrigin = keyName('tasktrail.local/log')
-export const witnessName = keyName('tasktrail.local/witness')
+const logOrigin = keyName('tasktrail.local/log')
+const witnessName = keyName('tasktrail.local/witness')
 
 /** Verifier keys of logs, separated by commas. */
 const logKeys = z

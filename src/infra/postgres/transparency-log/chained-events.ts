@@ -3,10 +3,7 @@ import type { Query } from '../projections/projection.ts'
 import { eventsAfter } from './exact-rows.ts'
 
 /** What is logged of an event. */
-export type ChainedEvent = Pick<
-  TrailEvent,
-  'position' | 'stream_id' | 'version' | 'recorded_at' | 'hash'
->
+export type ChainedEvent = Pick<TrailEvent, 'position' | 'stream_id' | 'version' | 'hash'>
 
 const LIMIT = 10_000
 /** Events are read in full, and may be long. */
@@ -41,7 +38,7 @@ export async function chainedEvents(
     // The database reads the next ones while this process hashes these.
     if (events.length + page.length < LIMIT) reading = read(last.position)
     for (const event of page) {
-      const { position, stream_id, version, recorded_at, hash } = event
+      const { position, stream_id, version, hash } = event
       const broken = faultIn(event, heads.get(stream_id) ?? null)
       if (broken !== null) {
         await reading
@@ -51,7 +48,7 @@ export async function chainedEvents(
         }
       }
       heads.set(stream_id, hash)
-      events.push({ position, stream_id, version, recorded_at, hash })
+      events.push({ position, stream_id, version, hash })
     }
   }
   return { events, broken: null }

@@ -6,11 +6,12 @@ import type {
   TransparencyLog,
 } from '../../../app/ports/transparency-log.ts'
 import { type ReadTiles, tileProofs } from '../../../transparency-log/tile-proofs.ts'
-import { TILE_WIDTH, type Tile, widthAt } from '../../../transparency-log/tiles.ts'
+import { TILE_WIDTH, widthAt } from '../../../transparency-log/tiles.ts'
 import { HASH_BYTES, nodesBetween } from '../../../transparency-log/tree.ts'
 import { eventEntry, recordsEntry } from '../../../verifier/entries.ts'
 import type { Database } from '../connection/database.ts'
 import { sharedStatement } from '../connection/shared-statements.ts'
+import { keyOf, tileRows } from './tiles.ts'
 
 const CHECKPOINT = {
   name: 'published_checkpoint',
@@ -20,16 +21,6 @@ const CHECKPOINT = {
 }
 
 const VERIFIER_KEYS = { name: 'verifier_keys', text: 'select verifier_keys from log_checkpoint' }
-
-// A probe each, whatever the planner believes of a table that may just have begun to grow.
-const TILES = {
-  name: 'tiles_to_read',
-  text: `
-    select level, n, hashes
-    from unnest($1::smallint[], $2::bigint[]) as wanted (level, n)
-      cross join lateral (
-        select hashes from log_tiles t where t.level = wanted.level and t.n = wanted.n limit 1) tile`,
-}
 
 const ENTRIES = {
   name: 'entries_of_bundle',
@@ -107,7 +98,6 @@ const LEAVES_AT_ONCE = 500
 /** Ranges whose hashes are made in one turn of the event loop: half a millisecond each if they are long. */
 const RANGES_AT_ONCE = 50
 
-type TileRow = { readonly level: number; readonly n: number; readonly hashes: Buffer }
 type EntryRow = {
   /** Null: accesses and security events. */
   readonly stream_id: string | null
@@ -239,7 +229,6 @@ type Known = {
 
 /** A full tile never changes. `growing`: where the others are kept meanwhile. */
 function tileReader(db: Database, full: Known, growing?: Known): ReadTiles {
-  const keyOf = ({ level, n }: Pick<Tile, 'level' | 'n'>) => `${level}/${n}`
   return async (tiles) => {
     const found = new Map<string, Buffer>()
     for (const key of tiles.map(keyOf)) {
@@ -247,7 +236,7 @@ function tileReader(db: Database, full: Known, growing?: Known): ReadTiles {
       if (known !== undefined) found.set(key, known)
     }
     const wanted = tiles.filter((tile) => !found.has(keyOf(tile)))
-    const rows = wanted.length === 0 ? [] : await db.query<TileRow>(TILES, columnsOf(wanted))
+    const rows = wanted.length === 0 ? [] : await tileRows(db.query, wanted)
     for (const row of rows) {
       found.set(keyOf(row), row.hashes)
       const kept = row.hashes.length === FULL ? full : growing
@@ -260,8 +249,3 @@ function tileReader(db: Database, full: Known, growing?: Known): ReadTiles {
     })
   }
 }
-
-const columnsOf = (tiles: readonly Pick<Tile, 'level' | 'n'>[]) => [
-  tiles.map(({ level }) => level),
-  tiles.map(({ n }) => n),
-]

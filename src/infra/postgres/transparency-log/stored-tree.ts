@@ -52,9 +52,8 @@ export async function storedTree(query: Query, size: number): Promise<StoredTree
     const edge = edges[level] ?? { n: 0, hashes: [] }
     edges[level] = edge
     edge.hashes.push(hash)
-    const hashes = () => Buffer.concat(edge.hashes)
     if (edge.hashes.length < TILE_WIDTH) return
-    const full = hashes()
+    const full = Buffer.concat(edge.hashes)
     grown.set(`${level}/${edge.n}`, { level, n: edge.n, hashes: full })
     edges[level] = { n: edge.n + 1, hashes: [] }
     push(level + 1, hashIn(full, 0, TILE_WIDTH))

@@ -3,6 +3,7 @@ import { hashIn, TILE_WIDTH, widthAt } from '../../../transparency-log/tiles.ts'
 import {
   type GrowingTree,
   growingTree,
+  HASH_BYTES,
   isConsistent,
   nodesBetween,
   rootOf,
@@ -103,7 +104,7 @@ async function readLeafHashes(
   for await (const { n, hashes } of tilesOf(query, 0, from, size)) {
     for (const hash of hashesIn(hashes).slice(Math.max(0, from - n * TILE_WIDTH)))
       tree.addLeaf(hash)
-    if (hashes.length === TILE_WIDTH * 32) full.push(hashIn(hashes, 0, TILE_WIDTH))
+    if (hashes.length === TILE_WIDTH * HASH_BYTES) full.push(hashIn(hashes, 0, TILE_WIDTH))
   }
   return full
 }
@@ -141,11 +142,11 @@ async function* tilesOf(query: Query, level: number, from: number, size: number)
     const wanted = Array.from({ length: count }, (_, at) => ({ level, n: n + at }))
     for (const [at, hashes] of (await read(wanted)).entries()) {
       const width = widthAt(size, level, n + at)
-      if (hashes.length !== width * 32) {
+      if (hashes.length !== width * HASH_BYTES) {
         throw brokenTile(
           level,
           n + at,
-          `has ${hashes.length / 32} hashes, but should have ${width}.`,
+          `has ${hashes.length / HASH_BYTES} hashes, but should have ${width}.`,
         )
       }
       yield { n: n + at, hashes }

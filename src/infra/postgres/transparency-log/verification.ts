@@ -1,3 +1,4 @@
+import { TILE_WIDTH } from '../../../transparency-log/tiles.ts'
 import { openCheckpoint, type SignedCheckpoint } from '../../../verifier/checkpoints.ts'
 import { Broken, placeOf } from '../../../verifier/failures.ts'
 import type { TrailEvent } from '../../../verifier/formats.ts'
@@ -7,29 +8,15 @@ import type { Query } from '../projections/projection.ts'
 import { eventsAfter } from './exact-rows.ts'
 import { verifyLeaves } from './leaf-verification.ts'
 import { type RecordsReport, verifyRecords } from './logged-records.ts'
+import { requireAllRead, requireStreams } from './stream-verification.ts'
 import { type SignedTree, verifyTree } from './tree-verification.ts'
 
 const EVENTS_A_PAGE = 500
 const ROWS_A_PAGE = 5_000
-const STREAMS_A_PAGE = 5_000
 
 const READ_CHECKPOINT = {
   name: 'read_checkpoint_to_verify',
   text: 'select size, root, position, note, published_size, published_note from log_checkpoint',
-}
-
-const READ_STREAMS = {
-  name: 'read_streams_to_verify',
-  text: `
-    select stream_id, stream_type, version, encode(head_hash, 'hex') as head_hash from streams
-    where $1::text is null or stream_id > $1 order by stream_id limit ${STREAMS_A_PAGE}`,
-}
-
-const READ_SOME_STREAMS = {
-  name: 'read_some_streams_to_verify',
-  text: `
-    select stream_id, stream_type, version, encode(head_hash, 'hex') as head_hash from streams
-    where stream_id = any ($1)`,
 }
 
 const READ_HEADS = {
@@ -38,12 +25,6 @@ const READ_HEADS = {
     select stream_id, version, position, encode(hash, 'hex') as hash
     from unnest($1::text[], $2::bigint[]) as wanted (stream_id, version)
       join events using (stream_id, version)`,
-}
-
-const COUNT = {
-  name: 'count_to_verify',
-  text: `
-    select (select count(*) from events) as events, (select count(*) from streams) as streams`,
 }
 
 // Up to the projection's checkpoint, without parked streams. The changes of a task's events are not compared.
@@ -67,13 +48,6 @@ const UNEQUAL_ROWS = {
         select from parked_streams p where p.projection = 'audit' and p.stream_id = e.stream_id
           and p.version <= e.version))
     order by 1 limit 1`,
-}
-
-type StreamRow = {
-  readonly stream_id: string
-  readonly stream_type: string
-  readonly version: number
-  readonly head_hash: string
 }
 
 type CheckpointRow = {
@@ -108,10 +82,10 @@ export type LogReport = Report & {
 }
 
 /**
- * Checks the log in the database: its checkpoint, its tiles, every event and its place in the log, every stream's head, the audit
- * trail's rows, and the records of accesses and security events. Call it in one repeatable-read transaction, so
- * that everything is from one moment. Keeps a little for each stream in memory. Error: `Broken`, at the first event
- * by position that is not as it was.
+ * Checks the log in the database: its checkpoint, its tiles, every event and its place in the log, every stream's
+ * head, the audit trail's rows, and the records of accesses and security events. Call it in one repeatable-read
+ * transaction, so that everything is from one moment. Keeps a little for each stream in memory. Error: `Broken`, at
+ * the first event by position that is not as it was.
  */
 export async function verifyLog(query: Query, options: VerifyOptions): Promise<LogReport> {
   const { trust, kept = [], since } = options
@@ -165,7 +139,7 @@ const POSITION_BEFORE = {
   text: `
     select (place->>0)::bigint as position
     from log_bundles, jsonb_array_elements(places) with ordinality as each (place, at)
-    where n <= ($1 - 1) / 256 and first_position is not null and place <> 'null' and n * 256 + at <= $1
+    where n <= ($1 - 1) / ${TILE_WIDTH} and first_position is not null and place <> 'null' and n * ${TILE_WIDTH} + at <= $1
     order by n desc, at desc limit 1`,
 }
 
@@ -210,62 +184,6 @@ async function begin(query: Query, trail: Trail, events: readonly TrailEvent[]):
   for (const { stream_id, ...head } of heads) trail.begin(stream_id, head)
 }
 
-/**
- * Checks that the heads for the next events are the ends of the chains: of all streams, or only of those that have
- * been followed.
- */
-async function requireStreams(
-  query: Query,
-  streams: Trail['streams'],
-  onlyThese: boolean,
-): Promise<void> {
-  if (onlyThese) {
-    const ids = [...streams.keys()]
-    for (let at = 0; at < ids.length; at += STREAMS_A_PAGE) {
-      const some = ids.slice(at, at + STREAMS_A_PAGE)
-      const rows = await query<StreamRow>(READ_SOME_STREAMS, [some])
-      for (const row of rows) requireStream(row, streams.get(row.stream_id))
-      requireRows(some, rows)
-    }
-    return
-  }
-  const found = new Set<string>()
-  for (let after: string | null = null; ; ) {
-    const rows: readonly StreamRow[] = await query<StreamRow>(READ_STREAMS, [after])
-    for (const row of rows) requireStream(row, streams.get(row.stream_id))
-    for (const { stream_id } of rows) found.add(stream_id)
-    const last = rows.at(-1)
-    if (last === undefined) break
-    after = last.stream_id
-  }
-  if (found.size === streams.size) return
-  requireRows(
-    [...streams.keys()],
-    [...found].map((stream_id) => ({ stream_id })),
-  )
-}
-
-function requireRows(
-  ids: readonly string[],
-  rows: readonly { readonly stream_id: string }[],
-): void {
-  const known = new Set(rows.map(({ stream_id }) => stream_id))
-  const lost = ids.find((id) => !known.has(id))
-  if (lost !== undefined)
-    throw new Broken({ stream_id: lost }, 'has events, but no row in streams.')
-}
-
-/**
- * Detects rows without a key of their own, or with one that the log never gives: other programs read them.
- */
-async function requireAllRead(query: Query, report: Report): Promise<void> {
-  const [rows] = await query<Record<'events' | 'streams', number>>(COUNT, [])
-  for (const table of ['events', 'streams'] as const) {
-    const lost = (rows?.[table] ?? 0) - report[table]
-    if (lost !== 0) throw new Broken({ table }, `has rows that cannot be read in order: ${lost}.`)
-  }
-}
-
 /** Checks that the rows that auditors search match the log. */
 async function requireShown(query: Query, { position }: Report, from: number): Promise<void> {
   let after = from
@@ -283,22 +201,5 @@ async function requireShown(query: Query, { position }: Report, from: number): P
       )
     }
     after = upTo
-  }
-}
-
-function requireStream(
-  { stream_id, stream_type, version, head_hash }: StreamRow,
-  end: Pick<StreamState, 'version' | 'hash'> | undefined,
-): void {
-  const next = (end?.version ?? 0) + 1
-  if (version >= next) {
-    const why = `is missing: streams says that the stream ends with version ${version}.`
-    throw new Broken({ stream_id, version: next }, why)
-  }
-  if (version !== end?.version || head_hash !== end.hash) {
-    throw new Broken({ stream_id }, 'has another head in streams than its events have.')
-  }
-  if (!stream_id.startsWith(`${stream_type}-`)) {
-    throw new Broken({ stream_id }, `has the type ${stream_type} in streams.`)
   }
 }
