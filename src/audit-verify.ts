@@ -118,7 +118,8 @@ function describeReport({ checkpoint, size, before, unlogged, records }: LogRepo
   )
   return [
     ...(checkpoint === null ? ['Nothing has been signed yet.'] : describeLog(checkpoint.log)),
-    `Verified: ${size - before} of ${size} leaves; the others were before. Events that are not in the log yet: ${unlogged}.`,
+    `Verified: ${size - before} of ${size} leaves${before > 0 ? '; the others were before' : ''}. ` +
+      `Events that are not in the log yet: ${unlogged}.`,
     ...found,
   ]
 }
