@@ -83,7 +83,7 @@ var nodeHash = (left, right) => {
 function needHash(value) {
   if (!isHash(value)) throw new RangeError(`A hash has 32 bytes, not ${value.length}`)
 }
-var isSize = (value) => Number.isSafeInteger(value) && value >= 0
+var isSize = (value) => Number.isSafeInteger(value) && Number(value) >= 0
 function needRange(from, to) {
   if (!isSize(from) || !isSize(to)) throw new RangeError(`No leaves: ${from} to ${to}`)
 }
@@ -185,7 +185,7 @@ function rootOfInclusion(claim) {
   const { siblings } = wayFromLeaf(index, size)
   if (siblings.length !== proof.length) return null
   return proof.reduce(
-    (node, hash4, at) => (siblings[at]?.left ? nodeHash(hash4, node) : nodeHash(node, hash4)),
+    (node, hash3, at) => (siblings[at]?.left ? nodeHash(hash3, node) : nodeHash(node, hash3)),
     leaf,
   )
 }
@@ -205,10 +205,10 @@ function isConsistent(claim) {
 }
 function extendsTo(base, siblings, hashes2, { fromRoot, toRoot }) {
   let [smaller, larger] = [base, base]
-  hashes2.forEach((hash4, at) => {
+  hashes2.forEach((hash3, at) => {
     const { left } = siblings[at] ?? {}
-    larger = left ? nodeHash(hash4, larger) : nodeHash(larger, hash4)
-    if (left) smaller = nodeHash(hash4, smaller)
+    larger = left ? nodeHash(hash3, larger) : nodeHash(larger, hash3)
+    if (left) smaller = nodeHash(hash3, smaller)
   })
   return smaller.equals(fromRoot) && larger.equals(toRoot)
 }
@@ -218,21 +218,21 @@ function extendsTo(base, siblings, hashes2, { fromRoot, toRoot }) {
 /** What the text formats have in common: decimal numbers, base64 and hashes, each with one spelling only. */
 
 /** A number from 0 on, without leading zeros; null: not one, or too large to be exact. */
-function decimal(text2) {
-  if (!/^(0|[1-9]\d{0,15})$/.test(text2)) return null
-  const value = Number(text2)
+function decimal(text) {
+  if (!/^(0|[1-9]\d{0,15})$/.test(text)) return null
+  const value = Number(text)
   return isSize(value) ? value : null
 }
-function base64(text2) {
-  const bytes = Buffer.from(text2, 'base64')
-  return bytes.toString('base64') === text2 ? bytes : null
+function base64(text) {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : null
 }
 
 /** The hashes of lines of base64; null unless every line is one. */
 function hashes(lines) {
   const found = []
   for (const line of lines) {
-    const bytes = base64(line)
+    const bytes = typeof line === 'string' ? base64(line) : null
     if (!bytes || !isHash(bytes)) return null
     found.push(bytes)
   }
@@ -240,10 +240,10 @@ function hashes(lines) {
 }
 
 /** What is before the first empty line, as lines, and what is after it; null: there is none. */
-function headAndBody(text2) {
-  const end = text2.indexOf('\n\n')
+function headAndBody(text) {
+  const end = text.indexOf('\n\n')
   if (end === -1) return null
-  return { head: text2.slice(0, end).split('\n'), body: text2.slice(end + 2) }
+  return { head: text.slice(0, end).split('\n'), body: text.slice(end + 2) }
 }
 
 /** No proof has more hashes: a tree has less than 2^63 leaves. */
@@ -258,15 +258,15 @@ function utf8(bytes) {
 }
 
 // src/transparency-log/checkpoint.ts
-var isOrigin = (text2) => text2.isWellFormed() && new RegExp('^\\P{Cc}+$', 'u').test(text2)
+var isOrigin = (text) => text.isWellFormed() && new RegExp('^\\P{Cc}+$', 'u').test(text)
 
 /** The text of a note; null if it is no checkpoint. Lines of other meaning are not allowed. */
-function parseCheckpoint(text2) {
-  const [origin, size, root, end, ...more] = text2.split('\n')
+function parseCheckpoint(text) {
+  const [origin, size, root, end, ...more] = text.split('\n')
   if (origin === undefined || size === undefined || root === undefined) return null
-  const [leaves, hash4] = [decimal(size), base64(root)]
-  if (!isOrigin(origin) || leaves === null || !hash4 || !isHash(hash4)) return null
-  return end === '' && more.length === 0 ? { origin, size: leaves, root: hash4 } : null
+  const [leaves, hash3] = [decimal(size), base64(root)]
+  if (!isOrigin(origin) || leaves === null || !hash3 || !isHash(hash3)) return null
+  return end === '' && more.length === 0 ? { origin, size: leaves, root: hash3 } : null
 }
 
 // src/transparency-log/cosignature.ts
@@ -276,9 +276,9 @@ var TIME_BYTES = 8
 var SIGNATURE_BYTES = 64
 
 /** `time`: whole seconds since 1970 in UTC. `text`: the checkpoint's. */
-var cosignedText = (time, text2) => `cosignature/v1
+var cosignedText = (time, text) => `cosignature/v1
 time ${time}
-${text2}`
+${text}`
 
 /** Null unless it has the length of one, and its time is exact. */
 function readCosignature(bytes) {
@@ -305,9 +305,9 @@ var isKeyName = (name) => name.isWellFormed() && /^[^\p{White_Space}\p{Cc}+]+$/u
 
 /** A line without its newline; null: it is none. */
 function parseSignatureLine(line) {
-  const [dash, name, text2, ...more] = line.split(' ')
-  if (dash !== '—' || name === undefined || text2 === undefined || more.length > 0) return null
-  const bytes = base64(text2)
+  const [dash, name, text, ...more] = line.split(' ')
+  if (dash !== '—' || name === undefined || text === undefined || more.length > 0) return null
+  const bytes = base64(text)
   if (!isKeyName(name) || !bytes || bytes.length <= ID_BYTES) return null
   return { name, id: bytes.subarray(0, ID_BYTES), signature: bytes.subarray(ID_BYTES) }
 }
@@ -326,7 +326,7 @@ var KEY_BYTES = 32
 /** `publicKey`: 32 bytes. */
 function verifierKey(name, type, publicKey) {
   const typed = Buffer.concat([Buffer.of(type), publicKey])
-  const id2 = sha256(
+  const id = sha256(
     Buffer.concat([
       Buffer.from(`${name}
 `),
@@ -336,146 +336,34 @@ function verifierKey(name, type, publicKey) {
   const der = Buffer.concat([SPKI, publicKey])
   return {
     name,
-    id: id2,
+    id,
     type,
     publicKey: createPublicKey({ key: der, format: 'der', type: 'spki' }),
-    text: `${name}+${id2.toString('hex')}+${typed.toString('base64')}`,
+    text: `${name}+${id.toString('hex')}+${typed.toString('base64')}`,
   }
 }
 
 /** `<name>+<id in hex>+<base64 of type and public key>`; null if it is not the key of a log or a witness. */
-function parseVerifierKey(text2) {
-  const [, name = '', id2 = '', encoded = ''] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/su.exec(text2) ?? []
+function parseVerifierKey(text) {
+  const [, name = '', id = '', encoded = ''] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/su.exec(text) ?? []
   const bytes = base64(encoded)
   if (!isKeyName(name) || bytes?.length !== 1 + KEY_BYTES) return null
   const type = bytes[0]
   if (type !== LOG && type !== WITNESS) return null
   const key = verifierKey(name, type, bytes.subarray(1))
-  return key.id.toString('hex') === id2 ? key : null
+  return key.id.toString('hex') === id ? key : null
 }
 
 /** Whether the line names this key. */
 var names = (line, key) => line.name === key.name && line.id.equals(key.id)
 
 /** Whether the key made this signature of the text. */
-function verifies(key, text2, signature) {
-  if (isLogKey(key)) return verify(null, Buffer.from(text2), key.publicKey, signature)
+function verifies(key, text, signature) {
+  if (isLogKey(key)) return verify(null, Buffer.from(text), key.publicKey, signature)
   const cosignature = readCosignature(signature)
   if (!cosignature) return false
-  const signed = Buffer.from(cosignedText(cosignature.time, text2))
+  const signed = Buffer.from(cosignedText(cosignature.time, text))
   return verify(null, signed, key.publicKey, cosignature.signature)
-}
-
-// src/transparency-log/policy.ts
-
-/** What is wrong with a policy, and in which line (from 1 on; null: in none). */
-var PolicyError = class extends Error {
-  line
-  constructor(what, line = null) {
-    super(line === null ? `Policy: ${what}` : `Policy, line ${line}: ${what}`)
-    this.name = 'PolicyError'
-    this.line = line
-  }
-}
-var NONE = 'none'
-
-/** In a text of one line, as a setting is, `;` ends a line too. Error: PolicyError. */
-function readPolicy(text2) {
-  const draft = { logs: [], witnesses: [], groups: [], quorum: null, publicKeys: new Set() }
-  linesOf(text2).forEach((line, at) => {
-    const fault = addLine(draft, line)
-    if (fault !== null) throw new PolicyError(fault, at + 1)
-  })
-  const { logs, witnesses, groups, quorum } = draft
-  if (quorum === null) throw new PolicyError('it has no line `quorum`')
-  return { logs, witnesses, groups, quorum }
-}
-function linesOf(text2) {
-  const isOneLine = !text2.trim().includes('\n')
-  return text2.split(isOneLine ? /[\n;]/ : '\n')
-}
-
-/** What is wrong with the line, or null. */
-function addLine(draft, line) {
-  if (/[\0-\x08\x0a-\x1f\x7f]/.test(line)) return 'it has a control character'
-  const [keyword = '', ...words] = line.split(/[ \t]+/).filter((word) => word !== '')
-  if (keyword === '' || keyword.startsWith('#')) return null
-  if (keyword === 'log') return addLog(draft, words)
-  if (keyword === 'witness') return addWitness(draft, words)
-  if (keyword === 'group') return addGroup(draft, words)
-  if (keyword === 'quorum') return setQuorum(draft, words)
-  return `it begins with none of log, witness, group and quorum: ${JSON.stringify(keyword)}`
-}
-function addLog(draft, [text2, url, ...more]) {
-  const key = parseVerifierKey(text2 ?? '')
-  if (more.length > 0) return 'a log has a key and at most one URL'
-  if (!key || !isLogKey(key)) return 'its key is not the verifier key of a log'
-  draft.logs.push({ key, url: url ?? null })
-  return takeKey(draft, key)
-}
-function addWitness(draft, words) {
-  const [name = '', text2 = '', url, ...more] = words
-  const key = parseVerifierKey(text2)
-  if (more.length > 0) return 'a witness has a name, a key and at most one URL'
-  if (!key || !isWitnessKey(key)) return 'its key is not the verifier key of a witness'
-  const fault = faultOfNewName(draft, name)
-  draft.witnesses.push({ name, key, url: url ?? null })
-  return fault ?? takeKey(draft, key)
-}
-function takeKey({ publicKeys }, { publicKey }) {
-  const text2 = publicKey.export({ format: 'der', type: 'spki' }).toString('hex')
-  if (publicKeys.has(text2)) return 'another line has the same public key'
-  publicKeys.add(text2)
-  return null
-}
-var isDefined = ({ witnesses, groups }, name) =>
-  [...witnesses, ...groups].some((each) => each.name === name)
-var faultOfNewName = (draft, name) =>
-  name === NONE || isDefined(draft, name) ? `the name ${JSON.stringify(name)} is taken` : null
-function addGroup(draft, [name = '', least = '', ...members]) {
-  const needed = neededOf(least, members.length)
-  if (needed === null)
-    return 'a group has a name, then all, any or how many are needed, and members'
-  const fault = faultOfNewName(draft, name) ?? faultOfMembers(draft, members)
-  draft.groups.push({ name, needed, members })
-  return fault
-}
-function neededOf(text2, members) {
-  const needed = text2 === 'all' ? members : text2 === 'any' ? 1 : decimal(text2)
-  return needed !== null && needed >= 1 && needed <= members ? needed : null
-}
-function faultOfMembers(draft, members) {
-  const taken = new Set(draft.groups.flatMap((group) => group.members))
-  for (const member of members) {
-    const name = JSON.stringify(member)
-    if (!isDefined(draft, member)) return `no line before it defines ${name}`
-    if (taken.has(member)) return `${name} is a member already`
-    taken.add(member)
-  }
-  return null
-}
-function setQuorum(draft, [name = '', ...more]) {
-  if (name === '' || more.length > 0) return 'a quorum is one name'
-  if (draft.quorum !== null) return 'there is a quorum already'
-  if (name !== NONE && !isDefined(draft, name)) {
-    return `no line before it defines ${JSON.stringify(name)}`
-  }
-  draft.quorum = name
-  return null
-}
-
-/**
- * Whether enough witnesses are among these keys, which `verifiedBy` found on a checkpoint. That one of
- * the policy's logs signed it is another question.
- */
-function isMet(policy, keys) {
-  const signed = new Set(keys.map(({ text: text2 }) => text2))
-  const witnesses = policy.witnesses.filter(({ key }) => signed.has(key.text))
-  const met = new Set([NONE, ...witnesses.map(({ name }) => name)])
-  for (const { name, needed, members } of policy.groups) {
-    if (members.filter((member) => met.has(member)).length >= needed) met.add(name)
-  }
-  return met.has(policy.quorum)
 }
 
 // src/transparency-log/signed-note.ts
@@ -512,7 +400,7 @@ function verifiedBy(note, keys) {
     }
   }
   const known = new Map(keys.map((key) => [key.text, key]))
-  return [...known.values()].filter(({ text: text2 }) => found.has(text2))
+  return [...known.values()].filter(({ text }) => found.has(text))
 }
 
 // src/verifier/failures.ts
@@ -528,13 +416,10 @@ var Broken = class extends Error {
 
 /** It cannot be checked at all. */
 var Unreadable = class extends Error {}
-
-/** Nothing that is present is broken, but something is missing, so nothing is proven about it. */
-var Incomplete = class extends Error {}
 function nameOf(place) {
-  const { thing, stream_id, version, position, leaf, line, table, id: id2 } = place
+  const { thing, stream_id, version, position, leaf, line, table, id } = place
   if (thing !== undefined) return thing
-  if (table !== undefined) return id2 === undefined ? `The table ${table}` : `${table} ${id2}`
+  if (table !== undefined) return id === undefined ? `The table ${table}` : `${table} ${id}`
   if (line !== undefined) return `Line ${line}`
   if (stream_id === undefined) return leaf === undefined ? 'The export' : `Leaf ${leaf}`
   const event = version === undefined ? stream_id : `${stream_id} version ${version}`
@@ -549,25 +434,25 @@ var placeOf = ({ stream_id, version, position }) => ({
 // src/verifier/checkpoints.ts
 
 /** `thing`: what to call it. Error: `Broken`. */
-function openCheckpoint(text2, { keys, witnesses, policy }, thing = 'The checkpoint') {
+function openCheckpoint(text, { keys, witnesses, quorum }, thing = 'The checkpoint') {
   const broken = (why) => new Broken({ thing }, why)
-  const note = readNote(text2)
+  const note = readNote(text)
   const checkpoint = note && parseCheckpoint(note.text)
   if (!checkpoint) throw broken('is changed: it does not have the form of a signed checkpoint.')
   const own = keys.filter(({ name }) => name === checkpoint.origin)
-  const others = [...witnesses, ...(policy?.witnesses ?? []).map(({ key }) => key)]
-  const [signers, cosigners] = [own, others].map((of) => signersOf(note, of, broken))
-  if (!signers?.length || !cosigners) {
+  const signers = signersOf(note, own, broken)
+  if (signers.length === 0) {
     const known = keys.map(shortOf).join(', ')
     throw broken(`of ${checkpoint.origin} is not signed by a key that was given (${known}).`)
   }
+  const cosigners = signersOf(note, witnesses, broken)
   const missing = witnesses.filter(
-    ({ text: text3 }) => !cosigners.some((key) => key.text === text3),
+    ({ text: text2 }) => !cosigners.some((key) => key.text === text2),
   )
-  const lacking = missing.map((key) => `the witness ${shortOf(key)} has not cosigned it.`)
-  if (policy !== null && !isMet(policy, cosigners)) {
-    lacking.push('too few witnesses of the policy have cosigned it.')
-  }
+  const enough = cosigners.length >= quorum
+  const lacking = enough
+    ? []
+    : missing.map((key) => `the witness ${shortOf(key)} has not cosigned it.`)
   const cosigned = cosigners.map((key) => ({ by: shortOf(key), at: timeOf(note, key) }))
   return { ...checkpoint, signers: signers.map(shortOf), cosigned, lacking }
 }
@@ -576,9 +461,9 @@ function signersOf(note, keys, broken) {
   if (impostor) throw broken(`is not signed by ${shortOf(impostor)}, though it says so.`)
   return verifiedBy(note, keys) ?? []
 }
-var shortOf = ({ name, id: id2 }) => `${name}+${id2.toString('hex')}`
-function timeOf({ signatures }, { name, id: id2 }) {
-  const line = signatures.find((line2) => line2.name === name && line2.id.equals(id2))
+var shortOf = ({ name, id }) => `${name}+${id.toString('hex')}`
+function timeOf({ signatures }, { name, id }) {
+  const line = signatures.find((line2) => line2.name === name && line2.id.equals(id))
   const time = new Date(1e3 * (line === undefined ? Number.NaN : cosignedAt(line.signature)))
   return Number.isNaN(time.getTime()) ? 'a time beyond the calendar' : time.toISOString()
 }
@@ -591,11 +476,11 @@ function canonical(value) {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item)).join(',')}]`
   const members = value
-  let text2 = ''
+  let text = ''
   for (const name of Object.keys(members).sort()) {
-    text2 += `${text2 === '' ? '' : ','}${JSON.stringify(name)}:${canonical(members[name])}`
+    text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${canonical(members[name])}`
   }
-  return `{${text2}}`
+  return `{${text}}`
 }
 var HASH = /^[0-9a-f]{64}$/
 
@@ -604,297 +489,293 @@ function eventHash(event) {
   const { stream_id, version, event_id, type, schema_version, data } = event
   const { actor_id, metadata, occurred_at, prev_hash } = event
   const facts = { actor_id, data, event_id, metadata, occurred_at, schema_version }
-  const text2 = canonical({ ...facts, stream_id, type, version })
+  const text = canonical({ ...facts, stream_id, type, version })
   const link = Buffer.from(prev_hash ?? '', 'hex')
-  return hash2('sha256', Buffer.concat([link, Buffer.from(text2)]), 'hex')
+  return hash2('sha256', Buffer.concat([link, Buffer.from(text)]), 'hex')
 }
 
 // src/verifier/entries.ts
 
 /** What the leaf of an event is the hash of. Canonical JSON; the event's hash is lower-case hex. */
-var eventEntry = ({ hash: hash4, position, stream_id, version }) =>
-  canonical({ hash: hash4, position, stream_id, version })
+var eventEntry = ({ hash: hash3, position, stream_id, version }) =>
+  canonical({ hash: hash3, position, stream_id, version })
 
 /** What the leaf of accesses and security events is the hash of. Canonical JSON. */
 var recordsEntry = ({ audit_accesses, digest, security_events }) =>
   canonical({ audit_accesses, digest, security_events })
 
-// src/verifier/export-file.ts
+// src/verifier/event-line.ts
+import { createDecipheriv, createSecretKey } from 'node:crypto'
+
+// src/verifier/files.ts
 import { createReadStream } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 
-// src/verifier/shapes.ts
+/** Enough to recognise what a file is. */
+var HEAD_BYTES = 1024
 
-/** What is wrong, in words; null if nothing is. `name`: what to call the value. */
-function faultIn(shape, value, name = '') {
-  const fault = shape(value)
-  return fault === null ? null : fault.says(pathOf(name, fault.path) || 'value')
-}
-var pathOf = (name, path) =>
-  name === '' || path === '' || path.startsWith('[') ? `${name}${path}` : `${name}.${path}`
-var within = (name, fault) => fault && { ...fault, path: pathOf(name, fault.path) }
-var is = (what, test) => (value) => {
-  if (test(value)) return null
-  const isThere = value !== undefined
-  return {
-    path: '',
-    says: (path) => (isThere ? `its ${path} is not ${what}` : `it lacks ${path}`),
+/** No export has longer lines. */
+var MOST_CHARACTERS = 2 ** 26
+var CHUNK_BYTES = 2 ** 18
+
+/** In hexadecimal digits, how files begin that are to be unpacked first. */
+var COMPRESSED = { gzip: '1f8b', zstd: '28b52ffd', zip: '504b0304' }
+var AGAIN = 'export again with "Accept: application/x-ndjson"'
+
+/** How texts begin that are something else. */
+var WRONG = [
+  [
+    /^(\xff\xfe|\xfe\xff)|^.{0,1}\0/,
+    'is encoded in UTF-16, as ">" in Windows PowerShell writes it: save the answer unchanged, in UTF-8',
+  ],
+  [/^(\xef\xbb\xbf)?"?position"?[,;\t]/, `is CSV, which cannot be verified: ${AGAIN}`],
+  [/^\s*</, 'is a page of HTML: something answered in place of the service'],
+  [/^\{\s*"events"/, `is a page of JSON: ${AGAIN}`],
+  [/^\{\s*"(error|title|status|code|message|type)"/, 'is an error message, not an export: read it'],
+]
+
+/** By its beginning; whatever else it may be is checked as an export. Error: `Unreadable`. */
+async function kindOf(file) {
+  const head = await beginningOf(file).catch(rethrow(file))
+  for (const [name, begins] of Object.entries(COMPRESSED)) {
+    if (!head.toString('hex').startsWith(begins)) continue
+    throw new Unreadable(`${file} is compressed with ${name}: unpack it first.`)
   }
+  const [, wrong] = WRONG.find(([begins]) => begins.test(head.toString('latin1'))) ?? []
+  if (wrong !== undefined) throw new Unreadable(`${file} ${wrong}.`)
+  const text = head.toString()
+  if (text.startsWith('c2sp.org/tlog-proof@')) return 'proof'
+  return /\n\n\u2014 /.test(text) ? 'checkpoint' : 'export'
 }
-var isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
-var isMoment = (value) =>
-  typeof value === 'string' &&
-  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) &&
-  isDate(value)
-var isDate = (text2) => {
-  const date = new Date(text2)
-  return !Number.isNaN(date.getTime()) && date.toISOString() === text2
-}
-var text = is('a text', (value) => typeof value === 'string')
-var matching = (pattern, what = `of the form ${pattern.source}`) =>
-  is(what, (value) => typeof value === 'string' && pattern.test(value))
-var count = is('a count', (value) => Number.isSafeInteger(value) && Number(value) >= 0)
-var id = is('a whole number above 0', (value) => Number.isSafeInteger(value) && Number(value) > 0)
-var moment = is('a time in UTC with milliseconds', isMoment)
-var hash3 = matching(HASH, 'a hash of 64 hex digits')
-
-/** With one spelling for each: the two bits that are left over are zero. */
-var base64Hash = matching(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/, 'a hash of 32 bytes in base64')
-var flag = is('true', (value) => value === true)
-var json = is('an object', isObject)
-
-/** The values that a field of a task can have. */
-var scalar = is(
-  'a text, true, false or null',
-  (value) => value === null || typeof value === 'string' || typeof value === 'boolean',
-)
-var optional = (shape) => (value) => (value === undefined ? null : shape(value))
-var nullable = (shape) => (value) => (value === null ? null : shape(value))
-var list = is('a list', Array.isArray)
-var listOf = (shape) => (value) => {
-  if (!Array.isArray(value)) return list(value)
-  for (const [index, item] of value.entries()) {
-    const fault = shape(item)
-    if (fault !== null) return within(`[${index}]`, fault)
-  }
-  return null
-}
-var tuple = (...shapes) => {
-  const some = is(`a list of ${shapes.length}`, (value) => {
-    return Array.isArray(value) && value.length === shapes.length
-  })
-  const faultsOf = (items) => shapes.map((shape, at) => within(`[${at}]`, shape(items[at])))
-  return (value) => some(value) ?? faultsOf(value).find((fault) => fault !== null) ?? null
-}
-var recordOf = (shape) => (value) => {
-  if (!isObject(value)) return json(value)
-  for (const [name, member] of Object.entries(value)) {
-    const fault = shape(member)
-    if (fault !== null) return within(name, fault)
-  }
-  return null
-}
-
-/** It has these fields and no others: one that nothing covers would pass for checked. */
-var fields = (shapes) => {
-  const known = Object.entries(shapes)
-  return (value) => {
-    if (!isObject(value)) return json(value)
-    for (const [name, shape] of known) {
-      const fault = shape(Object.hasOwn(value, name) ? value[name] : undefined)
-      if (fault !== null) return within(name, fault)
-    }
-    const strange = Object.keys(value).find((name) => !Object.hasOwn(shapes, name))
-    return strange === undefined
-      ? null
-      : { path: strange, says: (path) => `it has a field "${path}" that no export writes` }
-  }
-}
-
-// src/verifier/export-lines.ts
-function eventOf(line) {
-  const { position, version, type, occurred_at, recorded_at, hash: hash4, stored } = line
-  const shown = { position, version, type, occurred_at, recorded_at, hash: hash4 }
-  return { ...stored, ...shown, actor_id: line.actor.user_id, line }
-}
-var CHANGE = fields({ from: scalar, to: scalar })
-
-/** An event as every answer shows it. */
-var SHOWN = {
-  position: id,
-  task_id: nullable(id),
-  version: id,
-  type: text,
-  actor: fields({ user_id: id }),
-  occurred_at: moment,
-
-  /** The same as occurred_at, as is checked later. */
-  recorded_at: text,
-  request_id: text,
-  changes: recordOf(CHANGE),
-  undoes: optional(listOf(id)),
-  erased: optional(flag),
-  unreadable: optional(flag),
-  hash: hash3,
-}
-var LEAF = { leaf: nullable(count), before: listOf(base64Hash) }
-var SHAPES = {
-  shown: fields(SHOWN),
-  line: fields({
-    ...SHOWN,
-    ...LEAF,
-    stored: fields({
-      stream_id: text,
-      event_id: text,
-      schema_version: id,
-      data: json,
-      metadata: json,
-      prev_hash: nullable(hash3),
-    }),
-    text_keys: recordOf(text),
-  }),
-  records: fields({
-    ...LEAF,
-    leaf: count,
-    records: fields({ audit_accesses: count, digest: hash3, security_events: count }),
-  }),
-  trailer: fields({
-    trailer: fields({
-      count,
-      position: count,
-      exported_at: moment,
-      exported_by: id,
-      query: json,
-      parked: listOf(tuple(text, id)),
-      heads: listOf(tuple(text, id, hash3)),
-      log: nullable(fields({ checkpoint: text, after: listOf(base64Hash) })),
-    }),
-  }),
-}
-function parse2(text2) {
+async function beginningOf(file) {
+  const handle = await open(file)
   try {
-    return JSON.parse(text2)
+    const stat = await handle.stat()
+    if (stat.isFIFO()) throw new Unreadable(`${file} is not a file: save it first.`)
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** `what`: what it is, as a sentence begins. Error: `Unreadable`. */
+var textIn = (file, what) => readFile(file, 'utf8').catch(rethrow(`${what} ${file}`))
+
+/** What reading failed with, in a sentence. */
+var rethrow = (what) => (error) => {
+  throw error.syscall === undefined
+    ? error
+    : new Unreadable(`${what} cannot be read (${error.code}).`)
+}
+
+/**
+ * Some lines at a time, without byte order mark, line endings and blanks behind them. Only a newline ends one: a
+ * title may contain other line breaks. Error: `Unreadable`.
+ */
+async function* linesOf(file) {
+  const decoder2 = new TextDecoder('utf-8', { fatal: true })
+  const decode = (chunk) => {
+    try {
+      return decoder2.decode(chunk, { stream: chunk !== undefined })
+    } catch {
+      const why = 'it was saved in another encoding, or it is damaged'
+      throw new Unreadable(`${file} is not UTF-8: ${why}.`)
+    }
+  }
+  let rest = ''
+  for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES })) {
+    const lines = (rest + decode(chunk)).split('\n')
+    rest = lines.pop() ?? ''
+    if (rest.length > MOST_CHARACTERS) throw new Unreadable(`${file} has a line that is too long.`)
+    yield lines.map((line) => line.trimEnd())
+  }
+  yield [(rest + decode()).trimEnd()]
+}
+
+/** Undefined: not JSON. */
+function parse2(text) {
+  try {
+    return JSON.parse(text)
   } catch {
     return undefined
   }
 }
+var isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/**
- * Refuses a key that occurs twice, and a number that parsing would round: a program would read other facts
- * than were hashed. JSON.stringify writes neither.
- */
-function requireSingleKeys(text2, line, place) {
-  if (text2 === JSON.stringify(line)) return
-  const stack = []
-  let wasKey = ''
-  for (const [token] of text2.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:]|[^\s"{}[\]:,]+/g)) {
-    if (token === '{' || token === '[') stack.push(new Set())
-    else if (token === '}' || token === ']') stack.pop()
-    else if (token === ':') {
-      const key = JSON.parse(wasKey)
-      if (stack.at(-1)?.has(key)) throw new Broken(place, `has "${key}" twice.`)
-      stack.at(-1)?.add(key)
-    } else if (/^[-\d]/.test(token) && JSON.stringify(JSON.parse(token)) !== token) {
-      throw new Broken(place, `has the number ${token}, which no export writes.`)
-    } else wasKey = token
-  }
-}
-
-// src/verifier/shown.ts
-import { createDecipheriv, createSecretKey } from 'node:crypto'
+// src/verifier/event-line.ts
+var KNOWN_SCHEMA = 1
 var TEXTS = ['title', 'description']
 
-/**
- * Checks that a line shows what its stored event says. Returns the fields whose previous value is not proven.
- */
-function requireShown(line, state) {
-  const { version, position, changes, stored } = line
-  const place = { stream_id: stored.stream_id, version, position }
-  const broken = (why) => new Broken(place, `is changed: ${why}.`)
-  requireForm(line, broken)
-  const to = storedValues(line, broken)
-  const names2 = Object.keys(to)
-  if (Object.keys(changes).length !== names2.length) {
-    throw broken('its changes are not those of its stored fields')
+/** What a line holds, so far without knowing whether it is right. Error: `Broken`, `Unreadable`. */
+function readLine(text, number) {
+  const line = parse2(text)
+  if (line === undefined) throw new Unreadable(`Line ${number} is not a line of an NDJSON export.`)
+  if (isObject(line) && isObject(line.records)) return recordsIn(line, text, number)
+  if (!isEventLine(line)) {
+    const isLost = isObject(line) && line.stored === null
+    const why = isLost
+      ? 'shows an event that the log does not hold.'
+      : 'is not an event of an export.'
+    throw new Broken({ line: number }, why)
   }
-  const unproven = names2.filter((name) => !isProven(name, line, to[name], state, broken))
-  const facts = line.type === 'TaskCreated' ? { ...to, deleted: false } : to
-  state.facts ??= {}
-  for (const [name, value] of Object.entries(facts)) {
-    if (line.unreadable && isText2(name) && value === null) delete state.facts[name]
-    else state.facts[name] = brief(value)
-  }
-  return unproven
+  const { position, version, type, occurred_at, hash: hash3, actor, stored } = line
+  const { stream_id, event_id, schema_version, data, metadata, prev_hash } = stored
+  const facts = { event_id, type, schema_version, data, actor_id: actor.user_id, metadata }
+  const place = { position, stream_id, version, occurred_at, recorded_at: occurred_at }
+  return { ...place, ...facts, prev_hash, hash: hash3, line, text }
 }
-function requireForm(line, broken) {
-  const { stored } = line
-  const { stream_id, data } = stored
-  const isOfStream =
-    line.task_id === null ? /^user-\d+$/.test(stream_id) : stream_id === `task-${line.task_id}`
-  if (!isOfStream) throw broken('its task_id does not match its stream')
-  if (line.recorded_at !== line.occurred_at) throw broken('its recorded_at is not its occurred_at')
-  if (line.request_id !== stored.metadata.request_id) {
-    throw broken('its request_id is not the stored one')
+function recordsIn({ leaf, before, records }, text, number) {
+  const { audit_accesses, digest, security_events } = records
+  const written = { leaf, before, records: { audit_accesses, digest, security_events } }
+  if (!isSize(leaf) || !Array.isArray(before) || JSON.stringify(written) !== text) {
+    throw new Broken({ line: number }, 'is not a line of accesses and security events.')
   }
-  if (
-    line.undoes !== data.undoes &&
-    canonical(line.undoes ?? null) !== canonical(data.undoes ?? null)
-  ) {
-    throw broken('its undoes are not the stored ones')
-  }
-  const strange = Object.keys(line.text_keys).find((name) => !isEncrypted(data[name]))
-  if (strange !== undefined)
-    throw broken(`it has a key for "${strange}", which is no encrypted text`)
+  return written
 }
 
-/** Whether the value before the change is known; the one after it always is. */
-function isProven(name, { version, erased, unreadable, changes }, to, { facts }, broken) {
-  const change = changes[name]
-  if (change?.to !== to) {
-    throw broken(`its changes.${name}.to is not what is stored`)
-  }
-  const from = version === 1 ? brief(null) : facts?.[name]
-  if (from === brief(change?.from)) return true
-  const mayBeMissing = (erased === true || unreadable === true) && isText2(name)
-  if (from !== undefined && !(mayBeMissing && change?.from === null)) {
-    throw broken(`its changes.${name}.from is not the value before it`)
-  }
-  return false
+/** Whether it can be looked at: all else is compared with what should be there. */
+function isEventLine(line) {
+  if (!isObject(line) || !isObject(line.stored)) return false
+  const { position, version, leaf, before, actor, changes, text_keys, stored } = line
+  return (
+    [actor, changes, text_keys, stored.data, stored.metadata].every(isObject) &&
+    [position, version, stored.schema_version].every((number) => isSize(number) && number > 0) &&
+    typeof stored.stream_id === 'string' &&
+    Array.isArray(before) &&
+    (leaf === null || isSize(leaf))
+  )
 }
-var isText2 = (name) => TEXTS.some((text2) => text2 === name)
+
+/**
+ * Checks that a line is the one that an export writes of its stored event: what it shows besides is made anew and
+ * compared, letter by letter. Returns the fields whose previous value is not proven.
+ */
+function requireShown(event, state) {
+  const { line, text, version, schema_version } = event
+  const broken = (why) => new Broken(placeOf(event), `is changed: ${why}.`)
+  if (schema_version > KNOWN_SCHEMA) {
+    const why = `has a schema version (${schema_version}) that this program does not know`
+    throw new Unreadable(
+      `${event.stream_id} version ${version} ${why}: use the verify-audit.mjs of the version that exported it.`,
+    )
+  }
+  const to = storedValues(line, broken)
+  const written = { ...writtenLine(line), changes: changesOf(line, to, state, broken) }
+  if (JSON.stringify(written) !== text) throw broken(differenceOf(written, line))
+  const unproven = Object.keys(to).filter(
+    (name) => brief(line.changes[name]?.from) !== valueBefore(name, line, state),
+  )
+  keepFacts(line, to, state)
+  return unproven
+}
+
+/** The members in the order of an export. */
+function writtenLine(line) {
+  const { position, version, type, actor, occurred_at, hash: hash3, leaf, before, stored } = line
+  const { stream_id, event_id, schema_version, data, metadata, prev_hash } = stored
+  const [, task] = /^task-([1-9]\d*)$/.exec(stream_id) ?? []
+  const keys = Object.entries(line.text_keys).filter(([name]) => isEncrypted(data[name]))
+  return {
+    position,
+    task_id: task === undefined ? null : Number(task),
+    version,
+    type,
+    actor: { user_id: actor.user_id },
+    occurred_at,
+    // The database gives an event a single time.
+    recorded_at: occurred_at,
+    request_id: metadata.request_id,
+    changes: null,
+    undoes: data.undoes,
+    erased: line.erased && true,
+    unreadable: line.unreadable && true,
+    hash: hash3,
+    leaf,
+    before,
+    stored: { stream_id, event_id, schema_version, data, metadata, prev_hash },
+    text_keys: Object.fromEntries(keys),
+  }
+}
+function differenceOf(written, line) {
+  const shown = line
+  const names2 = Object.keys({ ...line, ...written })
+  const same = (name2) => canonical(shown[name2] ?? null) === canonical(written[name2] ?? null)
+  const name = names2.find((name2) => !same(name2))
+  if (name === undefined) return 'it is not written as an export writes it'
+  return `"${name}" is ${name in written ? 'not what is stored' : 'nothing that an export writes'}`
+}
+
+/** What a line should show as changed. A previous value that is not known is taken from the line. */
+function changesOf(line, to, state, broken) {
+  const names2 = Object.keys(line.changes)
+  if (names2.length !== Object.keys(to).length) {
+    throw broken('its changes are not those of its stored fields')
+  }
+  const changes = names2.map((name) => {
+    const from = line.changes[name]?.from
+    const known = valueBefore(name, line, state)
+    const isGone = isText2(name) && (line.erased || line.unreadable) && from === null
+    if (known !== undefined && brief(from) !== known && !isGone) {
+      throw broken(`its changes.${name}.from is not the value before it`)
+    }
+    return [name, { from: from ?? null, to: to[name] }]
+  })
+  return Object.fromEntries(changes)
+}
+
+/** A digest; undefined: nothing tells. */
+var valueBefore = (name, { version }, { facts }) => (version === 1 ? NULL : facts?.[name])
 
 /** What changes should say: the stored values, with the texts decrypted where their keys are present. */
 function storedValues({ type, stored, text_keys, erased, unreadable }, broken) {
   const { user_id, undoes, ...data } = stored.data
-  const to = Object.entries(data).map(([name, value]) => {
-    if (!isEncrypted(value)) return [name, value]
-    const key = text_keys[name]
-    if (key !== undefined && erased === true && unreadable !== true) {
+  const to = {}
+  for (const [name, value] of Object.entries(data)) {
+    const key = isEncrypted(value) ? text_keys[name] : undefined
+    if (key !== undefined && erased && !unreadable) {
       throw broken(`it is marked as erased, but its ${name} can be read`)
     }
-    if (key !== undefined) return [name, decrypt(value, key, stored.stream_id, name, broken)]
-    if (erased !== true && unreadable !== true)
+    if (isEncrypted(value) && key === undefined && !erased && !unreadable) {
       throw broken(`the key of its ${name} is missing, though it is not marked as erased`)
-    return [name, null]
-  })
-  if (type === 'TaskDeleted') to.push(['deleted', true])
-  if (type === 'TaskRestored') to.push(['deleted', false])
-  return Object.fromEntries(to)
+    }
+    if (!isEncrypted(value)) to[name] = value
+    else to[name] = key === undefined ? null : decrypt(value, key, stored.stream_id, name, broken)
+  }
+  if (type === 'TaskDeleted' || type === 'TaskRestored') to.deleted = type === 'TaskDeleted'
+  return to
 }
+function keepFacts({ type, unreadable }, to, state) {
+  state.facts ??= {}
+  const facts = type === 'TaskCreated' ? { ...to, deleted: false } : to
+  for (const [name, value] of Object.entries(facts)) {
+    if (unreadable && isText2(name) && value === null) delete state.facts[name]
+    else state.facts[name] = brief(value)
+  }
+}
+var isText2 = (name) => TEXTS.includes(name)
 var isEncrypted = (value) => typeof value === 'object' && value !== null && 'cipher' in value
+
+/** Users whose key is reported as destroyed. */
+var usersErasedIn = ({ erased, stored: { data }, text_keys }) =>
+  TEXTS.flatMap((name) => {
+    const text = data[name]
+    return erased && isEncrypted(text) && text_keys[name] === undefined ? [text.user] : []
+  })
 var UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+var NONCE = Buffer.alloc(12)
+var TAG = { authTagLength: 16 }
 
 /** base64url of salt (16 bytes), ciphertext and tag (16 bytes), AES-256-GCM, each key used once. */
 function decrypt({ cipher }, key, stream_id, name, broken) {
   try {
     const sealed = Buffer.from(cipher, 'base64url')
-    const options = { authTagLength: 16 }
     const secret = createSecretKey(Buffer.from(key, 'base64url'))
-    const decipher = createDecipheriv('aes-256-gcm', secret, Buffer.alloc(12), options)
+    const decipher = createDecipheriv('aes-256-gcm', secret, NONCE, TAG)
     decipher.setAAD(Buffer.from(`${stream_id}/${name}`))
     decipher.setAuthTag(sealed.subarray(-16))
-    const text2 = decipher.update(sealed.subarray(16, -16))
-    return UTF_8.decode(Buffer.concat([text2, decipher.final()]))
+    const text = decipher.update(sealed.subarray(16, -16))
+    return UTF_8.decode(Buffer.concat([text, decipher.final()]))
   } catch {
     throw broken(`the key of its ${name} does not open the stored text`)
   }
@@ -902,335 +783,45 @@ function decrypt({ cipher }, key, stream_id, name, broken) {
 
 /** Enough of a value to recognise it. */
 function brief(value) {
-  const text2 = JSON.stringify(value)
-  return text2.length <= 32 ? text2 : sha256(text2).toString('base64')
+  const text = JSON.stringify(value ?? null)
+  return text.length <= 32 ? text : sha256(text).toString('base64')
 }
-
-// src/verifier/filters.ts
-var ANYWHERE = ['start', 'middle', 'end']
-
-/** The filters of an export. Not every event names the owner of its task; times in a stream never go backwards. */
-var FILTERS = {
-  user_id: {
-    value: id,
-    finds: ({ stored: { stream_id, data } }, user_id) =>
-      stream_id.startsWith('user-')
-        ? stream_id === `user-${user_id}`
-        : [data.user_id, ...TEXTS.map((name) => userOf(data[name]))].every(
-            (user) => user === undefined || user === user_id,
-          ),
-    leavesOut: [],
-  },
-  task_id: {
-    value: id,
-    finds: ({ task_id }, id2) => task_id === id2,
-    leavesOut: [],
-  },
-  actor_id: {
-    value: id,
-    finds: ({ actor }, id2) => actor.user_id === id2,
-    leavesOut: ANYWHERE,
-  },
-  type: {
-    value: listOf(matching(/^[A-Z][A-Za-z]{0,99}$/)),
-    finds: ({ type }, types) => Array.isArray(types) && types.includes(type),
-    leavesOut: ANYWHERE,
-  },
-  from: {
-    value: moment,
-    finds: ({ recorded_at }, time) => recorded_at >= String(time),
-    leavesOut: ['start'],
-  },
-  to: {
-    value: moment,
-    finds: ({ recorded_at }, time) => recorded_at < String(time),
-    leavesOut: ['end'],
-  },
-  request_id: {
-    value: matching(/^[A-Za-z0-9._-]{1,128}$/),
-    finds: ({ request_id }, id2) => request_id === id2,
-    leavesOut: ANYWHERE,
-  },
-}
-var QUERY = fields(
-  Object.fromEntries(Object.entries(FILTERS).map(([name, { value }]) => [name, optional(value)])),
-)
-
-/** An unknown filter would excuse missing events. */
-var faultInFilters = (query) => faultIn(QUERY, query, 'query')
-var partsLeftOut = (query) =>
-  new Set(Object.keys(query).flatMap((name) => FILTERS[name]?.leavesOut ?? []))
-
-/** The filter that a line does not match, if there is one. */
-var unmetFilter = (line, filters) =>
-  filters.find(([name, value]) => !FILTERS[name]?.finds(line, value))
-var inWords = ([name, value]) => `${name}=${JSON.stringify(value)}`
-var userOf = (text2) =>
-  typeof text2 === 'object' && text2 !== null && 'user' in text2 ? text2.user : undefined
-
-// src/verifier/wrong-file.ts
-var COMPRESSED = {
-  gzip: [31, 139],
-  zstd: [40, 181, 47, 253],
-  zip: [80, 75, 3, 4],
-  bzip2: [66, 90, 104],
-  xz: [253, 55, 122, 88, 90],
-}
-var ENCODED = {
-  'UTF-32': [
-    [255, 254, 0, 0],
-    [0, 0, 254, 255],
-  ],
-  'UTF-16': [
-    [255, 254],
-    [254, 255],
-    [123, 0],
-    [0, 123],
-  ],
-}
-var AGAIN = 'export it again with "Accept: application/x-ndjson"'
-
-/** Why a file that begins like this is not an export; undefined if it may be one. */
-function wrongFile(head) {
-  const begins = (bytes) => bytes.every((byte, index) => head[index] === byte)
-  for (const [name, bytes] of Object.entries(COMPRESSED)) {
-    if (begins(bytes)) return `is compressed with ${name}: unpack it first.`
-  }
-  for (const [name, marks] of Object.entries(ENCODED)) {
-    if (marks.some(begins)) {
-      return `is encoded in ${name}, as ">" in Windows PowerShell writes it: save the answer unchanged (curl --output), in UTF-8.`
-    }
-  }
-  return wrongText(
-    head
-      .toString()
-      .replace(/^\uFEFF/, '')
-      .trimStart(),
-  )
-}
-function wrongText(text2) {
-  if (/^("?position"?)[,;\t]/.test(text2)) {
-    return `is not an NDJSON export. A CSV export cannot be verified: ${AGAIN}.`
-  }
-  if (text2.startsWith('<')) {
-    return `is a page of HTML or XML, not an export: something answered in the service's place.`
-  }
-  if (/^\{\s*"events"\s*:/.test(text2)) return `is a page of JSON, not an export: ${AGAIN}.`
-  if (/^\{\s*"(error|title|status|code|message)"\s*:/.test(text2) || isProblem(text2)) {
-    return `is not an export but a refusal of one${reasonIn(text2)}.`
-  }
-  if (text2 !== '' && !text2.startsWith('{'))
-    return `is not an NDJSON export: it does not begin with "{".`
-  return undefined
-}
-
-/** RFC 9457; an event has a type too, but that is not a URI. */
-var isProblem = (text2) => /^\{\s*"type"\s*:\s*"(about:|https?:|\/)/.test(text2)
-function reasonIn(text2) {
-  const answer = parse2(text2)
-  if (!isObject(answer)) return ''
-  const reason = answer.message ?? answer.detail ?? answer.error ?? answer.title
-  return typeof reason === 'string' ? `: "${reason}"` : ''
-}
-
-// src/verifier/export-file.ts
-var NEWLINE = 10
-var CHUNK = 65536
-
-/** Enough to recognise a file that is not an export. */
-var HEAD = 4096
-var UTF_82 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-/** Without a byte order mark at the beginning of the file, and without the line ending. */
-function textOf(bytes, what) {
-  try {
-    return UTF_82.decode(bytes)
-      .replace(/^\uFEFF/, '')
-      .trimEnd()
-  } catch {
-    throw new Unreadable(
-      `${what} is not UTF-8: the file was saved in another encoding, or it is damaged.`,
-    )
-  }
-}
-
-/** Lines that are not blank, some at a time. Only a newline ends one: a title may contain other line breaks. */
-async function* linesOf2(file) {
-  let number = 0
-  let begun = []
-  const line = (end) => {
-    const bytes = begun.length === 0 ? end : Buffer.concat([...begun, end])
-    begun = []
-    number++
-    return [number, textOf(bytes, `Line ${number}`)]
-  }
-  for await (const chunk of createReadStream(file)) {
-    const lines = []
-    let start = 0
-    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      lines.push(line(chunk.subarray(start, end)))
-      start = end + 1
-    }
-    if (start < chunk.length) begun.push(chunk.subarray(start))
-    yield lines.filter(([, text2]) => text2 !== '')
-  }
-  yield [line(Buffer.alloc(0))].filter(([, text2]) => text2 !== '')
-}
-
-/** All lines but the last, the trailer, which has been read already and may be long. */
-async function* readLines(file) {
-  let last = []
-  for await (const lines of linesOf2(file)) {
-    const all = [...last, ...lines]
-    last = all.splice(-1)
-    yield all
-  }
-}
-
-/** Error: `Broken`, `Unreadable`. */
-function readLine([number, text2]) {
-  const line = parse2(text2)
-  if (line === undefined) throw new Unreadable(`Line ${number} is not a line of an NDJSON export.`)
-  return isObject(line) && Object.hasOwn(line, 'records')
-    ? recordsIn(text2, line, number)
-    : eventIn(text2, line, number)
-}
-
-/** Error: `Broken`. */
-function eventIn(text2, line, number) {
-  if (isObject(line) && line.stored === null) {
-    const { task_id, version, position } = line
-    const stream_id = task_id === null ? 'A user' : `task-${task_id}`
-    const place = { stream_id, version: Number(version), position: Number(position) }
-    throw new Broken(place, 'is shown, but the exported log does not hold it.')
-  }
-  const fault = faultIn(SHAPES.line, line)
-  if (fault !== null)
-    throw new Broken(placeIn(line, number), `is not an event of an export: ${fault}.`)
-  const event = eventOf(line)
-  requireSingleKeys(text2, line, placeOf(event))
-  return event
-}
-function recordsIn(text2, line, number) {
-  const fault = faultIn(SHAPES.records, line)
-  if (fault !== null) {
-    throw new Broken({ line: number }, `is not the line of accesses and security events: ${fault}.`)
-  }
-  const records = line
-  requireSingleKeys(text2, line, { leaf: records.leaf })
-  return records
-}
-
-/** The event of a line, if the line names it. */
-function placeIn(line, number) {
-  const { version, position, stored } = isObject(line) ? line : {}
-  const { stream_id } = isObject(stored) ? stored : {}
-  const isEvent =
-    typeof stream_id === 'string' && Number.isSafeInteger(version) && Number.isSafeInteger(position)
-  return isEvent
-    ? { stream_id, version: Number(version), position: Number(position) }
-    : { line: number }
-}
-
-/** Reads the trailer, the last line, before the first one: the checks need it. Error: `Unreadable`. */
-async function readTrailer(file) {
-  const unreadable = (error) => {
-    if (error.code === undefined) throw error
-    throw new Unreadable(`${file} cannot be read (${error.code}).`)
-  }
-  const handle = await open(file).catch(unreadable)
-  try {
-    const size = await sizeOfExport(file, handle)
-    const text2 = textOf(await lastLine(handle, size), 'Its last line')
-    if (text2 === '') throw new Unreadable(`${file} is empty.`)
-    const line = parse2(text2)
-    if (!isObject(line) || !Object.hasOwn(line, 'trailer')) {
-      throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
-    }
-    return trailerIn(text2, line)
-  } catch (error) {
-    return unreadable(error)
-  } finally {
-    await handle.close()
-  }
-}
-
-/** Refuses a file whose beginning shows that it is something else. */
-async function sizeOfExport(file, handle) {
-  const stat = await handle.stat()
-  if (!stat.isFile() && !stat.isDirectory()) {
-    throw new Unreadable(
-      `${file} is not a regular file: an export is read twice, so save it first.`,
-    )
-  }
-  const wrong = wrongFile(await bytesOf(handle, 0, Math.min(HEAD, stat.size)))
-  if (wrong !== undefined) throw new Unreadable(`${file} ${wrong}`)
-  return stat.size
-}
-
-/** The last line that is not blank; empty if there is none. */
-async function lastLine(handle, size) {
-  for (let length = CHUNK; ; length *= 4) {
-    const start = Math.max(0, size - length)
-    const tail = await bytesOf(handle, start, size)
-    const end = tail.toString('latin1').trimEnd().length
-    const before = end === 0 ? -1 : tail.lastIndexOf(NEWLINE, end - 1)
-    if (before !== -1 || start === 0) return tail.subarray(before + 1, end)
-  }
-}
-async function bytesOf(handle, start, end) {
-  const bytes = Buffer.alloc(end - start)
-  await handle.read(bytes, 0, bytes.length, start)
-  return bytes
-}
-
-/** Its contents are printed, and decide what is required of the rest. */
-function trailerIn(text2, line) {
-  requireSingleKeys(text2, line, {})
-  const fault = faultIn(SHAPES.trailer, line)?.replaceAll('trailer.', '') ?? null
-  const { trailer } = line
-  const why = fault ?? faultInFilters(trailer.query)
-  if (why !== null) throw new Broken({}, `has a changed trailer: ${why}.`)
-  return trailer
-}
+var NULL = brief(null)
 
 // src/verifier/leaves.ts
 
-/** Grows a tree of all leaves. `hides`: leaves may be missing, of which there are hashes. `sizes`: where to keep the root. */
-function followLeaves(checkpoint, { hides, sizes }) {
-  const size = checkpoint?.size ?? 0
+/** Grows the tree of the log. `sizes`: where to keep the root. */
+function followLeaves(sizes) {
   const tree = growingTree()
   const roots = new Map()
-  let gap = null
+  let hidden = null
   let isBehind = false
   const keepRoot = () => {
     if (sizes.has(tree.size)) roots.set(tree.size, tree.root())
   }
-  const skipTo = (leaf, hashes2, place, next) => {
+  const skipTo = (leaf, given, of, next) => {
     const nodes = nodesBetween(tree.size, leaf)
-    if (nodes.length > 0 && !hides) {
-      gap = new Broken(
-        { leaf: tree.size },
-        `is missing, or not in its place, though the export has no filter: ${next}.`,
-      )
-      return
+    if (nodes.length > 0 && given.length === 0) {
+      throw new Broken({ leaf: tree.size }, `is missing, or not in its place: ${next}.`)
     }
-    if (hashes2.length !== nodes.length) {
-      const why = `${nodes.length} hashes of what lies before it in the log, but has ${hashes2.length}.`
-      throw new Broken(place, `needs ${why}`)
+    const found = hashes(given)
+    if (found?.length !== nodes.length) {
+      throw new Broken(of, `needs ${nodes.length} hashes of what lies before it in the log.`)
     }
-    for (const [at, { level }] of nodes.entries()) {
-      tree.addNode(level, Buffer.from(hashes2[at] ?? '', 'base64'))
+    if (nodes.length > 0) {
+      hidden ??= new Broken({ leaf: tree.size }, 'is not shown, though the export has no filter.')
+    }
+    for (const [at, hash3] of found.entries()) {
+      tree.addNode(nodes[at]?.level ?? 0, hash3)
       keepRoot()
     }
   }
   keepRoot()
   return {
     roots,
-    gap: () => gap,
-    add(place, leaf, before, entry) {
-      const broken = (why) => new Broken(place, why)
-      if (gap !== null) return
+    hidden: () => hidden,
+    add(of, { leaf, before }, entry) {
+      const broken = (why) => new Broken(of, why)
       if (leaf === null) {
         if (before.length > 0) throw broken('has hashes of the log, but no leaf in it.')
         isBehind = true
@@ -1238,15 +829,15 @@ function followLeaves(checkpoint, { hides, sizes }) {
       }
       if (isBehind) throw broken(`has leaf ${leaf}, but comes after an event that has none.`)
       if (leaf < tree.size) throw broken(`has leaf ${leaf}, but leaf ${tree.size} is next.`)
-      if (leaf >= size) throw broken(`has leaf ${leaf}, but the checkpoint covers ${size}.`)
-      skipTo(leaf, before, place, `${nameOf(place)} has leaf ${leaf}`)
-      if (gap !== null) return
+      skipTo(leaf, before, of, `${nameOf(of)} has leaf ${leaf}`)
       tree.addLeaf(leafHash(entry()))
       keepRoot()
     },
-    end(after) {
+    end(size, after) {
+      if (tree.size > size) {
+        throw new Broken({ leaf: size }, `is not in the log: the checkpoint covers ${size} leaves.`)
+      }
       skipTo(size, after, { thing: 'The trailer' }, `the checkpoint covers ${size} leaves`)
-      if (gap !== null) throw gap
       return tree.root()
     },
   }
@@ -1258,14 +849,19 @@ function followLeaves(checkpoint, { hides, sizes }) {
  * Follows events in the order of their positions: each one's hash, and its place in the chain of its stream.
  * Keeps a little for each stream and nothing for each event.
  */
-function follow({ leftOut = new Set(), parked = new Map(), inspect } = {}) {
+function follow({
+  onGap = (missing) => {
+    throw missing
+  },
+  inspect,
+} = {}) {
   const streams = new Map()
   let [events, gaps, at] = [0, 0, 0]
   const add = (event) => {
-    const { stream_id, version, position, prev_hash, hash: hash4 } = event
+    const { stream_id, version, position, prev_hash, hash: hash3 } = event
     if (!(position > at)) throw new Broken(placeOf(event), `comes after position ${at}.`)
     const isLink = prev_hash === null || HASH.test(prev_hash)
-    if (!isLink || eventHash(event) !== hash4) {
+    if (!isLink || eventHash(event) !== hash3) {
       throw new Broken(placeOf(event), 'is changed: its hash does not match its contents.')
     }
     const state = streams.get(stream_id) ?? { version: 0, hash: null, position: 0, facts: {} }
@@ -1275,21 +871,19 @@ function follow({ leftOut = new Set(), parked = new Map(), inspect } = {}) {
     }
     inspect?.(event, state)
     state.version = version
-    state.hash = hash4
+    state.hash = hash3
     state.position = position
     streams.set(stream_id, state)
     events++
     at = position
   }
-
-  /** A version that is not the next one: a filter left a gap, or something is broken. */
-  const skip = (event, state) => {
-    if (event.version <= state.version) {
-      throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
+  const skip = ({ stream_id, version, position }, state) => {
+    const next = state.version + 1
+    if (version < next) {
+      const why = `comes after version ${state.version} of its stream.`
+      throw new Broken({ stream_id, version, position }, why)
     }
-    if (!leftOut.has(state.version === 0 ? 'start' : 'middle')) {
-      requireParked(event.stream_id, state, `version ${event.version} follows`, parked)
-    }
+    onGap(new Broken({ stream_id, version: next }, `is missing: version ${version} follows.`))
     gaps++
     state.facts = null
   }
@@ -1304,105 +898,99 @@ function follow({ leftOut = new Set(), parked = new Map(), inspect } = {}) {
   }
 }
 
-/** What should follow may be missing only where its stream was parked. */
-function requireParked(stream_id, state, why, parked) {
-  const next = (state?.version ?? 0) + 1
-  const from = parked.get(stream_id)
-  if (from !== undefined && from <= next) return
-  throw new Broken({ stream_id, version: next }, `is missing: ${why}.`)
-}
-
 // src/verifier/export.ts
-var KNOWN_SCHEMA = 1
 
 /**
  * Checks an export. Returns a report, or throws an error that says what is broken or cannot be checked.
  * `kept`: checkpoints whose sizes it should tell the roots of.
  */
 async function verifyExport(file, trust, kept = []) {
-  const trailer = await readTrailer(file)
-  const log = trailer.log && openCheckpoint(trailer.log.checkpoint, trust)
-  const filters = Object.entries(trailer.query)
-  const parked = new Map(trailer.parked)
-  const whole = filters.length === 0 && parked.size === 0
-  const sizes = new Set(kept.map(({ size }) => size))
-  const leaves = followLeaves(log, { hides: !whole, sizes })
-  const inspected = inspector(filters)
-  const leftOut = partsLeftOut(trailer.query)
-  const trail = follow({ leftOut, parked, inspect: inspected.add })
-  try {
-    await readAll(file, trail, leaves, filters.length === 0)
-    requireHeads(trailer, trail.streams, leftOut, parked)
-    requireExtent(trailer, trail.report())
-    if (log !== null) requireRoot(log, leaves.end(trailer.log?.after ?? []), leaves.roots, kept)
-  } catch (error) {
-    throw firstOf(leaves.gap(), error)
+  const leaves = followLeaves(new Set(kept.map(({ size }) => size)))
+  const shown = inspector()
+  let missing = null
+  const onGap = (gap) => {
+    missing ??= gap
   }
-  const found = inspected.report(trail.streams)
-  const { exported_at, exported_by } = trailer
-  const said = { exported_at, exported_by, filters, parked: trailer.parked }
-  return { ...trail.report(), log, roots: leaves.roots, whole, ...found, said }
-}
-async function readAll(file, trail, leaves, unfiltered) {
-  for await (const lines of readLines(file)) {
-    for (const line of lines) {
-      const read = readLine(line)
-      if ('records' in read) addRecords(read, leaves, unfiltered)
-      else {
-        trail.add(read)
-        leaves.add(placeOf(read), read.line.leaf, read.line.before, () => eventEntry(read))
-      }
+  const trail = follow({ onGap, inspect: shown.add })
+  const trailer = await readExport(file, (text, number) => {
+    const read = readLine(text, number)
+    if ('records' in read)
+      leaves.add({ leaf: read.leaf ?? 0 }, read, () => recordsEntry(read.records))
+    else {
+      leaves.add(placeOf(read), read.line, () => eventEntry(read))
+      trail.add(read)
     }
+  })
+  const log = trailer.log && openCheckpoint(trailer.log.checkpoint, trust)
+  const root = leaves.end(log?.size ?? 0, trailer.log?.after ?? [])
+  if (log !== null) requireRoot(log, root, leaves.roots, kept)
+  const whole = Object.keys(trailer.query).length === 0 && trailer.parked.length === 0
+  const lost = missing ?? leaves.hidden()
+  if (whole && lost !== null) throw lost
+  const report = trail.report()
+  if (trailer.count !== report.events) {
+    const held = `holds ${report.events} events; its trailer counts ${trailer.count}.`
+    throw new Broken({}, held)
   }
-}
-function addRecords({ leaf, before, records }, leaves, unfiltered) {
-  if (!unfiltered)
-    throw new Broken({ leaf }, 'is no event, which only an export without filter has.')
-  leaves.add({ leaf }, leaf, before, () => recordsEntry(records))
+  return { ...report, ...shown.report(trail.streams), log, roots: leaves.roots, whole, trailer }
 }
 
-/** Whoever knows which event is missing says it better; what is broken behind the gap is not the first. */
-function firstOf(gap, error) {
-  const namesMissing =
-    error instanceof Broken &&
-    error.place.version !== undefined &&
-    error.place.position === undefined
-  return gap === null || namesMissing ? error : gap
+/** Gives each line to `add`, and returns the last one, the trailer. Error: `Broken`, `Unreadable`. */
+async function readExport(file, add) {
+  let [number, last, lastNumber] = [0, '', 0]
+  for await (const lines of linesOf(file)) {
+    for (const line2 of lines) {
+      number++
+      if (line2 === '') continue
+      if (last !== '') add(last, lastNumber)
+      last = line2
+      lastNumber = number
+    }
+  }
+  if (last === '') throw new Unreadable(`${file} is empty.`)
+  const line = parse2(last)
+  if (!isObject(line) || !isObject(line.trailer)) {
+    throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
+  }
+  return trailerIn(line.trailer, last)
+}
+
+/** Its contents are printed, and decide what is required of the rest: it must be as an export writes it. */
+function trailerIn(trailer, text) {
+  const { count: count2, position, parked, exported_at, exported_by, query, log } = trailer
+  const { checkpoint, after } = isObject(log) ? log : {}
+  const proof = log === null ? null : { checkpoint, after }
+  const facts = { count: count2, position, parked, exported_at, exported_by, query, log: proof }
+  const isRight =
+    isObject(query) &&
+    Array.isArray(parked) &&
+    (log === null || (typeof checkpoint === 'string' && Array.isArray(after))) &&
+    JSON.stringify({ trailer: facts }) === text
+  if (!isRight) throw new Broken({ thing: 'The trailer' }, 'is not one that an export writes.')
+  return facts
 }
 
 /** Checks of each event what its hash does not tell, and counts what is to be reported. */
-function inspector(filters) {
+function inspector() {
   const erasedUsers = new Set()
   const unreadable = []
   const unproven = []
-  const unlogged = new Map()
+  let unlogged = null
   let [erased, logged] = [0, 0]
-  const addUnlogged = ({ stream_id, version, position }) => {
-    const runs = unlogged.get(stream_id) ?? []
-    const last = runs.at(-1)
-    const isNext = last?.versions[1] === version - 1
-    const [first, since] = isNext ? [last.versions[0], last.positions[0]] : [version, position]
-    if (isNext) runs.pop()
-    runs.push({ stream_id, versions: [first, version], positions: [since, position] })
-    unlogged.set(stream_id, runs)
-  }
   return {
     add(event, state) {
       const { line } = event
-      requireKnownForm(line)
-      requireAsked(line, filters)
-      const fields2 = requireShown(line, state)
-      if (fields2.length > 0) unproven.push([placeOf(event), fields2])
+      const fields = requireShown(event, state)
+      if (fields.length > 0) unproven.push([placeOf(event), fields])
       if (line.unreadable) unreadable.push(placeOf(event))
       if (line.erased) erased++
-      if (line.erased) for (const user of erasedUsersOf(line)) erasedUsers.add(user)
-      if (line.leaf === null) addUnlogged(event)
+      for (const user of usersErasedIn(line)) erasedUsers.add(user)
+      if (line.leaf === null) unlogged ??= placeOf(event)
       else logged++
     },
     report(streams) {
       const doubtful = [...erasedUsers].filter((user) => !streams.has(`user-${user}`))
-      const runs = [...unlogged.values()].flat()
-      return { logged, unlogged: runs, erased, unreadable, doubtful, unproven }
+      return { logged, unlogged, erased, unreadable, doubtful, unproven }
     },
   }
 }
@@ -1420,69 +1008,14 @@ function requireRoot(log, root, roots, kept) {
     `is not what its checkpoint signs, though each hash and chain in it is right: an event was rewritten, hash and all, or has another position or leaf, or another line or hash of the log was changed.${where}`,
   )
 }
-function requireExtent({ count: count3, position }, report) {
-  if (count3 !== report.events) {
-    throw new Broken({}, `holds ${report.events} events; its trailer counts ${count3}.`)
-  }
-  if (report.position > position) {
-    throw new Broken({}, `goes beyond position ${position}, where its trailer says it ends.`)
-  }
-}
-
-/** Called only once its hash is known to be right: a changed event is broken, not new. */
-function requireKnownForm({ version, stored: { stream_id, schema_version } }) {
-  if (schema_version <= KNOWN_SCHEMA) return
-  throw new Unreadable(
-    `${stream_id} version ${version} has a schema version (${schema_version}) that this program does not know: use the verify-audit.mjs of the version that made the export.`,
-  )
-}
-
-/** Otherwise a filter added to the trailer would excuse what is missing. */
-function requireAsked(line, filters) {
-  const other = unmetFilter(line, filters)
-  if (other === undefined) return
-  const place = placeOf({ ...line, stream_id: line.stored.stream_id })
-  throw new Broken(place, `does not match the filters in the trailer (${inWords(other)}).`)
-}
-
-/** Users whose key is reported as destroyed. */
-var erasedUsersOf = ({ stored: { data }, text_keys }) =>
-  TEXTS.flatMap((name) => {
-    const text2 = data[name]
-    return isEncrypted(text2) && text_keys[name] === undefined ? [text2.user] : []
-  })
-
-/** Detects a stream whose end was cut off, even where the log is hidden; but the trailer is not signed. */
-function requireHeads({ heads }, streams, leftOut, parked) {
-  const named = new Map(
-    heads.map(([stream_id, version, hash4]) => [stream_id, { version, hash: hash4 }]),
-  )
-  for (const [stream_id, state] of streams) {
-    const head = named.get(stream_id)
-    const last = { stream_id, version: state.version, position: state.position }
-    if (head === undefined || head.version < state.version) {
-      throw new Broken(last, 'goes beyond the end of its stream in the trailer.')
-    }
-    if (head.version > state.version && !leftOut.has('end')) {
-      const why = `the trailer ends its stream with version ${head.version}`
-      requireParked(stream_id, state, why, parked)
-    }
-    if (head.version === state.version && head.hash !== state.hash) {
-      throw new Broken(last, 'is not the end of its stream that the trailer names.')
-    }
-  }
-  for (const [absent] of heads.filter(([stream_id]) => !streams.has(stream_id))) {
-    requireParked(absent, undefined, 'the trailer names its stream', parked)
-  }
-}
 
 // src/transparency-log/proof-file.ts
 var FIRST_LINE = 'c2sp.org/tlog-proof@v1'
-var MOST_CHARACTERS = 2 ** 21
+var MOST_CHARACTERS2 = 2 ** 21
 
 /** Null: not a proof file. */
-function readProofFile(text2) {
-  const parts = text2.length > MOST_CHARACTERS ? null : headAndBody(text2)
+function readProofFile(text) {
+  const parts = text.length > MOST_CHARACTERS2 ? null : headAndBody(text)
   const [first, ...head] = parts?.head ?? []
   if (!parts || first !== FIRST_LINE || parts.body === '') return null
   const extraLine = head[0]?.startsWith('extra ') ? head.shift() : undefined
@@ -1494,81 +1027,6 @@ function readProofFile(text2) {
   return index === null || !proof ? null : { extra, index, proof, checkpoint: parts.body }
 }
 
-// src/verifier/kinds.ts
-import { open as open2 } from 'node:fs/promises'
-var HEAD2 = 1024
-
-/** By its beginning; whatever else it may be is checked as an export. Error: `Unreadable`. */
-async function kindOf(file) {
-  const text2 = await beginningOf(file)
-  if (text2.startsWith('c2sp.org/tlog-proof@')) return 'proof'
-  return /\n\n\u2014 /.test(text2) ? 'checkpoint' : 'export'
-}
-async function beginningOf(file) {
-  try {
-    const handle = await open2(file)
-    try {
-      if (!(await handle.stat()).isFile()) return ''
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD2), 0, HEAD2, 0)
-      return buffer.toString('utf8', 0, bytesRead)
-    } finally {
-      await handle.close()
-    }
-  } catch (error) {
-    const { code } = error
-    if (code === undefined) throw error
-    throw new Unreadable(`${file} cannot be read (${code}).`)
-  }
-}
-
-// src/verifier/trust.ts
-import { readFile } from 'node:fs/promises'
-
-/** Command-line options, for parseArgs. */
-var TRUST_OPTIONS = {
-  key: { type: 'string', multiple: true },
-  witness: { type: 'string', multiple: true },
-  policy: { type: 'string' },
-}
-
-/** Error: `Unreadable`. */
-async function readTrust({ key = [], witness = [], policy }) {
-  const rules = policy === undefined ? null : await policyIn(policy)
-  const given = (await Promise.all(key.map(keysIn))).flat()
-  const witnesses = (await Promise.all(witness.map(keysIn))).flat()
-  for (const { name } of given.filter((key2) => !isLogKey(key2))) {
-    throw new Unreadable(`The key of ${name} is a witness's: name it with --witness.`)
-  }
-  for (const { name } of witnesses.filter((key2) => !isWitnessKey(key2))) {
-    throw new Unreadable(`The key of ${name} is a log's: name it with --key.`)
-  }
-  const keys = [...given, ...(rules?.logs ?? []).map(({ key: key2 }) => key2)]
-  return { keys, witnesses, policy: rules }
-}
-
-/** A text, or the name of a file. */
-async function keysIn(text2) {
-  const key = parseVerifierKey(text2)
-  if (key !== null) return [key]
-  const lines = (await textIn(text2, 'The key')).split('\n').map((line) => line.trim())
-  const keys = lines.filter((line) => line !== '').map(parseVerifierKey)
-  if (keys.length > 0 && keys.every((key2) => key2 !== null)) return keys
-  throw new Unreadable(`${text2} does not hold verifier keys, name+id+key, one a line.`)
-}
-async function policyIn(file) {
-  try {
-    return readPolicy(await textIn(file, 'The policy'))
-  } catch (error) {
-    throw error instanceof PolicyError ? new Unreadable(`${file}: ${error.message}.`) : error
-  }
-}
-
-/** `what`: what it is, as a sentence begins. Error: `Unreadable`. */
-var textIn = (file, what) =>
-  readFile(file, 'utf8').catch((error) => {
-    throw new Unreadable(`${what} ${file} cannot be read (${error.code}).`)
-  })
-
 // src/verifier/extends.ts
 
 /** From a checkpoint, an export or a proof file. Error: `Unreadable`, `Broken`. */
@@ -1579,18 +1037,18 @@ async function readKept(file, trust) {
 }
 async function noteIn(file) {
   const kind = await kindOf(file)
-  if (kind === 'export') return (await readTrailer(file)).log?.checkpoint
-  const text2 = await textIn(file, 'The file')
-  return kind === 'checkpoint' ? text2 : readProofFile(text2)?.checkpoint
+  if (kind === 'export') return (await readExport(file, () => {})).log?.checkpoint
+  const text = await textIn(file, 'The file')
+  return kind === 'checkpoint' ? text : readProofFile(text)?.checkpoint
 }
-var CONSISTENCY = fields({ from: count, to: count, hashes: listOf(base64Hash) })
 
 /** Error: `Unreadable`. */
 async function readConsistency(file) {
   const answer = parse2(await textIn(file, 'The proof'))
-  const fault = faultIn(CONSISTENCY, answer)
-  if (fault === null) return answer
-  throw new Unreadable(`${file} is not an answer of GET /log/consistency: ${fault}.`)
+  const { from, to, hashes: given } = isObject(answer) ? answer : {}
+  const proof = Array.isArray(given) ? hashes(given) : null
+  if (isSize(from) && isSize(to) && proof) return { from, to, proof }
+  throw new Unreadable(`${file} is not an answer of GET /log/consistency.`)
 }
 
 /**
@@ -1603,12 +1061,14 @@ function compare(log, kept, roots, proofs) {
   for (const old of kept) {
     if (log === null) throw new Broken({}, `has no checkpoint, but ${old.file} has one.`)
     requireLater(log, old)
-    const isProven2 = requireExtends(log, old, roots, proofs)
-    const it = `it extends the log of ${old.log.size} leaves in ${old.file}`
-    if (isProven2) says.push(`${it.replace('it', 'It')}.`)
+    const isProven = requireExtends(log, old, roots, proofs)
+    const extended = `extends the log of ${old.log.size} leaves in ${old.file}`
+    if (isProven) says.push(`It ${extended}.`)
     else {
       const asked = `GET /log/consistency?from=${old.log.size}&to=${log.size}`
-      notProven2.push(`Nothing proves that ${it}: name the answer of ${asked} with --consistency.`)
+      notProven2.push(
+        `Nothing proves that it ${extended}: name the answer of ${asked} with --consistency.`,
+      )
     }
   }
   return { says, notProven: notProven2 }
@@ -1637,9 +1097,7 @@ function requireExtends(log, { file, log: old }, roots, proofs) {
   }
   const proof = proofs.find(({ from, to }) => from === old.size && to === log.size)
   if (proof === undefined) return false
-  const hashes2 = proof.hashes.map((hash4) => Buffer.from(hash4, 'base64'))
-  const sizes = { from: old.size, fromRoot: old.root, to: log.size, toRoot: log.root }
-  if (isConsistent({ ...sizes, proof: hashes2 })) return true
+  if (isConsistent({ ...proof, fromRoot: old.root, toRoot: log.root })) return true
   throw contradicts(
     `does not extend ${file} by the given proof: the proof was changed, or the log rewritten.`,
   )
@@ -1663,81 +1121,49 @@ async function verifyProof(file, trust) {
   }
   return { log, index: proof.index, event: eventOfEntry(entry), entry }
 }
-var EVENT = fields({ hash: hash3, position: id, stream_id: text, version: id })
-var RECORDS = fields({ audit_accesses: count, digest: hash3, security_events: count })
 
 /** Null: of accesses and security events. */
 function eventOfEntry(entry) {
   const read = parse2(entry)
-  if (faultIn(EVENT, read) === null && eventEntry(read) === entry) {
-    return read
-  }
-  if (faultIn(RECORDS, read) === null && recordsEntry(read) === entry) return null
+  if (isObject(read) && eventEntry(read) === entry) return read
+  if (isObject(read) && recordsEntry(read) === entry) return null
   throw new Unreadable(`The log has this entry, but it is of a kind that is unknown here: ${entry}`)
 }
 
-/**
- * Compares an event, as an answer shows it or as a line of an export, with the proven one. Returns what is
- * not proven of it. Error: `Broken`, `Unreadable`.
- */
-async function compareEvent(file, { event: proven, index }) {
-  if (proven === null) throw new Unreadable('The proof is of no event to compare with.')
-  const content = (await textIn(file, 'The event')).trim()
-  const shown = parse2(content)
-  if (isObject(shown) && Object.hasOwn(shown, 'stored')) {
-    const event2 = eventIn(content, shown, 1)
-    requireSame(event2, proven)
-    const { leaf } = event2.line
-    if (leaf !== null && leaf !== index) {
-      throw new Broken(placeOf(event2), `has leaf ${leaf}, but is leaf ${index}.`)
-    }
-    return unprovenIn(event2)
+/** Checks that a line of an export is the proven event. Returns what it shows without proof. Error: `Broken`, `Unreadable`. */
+async function compareEvent(file, proven) {
+  const event = readLine((await textIn(file, 'The event')).trim(), 1)
+  if (proven.event === null || 'records' in event) {
+    throw new Unreadable('Only an event can be compared with the proof of one.')
   }
-  const fault = faultIn(SHAPES.shown, shown)
-  if (fault !== null) throw new Unreadable(`${file} is not an event: ${fault}.`)
-  const { task_id, ...event } = shown
-  const ofUser = proven.stream_id.startsWith('user-') ? proven.stream_id : 'A user'
-  requireSame({ ...event, stream_id: task_id === null ? ofUser : `task-${task_id}` }, proven)
-  const what = 'only a line of an export has what its hash covers'
-  return [`${nameOf(placeOf(proven))}: what ${file} shows besides its hash, for ${what}.`]
-}
-function requireSame(event, proven) {
-  const fault = ['stream_id', 'version', 'position', 'hash'].find(
-    (name) => event[name] !== proven[name],
-  )
-  if (fault === undefined) return
-  const why = `its ${fault} is ${event[fault]}, not ${proven[fault]}`
-  throw new Broken(placeOf(event), `is not the proven event: ${why}.`)
+  if (eventEntry(event) !== proven.entry) {
+    throw new Broken(placeOf(event), `is not the proven event, ${nameOf(placeOf(proven.event))}.`)
+  }
+  const unproven = []
+  follow({
+    // There are no events before it.
+    onGap: () => {},
+    inspect: (_, state) => unproven.push(...requireShown(event, state)),
+  }).add(event)
+  if (unproven.length === 0) return []
+  return [fromOf(placeOf(event), unproven)]
 }
 
-/** Its hash and what it shows; there are no events before it. */
-function unprovenIn(event) {
-  const unproven = []
-  const trail = follow({
-    leftOut: new Set(['start']),
-    inspect({ line }, state) {
-      const fields2 = requireShown(line, state).join(', ')
-      if (fields2 === '') return
-      const place = nameOf(placeOf(event))
-      unproven.push(`${place}: nothing proves the values before it, "from" of ${fields2}.`)
-    },
-  })
-  trail.add(event)
-  return unproven
-}
+/** That fields of an event show a value of before that nothing proves. */
+var fromOf = (event, fields) =>
+  `${nameOf(event)}: nothing proves the values before it, "from" of ${fields.join(', ')}.`
 
 // src/verifier/report.ts
 var grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ',')
-var count2 = (number, noun) => `${grouped(number)} ${noun}${number === 1 ? '' : 's'}`
+var count = (number, noun) => `${grouped(number)} ${noun}${number === 1 ? '' : 's'}`
 
 /** What hashes and chains say of events. */
 function describe({ events, streams, gaps, position }) {
-  const all = `${count2(events, 'event')} of ${count2(streams, 'stream')}`
+  const all = `${count(events, 'event')} of ${count(streams, 'stream')}`
   const lines = [`Nothing is broken: ${all}, up to position ${position}.`]
   if (gaps > 0) {
-    lines.push(
-      `The filter leaves ${count2(gaps, 'gap')}: events before a gap are not chained to those after it.`,
-    )
+    const what = 'events before a gap are not chained to those after it'
+    lines.push(`Its streams have ${count(gaps, 'gap')}: ${what}.`)
   }
   return lines
 }
@@ -1750,18 +1176,19 @@ var describeLog = (log) => [
 ]
 var lackingIn = ({ lacking }) => lacking.map((what) => `The checkpoint: ${what}`)
 function describeExport(report) {
-  const { said, erased, log, events, logged } = report
-  const asked =
-    said.filters.length === 0 ? '' : `, filtered by ${said.filters.map(inWords).join(' ')}`
+  const { trailer, erased, log, events, logged } = report
+  const { exported_at, exported_by, query } = trailer
+  const filters = Object.entries(query).map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+  const asked = filters.length === 0 ? '' : `, filtered by ${filters.join(' ')}`
   const lines = [
     ...describe(report),
     ...(log === null ? [NO_LOG] : describeLog(log)),
-    `In the log: ${count2(logged, 'event')}. Not proven by it: ${count2(events - logged, 'event')}.`,
-    `Its trailer says: exported at ${JSON.stringify(said.exported_at)} by user ${JSON.stringify(said.exported_by)}${asked}.`,
+    `In the log: ${count(logged, 'event')}. Not proven by it: ${count(events - logged, 'event')}.`,
+    `Its trailer says: exported at ${JSON.stringify(exported_at)} by user ${JSON.stringify(exported_by)}${asked}.`,
     extentOf(report),
   ]
   if (erased > 0) {
-    lines.push(`Marked as erased, their texts gone: ${count2(erased, 'event')}.`)
+    lines.push(`Marked as erased, their texts gone: ${count(erased, 'event')}.`)
   }
   return lines
 }
@@ -1783,34 +1210,30 @@ var describeProof = ({ log, index, event, entry }) => [
 
 /** What is not proven in an export, a line each; empty only if everything is proven. */
 var notProven = (report) => [
-  ...report.unlogged.map((run) => `${nameOfRun(run)}: not in the log of the checkpoint.`),
-  ...report.unproven.map(
-    ([event, fields2]) =>
-      `${nameOf(event)}: nothing proves the values before it, "from" of ${fields2.join(', ')}.`,
-  ),
+  ...(report.unlogged === null
+    ? []
+    : [
+        `${nameOf(report.unlogged)} and what follows, ${count(report.events - report.logged, 'event')} in all: not in the log of the checkpoint.`,
+      ]),
+  ...report.unproven.map(([event, fields]) => fromOf(event, fields)),
   ...report.unreadable.map(
     (event) => `${nameOf(event)}: it is marked as unreadable: a text or its key is damaged.`,
   ),
   ...report.doubtful.map(
     (user) => `user-${user}: marked as erased, but the export has no UserErased.`,
   ),
-  ...report.said.parked.map(
-    ([stream_id, version]) =>
-      `${stream_id} from version ${version} on: the trailer says that they were parked, which nothing proves. Export again when they are resumed.`,
+  ...report.trailer.parked.map(
+    (stream) =>
+      `${JSON.stringify(stream)}: the trailer says that this stream was parked from that version on, which nothing proves. Export again when it is resumed.`,
   ),
   ...(report.log === null
     ? ['The export: it has no checkpoint, so nothing proves that nothing is missing.']
     : lackingIn(report.log)),
 ]
-function nameOfRun({ stream_id, versions, positions }) {
-  const [first, last] = versions
-  if (first === last) return nameOf({ stream_id, version: first, position: positions[0] })
-  return `${stream_id} versions ${first} to ${last} (positions ${positions.join(' to ')})`
-}
 
 /** Escapes control and invisible characters for a terminal: much of the text was written by others. */
-var printable = (text2) =>
-  text2.replace(
+var printable = (text) =>
+  text.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
     (sign2) => `\\u{${sign2.codePointAt(0)?.toString(16)}}`,
   )
@@ -1830,11 +1253,48 @@ async function conclude(check2) {
 }
 function verdictOf(error) {
   if (error instanceof Broken) return [1, `BROKEN: ${error.message}`]
-  if (error instanceof Incomplete) return [3, `NOT PROVEN: ${error.message}`]
   if (error instanceof RangeError) {
     return [2, `Something in it is too long or too deep to be read (${error.message}).`]
   }
   return [2, error instanceof Error ? error.message : String(error)]
+}
+
+// src/verifier/trust.ts
+
+/** Command-line options, for parseArgs. */
+var TRUST_OPTIONS = {
+  key: { type: 'string', multiple: true },
+  witness: { type: 'string', multiple: true },
+  quorum: { type: 'string' },
+}
+
+/** All witnesses must have cosigned unless told. Error: `Unreadable`. */
+async function readTrust({ key = [], witness = [], quorum }) {
+  const keys = (await Promise.all(key.map(keysIn))).flat()
+  const witnesses = (await Promise.all(witness.map(keysIn))).flat()
+  for (const { name } of keys.filter((key2) => !isLogKey(key2))) {
+    throw new Unreadable(`The key of ${name} is a witness's: name it with --witness.`)
+  }
+  for (const { name } of witnesses.filter((key2) => !isWitnessKey(key2))) {
+    throw new Unreadable(`The key of ${name} is a log's: name it with --key.`)
+  }
+  const needed = quorum === undefined ? witnesses.length : (decimal(quorum) ?? 0)
+  if (quorum !== undefined && !(needed >= 1 && needed <= witnesses.length)) {
+    throw new Unreadable(
+      `--quorum is a number from 1 to that of the witnesses, ${witnesses.length}.`,
+    )
+  }
+  return { keys, witnesses, quorum: needed }
+}
+
+/** A text, or the name of a file. */
+async function keysIn(text) {
+  const key = parseVerifierKey(text)
+  if (key !== null) return [key]
+  const lines = (await textIn(text, 'The key')).split('\n').map((line) => line.trim())
+  const keys = lines.filter((line) => line !== '').map(parseVerifierKey)
+  if (keys.length > 0 && keys.every((key2) => key2 !== null)) return keys
+  throw new Unreadable(`${text} does not hold verifier keys, name+id+key, one a line.`)
 }
 
 // src/verify-audit.ts
@@ -1845,10 +1305,10 @@ proof that the log holds one event (.tlog-proof), or a checkpoint.
 
   --key <key>             a verifier key of the log, or a file with one a line; repeat it for older keys
   --witness <key>         a verifier key of a witness that must have cosigned; repeat it for each
-  --policy <file>         which witnesses must have cosigned (C2SP tlog-policy)
+  --quorum <number>       how many of the witnesses must have cosigned, if not all
   --extends <file>        an older export, proof or checkpoint, of which this one must be a continuation
   --consistency <file>    the answer of GET /log/consistency, for what is not a whole export
-  --event <file>          with a proof: the event, as the API shows it or as a line of an export
+  --event <file>          with a proof: the event, as a line of an export
   -h, --help              prints this help
 
 Exit code: 0 everything in the file is proven, 1 something is broken, 2 it cannot be checked, 3 nothing is
@@ -1886,8 +1346,8 @@ async function check(file, trust) {
   if (kind === 'proof') {
     const report = await verifyProof(file, trust)
     const unproven = values.event === undefined ? [] : await compareEvent(values.event, report)
-    const open3 = [...lackingIn(report.log), ...unproven]
-    const conclusion2 = { says: describeProof(report), notProven: open3 }
+    const open2 = [...lackingIn(report.log), ...unproven]
+    const conclusion2 = { says: describeProof(report), notProven: open2 }
     return both(conclusion2, compare(report.log, kept, new Map(), proofs))
   }
   const log = openCheckpoint(await textIn(file, 'The checkpoint'), trust)

@@ -31,7 +31,7 @@ what has been added, and that the log extends what was kept.
   --key <key>         a verifier key of the log, or a file with one a line; repeat it for older keys. Without it:
                       that of LOG_KEY and LOG_ORIGIN, from the environment or DATA_DIR
   --witness <key>     a verifier key of a witness that must have cosigned what is published; repeat it for each
-  --policy <file>     which witnesses must have cosigned (C2SP tlog-policy)
+  --quorum <number>   how many of the witnesses must have cosigned, if not all
 
 Exit code: 0 nothing is broken, 1 something is broken, 2 it cannot be checked, 3 nothing is broken, but a witness
 is missing.`
@@ -94,7 +94,7 @@ async function lastVerified(trust: Trust): Promise<SignedCheckpoint | null> {
     throw new Unreadable(`${keptFile} cannot be read (${error.code}).`)
   })
   if (note === null) return null
-  return openCheckpoint(note, { ...trust, witnesses: [], policy: null }, `What ${keptFile} holds`)
+  return openCheckpoint(note, { ...trust, witnesses: [], quorum: 0 }, `What ${keptFile} holds`)
 }
 
 /** Whole or not at all. Returns what there is to say of it. */

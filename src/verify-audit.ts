@@ -16,7 +16,7 @@ import { openCheckpoint } from './verifier/checkpoints.ts'
 import { verifyExport } from './verifier/export.ts'
 import { compare, readConsistency, readKept } from './verifier/extends.ts'
 import { Unreadable } from './verifier/failures.ts'
-import { kindOf } from './verifier/kinds.ts'
+import { kindOf, textIn } from './verifier/files.ts'
 import { compareEvent, verifyProof } from './verifier/proof.ts'
 import {
   type Conclusion,
@@ -27,7 +27,7 @@ import {
   lackingIn,
   notProven,
 } from './verifier/report.ts'
-import { readTrust, TRUST_OPTIONS, type Trust, textIn } from './verifier/trust.ts'
+import { readTrust, TRUST_OPTIONS, type Trust } from './verifier/trust.ts'
 
 const USAGE = `Usage: node verify-audit.mjs <file> --key <key> [options]
 
@@ -36,10 +36,10 @@ proof that the log holds one event (.tlog-proof), or a checkpoint.
 
   --key <key>             a verifier key of the log, or a file with one a line; repeat it for older keys
   --witness <key>         a verifier key of a witness that must have cosigned; repeat it for each
-  --policy <file>         which witnesses must have cosigned (C2SP tlog-policy)
+  --quorum <number>       how many of the witnesses must have cosigned, if not all
   --extends <file>        an older export, proof or checkpoint, of which this one must be a continuation
   --consistency <file>    the answer of GET /log/consistency, for what is not a whole export
-  --event <file>          with a proof: the event, as the API shows it or as a line of an export
+  --event <file>          with a proof: the event, as a line of an export
   -h, --help              prints this help
 
 Exit code: 0 everything in the file is proven, 1 something is broken, 2 it cannot be checked, 3 nothing is

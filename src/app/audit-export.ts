@@ -1,19 +1,9 @@
-import { taskStreamId } from '../domain/task/view.ts'
-import { userStreamId } from '../domain/user.ts'
-import type {
-  AuditEvent,
-  AuditQuery,
-  AuditTrail,
-  ExportedEvent,
-  ParkedStream,
-  StreamHead,
-} from './ports/audit.ts'
+import type { AuditQuery, AuditTrail, ExportedEvent, ParkedStream } from './ports/audit.ts'
 import type {
   LoggedRecords,
   PublishedCheckpoint,
   TransparencyLog,
 } from './ports/transparency-log.ts'
-import { type StreamIds, streamIds } from './stream-ids.ts'
 
 /** Where in the log what is shown is. */
 export type Proven = {
@@ -42,7 +32,6 @@ export type AuditExport = {
 
 export type AuditTrailer = {
   readonly count: () => number
-  readonly heads: AsyncIterable<readonly StreamHead[]>
   /** Hashes of the complete subtrees between the last leaf that is shown and the end of the tree. */
   readonly after: () => Promise<readonly Buffer[]>
 }
@@ -54,18 +43,16 @@ const CHECKPOINT_MS = 2_000
 
 /**
  * Copies the query's results from the audit trail, with hashes of what lies between them in the log: whoever reads
- * the leaves from top to bottom gets the root of the checkpoint's tree. Keeps only stream ids in memory.
+ * the leaves from top to bottom gets the root of the checkpoint's tree.
  */
 export const exportAudit =
   (trail: AuditTrail, log: TransparencyLog): ExportAudit =>
   async (query) => {
-    const streams = streamIds()
     let count = 0
     const { position, parked, batches } = await trail.read(query)
     const checkpoint = await log.checkpointAt(position, CHECKPOINT_MS)
     async function* counted() {
       for await (const batch of batches) {
-        for (const { event } of batch) streams.add(streamOf(event))
         count += batch.length
         yield batch
       }
@@ -80,7 +67,6 @@ export const exportAudit =
       lines: gaps.filled(linesOf(log, counted(), size, isWhole(query))),
       trailer: {
         count: () => count,
-        heads: headsOf(trail, streams, position),
         after: () => gaps.after(size),
       },
     }
@@ -88,13 +74,6 @@ export const exportAudit =
 
 const isWhole = (query: AuditQuery): boolean =>
   Object.values(query).every((condition) => condition === null || condition === undefined)
-
-const streamOf = ({ task_id, user_id }: AuditEvent): string =>
-  task_id === null ? userStreamId(user_id) : taskStreamId(task_id)
-
-async function* headsOf(trail: AuditTrail, streams: StreamIds, position: number) {
-  for (const ids of streams.inOrder()) yield await trail.heads(ids, position)
-}
 
 type Place = Pick<Proven, 'leaf'>
 type Placed<T> = T & Place

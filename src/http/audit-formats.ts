@@ -22,12 +22,10 @@ export async function* ndjson(
   for await (const batch of lines) {
     yield batch.map((line) => `${JSON.stringify(shownLine(line))}\n`).join('')
   }
-  const begin = JSON.stringify({ count: trailer.count(), position, parked, ...facts })
-  yield `{"trailer":${begin.slice(0, -1)},"heads":[`
-  yield* elements(trailer.heads)
   const after = (await trailer.after()).map(base64)
   const log = checkpoint && { checkpoint: checkpoint.note, after }
-  yield `],"log":${JSON.stringify(log)}}}\n`
+  const last = { count: trailer.count(), position, parked, ...facts, log }
+  yield `${JSON.stringify({ trailer: last })}\n`
 }
 
 const base64 = (hash: Buffer): string => hash.toString('base64')
@@ -38,17 +36,6 @@ function shownLine(line: ExportLine): object {
   if ('records' in line) return { leaf, before, records: line.records }
   const { event, stored, text_keys } = line
   return { ...auditEventOf(event), leaf, before, stored, text_keys }
-}
-
-/** The elements of one JSON array, without its brackets. */
-async function* elements(batches: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
-  let comma = ''
-  for await (const batch of batches) {
-    for (const element of batch) {
-      yield comma + JSON.stringify(element)
-      comma = ','
-    }
-  }
 }
 
 const COLUMNS = [
@@ -78,11 +65,9 @@ export async function* csv(
   // Without the byte order mark, Excel does not recognise UTF-8.
   yield BYTE_ORDER_MARK + table([COLUMNS])
   for await (const batch of batches) yield table(batch.flatMap(({ event }) => rowsOf(event)))
-  let heads = 0
-  for await (const some of trailer.heads) heads += some.length
   const note = checkpoint && readNote(checkpoint.note)
   const { size, root } = (note && parseCheckpoint(note.text)) ?? {}
-  const counts = [trailer.count(), heads, size, root && base64(root), position, exported_at]
+  const counts = [trailer.count(), size, root && base64(root), position, exported_at]
   const missing = parked.map((stream) => ['# parked', ...stream])
   yield table([...missing, ['# trailer', ...counts, parked.length]])
 }

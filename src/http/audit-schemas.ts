@@ -83,8 +83,6 @@ export const auditQuery = {
   }),
 }
 
-const head = z.tuple([z.string(), z.int(), z.string()])
-
 const parked = z.tuple([z.string(), z.int()])
 
 const stored = z.strictObject({
@@ -141,9 +139,6 @@ export const exportLine = z
         parked: z.array(parked).meta({
           description: 'Streams whose events from this version on may be missing from the export',
         }),
-        heads: z
-          .array(head)
-          .meta({ description: 'stream_id, version and hash of the last event of each stream' }),
         log: z
           .strictObject({
             checkpoint: z.string().meta({ description: 'Signed note (C2SP tlog-checkpoint)' }),

@@ -15,10 +15,10 @@ export function base64(text: string): Buffer | null {
 }
 
 /** The hashes of lines of base64; null unless every line is one. */
-export function hashes(lines: readonly string[]): readonly Buffer[] | null {
+export function hashes(lines: readonly unknown[]): readonly Buffer[] | null {
   const found: Buffer[] = []
   for (const line of lines) {
-    const bytes = base64(line)
+    const bytes = typeof line === 'string' ? base64(line) : null
     if (!bytes || !isHash(bytes)) return null
     found.push(bytes)
   }

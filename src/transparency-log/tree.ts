@@ -40,7 +40,8 @@ function needHash(value: Uint8Array): void {
   if (!isHash(value)) throw new RangeError(`A hash has 32 bytes, not ${value.length}`)
 }
 
-export const isSize = (value: number): boolean => Number.isSafeInteger(value) && value >= 0
+export const isSize = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && Number(value) >= 0
 
 function needRange(from: number, to: number): void {
   if (!isSize(from) || !isSize(to)) throw new RangeError(`No leaves: ${from} to ${to}`)

@@ -1,7 +1,6 @@
 import { type Checkpoint, parseCheckpoint } from '../transparency-log/checkpoint.ts'
 import { cosignedAt } from '../transparency-log/cosignature.ts'
 import type { VerifierKey } from '../transparency-log/keys.ts'
-import { isMet } from '../transparency-log/policy.ts'
 import { type Note, readNote, verifiedBy } from '../transparency-log/signed-note.ts'
 import { Broken } from './failures.ts'
 import type { Trust } from './trust.ts'
@@ -11,14 +10,14 @@ export type SignedCheckpoint = Checkpoint & {
   /** Keys of the log and of witnesses, as name+id. */
   readonly signers: readonly string[]
   readonly cosigned: readonly { readonly by: string; readonly at: string }[]
-  /** Witnesses that should have cosigned it, or the policy that should be met, in words. */
+  /** Witnesses that should have cosigned it, in words. */
   readonly lacking: readonly string[]
 }
 
 /** `thing`: what to call it. Error: `Broken`. */
 export function openCheckpoint(
   text: string,
-  { keys, witnesses, policy }: Trust,
+  { keys, witnesses, quorum }: Trust,
   thing = 'The checkpoint',
 ): SignedCheckpoint {
   const broken = (why: string) => new Broken({ thing }, why)
@@ -26,17 +25,17 @@ export function openCheckpoint(
   const checkpoint = note && parseCheckpoint(note.text)
   if (!checkpoint) throw broken('is changed: it does not have the form of a signed checkpoint.')
   const own = keys.filter(({ name }) => name === checkpoint.origin)
-  const others = [...witnesses, ...(policy?.witnesses ?? []).map(({ key }) => key)]
-  const [signers, cosigners] = [own, others].map((of) => signersOf(note, of, broken))
-  if (!signers?.length || !cosigners) {
+  const signers = signersOf(note, own, broken)
+  if (signers.length === 0) {
     const known = keys.map(shortOf).join(', ')
     throw broken(`of ${checkpoint.origin} is not signed by a key that was given (${known}).`)
   }
+  const cosigners = signersOf(note, witnesses, broken)
   const missing = witnesses.filter(({ text }) => !cosigners.some((key) => key.text === text))
-  const lacking = missing.map((key) => `the witness ${shortOf(key)} has not cosigned it.`)
-  if (policy !== null && !isMet(policy, cosigners)) {
-    lacking.push('too few witnesses of the policy have cosigned it.')
-  }
+  const enough = cosigners.length >= quorum
+  const lacking = enough
+    ? []
+    : missing.map((key) => `the witness ${shortOf(key)} has not cosigned it.`)
   const cosigned = cosigners.map((key) => ({ by: shortOf(key), at: timeOf(note, key) }))
   return { ...checkpoint, signers: signers.map(shortOf), cosigned, lacking }
 }

@@ -1,22 +1,21 @@
+import { hashes } from '../transparency-log/lines.ts'
 import { readProofFile } from '../transparency-log/proof-file.ts'
-import { EMPTY_ROOT, isConsistent } from '../transparency-log/tree.ts'
+import { EMPTY_ROOT, isConsistent, isSize } from '../transparency-log/tree.ts'
 import { openCheckpoint, type SignedCheckpoint } from './checkpoints.ts'
-import { readTrailer } from './export-file.ts'
-import { parse } from './export-lines.ts'
+import { readExport } from './export.ts'
 import { Broken, Unreadable } from './failures.ts'
-import { kindOf } from './kinds.ts'
+import { isObject, kindOf, parse, textIn } from './files.ts'
 import type { Conclusion } from './report.ts'
-import { base64Hash, count, faultIn, fields, listOf } from './shapes.ts'
-import { type Trust, textIn } from './trust.ts'
+import type { Trust } from './trust.ts'
 
 /** An older checkpoint, and the file that it is in. */
 export type Kept = { readonly file: string; readonly log: SignedCheckpoint }
 
-/** That the log of `to` leaves extends that of `from`; as GET /log/consistency answers. Hashes in base64. */
+/** That the log of `to` leaves extends that of `from`; as GET /log/consistency answers. */
 export type Consistency = {
   readonly from: number
   readonly to: number
-  readonly hashes: readonly string[]
+  readonly proof: readonly Buffer[]
 }
 
 /** From a checkpoint, an export or a proof file. Error: `Unreadable`, `Broken`. */
@@ -28,19 +27,18 @@ export async function readKept(file: string, trust: Trust): Promise<Kept> {
 
 async function noteIn(file: string): Promise<string | undefined> {
   const kind = await kindOf(file)
-  if (kind === 'export') return (await readTrailer(file)).log?.checkpoint
+  if (kind === 'export') return (await readExport(file, () => {})).log?.checkpoint
   const text = await textIn(file, 'The file')
   return kind === 'checkpoint' ? text : readProofFile(text)?.checkpoint
 }
 
-const CONSISTENCY = fields({ from: count, to: count, hashes: listOf(base64Hash) })
-
 /** Error: `Unreadable`. */
 export async function readConsistency(file: string): Promise<Consistency> {
   const answer = parse(await textIn(file, 'The proof'))
-  const fault = faultIn(CONSISTENCY, answer)
-  if (fault === null) return answer as Consistency
-  throw new Unreadable(`${file} is not an answer of GET /log/consistency: ${fault}.`)
+  const { from, to, hashes: given } = isObject(answer) ? answer : {}
+  const proof = Array.isArray(given) ? hashes(given) : null
+  if (isSize(from) && isSize(to) && proof) return { from, to, proof }
+  throw new Unreadable(`${file} is not an answer of GET /log/consistency.`)
 }
 
 /**
@@ -59,11 +57,13 @@ export function compare(
     if (log === null) throw new Broken({}, `has no checkpoint, but ${old.file} has one.`)
     requireLater(log, old)
     const isProven = requireExtends(log, old, roots, proofs)
-    const it = `it extends the log of ${old.log.size} leaves in ${old.file}`
-    if (isProven) says.push(`${it.replace('it', 'It')}.`)
+    const extended = `extends the log of ${old.log.size} leaves in ${old.file}`
+    if (isProven) says.push(`It ${extended}.`)
     else {
       const asked = `GET /log/consistency?from=${old.log.size}&to=${log.size}`
-      notProven.push(`Nothing proves that ${it}: name the answer of ${asked} with --consistency.`)
+      notProven.push(
+        `Nothing proves that it ${extended}: name the answer of ${asked} with --consistency.`,
+      )
     }
   }
   return { says, notProven }
@@ -100,9 +100,7 @@ function requireExtends(
   }
   const proof = proofs.find(({ from, to }) => from === old.size && to === log.size)
   if (proof === undefined) return false
-  const hashes = proof.hashes.map((hash) => Buffer.from(hash, 'base64'))
-  const sizes = { from: old.size, fromRoot: old.root, to: log.size, toRoot: log.root }
-  if (isConsistent({ ...sizes, proof: hashes })) return true
+  if (isConsistent({ ...proof, fromRoot: old.root, toRoot: log.root })) return true
   throw contradicts(
     `does not extend ${file} by the given proof: the proof was changed, or the log rewritten.`,
   )

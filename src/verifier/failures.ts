@@ -27,9 +27,6 @@ export class Broken extends Error {
 /** It cannot be checked at all. */
 export class Unreadable extends Error {}
 
-/** Nothing that is present is broken, but something is missing, so nothing is proven about it. */
-export class Incomplete extends Error {}
-
 export function nameOf(place: Place): string {
   const { thing, stream_id, version, position, leaf, line, table, id } = place
   if (thing !== undefined) return thing

@@ -16,8 +16,6 @@ export type TrailEvent = {
   readonly hash: string
 }
 
-export type Head = readonly [stream_id: string, version: number, hash: string]
-
 /** Canonical JSON (RFC 8785). */
 export function canonical(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)

@@ -3,13 +3,11 @@ import { readProofFile } from '../transparency-log/proof-file.ts'
 import { leafHash, rootOfInclusion } from '../transparency-log/tree.ts'
 import { openCheckpoint, type SignedCheckpoint } from './checkpoints.ts'
 import { type EventPlace, eventEntry, type Records, recordsEntry } from './entries.ts'
-import { eventIn } from './export-file.ts'
-import { type ExportEvent, type ExportLine, parse, SHAPES } from './export-lines.ts'
-import { Broken, nameOf, placeOf, Unreadable } from './failures.ts'
-import { count, faultIn, fields, hash, id, isObject, text } from './shapes.ts'
-import { requireShown } from './shown.ts'
+import { readLine, requireShown, type ShownEvent } from './event-line.ts'
+import { Broken, nameOf, type Place, placeOf, Unreadable } from './failures.ts'
+import { isObject, parse, textIn } from './files.ts'
 import { follow } from './trail.ts'
-import { type Trust, textIn } from './trust.ts'
+import type { Trust } from './trust.ts'
 
 type EventEntry = EventPlace & { readonly hash: string }
 
@@ -39,69 +37,33 @@ export async function verifyProof(file: string, trust: Trust): Promise<ProofRepo
   return { log, index: proof.index, event: eventOfEntry(entry), entry }
 }
 
-const EVENT = fields({ hash, position: id, stream_id: text, version: id })
-const RECORDS = fields({ audit_accesses: count, digest: hash, security_events: count })
-
 /** Null: of accesses and security events. */
 function eventOfEntry(entry: string): EventEntry | null {
   const read = parse(entry)
-  if (faultIn(EVENT, read) === null && eventEntry(read as EventEntry) === entry) {
-    return read as EventEntry
-  }
-  if (faultIn(RECORDS, read) === null && recordsEntry(read as Records) === entry) return null
+  if (isObject(read) && eventEntry(read as EventEntry) === entry) return read as EventEntry
+  if (isObject(read) && recordsEntry(read as Records) === entry) return null
   throw new Unreadable(`The log has this entry, but it is of a kind that is unknown here: ${entry}`)
 }
 
-/**
- * Compares an event, as an answer shows it or as a line of an export, with the proven one. Returns what is
- * not proven of it. Error: `Broken`, `Unreadable`.
- */
-export async function compareEvent(
-  file: string,
-  { event: proven, index }: ProofReport,
-): Promise<readonly string[]> {
-  if (proven === null) throw new Unreadable('The proof is of no event to compare with.')
-  const content = (await textIn(file, 'The event')).trim()
-  const shown = parse(content)
-  if (isObject(shown) && Object.hasOwn(shown, 'stored')) {
-    const event = eventIn(content, shown, 1)
-    requireSame(event, proven)
-    const { leaf } = event.line
-    if (leaf !== null && leaf !== index) {
-      throw new Broken(placeOf(event), `has leaf ${leaf}, but is leaf ${index}.`)
-    }
-    return unprovenIn(event)
+/** Checks that a line of an export is the proven event. Returns what it shows without proof. Error: `Broken`, `Unreadable`. */
+export async function compareEvent(file: string, proven: ProofReport): Promise<readonly string[]> {
+  const event = readLine((await textIn(file, 'The event')).trim(), 1)
+  if (proven.event === null || 'records' in event) {
+    throw new Unreadable('Only an event can be compared with the proof of one.')
   }
-  const fault = faultIn(SHAPES.shown, shown)
-  if (fault !== null) throw new Unreadable(`${file} is not an event: ${fault}.`)
-  const { task_id, ...event } = shown as ExportLine
-  const ofUser = proven.stream_id.startsWith('user-') ? proven.stream_id : 'A user'
-  requireSame({ ...event, stream_id: task_id === null ? ofUser : `task-${task_id}` }, proven)
-  const what = 'only a line of an export has what its hash covers'
-  return [`${nameOf(placeOf(proven))}: what ${file} shows besides its hash, for ${what}.`]
-}
-
-function requireSame(event: EventEntry, proven: EventEntry): void {
-  const fault = (['stream_id', 'version', 'position', 'hash'] as const).find(
-    (name) => event[name] !== proven[name],
-  )
-  if (fault === undefined) return
-  const why = `its ${fault} is ${event[fault]}, not ${proven[fault]}`
-  throw new Broken(placeOf(event), `is not the proven event: ${why}.`)
-}
-
-/** Its hash and what it shows; there are no events before it. */
-function unprovenIn(event: ExportEvent): readonly string[] {
+  if (eventEntry(event) !== proven.entry) {
+    throw new Broken(placeOf(event), `is not the proven event, ${nameOf(placeOf(proven.event))}.`)
+  }
   const unproven: string[] = []
-  const trail = follow<ExportEvent>({
-    leftOut: new Set(['start']),
-    inspect({ line }, state) {
-      const fields = requireShown(line, state).join(', ')
-      if (fields === '') return
-      const place = nameOf(placeOf(event))
-      unproven.push(`${place}: nothing proves the values before it, "from" of ${fields}.`)
-    },
-  })
-  trail.add(event)
-  return unproven
+  follow<ShownEvent>({
+    // There are no events before it.
+    onGap: () => {},
+    inspect: (_, state) => unproven.push(...requireShown(event, state)),
+  }).add(event)
+  if (unproven.length === 0) return []
+  return [fromOf(placeOf(event), unproven)]
 }
+
+/** That fields of an event show a value of before that nothing proves. */
+export const fromOf = (event: Place, fields: readonly string[]): string =>
+  `${nameOf(event)}: nothing proves the values before it, "from" of ${fields.join(', ')}.`

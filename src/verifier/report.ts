@@ -1,8 +1,7 @@
 import type { SignedCheckpoint } from './checkpoints.ts'
-import type { ExportReport, Run } from './export.ts'
-import { Broken, Incomplete, nameOf, placeOf } from './failures.ts'
-import { inWords } from './filters.ts'
-import type { ProofReport } from './proof.ts'
+import type { ExportReport } from './export.ts'
+import { Broken, nameOf, placeOf } from './failures.ts'
+import { fromOf, type ProofReport } from './proof.ts'
 import type { Report } from './trail.ts'
 
 // What Node has for it would take as long to load as all the rest.
@@ -16,9 +15,8 @@ export function describe({ events, streams, gaps, position }: Report): readonly 
   const all = `${count(events, 'event')} of ${count(streams, 'stream')}`
   const lines = [`Nothing is broken: ${all}, up to position ${position}.`]
   if (gaps > 0) {
-    lines.push(
-      `The filter leaves ${count(gaps, 'gap')}: events before a gap are not chained to those after it.`,
-    )
+    const what = 'events before a gap are not chained to those after it'
+    lines.push(`Its streams have ${count(gaps, 'gap')}: ${what}.`)
   }
   return lines
 }
@@ -34,15 +32,16 @@ export const lackingIn = ({ lacking }: SignedCheckpoint): readonly string[] =>
   lacking.map((what) => `The checkpoint: ${what}`)
 
 export function describeExport(report: ExportReport): readonly string[] {
-  const { said, erased, log, events, logged } = report
-  const asked =
-    said.filters.length === 0 ? '' : `, filtered by ${said.filters.map(inWords).join(' ')}`
+  const { trailer, erased, log, events, logged } = report
+  const { exported_at, exported_by, query } = trailer
+  const filters = Object.entries(query).map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+  const asked = filters.length === 0 ? '' : `, filtered by ${filters.join(' ')}`
   const lines = [
     ...describe(report),
     ...(log === null ? [NO_LOG] : describeLog(log)),
     `In the log: ${count(logged, 'event')}. Not proven by it: ${count(events - logged, 'event')}.`,
-    `Its trailer says: exported at ${JSON.stringify(said.exported_at)} by user ` +
-      `${JSON.stringify(said.exported_by)}${asked}.`,
+    `Its trailer says: exported at ${JSON.stringify(exported_at)} by user ` +
+      `${JSON.stringify(exported_by)}${asked}.`,
     extentOf(report),
   ]
   if (erased > 0) {
@@ -75,32 +74,28 @@ export const describeProof = ({ log, index, event, entry }: ProofReport): readon
 
 /** What is not proven in an export, a line each; empty only if everything is proven. */
 export const notProven = (report: ExportReport): readonly string[] => [
-  ...report.unlogged.map((run) => `${nameOfRun(run)}: not in the log of the checkpoint.`),
-  ...report.unproven.map(
-    ([event, fields]) =>
-      `${nameOf(event)}: nothing proves the values before it, "from" of ${fields.join(', ')}.`,
-  ),
+  ...(report.unlogged === null
+    ? []
+    : [
+        `${nameOf(report.unlogged)} and what follows, ${count(report.events - report.logged, 'event')} in ` +
+          'all: not in the log of the checkpoint.',
+      ]),
+  ...report.unproven.map(([event, fields]) => fromOf(event, fields)),
   ...report.unreadable.map(
     (event) => `${nameOf(event)}: it is marked as unreadable: a text or its key is damaged.`,
   ),
   ...report.doubtful.map(
     (user) => `user-${user}: marked as erased, but the export has no UserErased.`,
   ),
-  ...report.said.parked.map(
-    ([stream_id, version]) =>
-      `${stream_id} from version ${version} on: the trailer says that they were parked, which ` +
-      'nothing proves. Export again when they are resumed.',
+  ...report.trailer.parked.map(
+    (stream) =>
+      `${JSON.stringify(stream)}: the trailer says that this stream was parked from that version on, which ` +
+      'nothing proves. Export again when it is resumed.',
   ),
   ...(report.log === null
     ? ['The export: it has no checkpoint, so nothing proves that nothing is missing.']
     : lackingIn(report.log)),
 ]
-
-function nameOfRun({ stream_id, versions, positions }: Run): string {
-  const [first, last] = versions
-  if (first === last) return nameOf({ stream_id, version: first, position: positions[0] })
-  return `${stream_id} versions ${first} to ${last} (positions ${positions.join(' to ')})`
-}
 
 /** Escapes control and invisible characters for a terminal: much of the text was written by others. */
 const printable = (text: string): string =>
@@ -128,7 +123,6 @@ export async function conclude(check: () => Promise<Conclusion>): Promise<number
 
 function verdictOf(error: unknown): readonly [code: number, why: string] {
   if (error instanceof Broken) return [1, `BROKEN: ${error.message}`]
-  if (error instanceof Incomplete) return [3, `NOT PROVEN: ${error.message}`]
   if (error instanceof RangeError) {
     return [2, `Something in it is too long or too deep to be read (${error.message}).`]
   }

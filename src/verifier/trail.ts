@@ -1,5 +1,4 @@
 import { Broken, placeOf } from './failures.ts'
-import type { Part } from './filters.ts'
 import { eventHash, HASH, type TrailEvent } from './formats.ts'
 
 /** What is known of a stream so far. */
@@ -21,10 +20,8 @@ export type Report = {
 }
 
 export type TrailOptions<Event extends TrailEvent> = {
-  /** Where events may be missing in a stream; elsewhere only those that are `parked`. */
-  readonly leftOut?: ReadonlySet<Part>
-  /** Versions from which on events of these streams may be missing. */
-  readonly parked?: ReadonlyMap<string, number>
+  /** Called where events of a stream are missing, with what is then wrong. @default throws it */
+  readonly onGap?: (missing: Broken) => void
   /** Called with each event whose hash and chain are right, before its stream's state moves on. */
   readonly inspect?: (event: Event, state: StreamState) => void
 }
@@ -43,8 +40,9 @@ export type Trail<Event extends TrailEvent = TrailEvent> = {
  * Keeps a little for each stream and nothing for each event.
  */
 export function follow<Event extends TrailEvent = TrailEvent>({
-  leftOut = new Set(),
-  parked = new Map(),
+  onGap = (missing) => {
+    throw missing
+  },
   inspect,
 }: TrailOptions<Event> = {}): Trail<Event> {
   const streams = new Map<string, StreamState>()
@@ -71,14 +69,13 @@ export function follow<Event extends TrailEvent = TrailEvent>({
     at = position
   }
 
-  /** A version that is not the next one: a filter left a gap, or something is broken. */
-  const skip = (event: Event, state: StreamState) => {
-    if (event.version <= state.version) {
-      throw new Broken(placeOf(event), `comes after version ${state.version} of its stream.`)
+  const skip = ({ stream_id, version, position }: Event, state: StreamState) => {
+    const next = state.version + 1
+    if (version < next) {
+      const why = `comes after version ${state.version} of its stream.`
+      throw new Broken({ stream_id, version, position }, why)
     }
-    if (!leftOut.has(state.version === 0 ? 'start' : 'middle')) {
-      requireParked(event.stream_id, state, `version ${event.version} follows`, parked)
-    }
+    onGap(new Broken({ stream_id, version: next }, `is missing: version ${version} follows.`))
     gaps++
     state.facts = null
   }
@@ -93,17 +90,4 @@ export function follow<Event extends TrailEvent = TrailEvent>({
     add,
     report: () => ({ events, streams: streams.size, gaps, position: at }),
   }
-}
-
-/** What should follow may be missing only where its stream was parked. */
-export function requireParked(
-  stream_id: string,
-  state: StreamState | undefined,
-  why: string,
-  parked: ReadonlyMap<string, number>,
-): void {
-  const next = (state?.version ?? 0) + 1
-  const from = parked.get(stream_id)
-  if (from !== undefined && from <= next) return
-  throw new Broken({ stream_id, version: next }, `is missing: ${why}.`)
 }

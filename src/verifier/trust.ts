@@ -1,50 +1,53 @@
-import { readFile } from 'node:fs/promises'
 import {
   isLogKey,
   isWitnessKey,
   parseVerifierKey,
   type VerifierKey,
 } from '../transparency-log/keys.ts'
-import { type Policy, PolicyError, readPolicy } from '../transparency-log/policy.ts'
+import { decimal } from '../transparency-log/lines.ts'
 import { Unreadable } from './failures.ts'
+import { textIn } from './files.ts'
 
 /** Command-line options, for parseArgs. */
 export const TRUST_OPTIONS = {
   key: { type: 'string', multiple: true },
   witness: { type: 'string', multiple: true },
-  policy: { type: 'string' },
+  quorum: { type: 'string' },
 } as const
 
-/** Each a verifier key, or a file with one a line; the policy is a file. */
+/** Each a verifier key, or a file with one a line; the quorum is a number. */
 export type TrustOptions = {
   readonly key?: readonly string[] | undefined
   readonly witness?: readonly string[] | undefined
-  readonly policy?: string | undefined
+  readonly quorum?: string | undefined
 }
 
 /** Whose signatures count. */
 export type Trust = {
   /** One of them must have signed, if it has the name of the log. */
   readonly keys: readonly VerifierKey[]
-  /** All of them must have cosigned. */
   readonly witnesses: readonly VerifierKey[]
-  /** Enough of its witnesses must have cosigned. */
-  readonly policy: Policy | null
+  /** How many of the witnesses must have cosigned. */
+  readonly quorum: number
 }
 
-/** Error: `Unreadable`. */
-export async function readTrust({ key = [], witness = [], policy }: TrustOptions): Promise<Trust> {
-  const rules = policy === undefined ? null : await policyIn(policy)
-  const given = (await Promise.all(key.map(keysIn))).flat()
+/** All witnesses must have cosigned unless told. Error: `Unreadable`. */
+export async function readTrust({ key = [], witness = [], quorum }: TrustOptions): Promise<Trust> {
+  const keys = (await Promise.all(key.map(keysIn))).flat()
   const witnesses = (await Promise.all(witness.map(keysIn))).flat()
-  for (const { name } of given.filter((key) => !isLogKey(key))) {
+  for (const { name } of keys.filter((key) => !isLogKey(key))) {
     throw new Unreadable(`The key of ${name} is a witness's: name it with --witness.`)
   }
   for (const { name } of witnesses.filter((key) => !isWitnessKey(key))) {
     throw new Unreadable(`The key of ${name} is a log's: name it with --key.`)
   }
-  const keys = [...given, ...(rules?.logs ?? []).map(({ key }) => key)]
-  return { keys, witnesses, policy: rules }
+  const needed = quorum === undefined ? witnesses.length : (decimal(quorum) ?? 0)
+  if (quorum !== undefined && !(needed >= 1 && needed <= witnesses.length)) {
+    throw new Unreadable(
+      `--quorum is a number from 1 to that of the witnesses, ${witnesses.length}.`,
+    )
+  }
+  return { keys, witnesses, quorum: needed }
 }
 
 /** A text, or the name of a file. */
@@ -56,17 +59,3 @@ async function keysIn(text: string): Promise<readonly VerifierKey[]> {
   if (keys.length > 0 && keys.every((key) => key !== null)) return keys
   throw new Unreadable(`${text} does not hold verifier keys, name+id+key, one a line.`)
 }
-
-async function policyIn(file: string): Promise<Policy> {
-  try {
-    return readPolicy(await textIn(file, 'The policy'))
-  } catch (error) {
-    throw error instanceof PolicyError ? new Unreadable(`${file}: ${error.message}.`) : error
-  }
-}
-
-/** `what`: what it is, as a sentence begins. Error: `Unreadable`. */
-export const textIn = (file: string, what: string): Promise<string> =>
-  readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Unreadable(`${what} ${file} cannot be read (${error.code}).`)
-  })

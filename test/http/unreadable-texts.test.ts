@@ -116,7 +116,7 @@ describe('A damaged text or key', () => {
       const { body } = await call(auditor, 'GET', path, undefined, { Accept })
       const file = join(directory, 'export.ndjson')
       await writeFile(file, body)
-      const report = await verifyExport(file, { keys: [], witnesses: [], policy: null })
+      const report = await verifyExport(file, { keys: [], witnesses: [], quorum: 0 })
       expect(report).to.include({ events: 1, erased: 0 })
       expect(notProven(report)).to.include(
         `task-${keyless} version 1 (position ${report.position}): it is marked as unreadable: a text or its key is damaged.`,

@@ -50,11 +50,10 @@ export type RecordsLine = Leaf & { records: { -readonly [name in keyof Records]:
 export type Trailer = {
   count: number
   position: number
+  parked: [string, number][]
   exported_at: string
   exported_by: number
   query: Record<string, unknown>
-  parked: [string, number][]
-  heads: [string, number, string][]
   log: { checkpoint: string; after: string[] } | null
 }
 export type Export = { lines: (Line | RecordsLine)[]; trailer: Trailer }
@@ -214,17 +213,13 @@ export function syntheticLog(): SyntheticLog {
         if ('records' in entry) lines.push({ leaf, before, records: { ...entry.records } })
         else if (event) lines.push({ ...lineOf(event, entry.event), leaf, before } as Line)
       }
-      const ids = new Set(lines.filter(isEvent).map((line) => line.stored.stream_id))
       const trailer: Trailer = {
         count: lines.filter(isEvent).length,
         position,
+        parked: [],
         exported_at: '2026-11-24T12:00:00.000Z',
         exported_by: 1,
         query,
-        parked: [],
-        heads: [...heads.values()]
-          .filter(([id]) => ids.has(id))
-          .sort(([a], [b]) => (a < b ? -1 : 1)),
         log: last && { checkpoint: last.note, after: between(next, size) },
       }
       return structuredClone({ lines, trailer })

@@ -67,9 +67,6 @@ export type StoredEvent = {
   readonly prev_hash: string | null
 }
 
-/** The end of a stream: its id, and version and hash of its last event. */
-export type StreamHead = readonly [stream_id: string, version: number, hash: string]
-
 /** A stream that the trail could not process from this version on: those events are missing from it. */
 export type ParkedStream = readonly [stream_id: string, version: number]
 
@@ -102,11 +99,6 @@ export type AuditTrail = {
     readonly parked: readonly ParkedStream[]
     readonly batches: AsyncIterable<readonly ExportedEvent[]>
   }>
-  /** The heads of streams at a position, in the order of `stream_ids`. */
-  readonly heads: (
-    stream_ids: readonly string[],
-    position: number,
-  ) => Promise<readonly StreamHead[]>
 }
 
 /**

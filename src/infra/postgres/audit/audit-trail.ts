@@ -56,18 +56,6 @@ const STORED = {
     from events where position = any ($1)`,
 }
 
-const HEADS = {
-  name: 'heads',
-  text: `
-    select wanted.stream_id, version, encode(hash, 'hex') as hash
-    from unnest($1::text[]) with ordinality as wanted (stream_id, n)
-      cross join lateral (
-        select version, hash from events
-        where stream_id = wanted.stream_id and position <= $2
-        order by version desc limit 1) head
-    order by n`,
-}
-
 const BATCH = 1_000
 const BATCH_BYTES = 500_000
 const PAGE_BYTES = 1_048_576
@@ -129,14 +117,6 @@ export function postgresAuditTrail(db: Database, keys: KeysToRead, log: Log): Au
       const bounds = await boundsOf(query)
       const { position, parked } = bounds
       return { position, parked, batches: batches(query, bounds) }
-    },
-
-    async heads(stream_ids, position) {
-      const rows = await db.query<{ stream_id: string; version: number; hash: string }>(HEADS, [
-        stream_ids,
-        position,
-      ])
-      return rows.map(({ stream_id, version, hash }) => [stream_id, version, hash])
     },
   }
 }

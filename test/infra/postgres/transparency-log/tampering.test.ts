@@ -11,7 +11,7 @@ import {
   writeLog,
 } from '../../../support/tamperings.ts'
 
-const OPTIONS = { trust: { keys: [signer.key], witnesses: [], policy: null } }
+const OPTIONS = { trust: { keys: [signer.key], witnesses: [], quorum: 0 } }
 const CASES = Number(process.env.TAMPERINGS ?? 100)
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000)
 

@@ -9,7 +9,7 @@ import { eraseUser } from '../../../support/erase.ts'
 import { type OpenLog, openLog, signer } from '../../../support/open-log.ts'
 import { projectAudit } from '../../../support/project-audit.ts'
 
-const OPTIONS = { trust: { keys: [signer.key], witnesses: [], policy: null } }
+const OPTIONS = { trust: { keys: [signer.key], witnesses: [], quorum: 0 } }
 
 describe('The verification of the database', () => {
   let log: OpenLog
