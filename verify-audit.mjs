@@ -483,22 +483,26 @@ function canonical(value) {
   return `{${text}}`
 }
 var HASH = /^[0-9a-f]{64}$/
+var LINK_BYTES = 32
 
 /** Of the bytes of the hash before it and of its facts. */
 function eventHash(event) {
   const { stream_id, version, event_id, type, schema_version, data } = event
   const { actor_id, metadata, occurred_at, prev_hash } = event
-  const facts = { actor_id, data, event_id, metadata, occurred_at, schema_version }
-  const text = canonical({ ...facts, stream_id, type, version })
-  const link = Buffer.from(prev_hash ?? '', 'hex')
-  return hash2('sha256', Buffer.concat([link, Buffer.from(text)]), 'hex')
+  const text = `{"actor_id":${canonical(actor_id)},"data":${canonical(data)},"event_id":${canonical(event_id)},"metadata":${canonical(metadata)},"occurred_at":${canonical(occurred_at)},"schema_version":${canonical(schema_version)},"stream_id":${canonical(stream_id)},"type":${canonical(type)},"version":${canonical(version)}}`
+  const link = prev_hash === null ? 0 : LINK_BYTES
+  const bytes = Buffer.allocUnsafe(link + Buffer.byteLength(text))
+  if (prev_hash !== null) bytes.write(prev_hash, 'hex')
+  bytes.write(text, link)
+  return hash2('sha256', bytes, 'hex')
 }
 
 // src/verifier/entries.ts
 
 /** What the leaf of an event is the hash of. Canonical JSON; the event's hash is lower-case hex. */
 var eventEntry = ({ hash: hash3, position, stream_id, version }) =>
-  canonical({ hash: hash3, position, stream_id, version })
+  // Canonical without sorting names: there is one for each event of a log.
+  `{"hash":${canonical(hash3)},"position":${canonical(position)},"stream_id":${canonical(stream_id)},"version":${canonical(version)}}`
 
 /** What the leaf of accesses and security events is the hash of. Canonical JSON. */
 var recordsEntry = ({ audit_accesses, digest, security_events }) =>
@@ -508,6 +512,7 @@ var recordsEntry = ({ audit_accesses, digest, security_events }) =>
 import { createDecipheriv, createSecretKey } from 'node:crypto'
 
 // src/verifier/files.ts
+import { isUtf8 } from 'node:buffer'
 import { createReadStream } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 
@@ -515,8 +520,9 @@ import { open, readFile } from 'node:fs/promises'
 var HEAD_BYTES = 1024
 
 /** No export has longer lines. */
-var MOST_CHARACTERS = 2 ** 26
+var MOST_BYTES2 = 2 ** 26
 var CHUNK_BYTES = 2 ** 18
+var NEWLINE = 10
 
 /** In hexadecimal digits, how files begin that are to be unpacked first. */
 var COMPRESSED = { gzip: '1f8b', zstd: '28b52ffd', zip: '504b0304' }
@@ -574,24 +580,25 @@ var rethrow = (what) => (error) => {
  * title may contain other line breaks. Error: `Unreadable`.
  */
 async function* linesOf(file) {
-  const decoder2 = new TextDecoder('utf-8', { fatal: true })
-  const decode = (chunk) => {
-    try {
-      return decoder2.decode(chunk, { stream: chunk !== undefined })
-    } catch {
-      const why = 'it was saved in another encoding, or it is damaged'
-      throw new Unreadable(`${file} is not UTF-8: ${why}.`)
-    }
+  const textOf = (bytes) => {
+    if (isUtf8(bytes)) return bytes.toString()
+    const why = 'it was saved in another encoding, or it is damaged'
+    throw new Unreadable(`${file} is not UTF-8: ${why}.`)
   }
-  let rest = ''
+  let rest = Buffer.alloc(0)
   for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES })) {
-    const lines = (rest + decode(chunk)).split('\n')
-    rest = lines.pop() ?? ''
-    if (rest.length > MOST_CHARACTERS) throw new Unreadable(`${file} has a line that is too long.`)
-    yield lines.map((line) => line.trimEnd())
+    const bytes = Buffer.concat([rest, chunk])
+    const end = bytes.lastIndexOf(NEWLINE) + 1
+    rest = bytes.subarray(end)
+    if (rest.length > MOST_BYTES2) throw new Unreadable(`${file} has a line that is too long.`)
+    if (end > 0)
+      yield textOf(bytes.subarray(0, end - 1))
+        .split('\n')
+        .map(trimmed)
   }
-  yield [(rest + decode()).trimEnd()]
+  yield [trimmed(textOf(rest))]
 }
+var trimmed = (line) => line.replace(/^\uFEFF/, '').trimEnd()
 
 /** Undefined: not JSON. */
 function parse2(text) {
@@ -661,17 +668,15 @@ function requireShown(event, state) {
     )
   }
   const to = storedValues(line, broken)
-  const written = { ...writtenLine(line), changes: changesOf(line, to, state, broken) }
+  const { changes, unproven } = changesOf(line, to, state, broken)
+  const written = writtenLine(line, changes)
   if (JSON.stringify(written) !== text) throw broken(differenceOf(written, line))
-  const unproven = Object.keys(to).filter(
-    (name) => brief(line.changes[name]?.from) !== valueBefore(name, line, state),
-  )
   keepFacts(line, to, state)
   return unproven
 }
 
 /** The members in the order of an export. */
-function writtenLine(line) {
+function writtenLine(line, changes) {
   const { position, version, type, actor, occurred_at, hash: hash3, leaf, before, stored } = line
   const { stream_id, event_id, schema_version, data, metadata, prev_hash } = stored
   const [, task] = /^task-([1-9]\d*)$/.exec(stream_id) ?? []
@@ -686,7 +691,7 @@ function writtenLine(line) {
     // The database gives an event a single time.
     recorded_at: occurred_at,
     request_id: metadata.request_id,
-    changes: null,
+    changes,
     undoes: data.undoes,
     erased: line.erased && true,
     unreadable: line.unreadable && true,
@@ -707,25 +712,23 @@ function differenceOf(written, line) {
 }
 
 /** What a line should show as changed. A previous value that is not known is taken from the line. */
-function changesOf(line, to, state, broken) {
-  const names2 = Object.keys(line.changes)
-  if (names2.length !== Object.keys(to).length) {
-    throw broken('its changes are not those of its stored fields')
-  }
-  const changes = names2.map((name) => {
-    const from = line.changes[name]?.from
-    const known = valueBefore(name, line, state)
+function changesOf(line, to, { facts }, broken) {
+  const changes = {}
+  const unproven = []
+  for (const name of Object.keys(line.changes)) {
+    const from = line.changes[name]?.from ?? null
+    const known = line.version === 1 ? NULL : facts?.[name]
+    const isKnown = brief(from) === known
     const isGone = isText2(name) && (line.erased || line.unreadable) && from === null
-    if (known !== undefined && brief(from) !== known && !isGone) {
+    if (known !== undefined && !isKnown && !isGone) {
       throw broken(`its changes.${name}.from is not the value before it`)
     }
-    return [name, { from: from ?? null, to: to[name] }]
-  })
-  return Object.fromEntries(changes)
+    if (!isKnown) unproven.push(name)
+    changes[name] = { from, to: to[name] }
+  }
+  if (Object.keys(changes).length === Object.keys(to).length) return { changes, unproven }
+  throw broken('its changes are not those of its stored fields')
 }
-
-/** A digest; undefined: nothing tells. */
-var valueBefore = (name, { version }, { facts }) => (version === 1 ? NULL : facts?.[name])
 
 /** What changes should say: the stored values, with the texts decrypted where their keys are present. */
 function storedValues({ type, stored, text_keys, erased, unreadable }, broken) {
@@ -860,11 +863,11 @@ function follow({
   const add = (event) => {
     const { stream_id, version, position, prev_hash, hash: hash3 } = event
     if (!(position > at)) throw new Broken(placeOf(event), `comes after position ${at}.`)
-    const isLink = prev_hash === null || HASH.test(prev_hash)
+    const state = streams.get(stream_id) ?? { version: 0, hash: null, position: 0, facts: {} }
+    const isLink = prev_hash === null || prev_hash === state.hash || HASH.test(prev_hash)
     if (!isLink || eventHash(event) !== hash3) {
       throw new Broken(placeOf(event), 'is changed: its hash does not match its contents.')
     }
-    const state = streams.get(stream_id) ?? { version: 0, hash: null, position: 0, facts: {} }
     if (version !== state.version + 1) skip(event, state)
     else if (prev_hash !== state.hash) {
       throw new Broken(placeOf(event), `is not chained to version ${state.version}.`)
@@ -1011,11 +1014,11 @@ function requireRoot(log, root, roots, kept) {
 
 // src/transparency-log/proof-file.ts
 var FIRST_LINE = 'c2sp.org/tlog-proof@v1'
-var MOST_CHARACTERS2 = 2 ** 21
+var MOST_CHARACTERS = 2 ** 21
 
 /** Null: not a proof file. */
 function readProofFile(text) {
-  const parts = text.length > MOST_CHARACTERS2 ? null : headAndBody(text)
+  const parts = text.length > MOST_CHARACTERS ? null : headAndBody(text)
   const [first, ...head] = parts?.head ?? []
   if (!parts || first !== FIRST_LINE || parts.body === '') return null
   const extraLine = head[0]?.startsWith('extra ') ? head.shift() : undefined

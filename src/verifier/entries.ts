@@ -21,7 +21,9 @@ export const eventEntry = ({
   stream_id,
   version,
 }: EventPlace & { readonly hash: string }): string =>
-  canonical({ hash, position, stream_id, version })
+  // Canonical without sorting names: there is one for each event of a log.
+  `{"hash":${canonical(hash)},"position":${canonical(position)},` +
+  `"stream_id":${canonical(stream_id)},"version":${canonical(version)}}`
 
 /** What the leaf of accesses and security events is the hash of. Canonical JSON. */
 export const recordsEntry = ({ audit_accesses, digest, security_events }: Records): string =>

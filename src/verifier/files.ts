@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { createReadStream } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { Unreadable } from './failures.ts'
@@ -5,8 +6,9 @@ import { Unreadable } from './failures.ts'
 /** Enough to recognise what a file is. */
 const HEAD_BYTES = 1_024
 /** No export has longer lines. */
-const MOST_CHARACTERS = 2 ** 26
+const MOST_BYTES = 2 ** 26
 const CHUNK_BYTES = 2 ** 18
+const NEWLINE = 0x0a
 
 /** In hexadecimal digits, how files begin that are to be unpacked first. */
 const COMPRESSED = { gzip: '1f8b', zstd: '28b52ffd', zip: '504b0304' }
@@ -65,24 +67,26 @@ const rethrow = (what: string) => (error: NodeJS.ErrnoException) => {
  * title may contain other line breaks. Error: `Unreadable`.
  */
 export async function* linesOf(file: string): AsyncGenerator<readonly string[]> {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  const decode = (chunk?: Buffer) => {
-    try {
-      return decoder.decode(chunk, { stream: chunk !== undefined })
-    } catch {
-      const why = 'it was saved in another encoding, or it is damaged'
-      throw new Unreadable(`${file} is not UTF-8: ${why}.`)
-    }
+  const textOf = (bytes: Buffer) => {
+    if (isUtf8(bytes)) return bytes.toString()
+    const why = 'it was saved in another encoding, or it is damaged'
+    throw new Unreadable(`${file} is not UTF-8: ${why}.`)
   }
-  let rest = ''
+  let rest: Buffer = Buffer.alloc(0)
   for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES })) {
-    const lines = (rest + decode(chunk)).split('\n')
-    rest = lines.pop() ?? ''
-    if (rest.length > MOST_CHARACTERS) throw new Unreadable(`${file} has a line that is too long.`)
-    yield lines.map((line) => line.trimEnd())
+    const bytes = Buffer.concat([rest, chunk])
+    const end = bytes.lastIndexOf(NEWLINE) + 1
+    rest = bytes.subarray(end)
+    if (rest.length > MOST_BYTES) throw new Unreadable(`${file} has a line that is too long.`)
+    if (end > 0)
+      yield textOf(bytes.subarray(0, end - 1))
+        .split('\n')
+        .map(trimmed)
   }
-  yield [(rest + decode()).trimEnd()]
+  yield [trimmed(textOf(rest))]
 }
+
+const trimmed = (line: string): string => line.replace(/^\uFEFF/, '').trimEnd()
 
 /** Undefined: not JSON. */
 export function parse(text: string): unknown {

@@ -51,11 +51,11 @@ export function follow<Event extends TrailEvent = TrailEvent>({
   const add = (event: Event) => {
     const { stream_id, version, position, prev_hash, hash } = event
     if (!(position > at)) throw new Broken(placeOf(event), `comes after position ${at}.`)
-    const isLink = prev_hash === null || HASH.test(prev_hash)
+    const state = streams.get(stream_id) ?? { version: 0, hash: null, position: 0, facts: {} }
+    const isLink = prev_hash === null || prev_hash === state.hash || HASH.test(prev_hash)
     if (!isLink || eventHash(event) !== hash) {
       throw new Broken(placeOf(event), 'is changed: its hash does not match its contents.')
     }
-    const state = streams.get(stream_id) ?? { version: 0, hash: null, position: 0, facts: {} }
     if (version !== state.version + 1) skip(event, state)
     else if (prev_hash !== state.hash) {
       throw new Broken(placeOf(event), `is not chained to version ${state.version}.`)
