@@ -723,6 +723,9 @@ function changesOf(line, to, { facts }, broken) {
     if (known !== undefined && !isKnown && !isGone) {
       throw broken(`its changes.${name}.from is not the value before it`)
     }
+    if (line.changes[name]?.to !== to[name]) {
+      throw broken(`its changes.${name}.to is not what is stored`)
+    }
     if (!isKnown) unproven.push(name)
     changes[name] = { from, to: to[name] }
   }

@@ -17,7 +17,9 @@ export type EventLine = Leaf & {
   readonly type: string
   readonly actor: { readonly user_id: number }
   readonly occurred_at: string
-  readonly changes: Readonly<Record<string, { readonly from?: unknown } | null>>
+  readonly changes: Readonly<
+    Record<string, { readonly from?: unknown; readonly to?: unknown } | null>
+  >
   readonly erased?: true
   readonly unreadable?: true
   readonly hash: string
@@ -147,6 +149,9 @@ function changesOf(line: EventLine, to: Json, { facts }: StreamState, broken: Fa
     const isGone = isText(name) && (line.erased || line.unreadable) && from === null
     if (known !== undefined && !isKnown && !isGone) {
       throw broken(`its changes.${name}.from is not the value before it`)
+    }
+    if (line.changes[name]?.to !== to[name]) {
+      throw broken(`its changes.${name}.to is not what is stored`)
     }
     if (!isKnown) unproven.push(name)
     changes[name] = { from, to: to[name] }
