@@ -173,6 +173,11 @@ describe('verify-audit.mjs', () => {
     'a field of a change': (line) => Object.assign(line.changes.status ?? {}, { by: 'Mallory' }),
     'a key of no text': (line) => Object.assign(line.text_keys, { status: 'A'.repeat(43) }),
     'erased, in other words': (line) => Object.assign(line, { erased: 'no' }),
+    'erased, false': (line) => {
+      const { hash, leaf, before, stored, text_keys, ...shown } = line
+      for (const name of Object.keys(line)) Reflect.deleteProperty(line, name)
+      Object.assign(line, { ...shown, erased: false, hash, leaf, before, stored, text_keys })
+    },
     schema_version: (line) => Object.assign(line.stored, { schema_version: 2 }),
     'prev_hash, cut off': ({ stored }) =>
       Object.assign(stored, { prev_hash: stored.prev_hash?.slice(1) }),
