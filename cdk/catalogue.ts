@@ -104,12 +104,18 @@ export const SERVICES: Readonly<
     // One that listens, and three that lead: the audit projection, the checkpoints, the drift check.
     sessions: 4,
     maxTasks: WORKER_TASKS,
-    secrets: { ...TEXT_KEYS, LOG_KEY: 'log-key' },
+    secrets: { ...TEXT_KEYS, LOG_KEY: 'log-key', LOG_KEY_PREVIOUS: 'previous-log-key' },
     // No load balancer has to drain it first.
     environment: { DRAIN_SECONDS: '0' },
     calls: {},
   },
 }
+
+/** It cosigns with the first, and with the second while that is being replaced. */
+export const WITNESS_KEYS = {
+  WITNESS_KEY: 'witness-key',
+  WITNESS_KEY_PREVIOUS: 'previous-witness-key',
+} as const
 
 export const WITNESS_HEALTH_PATH = '/witness/health'
 

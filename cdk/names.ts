@@ -70,7 +70,9 @@ export const SECRETS = {
   'text-key': 'task-mgmt-text-key',
   'previous-text-key': 'task-mgmt-text-key-previous',
   'log-key': 'task-mgmt-log-key',
+  'previous-log-key': 'task-mgmt-log-key-previous',
   'witness-key': 'task-mgmt-witness-key',
+  'previous-witness-key': 'task-mgmt-witness-key-previous',
 } as const
 
 export type SecretName = keyof typeof SECRETS

@@ -11,14 +11,14 @@ import { type CheckpointFiles, checkpointFiles } from './infra/witness/checkpoin
 import { openWitness } from './infra/witness/witness.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
-import type { NoteSigner } from './transparency-log/keys.ts'
+import type { NoteSigners } from './transparency-log/keys.ts'
 
 const Token = {
   config: token<WitnessConfig>('config'),
   log: token<Log>('log'),
   clock: token<Clock>('clock'),
   files: token<CheckpointFiles>('files'),
-  signers: token<readonly NoteSigner[]>('signers'),
+  signers: token<NoteSigners>('signers'),
   witness: token<Witness>('witness'),
   service: token<Service>('service'),
 }
@@ -42,11 +42,11 @@ const http = new ContainerModule(({ bind }) => {
   bind(Token.service).toResolvedValue(httpService, [Token.witness, Token.log]).inSingletonScope()
 })
 
-function signers(config: WitnessConfig, clock: Clock): readonly NoteSigner[] {
+function signers(config: WitnessConfig, clock: Clock): NoteSigners {
   const { WITNESS_NAME, WITNESS_KEY, WITNESS_KEY_PREVIOUS: previous } = config
-  const secrets = previous === undefined ? [WITNESS_KEY] : [WITNESS_KEY, previous]
-  const now = () => clock().getTime()
-  return secrets.map((secret) => secretWitnessSigner(WITNESS_NAME, secret, now))
+  const signer = (secret: string) =>
+    secretWitnessSigner(WITNESS_NAME, secret, () => clock().getTime())
+  return [signer(WITNESS_KEY), ...(previous === undefined ? [] : [signer(previous)])]
 }
 
 function httpService(witness: Witness, log: Log): Service {

@@ -15,6 +15,7 @@ import {
   type ServiceName,
   TEXT_KEYS,
   WITNESS_HEALTH_PATH,
+  WITNESS_KEYS,
 } from '../catalogue.ts'
 import { originOf, witnessing, witnessNameOf } from '../config/log.ts'
 import { type Environment, hasReplica } from '../config/schema.ts'
@@ -202,7 +203,7 @@ export class ServicesStack extends Stack {
         // No load balancer has to drain it first.
         DRAIN_SECONDS: '0',
       },
-      secrets: this.#values({ WITNESS_KEY: 'witness-key' }),
+      secrets: this.#values(WITNESS_KEYS),
       taskRole: Role.fromRoleArn(this, 'WitnessRole', role.roleArn, { mutable: false }),
       files: {
         fileSystemId: fileSystem.fileSystemId,

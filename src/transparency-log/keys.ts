@@ -27,6 +27,8 @@ export type NoteSigner = {
   readonly key: VerifierKey
   readonly sign: (text: string) => Promise<string>
 }
+/** The current one first; then those that it replaces. */
+export type NoteSigners = readonly [NoteSigner, ...NoteSigner[]]
 
 // What DER has before the 32 bytes of an Ed25519 key (RFC 8410).
 const SPKI = Buffer.from('302a300506032b6570032100', 'hex')

@@ -1,4 +1,4 @@
-import { names, type VerifierKey, verifies } from './keys.ts'
+import { type NoteSigner, type NoteSigners, names, type VerifierKey, verifies } from './keys.ts'
 import { type NoteSignature, parseSignatureLine } from './signature-line.ts'
 
 /** A text (with its last newline) and who says to have signed it (C2SP signed-note). */
@@ -47,4 +47,17 @@ export function verifiedBy(
   }
   const known = new Map(keys.map((key) => [key.text, key]))
   return [...known.values()].filter(({ text }) => found.has(text))
+}
+
+/**
+ * Who signs what follows these notes: the first, and which of the others has signed one of them. So a key that is
+ * being replaced signs on, and a value in its place that has signed nothing stays silent. Null is no note.
+ */
+export const signersAfter = (
+  notes: readonly (string | null)[],
+  [current, ...previous]: NoteSigners,
+): NoteSigners => {
+  const signed = ({ key }: NoteSigner) =>
+    notes.some((note) => note !== null && verifiedBy(note, [key])?.length === 1)
+  return [current, ...previous.filter(signed)]
 }

@@ -21,11 +21,12 @@ const OWN_SECRETS = {
   ],
   'task-mgmt-worker-execution': [
     'task-mgmt-log-key',
+    'task-mgmt-log-key-previous',
     'task-mgmt-rds-credentials/worker',
     'task-mgmt-text-key',
     'task-mgmt-text-key-previous',
   ],
-  'task-mgmt-witness-execution': ['task-mgmt-witness-key'],
+  'task-mgmt-witness-execution': ['task-mgmt-witness-key', 'task-mgmt-witness-key-previous'],
   'task-mgmt-migration-execution': [
     'administrator',
     'task-mgmt-rds-credentials/auth-service',

@@ -178,8 +178,12 @@ describe('The services', () => {
         TEXT_KEY: 'task-mgmt-text-key:secret::',
         TEXT_KEY_PREVIOUS: 'task-mgmt-text-key-previous:secret::',
         LOG_KEY: 'task-mgmt-log-key:secret::',
+        LOG_KEY_PREVIOUS: 'task-mgmt-log-key-previous:secret::',
       },
-      witness: { WITNESS_KEY: 'task-mgmt-witness-key:secret::' },
+      witness: {
+        WITNESS_KEY: 'task-mgmt-witness-key:secret::',
+        WITNESS_KEY_PREVIOUS: 'task-mgmt-witness-key-previous:secret::',
+      },
       migration: {
         DB_USER: 'administrator:username::',
         DB_PASSWORD: 'administrator:password::',

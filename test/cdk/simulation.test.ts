@@ -43,6 +43,7 @@ const TASKS: Readonly<
     secrets: [
       'task-mgmt-rds-credentials/worker',
       'task-mgmt-log-key',
+      'task-mgmt-log-key-previous',
       'task-mgmt-text-key',
       'task-mgmt-text-key-previous',
     ],

@@ -40,8 +40,9 @@ export function witnessProcesses(directory: string, logs: readonly VerifierKey[]
   return {
     spawn,
     async start(env: Record<string, string> = {}): Promise<StartedWitness> {
-      const [port = 0] = await freePorts(1)
-      const started = spawn({ PORT: String(port), ...env })
+      const [free] = await freePorts(1)
+      const port = env.PORT ?? String(free)
+      const started = spawn({ ...env, PORT: port })
       await started.line(/"listening"/)
       const url = `http://127.0.0.1:${port}`
       return {

@@ -18,7 +18,7 @@ export type Witness = {
    * is the store's: then nothing was cosigned.
    */
   readonly addCheckpoint: (request: Uint8Array) => Promise<WitnessAnswer>
-  /** What others verify its signatures with. */
+  /** What others verify its signatures with: the current one first, then that which it replaces. */
   readonly keys: readonly string[]
   /** How far each log is that it knows: 0, if it has cosigned nothing of it yet. */
   readonly logs: () => readonly { readonly origin: string; readonly size: number }[]

@@ -3,10 +3,16 @@ import type { Log } from '../../app/ports/process.ts'
 import type { Witness, WitnessAnswer } from '../../app/ports/witness.ts'
 import { readAddCheckpoint } from '../../transparency-log/add-checkpoint.ts'
 import { type Checkpoint, parseCheckpoint } from '../../transparency-log/checkpoint.ts'
-import { type NoteSigner, names, type VerifierKey } from '../../transparency-log/keys.ts'
+import { type NoteSigners, names, type VerifierKey } from '../../transparency-log/keys.ts'
 import { utf8 } from '../../transparency-log/lines.ts'
 import { signatureLine } from '../../transparency-log/signature-line.ts'
-import { type Note, readNote, verifiedBy, writeNote } from '../../transparency-log/signed-note.ts'
+import {
+  type Note,
+  readNote,
+  signersAfter,
+  verifiedBy,
+  writeNote,
+} from '../../transparency-log/signed-note.ts'
 import { EMPTY_ROOT, isConsistent } from '../../transparency-log/tree.ts'
 import type { CheckpointFiles } from './checkpoint-files.ts'
 
@@ -31,8 +37,8 @@ export type WitnessOptions = {
   readonly files: CheckpointFiles
   /** Of the logs that it cosigns; the name of a key is the origin of its log. */
   readonly logKeys: readonly VerifierKey[]
-  /** Each of them cosigns: another beside the current one while that is being replaced. */
-  readonly signers: readonly NoteSigner[]
+  /** A previous one cosigns a log as long as it has cosigned what is stored of that log. */
+  readonly signers: NoteSigners
   readonly log: Log
 }
 
@@ -47,9 +53,11 @@ export async function openWitness(options: WitnessOptions): Promise<Witness> {
     const last = await lastCosigned(files, origin, signers)
     logs.set(origin, { origin, keys, turn: new Mutex(), last })
   }
+  const stored = [...logs.values()].map(({ last }) => last.note)
 
   const cosign = async (known: KnownLog, { note, next }: Submitted): Promise<WitnessAnswer> => {
-    const own = await Promise.all(signers.map(({ sign }) => sign(note.text)))
+    const signing = signersAfter([known.last.note], signers)
+    const own = await Promise.all(signing.map(({ sign }) => sign(note.text)))
     const theirs = note.signatures.filter((line) => known.keys.some((key) => names(line, key)))
     const cosigned = writeNote(note.text, [...theirs.map(signatureLine), ...own])
     await files.replace(known.origin, known.last.note, cosigned)
@@ -74,7 +82,7 @@ export async function openWitness(options: WitnessOptions): Promise<Witness> {
   }
 
   return {
-    keys: signers.map(({ key }) => key.text),
+    keys: signersAfter(stored, signers).map(({ key }) => key.text),
     logs: () => [...logs.values()].map(({ origin, last }) => ({ origin, size: last.size })),
     async addCheckpoint(request) {
       const submitted = read(request)
@@ -108,7 +116,7 @@ const linesOf = ({ signatures }: Note): string => signatures.map(signatureLine).
 async function lastCosigned(
   { read, place }: CheckpointFiles,
   origin: string,
-  signers: readonly NoteSigner[],
+  signers: NoteSigners,
 ): Promise<Last> {
   const note = await read(origin)
   if (note === null) return { size: 0, root: EMPTY_ROOT, note }

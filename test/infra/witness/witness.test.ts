@@ -12,6 +12,7 @@ import {
 import { openWitness, StoreRefused } from '../../../src/infra/witness/witness.ts'
 import { writeAddCheckpoint } from '../../../src/transparency-log/add-checkpoint.ts'
 import { checkpointText } from '../../../src/transparency-log/checkpoint.ts'
+import type { NoteSigners } from '../../../src/transparency-log/keys.ts'
 import { readNote, verifiedBy, writeNote } from '../../../src/transparency-log/signed-note.ts'
 import { leafHash } from '../../../src/transparency-log/tree.ts'
 import { silent } from '../../support/log.ts'
@@ -27,7 +28,7 @@ describe('A witness', () => {
   let log: TestLog
   let witness: Witness
 
-  const open = async (signers = [SIGNER], logKeys = [log.key]) => {
+  const open = async (signers: NoteSigners = [SIGNER], logKeys = [log.key]) => {
     files = await checkpointFiles(directory, 0)
     return openWitness({ files, logKeys, signers, log: silent }).catch((error) => {
       files.close()
@@ -311,11 +312,20 @@ describe('A witness', () => {
       const other = signerOf('o'.repeat(32))
       expect(await open([other]).catch((error) => error)).to.be.instanceOf(StoreRefused)
       witness = await open([other, SIGNER])
+      expect(witness.keys).to.deep.equal([other.key.text, SIGNER.key.text])
       const answer = await add(await log.request(8))
       const note = writeNote(log.text(8), [answer.outcome === 'cosigned' ? answer.signatures : ''])
       expect(verifiedBy(note, [SIGNER.key, other.key])).to.have.length(2)
       await reopen([other])
       expect(size()).to.equal(8)
+    })
+
+    it('cosigns with no previous key that has cosigned nothing of the log', async () => {
+      await reopen([SIGNER, signerOf('o'.repeat(32))])
+      expect(witness.keys).to.deep.equal([SIGNER.key.text])
+      const answer = await add(await log.request(8))
+      const lines = answer.outcome === 'cosigned' ? answer.signatures : ''
+      expect(readNote(writeNote(log.text(8), [lines]))?.signatures).to.have.length(1)
     })
 
     it('leaves no draft of a killed process in its way', async () => {

@@ -1,6 +1,6 @@
 import { checkpointText } from '../../../transparency-log/checkpoint.ts'
-import type { NoteSigner } from '../../../transparency-log/keys.ts'
-import { writeNote } from '../../../transparency-log/signed-note.ts'
+import type { NoteSigners } from '../../../transparency-log/keys.ts'
+import { signersAfter, writeNote } from '../../../transparency-log/signed-note.ts'
 import { leafHash } from '../../../transparency-log/tree.ts'
 import { eventEntry, recordsEntry } from '../../../verifier/entries.ts'
 import { recordsDigest, writeRecordMarks } from '../../../verifier/records.ts'
@@ -61,8 +61,8 @@ export type Session = { readonly query: Query } & Pick<LeaderSession, 'transacti
 
 export type LogWriterOptions = {
   readonly origin: string
-  /** The current one first; others while a key is being replaced. */
-  readonly signers: readonly [NoteSigner, ...NoteSigner[]]
+  /** A previous one signs as long as it has signed the checkpoint that is stored. */
+  readonly signers: NoteSigners
   /** Whether witnesses sign too: then a checkpoint is not published by being written. */
   readonly witnessed: boolean
 }
@@ -98,19 +98,21 @@ const PUBLISH = {
 export function logWriter(options: LogWriterOptions): LogWriter {
   const { origin, signers, witnessed } = options
   const keys = signers.map(({ key }) => key)
-  const verifier_keys = keys.map(({ text }) => `${text}\n`).join('')
   const checkpoints = storedCheckpoints(origin, keys)
   let known: Known | undefined
 
-  const sign = async (size: number, root: Buffer) => {
+  const sign = async (last: CheckpointRow, size: number, root: Buffer) => {
     const text = checkpointText({ origin, size, root })
-    return writeNote(text, await Promise.all(signers.map((signer) => signer.sign(text))))
+    const signing = signersAfter([last.note], signers)
+    const verifier_keys = signing.map(({ key }) => `${key.text}\n`).join('')
+    const lines = await Promise.all(signing.map((signer) => signer.sign(text)))
+    return { note: writeNote(text, lines), verifier_keys }
   }
 
   /** Replaces the stored checkpoint, if it is still the same. */
   const replace = async (query: Query, last: CheckpointRow, next: Omit<CheckpointRow, 'note'>) => {
     const { size, root, position, audit_accesses, security_events } = next
-    const note = await sign(size, root)
+    const { note, verifier_keys } = await sign(last, size, root)
     const facts = [size, root, position, audit_accesses, security_events, note, verifier_keys]
     const signed = await query(SIGN, [last.size, last.root, ...facts])
     if (signed.length === 0) throw new LogChanged('its checkpoint was changed while it was written')

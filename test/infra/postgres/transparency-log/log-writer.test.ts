@@ -206,6 +206,18 @@ describe('The writer of the log', () => {
     expect(await refused(another())).to.match(/not signed by our key/)
   })
 
+  it('does not sign with a previous key that has signed nothing', async () => {
+    const unknown = secretLogSigner(ORIGIN, 'a value that nobody knows, as long as a key')
+    const writer = logWriter({ origin: ORIGIN, signers: [signer, unknown], witnessed: false })
+    for (const size of [0, 1]) {
+      if (size > 0) await write([1])
+      expect(await writer.write(sessionOf(log.root))).to.include({ size })
+      const { note, verifier_keys } = await stored()
+      expect(readNote(note)?.signatures).to.have.lengthOf(1)
+      expect(verifier_keys).to.equal(`${signer.key.text}\n`)
+    }
+  })
+
   it('does not publish what witnesses still have to sign', async () => {
     const writer = logWriter({ origin: ORIGIN, signers: [signer], witnessed: true })
     const session = sessionOf(log.root)
