@@ -23,6 +23,7 @@ const TASKS: Readonly<
     image: 'auth-service',
     secrets: [
       'task-mgmt-internal-api-key',
+      'task-mgmt-internal-api-key-previous',
       'task-mgmt-jwt-secret',
       'task-mgmt-jwt-secret-previous',
       'task-mgmt-password-pepper',
@@ -47,6 +48,10 @@ const TASKS: Readonly<
       'task-mgmt-text-key',
       'task-mgmt-text-key-previous',
     ],
+  },
+  witness: {
+    image: 'witness',
+    secrets: ['task-mgmt-witness-key', 'task-mgmt-witness-key-previous'],
   },
   migration: {
     image: 'migration',
@@ -179,7 +184,9 @@ describe('IAM, simulated,', function () {
     })
 
     it(`lets ${task} itself do nothing, once it runs`, async () => {
-      const own = role(new RegExp(`^${task.replace('-', '')}TaskRole`))
+      // Only the witness's has a name, by which it may mount its files.
+      const named = task === 'witness' ? 'task-mgmt-witness-task' : null
+      const own = role(named ?? new RegExp(`^${task.replace('-', '')}TaskRole`))
       const attempts = [...DANGERS, ...ALL_SECRETS.map(reading), ...ALL_IMAGES.flatMap(pulling)]
       expect(await succeed(own, attempts)).to.deep.equal([])
     })

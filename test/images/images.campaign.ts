@@ -1,20 +1,23 @@
 // `npm run test:images`: the Dockerfile as it is, built and run. Not a part of `npm test`, for it takes
 // root, buildah and minutes, or a Docker engine.
 import { readFileSync } from 'node:fs'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { chown, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { expect } from 'chai'
-import { SERVICES, type ServiceName } from '../../cdk/catalogue.ts'
+import { SERVICES, type ServiceName, WITNESS_HEALTH_PATH } from '../../cdk/catalogue.ts'
 import { baseOf, imageNames } from '../../scripts/images.ts'
+import { secretLogSigner, secretWitnessSigner } from '../../src/infra/credentials/note-signers.ts'
 import {
   type EmbeddedPostgres,
   SUPERUSER,
   startEmbeddedPostgres,
 } from '../../src/infra/local/embedded-postgres.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
+import { parseCheckpoint } from '../../src/transparency-log/checkpoint.ts'
+import { readNote, verifiedBy } from '../../src/transparency-log/signed-note.ts'
 import { makeServerCertificate, type ServerCertificate } from '../support/certificates.ts'
 import {
   type Container,
@@ -37,6 +40,10 @@ const SECRETS = {
   TEXT_KEY: 'a-key-of-at-least-32-characters-for-texts',
   LOG_KEY: 'a-key-of-at-least-32-characters-for-the-log',
 }
+const WITNESS_KEY = 'a-key-of-at-least-32-characters-for-the-witness'
+const WITNESS_DIR = '/var/lib/witness'
+const LOG_VERIFIER = secretLogSigner('tasktrail.local/log', SECRETS.LOG_KEY).key
+const WITNESS_VERIFIER = secretWitnessSigner('tasktrail.local/witness', WITNESS_KEY, Date.now).key
 
 const dockerfile = readFileSync('Dockerfile', 'utf8')
 const imageOf = (name: string) => `tasktrail/${name}:${VERSION}`
@@ -111,16 +118,35 @@ function campaign(this: Mocha.Suite) {
     const [port = 0] = await freePorts(1)
     const url = `http://127.0.0.1:${port}`
     const service = name.replace('-service', '')
-    const { healthPath } = SERVICES[name]
     const settings = { ...SECRETS, ...database, BCRYPT_COST: '10', DRAIN_SECONDS: '0' }
     const began = Date.now()
     const container = containers.run(imageOf(name), {
       env: { ...settings, PORT: String(port), ...env },
       files,
     })
-    const healthy = await answering(url + healthPath, container)
+    const healthy = await answering(url + SERVICES[name].healthPath, container)
     const ms = Date.now() - began
     expect(healthy).to.include({ status: 'healthy', service })
+    return { container, url, ms }
+  }
+
+  /** A witness with a store of its own, and without the database or a secret of the services. */
+  async function serveWitness() {
+    const [port = 0] = await freePorts(1)
+    const url = `http://127.0.0.1:${port}`
+    const store = await mkdtemp(join(directory, 'witness-'))
+    await chown(store, NODE_ID, NODE_ID)
+    const began = Date.now()
+    const container = containers.run(imageOf('witness'), {
+      env: {
+        ...{ WITNESS_KEY, WITNESS_DIR, WITNESS_LOGS: LOG_VERIFIER.text },
+        ...{ PORT: String(port), DRAIN_SECONDS: '0' },
+      },
+      stores: { [WITNESS_DIR]: store },
+    })
+    const healthy = await answering(url + WITNESS_HEALTH_PATH, container)
+    const ms = Date.now() - began
+    expect(healthy).to.include({ status: 'healthy', service: 'witness' })
     return { container, url, ms }
   }
 
@@ -217,19 +243,28 @@ function campaign(this: Mocha.Suite) {
     let auth: Awaited<ReturnType<typeof serve>>
     let task: Awaited<ReturnType<typeof serve>>
     let worker: Awaited<ReturnType<typeof serve>>
-    const all = () => [auth, task, worker]
+    let witness: Awaited<ReturnType<typeof serveWitness>>
+    /** Of a user who has logged in. */
+    let token: string
+    const all = () => ({ 'auth-service': auth, 'task-service': task, worker, witness })
 
     before(async () => {
       auth = await serve('auth-service', {})
       task = await serve('task-service', { AUTH_SERVICE_URL: auth.url })
-      worker = await serve('worker', {})
+      witness = await serveWitness()
+      worker = await serve('worker', {
+        WITNESSES: `witness own ${WITNESS_VERIFIER.text} ${witness.url};quorum own`,
+      })
     })
 
     it('are healthy within 3 s of their start, in the median of three', async () => {
-      for (const name of ['auth-service', 'task-service', 'worker'] as const) {
+      for (const name of ['auth-service', 'task-service', 'worker', 'witness'] as const) {
         const times: number[] = []
         while (times.length < 3) {
-          const { container, ms } = await serve(name, { AUTH_SERVICE_URL: auth.url })
+          const { container, ms } =
+            name === 'witness'
+              ? await serveWitness()
+              : await serve(name, { AUTH_SERVICE_URL: auth.url })
           expect(await container.stop()).to.equal('code 0')
           times.push(ms)
         }
@@ -240,11 +275,7 @@ function campaign(this: Mocha.Suite) {
     })
 
     it("pass the image's own health check, which fails on anything else", async () => {
-      for (const [name, { container }] of [
-        ['auth-service', auth],
-        ['task-service', task],
-        ['worker', worker],
-      ] as const) {
+      for (const [name, { container }] of Object.entries(all())) {
         const { Healthcheck } = await containers.inspect(imageOf(name))
         const [kind, ...command] = Healthcheck?.Test ?? []
         expect(kind).to.equal('CMD')
@@ -256,7 +287,7 @@ function campaign(this: Mocha.Suite) {
     })
 
     it('run as uid 1000 without a capability, and cannot get one', async () => {
-      for (const { container } of all()) {
+      for (const { container } of Object.values(all())) {
         const status = await readFile(`/proc/${await container.processId()}/status`, 'utf8')
         const value = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]
         expect(value('Uid')?.split('\t')).to.deep.equal(Array(4).fill(String(NODE_ID)))
@@ -268,17 +299,18 @@ function campaign(this: Mocha.Suite) {
       }
     })
 
-    it('find no place to write to, and nothing that installs anything', async () => {
+    it('find no place to write to but the store of the witness, and nothing that installs anything', async () => {
       const script = `
-        const { writeFileSync, existsSync } = require('node:fs')
-        for (const place of ['/app', '/tmp', '/home/node', '/'])
-          try { writeFileSync(place + '/x', ''); console.log('wrote', place) }
-          catch (error) { if (error.code !== 'EROFS') throw error }
+        const { writeFileSync, rmSync, existsSync } = require('node:fs')
+        for (const place of ['/app', '/tmp', '/home/node', '/', '/var/lib', '${WITNESS_DIR}'])
+          try { writeFileSync(place + '/x', ''); rmSync(place + '/x'); console.log('wrote', place) }
+          catch (error) { if (!['EROFS', 'ENOENT'].includes(error.code)) throw error }
         for (const name of ['npm', 'npx', 'corepack', 'yarn'])
           if (existsSync('/usr/local/bin/' + name)) console.log('found', name)`
-      for (const { container } of all()) {
+      for (const [name, { container }] of Object.entries(all())) {
         const done = await container.exec('/usr/local/bin/node', '-e', script)
-        expect(done).to.deep.equal({ code: 0, output: '' })
+        const output = name === 'witness' ? `wrote ${WITNESS_DIR}` : ''
+        expect(done, name).to.deep.equal({ code: 0, output })
       }
     })
 
@@ -300,7 +332,7 @@ function campaign(this: Mocha.Suite) {
         email: 'ada@example.com',
       })
       expect(registered.status).to.equal(201)
-      const { token } = (await post(`${auth.url}/auth/login`, user)).body
+      token = (await post(`${auth.url}/auth/login`, user)).body.token
       expect((await post(`${task.url}/tasks`, { title: 'No token' })).status).to.equal(401)
       const created = await post(`${task.url}/tasks`, { title: 'Note G' }, token)
       expect(created.status).to.equal(201)
@@ -323,6 +355,21 @@ function campaign(this: Mocha.Suite) {
         return /^tasktrail_logged_events_total [1-9]/m.test(metrics)
       }
       await until(signed, 'a checkpoint of what was recorded')
+    })
+
+    it('have the witness beside them, without whose signature nothing is published', async () => {
+      const checkpoint = async () => {
+        const headers = { Authorization: `Bearer ${token}` }
+        const answer = await fetch(`${task.url}/log/checkpoint`, { headers })
+        return answer.status === 200 ? answer.text() : ''
+      }
+      const sizeOf = (note: string) => parseCheckpoint(readNote(note)?.text ?? '')?.size ?? 0
+      await until(async () => sizeOf(await checkpoint()) > 0, 'a checkpoint of what was recorded')
+      const note = await checkpoint()
+      expect(verifiedBy(note, [LOG_VERIFIER, WITNESS_VERIFIER])).to.have.lengthOf(2)
+      // biome-ignore lint/suspicious/noExplicitAny: looked at by the expectation below
+      const health = (await (await fetch(`${witness.url}${WITNESS_HEALTH_PATH}`)).json()) as any
+      expect(health.logs[0].size).to.be.at.least(sizeOf(note))
     })
 
     it('hold in the worker what looks after the audit trail', async () => {
@@ -352,7 +399,7 @@ function campaign(this: Mocha.Suite) {
     })
 
     it('end with exit code 0 on SIGTERM, and say so', async () => {
-      for (const { container } of all()) {
+      for (const { container } of Object.values(all())) {
         expect(await container.stop()).to.equal('code 0')
         const messages = container.out.map((line) => JSON.parse(line).msg)
         expect(messages).to.include('listening')

@@ -39,6 +39,8 @@ export type RunOptions = {
   readonly command?: readonly string[]
   /** Files of this machine, read-only, by their place in the container. */
   readonly files?: Readonly<Record<string, string>>
+  /** Directories of this machine that it may write to, by their place in the container. */
+  readonly stores?: Readonly<Record<string, string>>
 }
 
 export type Containers = {
@@ -122,14 +124,17 @@ function containers(
     env,
     provideBase: (image) => makeBase(image, env),
 
-    run(image, { env: variables, command: arguments_ = [], files = {} }) {
+    run(image, { env: variables, command: arguments_ = [], files = {}, stores = {} }) {
       const name = `tasktrail-test-${randomUUID()}`
       names.push(name)
       const given = Object.entries(variables).flatMap(([key, value]) => [
         '--env',
         `${key}=${value}`,
       ])
-      const mounts = Object.entries(files).map(([place, file]) => `--volume=${file}:${place}:ro`)
+      const mounts = [
+        ...Object.entries(files).map(([place, file]) => `--volume=${file}:${place}:ro`),
+        ...Object.entries(stores).map(([place, store]) => `--volume=${store}:${place}:rw`),
+      ]
       const options = ['--rm', '--name', name, ...AS_DEPLOYED, ...readOnly, ...mounts, ...given]
       const started = startProcess(command, [...global, 'run', ...options, image, ...arguments_], {
         env,
