@@ -9,14 +9,14 @@ import { leafHash, sha256 } from '../src/transparency-log/tree.ts'
 import { eventEntry } from '../src/verifier/entries.ts'
 import { cpuOf } from './compare/usage.ts'
 
-const ORIGIN = 'bench.example/log'
-const signer = secretLogSigner(ORIGIN, 'a secret of nothing but these figures')
+export const ORIGIN = 'bench.example/log'
+export const signer = secretLogSigner(ORIGIN, 'a secret of nothing but these figures')
 
 /** The verifier key of the logs that are written here. */
 export const VERIFIER_KEY = signer.key.text
 
 /** A session of the worker. */
-async function session(connectionString: string) {
+export async function session(connectionString: string) {
   const client = singleConnection({ connectionString }, 'tasktrail_worker')
   await client.connect()
   const query: Query = async (statement, values) =>

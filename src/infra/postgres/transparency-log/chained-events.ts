@@ -5,7 +5,8 @@ import { eventsAfter } from './exact-rows.ts'
 /** What is logged of an event. */
 export type ChainedEvent = Pick<TrailEvent, 'position' | 'stream_id' | 'version' | 'hash'>
 
-const LIMIT = 10_000
+/** A multiple of a page. */
+export const MOST_EVENTS = 10_000
 /** Events are read in full, and may be long. */
 const PAGE = 500
 
@@ -29,14 +30,14 @@ export async function chainedEvents(
   const events: ChainedEvent[] = []
   const heads = new Map<string, string>()
   const read = (from: number) => eventsAfter(query, from, upTo, PAGE)
-  let reading = read(after)
-  while (events.length < LIMIT) {
-    const page = await reading
+  let reading: Promise<readonly TrailEvent[]> | null = read(after)
+  while (reading !== null) {
+    const page: readonly TrailEvent[] = await reading
     const last = page.at(-1)
-    if (last === undefined) break
     await addHeads(query, page, heads)
     // The database reads the next ones while this process hashes these.
-    if (events.length + page.length < LIMIT) reading = read(last.position)
+    const isFull = page.length === PAGE && events.length + PAGE < MOST_EVENTS
+    reading = isFull && last !== undefined ? read(last.position) : null
     for (const event of page) {
       const { position, stream_id, version, hash } = event
       const broken = faultIn(event, heads.get(stream_id) ?? null)

@@ -1,7 +1,7 @@
 import { WitnessContradicts } from '../../witnesses/witness-contradicts.ts'
 import type { Witnesses } from '../../witnesses/witnesses.ts'
 import type { LeaderSession } from '../connection/leader.ts'
-import type { Logged, LogWriter, Session as WriterSession } from './log-writer.ts'
+import type { Logged, LogWriter, StoredCheckpoint, Session as WriterSession } from './log-writer.ts'
 
 type Session = WriterSession & Pick<LeaderSession, 'over'>
 
@@ -22,38 +22,42 @@ export function logKeeper(
 ): LogKeeper {
   /** Of the session in which they have said so. */
   let confirmed: AbortSignal | undefined
-  let published = witnesses === null
+  /** What this process has signed, and not enough of them have. */
+  let unpublished: StoredCheckpoint | null = null
 
-  const publish = async (session: Session): Promise<boolean> => {
-    const last = await writer.last(session)
-    if (last === null || witnesses === null) return false
-    const { size } = last
+  const publish = async (session: Session, last: StoredCheckpoint): Promise<boolean> => {
+    if (witnesses === null) return true
+    const { size, position } = last
     const { note, met } = await witnesses.cosign(last.note, size, (from) =>
       writer.prove(session, from, size),
     )
-    if (met) await writer.publish(session, { ...last, note })
+    if (met) await writer.publish(session, { size, position, note })
+    unpublished = met ? null : last
     return met
   }
 
-  const write = async (session: Session): Promise<boolean> => {
+  const write = async (session: Session): Promise<Logged | null> => {
     const logged = await writer.write(session)
     if (logged !== null) onLogged(logged)
-    if (logged !== null && witnesses !== null) published = false
-    return logged !== null
+    if (logged !== null && witnesses !== null) unpublished = logged
+    return logged
+  }
+
+  const confirm = async (session: Session): Promise<boolean> => {
+    const last = (await writer.last(session)) ?? (await write(session))
+    return last !== null && publish(session, last)
   }
 
   return {
     async round(session) {
       if (witnesses !== null && confirmed !== session.over) {
-        if ((await writer.last(session)) === null) await write(session)
-        published = await publish(session)
-        if (!published) return
+        if (!(await confirm(session))) return
         confirmed = session.over
       }
-      while (!session.over.aborted && (await write(session)));
-      if (published) return
+      while (!session.over.aborted && (await write(session))?.isPart);
+      if (unpublished === null) return
       try {
-        published = await publish(session)
+        await publish(session, unpublished)
       } catch (error) {
         if (error instanceof WitnessContradicts) confirmed = undefined
         throw error

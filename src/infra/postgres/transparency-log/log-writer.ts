@@ -5,31 +5,19 @@ import { leafHash } from '../../../transparency-log/tree.ts'
 import { eventEntry, recordsEntry } from '../../../verifier/entries.ts'
 import { recordsDigest, writeRecordMarks } from '../../../verifier/records.ts'
 import type { LeaderSession } from '../connection/leader.ts'
-import { safePosition } from '../event-store/safe-position.ts'
 import type { Query } from '../projections/projection.ts'
-import { chainedEvents } from './chained-events.ts'
+import { chainedEvents, MOST_EVENTS } from './chained-events.ts'
 import { ChainBroken, LogChanged } from './checkpoint-refused.ts'
-import { recordsToLog } from './logged-records.ts'
+import { MOST_ROWS, recordsToLog } from './logged-records.ts'
 import {
   type CheckpointRow,
   type Known,
+  type Locked,
+  type News,
   storedCheckpoints,
   storedProofs,
 } from './stored-checkpoint.ts'
 import { type StoredTree, storedTree } from './stored-tree.ts'
-
-/** What has been added to the log. */
-export type Logged = {
-  /** Leaves in all. */
-  readonly size: number
-  /** Of the last event among them. */
-  readonly position: number
-  readonly events: number
-  /** Accesses and security events. */
-  readonly records: number
-  /** In base64, as the checkpoint has it. */
-  readonly root: string
-}
 
 /** A checkpoint that is stored. */
 export type StoredCheckpoint = {
@@ -38,6 +26,17 @@ export type StoredCheckpoint = {
   readonly position: number
   /** With the signatures of the log, or also with those of witnesses. */
   readonly note: string
+}
+
+/** What has been added to the log. */
+export type Logged = StoredCheckpoint & {
+  readonly events: number
+  /** Accesses and security events. */
+  readonly records: number
+  /** In base64, as the checkpoint has it. */
+  readonly root: string
+  /** Whether there may be more to add at once, or a reason why there is not. */
+  readonly isPart: boolean
 }
 
 export type LogWriter = {
@@ -78,7 +77,11 @@ const SIGN = {
   name: 'sign_checkpoint',
   text: `
     update log_checkpoint set size = $3, root = $4, position = $5, access_id = $6, security_event_id = $7,
-      note = $8, verifier_keys = $9
+      note = $8, verifier_keys = $9,
+      published_size = case when $10 then published_size else $3 end,
+      published_position = case when $10 then published_position else $5 end,
+      published_note = case when $10 then published_note else $8 end,
+      published_at = case when $10 then published_at else clock_timestamp() end
     where size = $1 and root = $2 returning size`,
 }
 
@@ -114,9 +117,19 @@ export function logWriter(options: LogWriterOptions): LogWriter {
     const { size, root, position, audit_accesses, security_events } = next
     const { note, verifier_keys } = await sign(last, size, root)
     const facts = [size, root, position, audit_accesses, security_events, note, verifier_keys]
-    const signed = await query(SIGN, [last.size, last.root, ...facts])
+    const signed = await query(SIGN, [last.size, last.root, ...facts, witnessed])
     if (signed.length === 0) throw new LogChanged('its checkpoint was changed while it was written')
-    if (!witnessed) await query(PUBLISH, [size, position, note])
+    return { size, position, note, root: root.toString('base64') }
+  }
+
+  const addEvents = async (query: Query, last: Locked, tree: StoredTree) => {
+    const { events, broken } = await chainedEvents(query, last.position, last.safe)
+    for (const event of events) {
+      const { position, stream_id, version } = event
+      tree.add({ hash: leafHash(eventEntry(event)), place: [position, stream_id, version] })
+    }
+    const position = events.at(-1)?.position ?? last.position
+    return { events: events.length, position, broken }
   }
 
   const addRecords = async (query: Query, last: CheckpointRow, tree: StoredTree) => {
@@ -132,43 +145,34 @@ export function logWriter(options: LogWriterOptions): LogWriter {
     return { ends, records: records.length }
   }
 
-  const add = async (query: Query) => {
+  const add = async (query: Query, news: News) => {
     const last = await checkpoints.lock(query, known)
     const tree = await storedTree(query, last.size)
     if (!tree.root().equals(last.root)) throw new LogChanged('its tiles are not those of its root')
     if (last.note === null) {
-      await replace(query, last, last)
-      return { broken: null, known: last, added: { events: 0, records: 0 }, position: 0 }
+      const added = { events: 0, records: 0, isPart: true, ...(await replace(query, last, last)) }
+      return { broken: null, known: last, added }
     }
-    const { events, broken } = await chainedEvents(query, last.position, await safePosition(query))
-    for (const event of events) {
-      const { position, stream_id, version } = event
-      tree.add({ hash: leafHash(eventEntry(event)), place: [position, stream_id, version] })
-    }
-    const { ends, records } = await addRecords(query, last, tree)
-    const position = events.at(-1)?.position ?? last.position
+    const { events, position, broken } = await addEvents(query, last, tree)
+    const { ends, records } = news.records
+      ? await addRecords(query, last, tree)
+      : { ends: last, records: 0 }
     const grown = { size: tree.size(), root: tree.root() }
-    if (grown.size === last.size) return { broken, known: grown, added: null, position }
+    if (grown.size === last.size) return { broken, known: grown, added: null }
     await tree.write(query)
-    await replace(query, last, { ...grown, position, ...ends })
-    return { broken, known: grown, added: { events: events.length, records }, position }
+    const signed = await replace(query, last, { ...ends, ...grown, position })
+    const isPart = broken !== null || events === MOST_EVENTS || records >= MOST_ROWS
+    return { broken, known: grown, added: { ...signed, events, records, isPart } }
   }
 
   return {
     async write({ query, transaction }) {
-      if (!(await checkpoints.hasNews(query, known))) return null
-      const done = await transaction(() => add(query))
+      const news = await checkpoints.look(query, known)
+      if (!news.events && !news.records) return null
+      const done = await transaction(() => add(query, news))
       known = done.known
       if (done.broken !== null && !done.added?.events) throw new ChainBroken(done.broken)
-      const { size, root } = done.known
-      return (
-        done.added && {
-          ...done.added,
-          size,
-          position: done.position,
-          root: root.toString('base64'),
-        }
-      )
+      return done.added
     },
 
     async last({ query, transaction }) {

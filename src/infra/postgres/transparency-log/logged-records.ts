@@ -12,12 +12,17 @@ import { recordsAfter } from './exact-rows.ts'
 
 export const NO_RECORDS: RecordEnds = { audit_accesses: 0, security_events: 0 }
 
-const LIMIT = 5_000
+/** Of each table, in one leaf. */
+export const MOST_ROWS = 5_000
 const LEAVES_A_PAGE = 10
 /** The database prevents the removal of younger rows: db/migrations/…_access_retention.ts. */
 const KEPT_DAYS = 30
 
-const SETTLED = { name: 'settled_id', text: 'select settled_id($1::regclass) as id' }
+const SETTLED = {
+  name: 'settled_ids',
+  text: `
+    select settled_id('audit_accesses') as audit_accesses, settled_id('security_events') as security_events`,
+}
 
 /** The rows after these ends, as far as no other row can appear among them any more; a few thousand at most. */
 export async function recordsToLog(
@@ -26,9 +31,11 @@ export async function recordsToLog(
 ): Promise<{ readonly ends: RecordEnds; readonly records: readonly RecordMark[] }> {
   const records: RecordMark[] = []
   const ends = { ...NO_RECORDS }
+  const [settled] = await query<Record<RecordTable, number | null>>(SETTLED, [])
   for (const table of RECORDS) {
-    const [settled] = await query<{ id: number | null }>(SETTLED, [table])
-    const rows = await recordsAfter(query, table, after[table], settled?.id ?? 0, LIMIT)
+    const upTo = settled?.[table] ?? 0
+    const isNew = upTo > after[table]
+    const rows = isNew ? await recordsAfter(query, table, after[table], upTo, MOST_ROWS) : []
     ends[table] = rows.at(-1)?.id ?? after[table]
     records.push(...rows)
   }

@@ -3,7 +3,7 @@ import type { VerifierKey } from '../../../transparency-log/keys.ts'
 import { readNote, verifiedBy } from '../../../transparency-log/signed-note.ts'
 import { type TileProofs, tileProofs } from '../../../transparency-log/tile-proofs.ts'
 import { TILE_WIDTH } from '../../../transparency-log/tiles.ts'
-import { isConsistent, leafHash } from '../../../transparency-log/tree.ts'
+import { HASH_BYTES, isConsistent, leafHash } from '../../../transparency-log/tree.ts'
 import { eventEntry, recordsEntry } from '../../../verifier/entries.ts'
 import type { RecordEnds } from '../../../verifier/records.ts'
 import type { Query } from '../projections/projection.ts'
@@ -19,23 +19,33 @@ export type CheckpointRow = RecordEnds & {
 /** What a process has seen stored. */
 export type Known = Pick<CheckpointRow, 'size' | 'root'>
 
-const FACTS = `
-  select size, root, position, access_id as audit_accesses, security_event_id as security_events, note
-  from log_checkpoint`
+/** A checkpoint that is locked. `safe`: no event will be added at or below that position any more. */
+export type Locked = CheckpointRow & { readonly safe: number }
 
+// The greatest ids, because `exists` with a bound that the planner does not know scans tables from their beginning.
 const LOOK = {
   name: 'look_at_log',
   text: `
-    with last as (${FACTS})
-    select *,
-      exists (select from events e where e.position > last.position)
-        or exists (select from audit_accesses a where a.id > last.audit_accesses)
-        or exists (select from security_events s where s.id > last.security_events) as has_news
-    from last`,
+    select size, root, note,
+      coalesce((select max(position) from events) > position, false) as events,
+      coalesce((select max(id) from audit_accesses) > access_id, false)
+        or coalesce((select max(id) from security_events) > security_event_id, false) as records
+    from log_checkpoint`,
 }
 
-// No other writer, and no other hand, changes it until this transaction ends.
-const LOCK = { name: 'lock_checkpoint', text: `${FACTS} for update` }
+// No other writer, and no other hand, changes it until this transaction ends. Events are read after the safe position,
+// by a statement of their own.
+const LOCK = {
+  name: 'lock_checkpoint',
+  text: `
+    select size, root, position, access_id as audit_accesses, security_event_id as security_events, note,
+      safe_position() as safe
+    from log_checkpoint for update`,
+}
+
+const hashOf = (leaf: string) => `
+  (select substr(hashes, (${leaf} % ${TILE_WIDTH})::int * ${HASH_BYTES} + 1, ${HASH_BYTES}) from log_tiles
+    where level = 0 and n = ${leaf} / ${TILE_WIDTH})`
 
 // The last leaf of an event, and the last one of records.
 const ENDS = {
@@ -51,7 +61,7 @@ const ENDS = {
         where place <> 'null' order by at desc limit 1),
       records as (select * from log_records order by leaf desc limit 1)
     select p.leaf, coalesce(p.position, 0) as position, p.stream_id, p.version, encode(e.hash, 'hex') as hash,
-      r.leaf as records_leaf, coalesce(r.access_id, 0) as audit_accesses,
+      ${hashOf('p.leaf')} as leaf_hash, r.leaf as records_leaf, ${hashOf('r.leaf')} as records_hash, coalesce(r.access_id, 0) as audit_accesses,
       coalesce(r.security_event_id, 0) as security_events, encode(r.digest, 'hex') as digest
     from (select) one left join place p on true left join events e using (position) left join records r on true`,
 }
@@ -62,52 +72,56 @@ type Ends = RecordEnds & {
   readonly stream_id: string
   readonly version: number
   readonly hash: string | null
+  /** As the tile has it; shorter or null: it has none. */
+  readonly leaf_hash: Buffer | null
   readonly records_leaf: number | null
+  readonly records_hash: Buffer | null
   readonly digest: string
 }
 
 export type StoredCheckpoints = {
-  /** Without a lock: whether it is not the known one, or there is something that its leaves do not have. */
-  readonly hasNews: (query: Query, known: Known | undefined) => Promise<boolean>
+  /** Without a lock: what its leaves may not have, which is everything if it is not the known one. */
+  readonly look: (query: Query, known: Known | undefined) => Promise<News>
   /**
    * Locks it until the transaction ends, and compares it with all that it can be compared with: what is known, its
    * note, its tiles, and what its last leaves stand for. Error: `LogChanged`.
    */
-  readonly lock: (query: Query, known: Known | undefined) => Promise<CheckpointRow>
+  readonly lock: (query: Query, known: Known | undefined) => Promise<Locked>
 }
+
+export type News = { readonly events: boolean; readonly records: boolean }
 
 /** The row of the last checkpoint that was signed, of the log of that name. `keys`: those that may have signed it. */
 export const storedCheckpoints = (
   origin: string,
   keys: readonly VerifierKey[],
 ): StoredCheckpoints => ({
-  async hasNews(query, known) {
-    const [row] = await query<CheckpointRow & { readonly has_news: boolean }>(LOOK, [])
+  async look(query, known) {
+    const [row] = await query<Pick<CheckpointRow, 'size' | 'root' | 'note'> & News>(LOOK, [])
     const isKnown = row !== undefined && known?.size === row.size && known.root.equals(row.root)
-    return !isKnown || row.has_news || row.note === null
+    return isKnown && row.note !== null ? row : { events: true, records: true }
   },
 
   async lock(query, known) {
-    const proofs = storedProofs(query)
-    const [row] = await query<CheckpointRow>(LOCK, [])
+    const [row] = await query<Locked>(LOCK, [])
     if (row === undefined) throw new LogChanged('the checkpoint is missing')
-    if (known !== undefined) await requireExtends(row, known, proofs)
+    if (known !== undefined) await requireExtends(query, row, known)
     requireSigned(row, origin, keys)
-    await requireEnds(query, row, proofs)
+    await requireEnds(query, row)
     return row
   },
 })
 
 async function requireExtends(
+  query: Query,
   row: CheckpointRow,
   { size, root }: Known,
-  proofs: StoredProofs,
 ): Promise<void> {
   const seen = root.toString('base64')
   if (row.size < size) {
     throw new LogChanged(`it has ${row.size} leaves, but had ${size}: ${seen}`)
   }
-  const proof = row.size === size ? [] : await proofs.consistency(size, row.size)
+  const proof = row.size === size ? [] : await storedProofs(query).consistency(size, row.size)
   if (!isConsistent({ from: size, fromRoot: root, to: row.size, toRoot: row.root, proof })) {
     throw new LogChanged(`it does not extend ${size} leaves with the root ${seen}`)
   }
@@ -134,34 +148,32 @@ function requireSigned(
 }
 
 /** Otherwise what is in the log already would be added again, or what is not would be left out. */
-async function requireEnds(query: Query, row: CheckpointRow, proofs: StoredProofs): Promise<void> {
+async function requireEnds(query: Query, row: CheckpointRow): Promise<void> {
   const [ends] = await query<Ends>(ENDS, [])
   const names = ['position', 'audit_accesses', 'security_events'] as const
   const other = names.find((name) => ends?.[name] !== row[name])
   if (ends === undefined || other !== undefined) {
     throw new LogChanged(`its leaves do not end where it says (${other})`)
   }
-  const leaves: (readonly [leaf: number, entry: string])[] = []
-  if (ends.leaf !== null) leaves.push([ends.leaf, eventEntry({ ...ends, hash: ends.hash ?? '' })])
-  if (ends.records_leaf !== null) leaves.push([ends.records_leaf, recordsEntry(ends)])
-  const hashes = await proofs.nodes(leaves.map(([index]) => ({ level: 0, index })))
-  for (const [at, [leaf, entry]] of leaves.entries()) {
-    if (!hashes[at]?.equals(leafHash(entry))) {
-      throw new LogChanged(`leaf ${leaf} is not the hash of what is stored for it`)
-    }
-  }
+  const { leaf, leaf_hash, records_leaf, records_hash } = ends
+  if (leaf !== null) requireLeaf(leaf, leaf_hash, eventEntry({ ...ends, hash: ends.hash ?? '' }))
+  if (records_leaf !== null) requireLeaf(records_leaf, records_hash, recordsEntry(ends))
 }
 
-type StoredProofs = Pick<TileProofs, 'consistency' | 'nodes'>
+function requireLeaf(leaf: number, hash: Buffer | null, entry: string): void {
+  if (hash?.length !== HASH_BYTES)
+    throw new LogChanged(`the tile of leaf ${leaf} has no hash of it`)
+  if (hash.equals(leafHash(entry))) return
+  throw new LogChanged(`leaf ${leaf} is not the hash of what is stored for it`)
+}
 
 /** Proofs from the stored tiles. Error: `LogChanged`, if one is too short. */
-export function storedProofs(query: Query): StoredProofs {
-  const { consistency, nodes } = tileProofs(readTiles(query))
-  const asChanged = (error: unknown) => {
-    throw error instanceof RangeError ? new LogChanged(error.message) : error
-  }
+export function storedProofs(query: Query): Pick<TileProofs, 'consistency'> {
+  const { consistency } = tileProofs(readTiles(query))
   return {
-    consistency: (...asked) => consistency(...asked).catch(asChanged),
-    nodes: (...asked) => nodes(...asked).catch(asChanged),
+    consistency: (...asked) =>
+      consistency(...asked).catch((error: unknown) => {
+        throw error instanceof RangeError ? new LogChanged(error.message) : error
+      }),
   }
 }

@@ -9,19 +9,15 @@ export type StoredPlace = readonly [position: number, stream_id: string, version
 
 export type Leaf = { readonly hash: Buffer; readonly place: StoredPlace }
 
-const WRITE_TILES = {
-  name: 'write_log_tiles',
+const WRITE = {
+  name: 'write_log_leaves',
   text: `
-    insert into log_tiles (level, n, hashes)
-      select * from unnest($1::smallint[], $2::bigint[], $3::bytea[])
-      on conflict (level, n) do update set hashes = excluded.hashes`,
-}
-
-const WRITE_BUNDLES = {
-  name: 'write_log_bundles',
-  text: `
+    with tiles as (
+      insert into log_tiles (level, n, hashes)
+        select * from unnest($1::smallint[], $2::bigint[], $3::bytea[])
+        on conflict (level, n) do update set hashes = excluded.hashes)
     insert into log_bundles as stored (n, first_position, places)
-      select * from unnest($1::bigint[], $2::bigint[], $3::jsonb[])
+      select * from unnest($4::bigint[], $5::bigint[], $6::jsonb[])
       on conflict (n) do update set places = stored.places || excluded.places,
         first_position = coalesce(stored.first_position, excluded.first_position)
       returning n, jsonb_array_length(places) as width`,
@@ -76,13 +72,11 @@ export async function storedTree(query: Query, size: number): Promise<StoredTree
         if (isNew) grown.set(`${level}/${n}`, { level, n, hashes: Buffer.concat(hashes) })
       }
       const tiles = [...grown.values()]
-      await query(WRITE_TILES, [
+      const bundles = [...places]
+      const written = await query<{ n: number; width: number }>(WRITE, [
         tiles.map(({ level }) => level),
         tiles.map(({ n }) => n),
         tiles.map(({ hashes }) => hashes),
-      ])
-      const bundles = [...places]
-      const written = await query<{ n: number; width: number }>(WRITE_BUNDLES, [
         bundles.map(([n]) => n),
         bundles.map(([, added]) => added.find((place) => place !== null)?.[0] ?? null),
         bundles.map(([, added]) => JSON.stringify(added)),
