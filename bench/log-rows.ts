@@ -1,7 +1,7 @@
 import { secretLogSigner } from '../src/infra/credentials/note-signers.ts'
 import { singleConnection, transaction } from '../src/infra/postgres/connection/database.ts'
 import type { Query } from '../src/infra/postgres/projections/projection.ts'
-import { logWriter } from '../src/infra/postgres/transparency-log/log-writer.ts'
+import { LOG_SESSION, logWriter } from '../src/infra/postgres/transparency-log/log-writer.ts'
 import { storedTree } from '../src/infra/postgres/transparency-log/stored-tree.ts'
 import { checkpointText } from '../src/transparency-log/checkpoint.ts'
 import { writeNote } from '../src/transparency-log/signed-note.ts'
@@ -17,7 +17,7 @@ export const VERIFIER_KEY = signer.key.text
 
 /** A session of the worker. */
 export async function session(connectionString: string) {
-  const client = singleConnection({ connectionString }, 'tasktrail_worker')
+  const client = singleConnection({ connectionString, options: LOG_SESSION }, 'tasktrail_worker')
   await client.connect()
   const query: Query = async (statement, values) =>
     (await client.query({ ...statement, values: [...values] })).rows

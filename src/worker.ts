@@ -25,7 +25,7 @@ import { projector } from './infra/postgres/projections/projector.ts'
 import { type WorkerMetrics, workerMetrics } from './infra/postgres/projections/worker-metrics.ts'
 import { CheckpointRefused } from './infra/postgres/transparency-log/checkpoint-refused.ts'
 import { logKeeper } from './infra/postgres/transparency-log/keep-log.ts'
-import { logWriter } from './infra/postgres/transparency-log/log-writer.ts'
+import { LOG_SESSION, logWriter } from './infra/postgres/transparency-log/log-writer.ts'
 import { unloggedSeconds } from './infra/postgres/transparency-log/unlogged.ts'
 import { WitnessContradicts } from './infra/witnesses/witness-contradicts.ts'
 import { witnesses } from './infra/witnesses/witnesses.ts'
@@ -200,7 +200,8 @@ function checkpoints(
       await session.rest(REFUSED_MS)
     }
   }
-  return lead({ name: 'checkpoints', connection, role: ROLE, log, work })
+  const lock = { name: 'checkpoints', connection, role: ROLE, log, settings: LOG_SESSION }
+  return lead({ ...lock, work })
 }
 
 function drift(

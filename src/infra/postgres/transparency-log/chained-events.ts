@@ -15,7 +15,9 @@ const HASHES = {
   text: `
     select stream_id, encode(hash, 'hex') as hash
     from unnest($1::text[], $2::bigint[]) as wanted (stream_id, version)
-      join events using (stream_id, version)`,
+      cross join lateral (
+        select hash from events e
+        where e.stream_id = wanted.stream_id and e.version = wanted.version limit 1) event`,
 }
 
 /**

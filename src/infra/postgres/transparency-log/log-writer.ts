@@ -66,6 +66,9 @@ export type LogWriterOptions = {
   readonly witnessed: boolean
 }
 
+/** How its session is to be opened: none of its statements needs a plan for its values, and most take longer to plan. */
+export const LOG_SESSION = '-c plan_cache_mode=force_generic_plan'
+
 const ADD_RECORDS = {
   name: 'log_records',
   text: `
