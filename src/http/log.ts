@@ -1,6 +1,6 @@
 import type { Context } from 'koa'
 import { z } from 'zod'
-import type { TransparencyLog } from '../app/ports/transparency-log.ts'
+import type { LoggedEvent, TransparencyLog } from '../app/ports/transparency-log.ts'
 import { writeBundle } from '../transparency-log/entry-bundle.ts'
 import { writeProofFile } from '../transparency-log/proof-file.ts'
 import {
@@ -227,28 +227,45 @@ export function logRoutes(on: ReturnType<typeof routes>, dependencies: LogRoutes
   })
 
   on(proof, async ({ params: { position } }, ctx, caller) => {
-    const owner = await log.ownerOf(position)
+    const found = await log.eventAt(position)
     const visible = visibleUser(caller)
-    if (owner === null || (visible !== null && visible !== owner)) {
+    if (found === null || (visible !== null && visible !== found.owner_id)) {
       throw new HttpError('event_not_found')
     }
-    if (owner !== caller.user_id) await look(ctx, caller, { position, proof: true })
-    const file = await inPlace(proving, caller.user_id, () => proofFile(log, position, proofMs))
+    const prove = async () => {
+      return proofFile(log, found.logged ?? (await whenLogged(log, position, proofMs)))
+    }
+    const isOwn = found.owner_id === caller.user_id
+    const [file] = await Promise.all([
+      inPlace(proving, caller.user_id, prove),
+      isOwn ? null : look(ctx, caller, { position, proof: true }),
+    ])
     ctx.attachment(`tasktrail-event-${position}.tlog-proof`)
     answerText(ctx, file)
   })
 }
 
 /** Errors: `proof_not_ready`, and those of the log. */
-async function proofFile(log: TransparencyLog, position: number, ms: number): Promise<string> {
-  const found = await log.checkpointAt(position, ms)
-  if (found === null || found.position < position) {
+async function whenLogged(
+  log: TransparencyLog,
+  position: number,
+  ms: number,
+): Promise<LoggedEvent> {
+  const checkpoint = await log.checkpointAt(position, ms)
+  if (checkpoint === null || checkpoint.position < position) {
     throw new HttpError('proof_not_ready', { retryAfter: 1 })
   }
-  const leaf = await log.proof(position, found.size)
-  if (leaf === null) throw new Error(`no leaf of the log has position ${position}`)
-  const { index, entry, hashes } = leaf
-  return writeProofFile({ extra: Buffer.from(entry), index, proof: hashes, checkpoint: found.note })
+  const found = await log.eventAt(position)
+  if (!found?.logged) throw new Error(`no leaf of the log has position ${position}`)
+  return found.logged
+}
+
+async function proofFile(
+  log: TransparencyLog,
+  { index, entry, checkpoint }: LoggedEvent,
+): Promise<string> {
+  const proof = await log.inclusion(index, checkpoint.size)
+  return writeProofFile({ extra: Buffer.from(entry), index, proof, checkpoint: checkpoint.note })
 }
 
 const lifeOf = ({ width }: { readonly width: number }): string =>

@@ -16,13 +16,12 @@ export type PublishedCheckpoint = {
   readonly note: string
 }
 
-/** The leaf of an event. */
+/** The leaf of an event, and a checkpoint that covers it. */
 export type LoggedEvent = {
   readonly index: number
   /** What the leaf is the hash of. */
   readonly entry: string
-  /** That it is in the tree: the leaf's sibling first. */
-  readonly hashes: readonly Buffer[]
+  readonly checkpoint: PublishedCheckpoint
 }
 
 /** From..to-1. */
@@ -52,10 +51,15 @@ export type TransparencyLog = {
   }) => Promise<readonly string[] | null>
   /** That the tree of `to` leaves extends that of `from`; null if the published tree has fewer. 0 <= from <= to. */
   readonly consistency: (from: number, to: number) => Promise<readonly Buffer[] | null>
-  /** Whose event it is: the task's owner, or the user; null: there is no event at that position. */
-  readonly ownerOf: (position: number) => Promise<number | null>
-  /** The leaf of an event in the tree of that size; null: it is none of that tree's. */
-  readonly proof: (position: number, size: number) => Promise<LoggedEvent | null>
+  /**
+   * Whose event it is (the task's owner, or the user), and its leaf, null if nothing published covers it. Null: there is
+   * no event at that position, or nobody whose it is.
+   */
+  readonly eventAt: (
+    position: number,
+  ) => Promise<{ readonly owner_id: number; readonly logged: LoggedEvent | null } | null>
+  /** That a leaf is in the tree of that size, which has it: its sibling first. */
+  readonly inclusion: (index: number, size: number) => Promise<readonly Buffer[]>
   /** For each event its leaf; null if the tree of that size has none for it. */
   readonly leavesOf: (
     positions: readonly number[],

@@ -1,6 +1,7 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type {
+  LoggedEvent,
   LoggedRecords,
   PublishedCheckpoint,
   TransparencyLog,
@@ -39,29 +40,28 @@ const ENTRIES = {
     order by p.at`,
 }
 
-// The owner by the row, or by the stream's first event when the row is gone.
-const OWNER = {
-  name: 'owner_of_event',
+// The owner by the row, or by the stream's first event when the row is gone. All in one statement: a proof needs no
+// other but the one for its tiles.
+const EVENT = {
+  name: 'event_in_log',
   text: `
     select case
       when stream_id ~ '^user-[0-9]{1,18}$' then substr(stream_id, 6)::bigint
       when stream_id ~ '^task-[0-9]{1,18}$' then coalesce(
         (select user_id from tasks where id = substr(stream_id, 6)::bigint),
         (select (data ->> 'user_id')::bigint from events first
-          where first.stream_id = events.stream_id and version = 1)) end as owner_id
-    from events where position = $1`,
-}
-
-const PLACE = {
-  name: 'place_in_log',
-  text: `
-    select b.n * ${TILE_WIDTH} + p.at - 1 as leaf, stream_id, version, encode(hash, 'hex') as hash
-    from (
-        select n, places from log_bundles
-        where first_position <= $1 order by first_position desc limit 1) b
-      cross join lateral jsonb_array_elements(b.places) with ordinality as p (place, at)
-      join events on position = $1
-    where (p.place ->> 0)::bigint = $1`,
+          where first.stream_id = events.stream_id and version = 1)) end as owner_id,
+      stream_id, version, encode(hash, 'hex') as hash, leaf, c.*
+    from events
+      left join lateral (
+        select n * ${TILE_WIDTH} + at - 1 as leaf
+        from (
+            select n, places from log_bundles
+            where first_position <= $1 order by first_position desc limit 1) bundle
+          cross join lateral jsonb_array_elements(places) with ordinality as each (place, at)
+        where (place ->> 0)::bigint = $1) place on true
+      left join (${CHECKPOINT.text}) c on true
+    where events.position = $1`,
 }
 
 // Each bundle is taken apart once, and "is true" keeps the planner from comparing each of its places with each
@@ -106,12 +106,14 @@ type EntryRow = {
   readonly position: number | null
   readonly hash: string
 } & LoggedRecords
-type PlaceRow = {
-  readonly leaf: number
+type EventRow = {
+  readonly owner_id: number | null
   readonly stream_id: string
   readonly version: number
   readonly hash: string
-}
+  /** Null: it is none yet. */
+  readonly leaf: number | null
+} & (PublishedCheckpoint | Record<keyof PublishedCheckpoint, null>)
 
 /** What the worker has written of the log, as far as it is published. Full tiles are kept in memory. */
 export function postgresTransparencyLog(db: Database): TransparencyLog {
@@ -163,18 +165,13 @@ export function postgresTransparencyLog(db: Database): TransparencyLog {
       return to > (await publishedSize()) ? null : proofs.consistency(from, to)
     },
 
-    async ownerOf(position) {
-      const [row] = await db.query<{ owner_id: number | null }>(OWNER, [position])
-      return row?.owner_id ?? null
+    async eventAt(position) {
+      const [row] = await db.query<EventRow>(EVENT, [position])
+      if (row === undefined || row.owner_id === null) return null
+      return { owner_id: row.owner_id, logged: loggedEvent(position, row) }
     },
 
-    async proof(position, size) {
-      const [place] = await db.query<PlaceRow>(PLACE, [position])
-      if (place === undefined || place.leaf >= size) return null
-      const { leaf: index, ...event } = place
-      const entry = eventEntry({ position, ...event })
-      return { index, entry, hashes: await proofs.inclusion(index, size) }
-    },
+    inclusion: proofs.inclusion,
 
     async leavesOf(positions, size) {
       const found = new Map<number, number>()
@@ -212,6 +209,14 @@ export function postgresTransparencyLog(db: Database): TransparencyLog {
       return found
     },
   }
+}
+
+function loggedEvent(at: number, row: EventRow): LoggedEvent | null {
+  const { leaf, stream_id, version, hash } = row
+  if (leaf === null || row.size === null || leaf >= row.size) return null
+  const { size, position, note } = row
+  const entry = eventEntry({ position: at, stream_id, version, hash })
+  return { index: leaf, entry, checkpoint: { size, position, note } }
 }
 
 function entryOf(row: EntryRow): string {

@@ -154,7 +154,8 @@ describe('What is read of the log', () => {
     await fc.assert(law, { numRuns: 50 })
   })
 
-  it('is a proof for any event in the tree of any size, with one question for its place and one for tiles', async () => {
+  it('is a proof for any event in the tree of any size, with one question for it and one for tiles', async () => {
+    const checkpoint = await reader.checkpoint()
     const law = fc.asyncProperty(
       fc.integer({ min: 1, max: size }),
       fc.nat(),
@@ -163,18 +164,18 @@ describe('What is read of the log', () => {
         const position = positionOf(entries[index] ?? '')
         if (position === undefined) return
         reader = fresh()
-        const proof = await reader.proof(position, length)
-        expect(sent.filter((name) => name !== 'tiles_to_read')).to.deep.equal(['place_in_log'])
+        const found = await reader.eventAt(position)
+        const proof = await reader.inclusion(index, length)
+        expect(sent.filter((name) => name !== 'tiles_to_read')).to.deep.equal(['event_in_log'])
         expect(sent.length).to.be.at.most(2)
-        expect(proof).to.include({ index, entry: entries[index] })
-        const leaf = leafHash(proof?.entry ?? '')
-        const root = rootOfInclusion({ index, size: length, leaf, proof: proof?.hashes ?? [] })
+        const entry = entries[index] ?? ''
+        expect(found).to.deep.equal({ owner_id: 1, logged: { index, entry, checkpoint } })
+        const root = rootOfInclusion({ index, size: length, leaf: leafHash(entry), proof })
         expect(root).to.deep.equal(rootAt(length))
-        expect(await reader.proof(position, index)).to.equal(null)
       },
     )
     await fc.assert(law, { numRuns: 100 })
-    expect(await reader.proof(61, size)).to.equal(null)
+    expect(await reader.eventAt(61)).to.equal(null)
   })
 
   it('is of a full tile read once, and of one that grows each time', async () => {
@@ -195,8 +196,8 @@ describe('What is read of the log', () => {
     try {
       const error = await reader.tile({ level: 0, n: 1, width: 1 }).catch((error) => error)
       expect(error.message).to.equal('tile 0/1 of the log is missing')
-      const entry = await reader.proof(300, size).catch((error) => error)
-      expect(entry.message).to.equal('tile 0/1 of the log is missing')
+      const proof = await reader.inclusion(300, size).catch((error) => error)
+      expect(proof.message).to.equal('tile 0/1 of the log is missing')
     } finally {
       await log.root.query('insert into log_tiles select * from aside; drop table aside')
     }
@@ -213,10 +214,12 @@ describe('What is read of the log', () => {
     await until(() => sent.length > length, 'another look')
     expect(await Promise.race([waiting, 'waits'])).to.equal('waits')
     await log.write(1)
+    expect(await reader.eventAt(position)).to.deep.equal({ owner_id: 1, logged: null })
     await log.log()
     const found = await waiting
     expect(found).to.include({ size: size + 2 })
     expect(found?.position).to.be.at.least(position)
     expect(await reader.checkpointAt(position + 1, 0)).to.deep.equal(found)
+    expect((await reader.eventAt(position))?.logged).to.include({ index: size + 1 })
   })
 })
