@@ -96,7 +96,11 @@ async function keepAnswers(url: string, user: Owner, answers: Map<string, string
 let runs = 0
 
 /** What each connection sends. Users are on one connection only, so that nobody waits for himself. */
-export function requestsOf(operation: Operation, data: Data): Request[][] {
+export function requestsOf(
+  operation: Operation,
+  data: Data,
+  connections = CONNECTIONS,
+): Request[][] {
   const run = ++runs
   const each: Readonly<Record<Operation, (owner: Owner) => Request[]>> = {
     'read one': (user) =>
@@ -112,8 +116,8 @@ export function requestsOf(operation: Operation, data: Data): Request[][] {
       ),
   }
   const users = operation === 'create' || operation === 'change' ? data.writers : data.readers
-  return Array.from({ length: CONNECTIONS }, (_, n) => {
-    const own = users.filter((_, m) => m % CONNECTIONS === n).map(each[operation])
+  return Array.from({ length: connections }, (_, n) => {
+    const own = users.filter((_, m) => m % connections === n).map(each[operation])
     // Users take turns, and a task comes again only after all others.
     return own[0]?.flatMap((_, m) => own.map((requests) => requests[m] as Request)) ?? []
   })
