@@ -102,7 +102,7 @@ describe('The past and the audit trail, read from a replica', function () {
       'trail',
     )
     await isAsked('/audit/events', /from audit_events/)
-    await isAsked('/audit/events', /from events/, NDJSON)
+    await isAsked('/audit/events', /from audit_events/, NDJSON)
 
     const since = new Date()
     await ok(system, ann, `/tasks/${id}`)
