@@ -80,6 +80,7 @@ var nodeHash = (left, right) => {
   pair.set(right, 1 + HASH_BYTES)
   return sha256(pair)
 }
+var folded = Buffer.alloc(128 * HASH_BYTES)
 function needHash(value) {
   if (!isHash(value)) throw new RangeError(`A hash has 32 bytes, not ${value.length}`)
 }

@@ -1,6 +1,6 @@
 /** How C2SP's tlog-tiles cuts a tree into tiles: eight levels of it are one level of tiles. */
 import { decimal } from './lines.ts'
-import { HASH_BYTES, isSize, type Node, nodeHash } from './tree.ts'
+import { HASH_BYTES, isSize, type Node, rootOfPairs } from './tree.ts'
 
 /** Hashes of a full tile, and entries of a full bundle. */
 export const TILE_WIDTH = 256
@@ -100,11 +100,12 @@ export function placeOf(node: Node): TilePlace {
 
 /** The root of `count` (a power of two) hashes of a tile. Error: RangeError if the tile has no such hashes. */
 export function hashIn(tile: Buffer, start: number, count: number): Buffer {
-  if (count > 1)
-    return nodeHash(hashIn(tile, start, count / 2), hashIn(tile, start + count / 2, count / 2))
-  const end = (start + 1) * HASH_BYTES
-  if (!isSize(start) || count !== 1 || end > tile.length) {
-    throw new RangeError(`A tile of ${tile.length} bytes has no hash ${start}`)
+  const [from, to] = [start * HASH_BYTES, (start + count) * HASH_BYTES]
+  if (!isSize(start) || !isWidth(count) || to > tile.length) {
+    throw new RangeError(`A tile of ${tile.length} bytes has no hash ${start + count - 1}`)
   }
-  return tile.subarray(start * HASH_BYTES, end)
+  return count === 1 ? tile.subarray(from, to) : rootOfPairs(tile.subarray(from, to))
 }
+
+const isWidth = (count: number): boolean =>
+  count >= 1 && count <= TILE_WIDTH && Number.isInteger(Math.log2(count))

@@ -36,6 +36,22 @@ export const nodeHash = (left: Uint8Array, right: Uint8Array): Buffer => {
   return sha256(pair)
 }
 
+// Reused: what is folded here would be hundreds of short-lived buffers for one proof.
+const folded = Buffer.alloc(128 * HASH_BYTES)
+
+/** The root of a power of two of hashes, from 2 to 256, one after another. */
+export function rootOfPairs(hashes: Buffer): Buffer {
+  let level = hashes
+  for (let bytes = hashes.length / 2; bytes >= HASH_BYTES; bytes /= 2) {
+    for (let at = 0; at < bytes; at += HASH_BYTES) {
+      level.copy(pair, 1, 2 * at, 2 * at + 2 * HASH_BYTES)
+      folded.write(hash('sha256', pair, 'binary'), at, 'binary')
+    }
+    level = folded
+  }
+  return Buffer.from(folded.subarray(0, HASH_BYTES))
+}
+
 function needHash(value: Uint8Array): void {
   if (!isHash(value)) throw new RangeError(`A hash has 32 bytes, not ${value.length}`)
 }
