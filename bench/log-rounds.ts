@@ -5,74 +5,80 @@ import { cpuOf } from './compare/usage.ts'
 import { logAll, ORIGIN, session, signer } from './log-rows.ts'
 import { scratchDatabase } from './scratch-database.ts'
 
-const HELD = `select setval('events_position_seq', $1)`
-const WAL = `select pg_current_wal_insert_lsn() - '0/0' as bytes`
+// The safe position follows the sequence, so events above it wait for a later round.
+const RELEASE = `select setval('events_position_seq', $1)`
 
-/** What a round of the log costs: without new events, and with so many. `held`: in the log before. */
-export async function roundCosts(held: number, rounds: number, sizes: readonly number[]) {
+/** Of one round, with so many new events. CPU in milliseconds. */
+export type RoundCost = {
+  readonly events: number
+  readonly statements: number
+  readonly worker: number
+  readonly database: number
+}
+
+/** The session of a worker that counts what it asks: `begin` and `commit` too. */
+async function countingSession(url: string) {
+  const own = await session(url)
+  const counted = { statements: 0 }
+  return {
+    ...own,
+    counted,
+    over: new AbortController().signal,
+    query: ((...asked) => {
+      counted.statements += 1
+      return own.query(...asked)
+    }) as typeof own.query,
+    transaction: ((work) => {
+      counted.statements += 2
+      return own.transaction(work)
+    }) as typeof own.transaction,
+  }
+}
+
+/** What the worker's rounds cost in a log that has `held` events, with each of these numbers of new ones. */
+export async function roundCosts(
+  held: number,
+  rounds: number,
+  sizes: readonly number[],
+): Promise<readonly RoundCost[]> {
   const database = await scratchDatabase()
-  const { sql } = database
-  const release = (position: number) => sql.query(HELD, [position])
+  const release = (position: number) => database.sql.query(RELEASE, [position])
   try {
-    const events = held + rounds * sizes.reduce((sum, size) => sum + size, 0)
-    await fillChained(sql, events)
+    const all = held + rounds * sizes.reduce((sum, size) => sum + size, 0)
+    await fillChained(database.sql, all)
     await release(held)
     await logAll(database.url)
-    await sql.query('vacuum analyze')
-    const own = await session(database.url)
-    let statements = 0
-    const counted: typeof own = {
-      ...own,
-      query: (...asked) => {
-        statements++
-        return own.query(...asked)
-      },
-      transaction: (work) => {
-        statements += 2
-        return own.transaction(work)
-      },
-    }
+    await database.sql.query('vacuum analyze')
+    const own = await countingSession(database.url)
     const writer = logWriter({ origin: ORIGIN, signers: [signer], witnessed: false })
-    const keeper = logKeeper(writer, null, () => {})
-    const over = new AbortController().signal
-    const costs = []
+    const { round } = logKeeper(writer, null, () => {})
+    await round(own)
+    const costs: RoundCost[] = []
     let end = held
-    for (const size of [...sizes, 0]) {
-      await release(end)
-      for (let n = 0; n < 5; n++) await keeper.round({ ...counted, over })
-      statements = 0
-      const wal = Number((await sql.query(WAL)).rows[0].bytes)
-      let [seconds, cpu, backend] = [0, 0, cpuOf(own.backend)]
+    for (const events of sizes) {
+      own.counted.statements = 0
+      const [usage, before] = [{ user: 0, system: 0 }, cpuOf(own.backend)]
       for (let n = 0; n < rounds; n++) {
-        end += size
+        end += events
         await release(end)
-        const [began, usage] = [performance.now(), process.cpuUsage()]
-        await keeper.round({ ...counted, over })
-        const { user, system } = process.cpuUsage(usage)
-        cpu += (user + system) / 1_000
-        seconds += (performance.now() - began) / 1_000
+        const began = process.cpuUsage()
+        await round(own)
+        const { user, system } = process.cpuUsage(began)
+        usage.user += user
+        usage.system += system
       }
-      backend = cpuOf(own.backend) - backend
-      const bytes = Number((await sql.query(WAL)).rows[0].bytes) - wal
       costs.push({
-        events: size,
-        statements: statements / rounds,
-        worker: cpu / rounds,
-        database: (backend * 1_000) / rounds,
-        ms: (seconds * 1_000) / rounds,
-        wal: bytes / rounds,
+        events,
+        statements: own.counted.statements / rounds,
+        worker: (usage.user + usage.system) / 1_000 / rounds,
+        database: ((cpuOf(own.backend) - before) * 1_000) / rounds,
       })
     }
     await own.close()
-    const { rows } = await sql.query('select size from log_checkpoint')
-    if (Number(rows[0].size) !== events)
-      throw new Error(`${rows[0].size} of ${events} are in the log`)
+    const { rows } = await database.sql.query('select size from log_checkpoint')
+    if (Number(rows[0].size) !== all) throw new Error(`${rows[0].size} of ${all} are in the log`)
     return costs
   } finally {
     await database.drop()
   }
-}
-
-if (import.meta.main) {
-  console.table(await roundCosts(20_000, 300, [5, 60, 125]))
 }

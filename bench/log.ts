@@ -10,6 +10,7 @@ import pg from 'pg'
 import { commandLine, wholeNumbers } from '../src/command-line.ts'
 import { fillChained } from './audit-rows.ts'
 import { type Scene, scene } from './growth/scene.ts'
+import { roundCosts } from './log-rounds.ts'
 import { logAll, logStandIns, VERIFIER_KEY } from './log-rows.ts'
 import { percentile } from './percentile.ts'
 import { scratchDatabase } from './scratch-database.ts'
@@ -20,6 +21,7 @@ const LINE = {
 
 Measures the transparency log on a private PostgreSQL:
 - how fast its writer catches up with 1,000,000 events, and what tiles and bundles take on disk for each;
+- what a round of the worker's costs in statements and CPU, with 60 and 125 new events, and without any;
 - with 10,000,000 leaves (of which only some are of events that exist) how long a proof file is, how long it takes
   over HTTP, and how long verify-audit.mjs takes for it from a cold start;
 - with services and worker running, at 500 events/s for 20 s, how long after the answer of a write the proof of
@@ -88,6 +90,17 @@ async function catchingUp(): Promise<void> {
     }
   } finally {
     await database.drop()
+  }
+}
+
+async function rounds(): Promise<void> {
+  // The last: as long as events above the safe position wait, there is something new.
+  for (const cost of await roundCosts(QUICK ? 400 : 100_000, QUICK ? 5 : 300, [60, 125, 0])) {
+    const { events, statements, worker, database } = cost
+    console.log(
+      `a round with ${events} new events: ${shown(statements)} statements, CPU ${shown(worker)} ms of the worker, ` +
+        `${shown(database)} ms of PostgreSQL`,
+    )
   }
 }
 
@@ -268,6 +281,7 @@ async function provingNewEvents(): Promise<void> {
 }
 
 await catchingUp()
+await rounds()
 await proving()
 await provingNewEvents()
 if (missed.length > 0) console.log(`MISSED: ${missed.join('; ')}`)
