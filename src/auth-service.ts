@@ -11,9 +11,10 @@ import type {
   Tokens,
   Users,
 } from './app/ports/accounts.ts'
+import type { ClosableCounters } from './app/ports/counters.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import { commandLine } from './command-line.ts'
-import { type AuthServiceConfig, authServiceConfig } from './config.ts'
+import { type AuthServiceConfig, authServiceConfig, redisConfig } from './config.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
@@ -22,6 +23,7 @@ import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
+import { sharedCounters } from './infra/counters/shared-counters.ts'
 import { bcryptPasswordHasher } from './infra/credentials/password-hasher.ts'
 import { jwtTokens } from './infra/credentials/tokens.ts'
 import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.ts'
@@ -49,6 +51,7 @@ const Token = {
   attempts: token<LoginAttempts>('attempts'),
   hasher: token<PasswordHasher>('hasher'),
   tokens: token<Tokens>('tokens'),
+  counters: token<ClosableCounters>('counters'),
   accounts: token<Accounts>('accounts'),
   service: token<Service>('service'),
 }
@@ -78,6 +81,15 @@ const adapters = new ContainerModule(({ bind }) => {
     ({ JWT_SECRET, JWT_SECRET_PREVIOUS }) => jwtTokens(JWT_SECRET, JWT_SECRET_PREVIOUS),
     [Token.config],
   )
+  bind(Token.counters)
+    .toResolvedValue(
+      (config, log) => {
+        const { INTERNAL_API_KEY: secret } = config
+        return sharedCounters({ redis: redisConfig(config), secret, log })
+      },
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
 })
 
 const useCases = new ContainerModule(({ bind }) => {
@@ -103,7 +115,14 @@ const useCases = new ContainerModule(({ bind }) => {
 
 const http = new ContainerModule(({ bind }) => {
   bind(Token.service)
-    .toResolvedValue(httpService, [Token.config, Token.log, Token.clock, Token.db, Token.accounts])
+    .toResolvedValue(httpService, [
+      Token.config,
+      Token.log,
+      Token.clock,
+      Token.db,
+      Token.counters,
+      Token.accounts,
+    ])
     .inSingletonScope()
 })
 
@@ -112,13 +131,16 @@ function httpService(
   log: Log,
   clock: Clock,
   db: Database,
+  { counters }: ClosableCounters,
   accounts: Accounts,
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
-  const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
-  const refusals = refusalLimit('refused', config.RATE_LIMIT_PER_SECOND, 1)
-  const loginLimit = rateLimit('login', config.LOGIN_LIMIT_PER_MINUTE, 60)
-  const registerLimit = rateLimit('register', config.LOGIN_LIMIT_PER_MINUTE, 60)
+  const second = { points: config.RATE_LIMIT_PER_SECOND, seconds: 1 }
+  const minute = { points: config.LOGIN_LIMIT_PER_MINUTE, seconds: 60 }
+  const limit = rateLimit(counters, { name: 'default', ...second })
+  const refusals = refusalLimit(counters, { name: 'refused', ...second })
+  const loginLimit = rateLimit(counters, { name: 'login', ...minute })
+  const registerLimit = rateLimit(counters, { name: 'register', ...minute })
   const router = strictRouter()
   const { INTERNAL_API_KEY: current, INTERNAL_API_KEY_PREVIOUS: previous } = config
   const internalApiKeys = previous === undefined ? [current] : [current, previous]
@@ -146,7 +168,10 @@ export function authService(config: AuthServiceConfig, log: Log, clock: Clock): 
   return {
     service: container.get(Token.service),
     requireKeys: container.get(Token.db).requireKeys,
-    dispose: () => container.get(Token.db).close(),
+    dispose: async () => {
+      await container.get(Token.counters).close()
+      await container.get(Token.db).close()
+    },
   }
 }
 

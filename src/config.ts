@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { RedisConfig } from './infra/counters/redis-connection.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import type { Login } from './infra/postgres/connection/logins.ts'
 import { isLogKey, parseVerifierKey, type VerifierKey } from './transparency-log/keys.ts'
@@ -64,6 +65,24 @@ const replicaParts = z.object({
   READ_DB_POOL_MAX: poolMax,
 })
 
+const redisUrl = z
+  .string()
+  .refine(
+    (url) => /^rediss?:$/.test(URL.parse(url)?.protocol ?? ''),
+    'must be a redis:// or rediss:// URL',
+  )
+  .refine(
+    (url) => /^(\/\d{0,4})?$/.test(URL.parse(url)?.pathname ?? ''),
+    'must have no path but the number of a database',
+  )
+const redis = {
+  REDIS_URL: redisUrl.optional(),
+  REDIS_PASSWORD: filled.optional(),
+  REDIS_MODE: z.enum(['single', 'cluster'], 'must be single or cluster').default('single'),
+  // A request asks three times at most: never more than 20 ms.
+  REDIS_TIMEOUT_MS: whole(1, 1_000, 6),
+}
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
 
 const service = z.object({
@@ -74,6 +93,7 @@ const service = z.object({
   MAX_EVENT_LOOP_DELAY_MS: whole(0, 60_000, 100),
   DRAIN_SECONDS: whole(0, 60, 5),
   INTERNAL_API_KEY: headerSecret(16),
+  ...redis,
 })
 
 const authService = service.extend({
@@ -223,6 +243,16 @@ const configOf =
       z.output<typeof place>
     return { ...settings, database: database(settings) }
   }
+
+/** Where requests are counted for all processes; null: each counts for itself. */
+export function redisConfig({
+  REDIS_URL: url,
+  REDIS_PASSWORD: password,
+  REDIS_MODE: mode,
+  REDIS_TIMEOUT_MS: timeoutMs,
+}: Pick<z.output<typeof service>, keyof typeof redis>): RedisConfig | null {
+  return url === undefined ? null : { url, password, mode, timeoutMs }
+}
 
 export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
 export const authServiceConfig = configOf(authService)

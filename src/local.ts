@@ -75,6 +75,7 @@ async function start(): Promise<void> {
   const worker = environmentOf('worker', { ...settings, PORT: String(workerPort) })
   const witness = environmentOf('witness', { ...settings, PORT: String(witnessPort) })
   requireSound(auth, task, worker, witness)
+  if (env.REDIS_URL === undefined) say('No REDIS_URL: each process counts its requests in memory.')
 
   logs = await openLogFiles(logDirectory(env))
   stops.push(logs.close)

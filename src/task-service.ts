@@ -5,6 +5,7 @@ import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import type { AuditAccesses, AuditTrail } from './app/ports/audit.ts'
 import type { AuthServiceHealth, TokenValidator } from './app/ports/authorization.ts'
+import type { ClosableCounters } from './app/ports/counters.ts'
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
@@ -14,7 +15,7 @@ import { STREAM_BATCH, taskChanges } from './app/task-changes.ts'
 import { timeTravel } from './app/time-travel.ts'
 import { undoSteps } from './app/undo.ts'
 import { commandLine } from './command-line.ts'
-import { type TaskServiceConfig, taskServiceConfig } from './config.ts'
+import { redisConfig, type TaskServiceConfig, taskServiceConfig } from './config.ts'
 import type { TaskEvent } from './domain/task/events.ts'
 
 import type { TaskView } from './domain/task/view.ts'
@@ -35,6 +36,7 @@ import { streamTaskEvents } from './http/task-stream.ts'
 import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
 import { authServiceClient } from './infra/auth-client/auth-service-client.ts'
 import { serviceDiscovery } from './infra/auth-client/service-discovery.ts'
+import { sharedCounters } from './infra/counters/shared-counters.ts'
 import { encryptedEventStore } from './infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { answering, postgresUserKeys, type UserKeys } from './infra/encryption/user-keys.ts'
@@ -82,6 +84,7 @@ const Token = {
   pastEvents: token<EventStore<TaskEvent, TaskView>>('pastEvents'),
   tasks: token<TaskList>('tasks'),
   authService: token<AuthService & { close: () => void }>('authService'),
+  counters: token<ClosableCounters>('counters'),
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
   published: token<TransparencyLog>('published'),
@@ -176,6 +179,15 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.log],
     )
     .inSingletonScope()
+  bind(Token.counters)
+    .toResolvedValue(
+      (config, log) => {
+        const { INTERNAL_API_KEY: secret } = config
+        return sharedCounters({ redis: redisConfig(config), secret, log })
+      },
+      [Token.config, Token.log],
+    )
+    .inSingletonScope()
 })
 
 const useCases = new ContainerModule(({ bind }) => {
@@ -193,6 +205,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.clock,
       Token.db,
       Token.authService,
+      Token.counters,
       Token.handle,
       Token.tasks,
       Token.events,
@@ -212,6 +225,7 @@ function httpService(
   clock: Clock,
   db: Database,
   authService: AuthService,
+  { counters }: ClosableCounters,
   handle: HandleCommand<TaskRequest, TaskView>,
   tasks: TaskList,
   events: EventStore<TaskEvent, TaskView>,
@@ -222,8 +236,9 @@ function httpService(
   trail: AuditTrail,
   published: TransparencyLog,
 ): Service {
-  const limit = rateLimit('default', config.RATE_LIMIT_PER_SECOND, 1)
-  const refusals = refusalLimit('refused', config.RATE_LIMIT_PER_SECOND, 1)
+  const { RATE_LIMIT_PER_SECOND: points } = config
+  const limit = rateLimit(counters, { name: 'default', points, seconds: 1 })
+  const refusals = refusalLimit(counters, { name: 'refused', points, seconds: 1 })
   const router = strictRouter()
   const internalApiKeys = [config.INTERNAL_API_KEY]
   const on = routes(router, admission({ tokens: authService, internalApiKeys, limit, refusals }))
@@ -270,7 +285,11 @@ function httpService(
   const past = timeTravel(pastEvents)
   taskRoutes(on, { handle, tasks, past, look, requirePast: requirePast(events.now), reading })
   const copy = lookAt(accesses, clock, 'exported')
-  const costly = rateLimit('costly', config.RATE_LIMIT_PER_SECOND === 0 ? 0 : COSTLY_PER_SECOND, 1)
+  const costly = rateLimit(counters, {
+    name: 'costly',
+    points: points === 0 ? 0 : COSTLY_PER_SECOND,
+    seconds: 1,
+  })
   auditRoutes(on, {
     trail,
     exportAudit: exportAudit(trail, published),
@@ -308,6 +327,7 @@ export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): 
     requireKeys: container.get(Token.db).requireKeys,
     dispose: async () => {
       container.get(Token.authService).close()
+      await container.get(Token.counters).close()
       await container.get(Token.listener).close()
       await container.get(Token.replica)?.close()
       await container.get(Token.auditDb).close()

@@ -1,6 +1,6 @@
 import type { Context } from 'koa'
-import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 import { limitingKey } from '../app/limiting-key.ts'
+import type { Count, Counters } from '../app/ports/counters.ts'
 import { HttpError } from './errors.ts'
 
 /** Counts a request of `key`; throws `too_many_requests` if that exceeds the limit. */
@@ -17,46 +17,51 @@ export type RefusalLimit = {
 /** The key of callers that have no better one. */
 export const byAddress = (ctx: Context): string => limitingKey(ctx.ip)
 
+export type Limit = {
+  readonly name: string
+  /** 0 switches the limit off. */
+  readonly points: number
+  readonly seconds: number
+}
+
 /**
- * At most `points` requests per key in `seconds`, counted in this process; 0 switches the limit off.
- * Answers carry RateLimit headers (draft-ietf-httpapi-ratelimit-headers).
+ * At most `points` requests per key in `seconds`. Answers carry RateLimit headers
+ * (draft-ietf-httpapi-ratelimit-headers).
  */
-export function rateLimit(name: string, points: number, seconds: number): RateLimit {
-  if (points === 0) return async () => {}
-  const { limiter, tell, tooMany } = counter(name, points, seconds)
+export function rateLimit(counters: Counters, limit: Limit): RateLimit {
+  if (limit.points === 0) return async () => {}
+  const { counter, tell, tooMany } = parts(counters, limit)
   return async (ctx, key) => {
-    const state = await limiter.penalty(key)
+    const state = await counter.add(key)
     tell(ctx, state)
-    if (state.consumedPoints > points) throw tooMany(state)
+    if (state.count > limit.points) throw tooMany(state)
   }
 }
 
 /** The same for refusals. Requests still in progress are not counted yet, and pass. */
-export function refusalLimit(name: string, points: number, seconds: number): RefusalLimit {
-  if (points === 0) return { check: async () => {}, count: async () => {} }
-  const { limiter, tell, tooMany } = counter(name, points, seconds)
+export function refusalLimit(counters: Counters, limit: Limit): RefusalLimit {
+  if (limit.points === 0) return { check: async () => {}, count: async () => {} }
+  const { counter, tell, tooMany } = parts(counters, limit)
   return {
     async check(ctx, key) {
-      const state = await limiter.get(key)
-      if (state === null || state.consumedPoints < points) return
+      const state = await counter.get(key)
+      if (state === null || state.count < limit.points) return
       tell(ctx, state)
       throw tooMany(state)
     },
-    count: async (ctx, key) => tell(ctx, await limiter.penalty(key)),
+    count: async (ctx, key) => tell(ctx, await counter.add(key)),
   }
 }
 
-function counter(name: string, points: number, seconds: number) {
-  const limiter = new RateLimiterMemory({ points, duration: seconds, keyPrefix: name })
+function parts(counters: Counters, { name, points, seconds }: Limit) {
   const policy = `"${name}";q=${points};w=${seconds}`
-  const reset = ({ msBeforeNext }: RateLimiterRes) => Math.max(1, Math.ceil(msBeforeNext / 1000))
+  const reset = ({ msLeft }: Count) => Math.ceil(msLeft / 1000)
   return {
-    limiter,
-    tell: (ctx: Context, state: RateLimiterRes): void => {
+    counter: counters(name, seconds),
+    tell: (ctx: Context, state: Count): void => {
       ctx.set('RateLimit-Policy', policy)
-      ctx.set('RateLimit', `"${name}";r=${state.remainingPoints};t=${reset(state)}`)
+      ctx.set('RateLimit', `"${name}";r=${Math.max(0, points - state.count)};t=${reset(state)}`)
     },
-    tooMany: (state: RateLimiterRes) =>
-      new HttpError('too_many_requests', { retryAfter: reset(state) }),
+    tooMany: (state: Count) => new HttpError('too_many_requests', { retryAfter: reset(state) }),
   }
 }
