@@ -8,6 +8,8 @@ export type TcpProxy = {
   /** Nothing arrives from the server any more, until `restore`, which cuts what is open. */
   readonly hang: () => void
   readonly restore: () => void
+  /** What comes from the server arrives so many ms later, until `restore`. */
+  readonly slow: (ms: number) => void
   /** The next bytes from the server that `matches` are swallowed and their connection is cut. */
   readonly loseReply: (matches: (bytes: Buffer) => boolean) => void
   readonly close: () => Promise<void>
@@ -18,6 +20,7 @@ export async function tcpProxy(target: { host: string; port: number }): Promise<
   const open = new Set<Socket>()
   let isCut = false
   let isHung = false
+  let delayMs = 0
   let lose: ((bytes: Buffer) => boolean) | undefined
   const server = createServer((client) => {
     if (isCut) return void client.destroy()
@@ -27,12 +30,16 @@ export async function tcpProxy(target: { host: string; port: number }): Promise<
       upstream.destroy()
       open.delete(client)
     }
+    const pass = (bytes: Buffer) => {
+      if (delayMs === 0) client.write(bytes)
+      else setTimeout(() => client.write(bytes), delayMs)
+    }
     open.add(client)
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
     client.pipe(upstream)
     upstream.on('data', (bytes) => {
       if (isHung) return
-      if (!lose?.(bytes)) return void client.write(bytes)
+      if (!lose?.(bytes)) return void pass(bytes)
       lose = undefined
       end()
     })
@@ -51,10 +58,14 @@ export async function tcpProxy(target: { host: string; port: number }): Promise<
     hang: () => {
       isHung = true
     },
+    slow: (ms) => {
+      delayMs = ms
+    },
     restore: () => {
       if (isHung) cutAll()
       isCut = false
       isHung = false
+      delayMs = 0
     },
     loseReply: (matches) => {
       lose = matches
