@@ -126,6 +126,7 @@ describe('Counters whose Redis', () => {
       },
       err: /DB index/,
     },
+    'is no cluster': { changes: { mode: 'cluster' }, err: /cluster support disabled/ },
     'speaks no TLS': {
       changes: {
         get url() {
@@ -215,6 +216,19 @@ describe('Counters in a cluster of Redis', () => {
     node?.thaw()
     await counters.until('used')
     expect(Math.min(...(await addAll()))).to.be.above(1)
+  })
+
+  it('say that it is a cluster to those who take it for a single one', async () => {
+    const { cli } = cluster.nodes[0] as TestRedis
+    const slot = Number(await cli('cluster', 'keyslot', 'tasktrail:limits:probe'))
+    // The first node has the first third of the slots.
+    const [, second, third] = cluster.nodes as [TestRedis, TestRedis, TestRedis]
+    const { port } = slot < 8192 ? third : second
+    const url = `redis://127.0.0.1:${port}`
+    const single = openCounters({ ...cluster.config, url, mode: 'single' }, { secret })
+    await single.until('away')
+    await single.close()
+    expect(single.lines()[0]).to.match(/MOVED/)
   })
 
   it('go on while one is dead, and come back with it', async () => {

@@ -2,7 +2,7 @@ import { AppError } from '../../../app/errors.ts'
 import type { LoginAttempts } from '../../../app/ports/accounts.ts'
 import type { Database } from '../connection/database.ts'
 
-// Not rate-limiter-flexible's PostgreSQL store, though http/rate-limit.ts uses its memory store: it has
+// Not rate-limiter-flexible's PostgreSQL store, though infra/counters uses its memory and Redis stores: it has
 // windows of a fixed length by the process's clock, and no lock that grows; two limits and a block are
 // three statements, between which parallel attempts slip through; and its one key column hides whose rows
 // an erasure has to remove.
