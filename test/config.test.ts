@@ -6,6 +6,7 @@ import {
   databaseConfig,
   type Env,
   namesDatabase,
+  redisConfig,
   taskServiceConfig,
   witnessConfig,
   workerConfig,
@@ -105,6 +106,20 @@ describe('The configuration', () => {
     )
   })
 
+  it('names no Redis, or one, and waits for its three answers at most 20 ms', () => {
+    expect(redisConfig(authServiceConfig(AUTH))).to.equal(null)
+    expect(redisConfig(authServiceConfig({ ...AUTH, REDIS_URL: '' }))).to.equal(null)
+    const REDIS_URL = 'rediss://user@redis.internal:6380/2'
+    const config = redisConfig(taskServiceConfig({ ...TASK, REDIS_URL, REDIS_PASSWORD: 'p' }))
+    expect(config).to.deep.equal({ url: REDIS_URL, password: 'p', mode: 'single', timeoutMs: 6 })
+    expect(3 * (config?.timeoutMs ?? Number.NaN)).to.be.below(20)
+    const said = (env: Env) => refusal(authServiceConfig, { ...AUTH, ...env })
+    for (const url of ['redis.internal:6379', 'http://redis.internal', 'redis://r/tasks', 'x']) {
+      expect(said({ REDIS_URL: url })).to.contain('REDIS_URL must ')
+    }
+    expect(said({ REDIS_MODE: 'sentinel' })).to.contain('REDIS_MODE must be single or cluster')
+  })
+
   it('of task-service takes what it does not say of a replica from the database', () => {
     const own = { READ_DB_HOST: 'replica.internal', READ_DB_POOL_MAX: '3' }
     const { database, replica } = taskServiceConfig({ ...TASK, DB_PORT: '6000', ...own })
@@ -190,6 +205,7 @@ describe('The configuration', () => {
     ['DB_POOL_MAX', 1, 100],
     ['RATE_LIMIT_PER_SECOND', 0, 1_000_000],
     ['LOGIN_LIMIT_PER_MINUTE', 0, 1_000_000],
+    ['REDIS_TIMEOUT_MS', 1, 1_000],
     ['MAX_EVENT_LOOP_DELAY_MS', 0, 60_000],
     ['DRAIN_SECONDS', 0, 60],
     ['JWT_EXPIRATION', 1, 86_400],

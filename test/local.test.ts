@@ -48,6 +48,7 @@ describe('npm start on a new machine', function () {
     })
     const url = `http://127.0.0.1:${port()}`
     expect(runner.out).to.include(`Tasktrail is ready: ${url}`)
+    expect(runner.out).to.include('No REDIS_URL: each process counts its requests in memory.')
     expect(runner.out).to.include(`Documents: ${url}/tasks/docs, ${url}/auth/docs`)
   })
 

@@ -57,7 +57,7 @@ export function countersContract(make: () => Promise<Counters>): void {
           expect(await other.get(key)).to.equal(null)
         }
       }),
-      { numRuns: 20 },
+      { numRuns: 100 },
     )
   })
 }

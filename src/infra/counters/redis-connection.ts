@@ -29,6 +29,9 @@ export type Connect = (lost: (error: Error) => void) => Promise<Connection>
 
 const WRITE = "return redis.call('set', KEYS[1], '', 'px', 1000)"
 
+// Whoever asks has a shorter one, and the client's own takes a signal a command.
+const NO_TIMEOUT = { timeout: 0 }
+
 /** A connection that is not repaired: whoever lost it opens another. Nothing waits in it for better times. */
 export const redisConnect =
   (config: RedisConfig, prefix: string, connectMs: number): Connect =>
@@ -38,12 +41,16 @@ export const redisConnect =
     const options = optionsOf(config, connectMs)
     const writes = (redis: Redis) => redis.eval(WRITE, { keys: [`${prefix}probe`], arguments: [] })
     if (config.mode === 'single') {
-      const redis = createClient(options)
+      const redis = createClient({ ...options, commandOptions: NO_TIMEOUT })
       redis.on('error', lost)
       return { redis, connected: redis.connect(), probe: () => writes(redis) }
     }
     const { database, ...defaults } = options
-    const cluster = createCluster({ rootNodes: [defaults], defaults })
+    const cluster = createCluster({
+      rootNodes: [defaults],
+      defaults,
+      commandOptions: NO_TIMEOUT,
+    })
     cluster.on('error', lost).on('node-error', lost)
     const pings = () => cluster.masters.map(async (node) => (await cluster.nodeClient(node)).ping())
     const probe = () => Promise.all([writes(cluster), ...pings()])
