@@ -154,6 +154,8 @@ describe('Counters whose Redis', () => {
     const counter = counterOf(counters)
     await redis.cli('config', 'set', 'maxmemory', '1')
     expect(await counts(counter, 3)).to.deep.equal([1, 2, 3])
+    // One was refused to the counter, the others to probes.
+    while (!/errorstat_OOM:count=([3-9]|\d\d)/.test(await redis.cli('info', 'errorstats')));
     expect(counters.told()).to.deep.equal(['used', 'away'])
     await redis.cli('config', 'set', 'maxmemory', '0')
     await counters.until('used')
@@ -198,6 +200,14 @@ describe('Counters in a cluster of Redis', () => {
     await cluster?.stop()
   })
 
+  /** Until a probe has been written once more. */
+  const probed = async () => {
+    const key = 'tasktrail:limits:probe'
+    const slot = Number(await (cluster.nodes[0] as TestRedis).cli('cluster', 'keyslot', key))
+    const { cli } = cluster.nodes[Math.floor(slot / (16_384 / 3))] as TestRedis
+    await cli('del', key)
+    while ((await cli('exists', key)) !== '1');
+  }
   /** On all nodes. */
   const keys = Array.from({ length: 30 }, () => randomUUID())
 
@@ -209,9 +219,10 @@ describe('Counters in a cluster of Redis', () => {
       return told
     }
     expect(await addAll()).to.deep.equal(keys.map(() => 1))
-    const [, node] = cluster.nodes
+    const node = cluster.nodes[2]
     node?.freeze()
     expect(await addAll()).to.deep.equal(keys.map(() => 2))
+    await probed()
     expect(counters.told()).to.deep.equal(['used', 'away'])
     node?.thaw()
     await counters.until('used')
