@@ -65,6 +65,15 @@ const replicaParts = z.object({
   READ_DB_POOL_MAX: poolMax,
 })
 
+function isPercentEncoded(text = ''): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 const redisUrl = z
   .string()
   .refine(
@@ -74,6 +83,11 @@ const redisUrl = z
   .refine(
     (url) => /^(\/\d{0,4})?$/.test(URL.parse(url)?.pathname ?? ''),
     'must have no path but the number of a database',
+  )
+  .refine(
+    (url) =>
+      isPercentEncoded(URL.parse(url)?.username) && isPercentEncoded(URL.parse(url)?.password),
+    'must have its user name and password percent-encoded',
   )
 const redis = {
   REDIS_URL: redisUrl.optional(),

@@ -114,7 +114,13 @@ describe('The configuration', () => {
     expect(config).to.deep.equal({ url: REDIS_URL, password: 'p', mode: 'single', timeoutMs: 6 })
     expect(3 * (config?.timeoutMs ?? Number.NaN)).to.be.below(20)
     const said = (env: Env) => refusal(authServiceConfig, { ...AUTH, ...env })
-    for (const url of ['redis.internal:6379', 'http://redis.internal', 'redis://r/tasks', 'x']) {
+    const encoded = ['redis://u:50%@r', 'redis://u:%ff@r', 'redis://%:p@r']
+    for (const url of [
+      'redis.internal:6379',
+      'http://redis.internal',
+      'redis://r/tasks',
+      ...encoded,
+    ]) {
       expect(said({ REDIS_URL: url })).to.contain('REDIS_URL must ')
     }
     expect(said({ REDIS_MODE: 'sentinel' })).to.contain('REDIS_MODE must be single or cluster')
