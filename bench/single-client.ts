@@ -48,6 +48,8 @@ async function started(
     PASSWORD_PEPPER: randomUUID(),
     TEXT_KEY: randomUUID(),
     LOG_KEY: randomUUID(),
+    // What an older checkout's worker signed with.
+    SEAL_KEY: randomUUID(),
     BCRYPT_COST: '10',
     RATE_LIMIT_PER_SECOND: '0',
     LOGIN_LIMIT_PER_MINUTE: '0',
