@@ -34,6 +34,7 @@ const FORBIDDEN: readonly (readonly [file: string, code: string, rule: string])[
   ['src/infra/local/x.ts', use('inversify'), 'noRestrictedImports'],
   ['src/http/x.ts', use('../infra/credentials/tokens.ts'), 'noRestrictedImports'],
   ['src/http/x.ts', use('pg'), 'noRestrictedImports'],
+  ['src/http/x.ts', use('@aws-sdk/client-s3'), 'noRestrictedImports'],
   ['src/http/x.ts', use('inversify'), 'noRestrictedImports'],
   ['src/infra/local/x.ts', 'console.log(process.env.PORT)\n', 'noProcessEnv'],
   ['src/verifier/x.ts', use('../app/errors.ts'), 'noRestrictedImports'],

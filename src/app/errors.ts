@@ -17,6 +17,7 @@ export type AppErrorCode =
   | 'hashing_busy'
   | 'database_unavailable'
   | 'texts_unavailable'
+  | 'storage_unavailable'
   | 'newer_version'
   | 'auth_service_unavailable'
 
