@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import type { RedisConfig } from './infra/counters/redis-connection.ts'
+import type { LocalStorageOptions } from './infra/local/objects/local-storage.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import type { Login } from './infra/postgres/connection/logins.ts'
+import type { S3Options } from './infra/s3/s3-storage.ts'
 import { isLogKey, parseVerifierKey, type VerifierKey } from './transparency-log/keys.ts'
 import { type Policy, PolicyError, readPolicy } from './transparency-log/policy.ts'
 import { isKeyName } from './transparency-log/signature-line.ts'
@@ -122,6 +124,29 @@ const authService = service.extend({
 
 /** Wraps the users' data keys. */
 const textKeys = { TEXT_KEY: secret(32), TEXT_KEY_PREVIOUS: secret(32).optional() }
+
+/** Photos in a bucket; the SDK finds the credentials by itself. */
+const photosInS3 = z.object({
+  PHOTOS_BUCKET: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be the name of a bucket'),
+  AWS_REGION: filled,
+  AWS_ENDPOINT_URL_S3: httpUrl.optional(),
+  S3_FORCE_PATH_STYLE: z.enum(['true', 'false'], 'must be true or false').default('false'),
+})
+
+/** Photos in a directory, as `npm start` has them. */
+const photosInDirectory = z.object({
+  PHOTOS_DIR: filled,
+  PHOTOS_URL: httpUrl,
+  PHOTOS_KEY: secret(32),
+})
+
+/** Where photos are; null: nowhere. */
+export type PhotosConfig =
+  | { readonly s3: S3Options }
+  | { readonly directory: LocalStorageOptions }
+  | null
 
 const taskService = service.extend({
   AUTH_SERVICE_URL: httpUrl,
@@ -271,9 +296,34 @@ export function redisConfig({
 export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
 export const authServiceConfig = configOf(authService)
 
-const withoutReplica = configOf(taskService)
-const withReplicaUrl = configOf(taskService.extend(replicaUrl.shape))
-const withReplicaParts = configOf(taskService.extend(replicaParts.shape))
+/** The settings of a process that stores photos, if the environment names a place for them. */
+const storing =
+  <Shape extends z.core.$ZodLooseShape>(own: z.ZodObject<Shape>) =>
+  (env: Env) => {
+    const { PHOTOS_BUCKET, PHOTOS_DIR } = present(env)
+    const inDirectory = PHOTOS_DIR === undefined ? {} : photosInDirectory.shape
+    const place = PHOTOS_BUCKET === undefined ? inDirectory : photosInS3.shape
+    const settings = configOf(own.extend(place) as typeof own)(env)
+    return Object.assign(settings, { photos: photosOf(settings) })
+  }
+
+function photosOf(settings: object): PhotosConfig {
+  if ('PHOTOS_BUCKET' in settings) {
+    const named = settings as z.output<typeof photosInS3>
+    const { PHOTOS_BUCKET: bucket, AWS_REGION: region, AWS_ENDPOINT_URL_S3: endpoint } = named
+    return {
+      s3: { bucket, region, endpoint, forcePathStyle: named.S3_FORCE_PATH_STYLE === 'true' },
+    }
+  }
+  if (!('PHOTOS_DIR' in settings)) return null
+  const named = settings as z.output<typeof photosInDirectory>
+  const { PHOTOS_DIR: directory, PHOTOS_URL: url, PHOTOS_KEY: secret } = named
+  return { directory: { directory, url, secret } }
+}
+
+const withoutReplica = storing(taskService)
+const withReplicaUrl = storing(taskService.extend(replicaUrl.shape))
+const withReplicaParts = storing(taskService.extend(replicaParts.shape))
 
 export type TaskServiceConfig = ReturnType<typeof withoutReplica> & {
   /** A streaming replica of the database; null: there is none. */
@@ -299,7 +349,7 @@ function replicaOf<Config extends object>(config: Config) {
 }
 
 export type WorkerConfig = ReturnType<typeof workerConfig>
-export const workerConfig = configOf(worker)
+export const workerConfig = storing(worker)
 
 export type WitnessConfig = z.output<typeof witness>
 export const witnessConfig = (env: Env): WitnessConfig => parse(witness, env)
@@ -307,13 +357,16 @@ export const witnessConfig = (env: Env): WitnessConfig => parse(witness, env)
 const variablesOf = (own: z.ZodObject): readonly string[] =>
   [own, databaseUrl, databaseParts].flatMap(({ shape }) => Object.keys(shape))
 
+const photosVariables = Object.keys({ ...photosInS3.shape, ...photosInDirectory.shape })
+
 const VARIABLES = {
   'auth-service': variablesOf(authService),
   'task-service': [
     ...variablesOf(taskService),
     ...Object.keys({ ...replicaUrl.shape, ...replicaParts.shape }),
+    ...photosVariables,
   ],
-  worker: variablesOf(worker),
+  worker: [...variablesOf(worker), ...photosVariables],
   witness: Object.keys(witness.shape),
 }
 
@@ -321,12 +374,14 @@ const VARIABLES = {
 const OF_THE_MACHINE = /^(PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|NODE_\w+|SSL_CERT_\w+|PG\w+)$/
 
 /** The part of an environment that concerns a service: no other service's secrets, nor anybody else's. */
-export const environmentOf = (service: keyof typeof VARIABLES, env: Env): Env =>
-  Object.fromEntries(
-    Object.entries(env).filter(
-      ([name]) => VARIABLES[service].includes(name) || OF_THE_MACHINE.test(name),
-    ),
-  )
+export function environmentOf(service: keyof typeof VARIABLES, env: Env): Env {
+  const variables = VARIABLES[service]
+  // The SDK of AWS looks for its credentials in many of them.
+  const usesAws = variables.includes('PHOTOS_BUCKET') && Boolean(env.PHOTOS_BUCKET)
+  const concerns = (name: string) =>
+    variables.includes(name) || OF_THE_MACHINE.test(name) || (usesAws && /^AWS_/.test(name))
+  return Object.fromEntries(Object.entries(env).filter(([name]) => concerns(name)))
+}
 
 const LOGINS = [
   { user: 'AUTH_DB_USER', password: 'AUTH_DB_PASSWORD', role: 'tasktrail_auth' },

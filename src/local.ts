@@ -13,13 +13,15 @@ import {
   witnessConfig,
   workerConfig,
 } from './config.ts'
-import { startGateway } from './http/gateway.ts'
+import { OBJECTS_PATH, startGateway } from './http/gateway.ts'
+import { signedObjects } from './http/signed-objects.ts'
 import { secretLogSigner, secretWitnessSigner } from './infra/credentials/note-signers.ts'
 import {
   EMBEDDED_DATABASE,
   embeddedEnv,
   keepSecrets,
   logDirectory,
+  photosDirectory,
   postgresDirectory,
   secretsFile,
   witnessDirectory,
@@ -29,6 +31,7 @@ import { freePorts, requireFree } from './infra/local/free-ports.ts'
 import { type KeptRunning, keepRunning, type Running } from './infra/local/keep-running.ts'
 import { whenLauncherDies } from './infra/local/launchers.ts'
 import { type LogFiles, openLogFiles } from './infra/local/log-files.ts'
+import { localStorage } from './infra/local/objects/local-storage.ts'
 import { startService } from './infra/local/service-process.ts'
 import { shortLine } from './infra/local/short-line.ts'
 import { singleConnection } from './infra/postgres/connection/database.ts'
@@ -63,7 +66,10 @@ async function start(): Promise<void> {
   const [authPort = 0, taskPort = 0, workerPort = 0, witnessPort = 0] = await freePorts(4)
   const AUTH_SERVICE_URL = `http://127.0.0.1:${authPort}`
   const WITNESS_DIR = witnessDirectory(env)
-  const own = { DRAIN_SECONDS: '0', WITNESS_DIR, ...secrets, ...env }
+  const url = `http://${reachable(host)}:${port}`
+  const { PHOTOS_KEY, ...others } = secrets
+  const photos = env.PHOTOS_BUCKET === undefined ? localPhotos(url, PHOTOS_KEY) : null
+  const own = { DRAIN_SECONDS: '0', WITNESS_DIR, ...others, ...env, ...photos?.env }
   const settings = {
     ...introduced(own, witnessPort),
     ...own,
@@ -103,15 +109,25 @@ async function start(): Promise<void> {
 
   const upstream = (port: number) => ({ host: '127.0.0.1', port })
   const upstreams = { 'auth-service': upstream(authPort), 'task-service': upstream(taskPort) }
-  const gateway = await startGateway({ host, port, upstreams })
+  const gateway = await startGateway({ host, port, upstreams, objects: photos?.answer })
   // Open connections end with the services, or with this process.
   stops.push(async () => void gateway.close())
   stopping.signal.throwIfAborted()
-  const url = `http://${reachable(host)}:${port}`
   introduce('gateway', process.pid, url)
   say(`\nTasktrail is ready: ${url}`)
   say(`Documents: ${url}/tasks/docs, ${url}/auth/docs`)
   say(`Logs: ${logDirectory(env)}\n\n${examples(url)}\n\nCtrl-C stops it.`)
+}
+
+/** Photos in the data directory, served by the gateway; a bucket that the environment names takes their place. */
+function localPhotos(gateway: string, key: string) {
+  const directory = env.PHOTOS_DIR ?? photosDirectory(env)
+  const url = env.PHOTOS_URL ?? gateway + OBJECTS_PATH
+  const secret = env.PHOTOS_KEY ?? key
+  return {
+    env: { PHOTOS_DIR: directory, PHOTOS_URL: url, PHOTOS_KEY: secret },
+    answer: signedObjects(OBJECTS_PATH, localStorage({ directory, url, secret })),
+  }
 }
 
 /** A host as a URL writes it. */

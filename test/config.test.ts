@@ -5,6 +5,7 @@ import {
   ConfigError,
   databaseConfig,
   type Env,
+  environmentOf,
   namesDatabase,
   redisConfig,
   taskServiceConfig,
@@ -407,6 +408,77 @@ describe("The database's place", () => {
     expect(namesDatabase({ DATABASE_URL: '', DB_HOST: '', DB_POOL_MAX: '5' })).to.equal(false)
     for (const name of ['DATABASE_URL', 'DB_HOST', 'DB_NAME', 'DB_USER', 'DB_PASSWORD']) {
       expect(namesDatabase({ [name]: 'x' }), name).to.equal(true)
+    }
+  })
+})
+
+describe('The place of photos', () => {
+  const BUCKET = { PHOTOS_BUCKET: 'tasktrail-photos', AWS_REGION: 'eu-central-1' }
+  const DIRECTORY = {
+    PHOTOS_DIR: '/var/photos',
+    PHOTOS_URL: 'http://127.0.0.1:8080/objects',
+    PHOTOS_KEY: 'p'.repeat(32),
+  }
+  const both = [
+    [taskServiceConfig, TASK],
+    [workerConfig, WORKER],
+  ] as const
+
+  it('is nowhere unless it is named', () => {
+    for (const [config, env] of both) expect(config(env).photos).to.equal(null)
+    expect(taskServiceConfig({ ...TASK, READ_DB_HOST: 'replica' }).photos).to.equal(null)
+  })
+
+  it('is a bucket, at AWS or wherever S3 is spoken', () => {
+    const s3 = { bucket: 'tasktrail-photos', region: 'eu-central-1' }
+    const aws = { s3: { ...s3, endpoint: undefined, forcePathStyle: false } }
+    for (const [config, env] of both) {
+      expect(config({ ...env, ...BUCKET }).photos).to.deep.equal(aws)
+    }
+    const elsewhere = { AWS_ENDPOINT_URL_S3: 'http://ceph:7480', S3_FORCE_PATH_STYLE: 'true' }
+    expect(taskServiceConfig({ ...TASK, ...BUCKET, ...elsewhere }).photos).to.deep.equal({
+      s3: { ...s3, endpoint: 'http://ceph:7480', forcePathStyle: true },
+    })
+    const { photos, replica } = taskServiceConfig({ ...TASK, ...BUCKET, READ_DB_HOST: 'replica' })
+    expect(photos).to.deep.equal(aws)
+    expect(replica?.connection).to.include({ host: 'replica' })
+  })
+
+  it('is a directory, with the key and the URL that it needs', () => {
+    const directory = {
+      directory: '/var/photos',
+      url: 'http://127.0.0.1:8080/objects',
+      secret: 'p'.repeat(32),
+    }
+    for (const [config, env] of both) {
+      expect(config({ ...env, ...DIRECTORY }).photos).to.deep.equal({ directory })
+    }
+    expect(taskServiceConfig({ ...TASK, ...DIRECTORY, ...BUCKET }).photos).to.have.property('s3')
+  })
+
+  it('is refused together with all else that is wrong', () => {
+    const { AUTH_SERVICE_URL: _, ...incomplete } = TASK
+    const said = refusal(taskServiceConfig, { ...incomplete, PHOTOS_BUCKET: 'Not a bucket' })
+    expect(said).to.include('AUTH_SERVICE_URL is missing').and.include('AWS_REGION is missing')
+    expect(said).to.include('PHOTOS_BUCKET must be the name of a bucket')
+    const bare = refusal(workerConfig, { ...WORKER, PHOTOS_DIR: '/var/photos' })
+    expect(bare).to.include('PHOTOS_URL is missing; PHOTOS_KEY is missing')
+    const odd = { AWS_ENDPOINT_URL_S3: 'ceph:7480', S3_FORCE_PATH_STYLE: 'yes' }
+    const malformed = refusal(workerConfig, { ...WORKER, ...BUCKET, ...odd })
+    expect(malformed).to.include('AWS_ENDPOINT_URL_S3 must be an http(s) URL')
+    expect(malformed).to.include('S3_FORCE_PATH_STYLE must be true or false')
+  })
+
+  it("gives AWS's credentials to those who store photos, and only if they do so there", () => {
+    const env = { ...BUCKET, ...DIRECTORY, AWS_SECRET_ACCESS_KEY: 's', AWS_PROFILE: 'p' }
+    const aws = { AWS_SECRET_ACCESS_KEY: 's', AWS_PROFILE: 'p' }
+    for (const service of ['task-service', 'worker'] as const) {
+      expect(environmentOf(service, env)).to.deep.include({ ...BUCKET, ...DIRECTORY, ...aws })
+      const without = environmentOf(service, { ...aws, ...DIRECTORY })
+      expect(without).to.deep.equal(DIRECTORY)
+    }
+    for (const service of ['auth-service', 'witness'] as const) {
+      expect(environmentOf(service, env)).to.deep.equal({})
     }
   })
 })

@@ -8,9 +8,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import pg from 'pg'
+import { objectKey } from '../src/app/object-keys.ts'
 import { keepSecrets } from '../src/infra/local/data-dir.ts'
 import { freePorts } from '../src/infra/local/free-ports.ts'
+import { localStorage } from '../src/infra/local/objects/local-storage.ts'
 import { NAMES, npmStart } from './support/npm-start.ts'
+import { photo, post } from './support/object-storage-contract.ts'
 import { testDatabase } from './support/postgres.ts'
 import { isRunning, type Started, until } from './support/processes.ts'
 
@@ -67,10 +70,26 @@ describe('npm start on a new machine', function () {
       'INTERNAL_API_KEY',
       'PASSWORD_PEPPER',
     ])
-    expect(held('task-service')).to.have.members(['INTERNAL_API_KEY', 'TEXT_KEY'])
-    expect(held('worker')).to.have.members(['TEXT_KEY', 'LOG_KEY'])
+    expect(held('task-service')).to.have.members(['INTERNAL_API_KEY', 'TEXT_KEY', 'PHOTOS_KEY'])
+    expect(held('worker')).to.have.members(['TEXT_KEY', 'LOG_KEY', 'PHOTOS_KEY'])
     expect(held('witness')).to.have.members(['WITNESS_KEY'])
     expect(held('postgres')).to.deep.equal([])
+  })
+
+  it('takes an upload, and gives it back, without another installation', async () => {
+    const { PHOTOS_KEY: secret } = await keepSecrets({ DATA_DIR: place('data') })
+    const directory = place('data', 'photos')
+    const environment = readFileSync(`/proc/${processOf(runner, 'task-service').pid}/environ`)
+    const [, url = ''] = /PHOTOS_URL=([^\0]*)/.exec(environment.toString()) ?? []
+    expect(url).to.equal(`http://127.0.0.1:${port()}/objects`)
+    const storage = localStorage({ directory, url, secret })
+    const { facts, bytes } = photo(objectKey('photos', 'a'))
+    expect(await post(await storage.offerUpload(facts, 60), bytes)).to.equal(204)
+    const { version = '' } = (await storage.head(facts.key)) ?? {}
+    const what = { key: facts.key, version, contentType: 'image/jpeg', fileName: 'a.jpg' } as const
+    const offer = await storage.offerDownload({ ...what, disposition: 'inline' }, 60)
+    const response = await fetch(offer)
+    expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).to.equal(true)
   })
 
   it('introduces the log and its witness to each other', async () => {
@@ -120,7 +139,7 @@ describe('npm start on a new machine', function () {
     const file = place('data', 'secrets.json')
     expect(statSync(file).mode & 0o777).to.equal(0o600)
     const secrets = Object.values(JSON.parse(readFileSync(file, 'utf8'))) as string[]
-    expect(secrets).to.have.lengthOf(7)
+    expect(secrets).to.have.lengthOf(8)
     await stop(runner)
     const logs = place('data', 'logs')
     const files = readdirSync(logs).map((name) => readFileSync(join(logs, name), 'utf8'))

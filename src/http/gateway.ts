@@ -1,5 +1,12 @@
 import { once } from 'node:events'
-import { Agent, createServer, type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import { createProxyServer } from 'httpxy'
 import { v7 as uuid } from 'uuid'
 import { isVisit, showFrontPage } from './front-page.ts'
@@ -13,6 +20,8 @@ export type GatewayOptions = {
   readonly host: string
   readonly port: number
   readonly upstreams: Readonly<Record<'auth-service' | 'task-service', Upstream>>
+  /** Answers under `OBJECTS_PATH`. @default nobody */
+  readonly objects?: RequestListener | undefined
   /** Idle timeout of a connection to a service. @default 60_000, like the load balancer's */
   readonly idleTimeoutMs?: number
   /** How slow a client may be. @default `CONNECTIONS` */
@@ -25,6 +34,9 @@ export type Gateway = {
   /** Ends all connections, even in the middle of an answer. */
   readonly destroy: () => void
 }
+
+/** Stands for the object storage, to which clients on AWS go themselves. */
+export const OBJECTS_PATH = '/objects'
 
 // Headers of one connection, not of the message. The internal key is for calls between services; from
 // outside it is never genuine.
@@ -55,6 +67,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (!url.startsWith('/')) return answer(req, res, 'malformed_request')
     const path = url.replace(/\?.*/s, '')
     if (isVisit(path, req)) return showFrontPage(res)
+    const { objects } = options
+    if (objects && (path === OBJECTS_PATH || path.startsWith(`${OBJECTS_PATH}/`))) {
+      return objects(req, res)
+    }
     const target = route(path)
     switch (target) {
       case 'refused':

@@ -118,10 +118,10 @@ describe("The API guide's table of errors", () => {
 /** Keys and quoted names in src/config.ts, and what other files take out of an environment. */
 function variablesInSource(): readonly string[] {
   const keys = [
-    ...read('src/config.ts').matchAll(/(?<=[{\s])([A-Z][A-Z_]+):|'([A-Z]+_DB_[A-Z]+)'/g),
+    ...read('src/config.ts').matchAll(/(?<=[{\s])([A-Z][A-Z0-9_]+):|'([A-Z]+_DB_[A-Z]+)'/g),
   ]
   const reads = globSync('src/**/*.ts').flatMap((path) => [
-    ...read(path).matchAll(/\benv\.([A-Z][A-Z_]+)/g),
+    ...read(path).matchAll(/\benv\.([A-Z][A-Z0-9_]+)/g),
   ])
   return [...new Set([...keys, ...reads].map(([, key, quoted]) => key ?? quoted ?? ''))].sort()
 }

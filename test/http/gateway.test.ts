@@ -54,6 +54,21 @@ describe('The gateway', () => {
     ;[port = 0] = await freePorts(1)
     gateway = await startGateway({ host: '127.0.0.1', port, upstreams })
   })
+  it('knows nothing under /objects where there is an object storage', async () => {
+    expect(await call('/objects')).to.include({ status: 404 })
+    expect(await call('/objects/a')).to.include({ status: 404 })
+  })
+
+  it('answers under /objects where it stands for one', async () => {
+    await stop()
+    const objects: Handler = (req, res) => res.end(`objects ${req.url}`)
+    gateway = await startGateway({ host: '127.0.0.1', port, upstreams, objects })
+    expect(await call('/objects')).to.include({ body: 'objects /objects' })
+    expect(await call('/objects/a.b?c')).to.include({ body: 'objects /objects/a.b?c' })
+    expect(await call('/objectsa')).to.include({ status: 404 })
+    expect(await call('/tasks')).to.include({ body: 'task' })
+  })
+
   it('drops a client whose headers are slow as soon as the services do', async () => {
     await stop()
     const limits = { headersTimeout: 100, connectionsCheckingInterval: 20 }

@@ -18,6 +18,7 @@ const SECRETS = [
   'TEXT_KEY',
   'LOG_KEY',
   'WITNESS_KEY',
+  'PHOTOS_KEY',
 ] as const
 
 export const EMBEDDED_DATABASE = 'tasktrail'
@@ -29,6 +30,9 @@ export const postgresDirectory = (env: DataDirEnv): string => join(dataDirectory
 
 /** Where the witness of `npm start` keeps what it has cosigned. */
 export const witnessDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'witness')
+
+/** Where `npm start` keeps photos. */
+export const photosDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'photos')
 
 /** Where `npm start` keeps the logs of its processes. */
 export const logDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'logs')

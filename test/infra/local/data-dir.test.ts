@@ -16,7 +16,7 @@ describe('The secrets under DATA_DIR', () => {
 
   it('are made up once, each its own, long enough for anybody', async () => {
     const secrets = await keepSecrets(env)
-    expect(new Set(Object.values(secrets)).size).to.equal(7)
+    expect(new Set(Object.values(secrets)).size).to.equal(8)
     for (const secret of Object.values(secrets)) expect(secret).to.match(/^[\w-]{43}$/)
     expect(await keepSecrets(env)).to.deep.equal(secrets)
   })

@@ -41,8 +41,11 @@ describe('Object storage in a directory', function () {
 
   objectStorageContract({ storage: () => storage, knowsChecksums: true })
 
-  it('leaves no draft of any upload, refused or interrupted', async () => {
-    await until(async () => (await drafts()).length === 0, 'the end of the drafts')
+  // After the uploads above.
+  describe('when all is over', () => {
+    it('has no draft left of any upload, refused or interrupted', async () => {
+      await until(async () => (await drafts()).length === 0, 'the end of the drafts')
+    })
   })
 
   it('leaves no directory of what was removed', async () => {

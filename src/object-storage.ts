@@ -1,0 +1,12 @@
+import type { ObjectStorage } from './app/ports/object-storage.ts'
+import type { PhotosConfig } from './config.ts'
+
+/** The SDK of AWS takes 1.8 MB of a bundle, 200 ms and 18 MB of memory: only where there is a bucket. */
+export async function openObjectStorage(photos: NonNullable<PhotosConfig>): Promise<ObjectStorage> {
+  if ('s3' in photos) {
+    const { s3Storage } = await import('./infra/s3/s3-storage.ts')
+    return s3Storage(photos.s3)
+  }
+  const { localStorage } = await import('./infra/local/objects/local-storage.ts')
+  return localStorage(photos.directory)
+}
