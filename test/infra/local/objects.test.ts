@@ -9,6 +9,7 @@ import fc from 'fast-check'
 import { AppError } from '../../../src/app/errors.ts'
 import { keyPrefix, type ObjectKey, objectKey } from '../../../src/app/object-keys.ts'
 import { signedObjects } from '../../../src/http/signed-objects.ts'
+import { moveInto, removeEmptyUpTo } from '../../../src/infra/local/objects/directories.ts'
 import { localStorage } from '../../../src/infra/local/objects/local-storage.ts'
 import { objectStorageContract, photo, post } from '../../support/object-storage-contract.ts'
 import { until } from '../../support/processes.ts'
@@ -71,13 +72,34 @@ describe('Object storage in a directory', function () {
 
   it('writes and removes at the same time without losing a version', async () => {
     const key = objectKey('busy', 'a', 'b')
-    const rounds = Array.from({ length: 40 }, async () => {
-      const stored = await storage.put({ key, contentType: 'image/png' }, Buffer.from('x'))
-      expect(await storage.head(key, stored.version)).to.not.equal(null)
-      await storage.remove(stored)
-    })
-    await Promise.all(rounds)
+    const writeAndRemove = async () => {
+      for (let round = 0; round < 20; round++) {
+        const stored = await storage.put({ key, contentType: 'image/png' }, Buffer.from('x'))
+        expect(await storage.head(key, stored.version)).to.not.equal(null)
+        await storage.remove(stored)
+      }
+    }
+    await Promise.all(Array.from({ length: 8 }, writeAndRemove))
     expect((await storage.list(keyPrefix('busy'))).versions).to.deep.equal([])
+  })
+
+  it('moves a version into a directory that others keep removing', async () => {
+    const [root, place] = [join(directory, 'contended'), join(directory, 'contended/a/b')]
+    await mkdir(root)
+    let isOver = false
+    const remover = async () => {
+      while (!isOver) await removeEmptyUpTo(root, place)
+    }
+    const removers = [remover(), remover(), remover()]
+    for (let at = 0; at < 2_000; at++) {
+      const file = join(directory, `file-${at}`)
+      await writeFile(file, 'x')
+      moveInto(place, file, 'name')
+      await rm(join(place, 'name'))
+    }
+    isOver = true
+    await Promise.all(removers)
+    await rm(root, { recursive: true })
   })
 
   it('reads nothing outside of its directory, whatever keys and versions say', async () => {
@@ -134,6 +156,22 @@ describe('Object storage in a directory', function () {
     await response.arrayBuffer()
   })
 
+  it('stops an upload at the first byte too many', async () => {
+    const { facts } = photo(objectKey('photos', 'endless'))
+    const { fields } = await storage.offerUpload(facts, 60)
+    let sent = 0
+    const endless = async function* () {
+      for (;;) {
+        sent += 100
+        yield Buffer.alloc(100)
+        if (sent > 2_000) return
+      }
+    }
+    const given = new Map(Object.entries(fields))
+    expect(await storage.receive(given, endless())).to.equal('too_large')
+    expect(sent).to.equal(1_100)
+  })
+
   it('refuses what is no form', async () => {
     const send = async (type: string, body: string, method = 'POST') => {
       const response = await fetch(url, { method, body, headers: { 'Content-Type': type } })
@@ -150,7 +188,9 @@ describe('Object storage in a directory', function () {
     expect(await send('multipart/form-data', 'x')).to.deep.equal(malformed)
     expect(await send(multipart, `${field}--B--\r\n`)).to.deep.equal(malformed)
     expect(await send(multipart, field)).to.deep.equal(malformed)
-    expect(await send(multipart, `${field}${field}--B--\r\n`)).to.deep.equal(malformed)
+    const file = `${part('file', '; filename="a"')}x\r\n--B--\r\n`
+    expect(await send(multipart, `${field}${field}${file}`)).to.deep.equal(malformed)
+    expect(await send(multipart, `${field}${file}`)).to.deep.equal([400, 'EntityTooSmall'])
     const otherName = `${field}${part('photo', '; filename="a"')}x\r\n--B--\r\n`
     expect(await send(multipart, otherName)).to.deep.equal(malformed)
     const tokenLast = `${part('file', '; filename="a"')}x\r\n${field}--B--\r\n`

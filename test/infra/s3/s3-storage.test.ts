@@ -72,6 +72,7 @@ describe('Object storage over S3, with the gateway of Ceph', function () {
     const none = s3Storage({ ...gateway.options, bucket: 'b-there-is-none' })
     await failure(none.ping())
     await failure(none.list(keyPrefix('photos')))
+    await failure(none.read({ key: KEY, version: 'v' }, 10))
     none.close()
     const credentials = { accessKeyId: 'tasktrail', secretAccessKey: 'wrong' }
     const stranger = s3Storage({ ...gateway.options, credentials, bucket })
@@ -214,6 +215,34 @@ describe('Object storage over S3 that is in trouble', () => {
       },
     )
   })
+
+  it('finds nothing at a delete marker, which AWS answers with 405', () =>
+    withServer(
+      (_, response) => response.writeHead(405).end(),
+      async (endpoint) => {
+        const storage = s3Storage({ ...options, endpoint, timeoutMs: 5_000 })
+        expect(await storage.head(KEY, 'v')).to.equal(null)
+        storage.close()
+      },
+    ))
+
+  it('is unavailable when one of many versions cannot be removed', () =>
+    withServer(
+      (request, response) => {
+        const version = '<Key>photos/a</Key><VersionId>v</VersionId>'
+        const isList = request.method === 'GET'
+        const answer = isList
+          ? `<ListVersionsResult><Version>${version}</Version></ListVersionsResult>`
+          : `<DeleteResult><Error>${version}<Code>AccessDenied</Code></Error></DeleteResult>`
+        response.writeHead(200, { 'Content-Type': 'application/xml' }).end(answer)
+      },
+      async (endpoint) => {
+        const storage = s3Storage({ ...options, endpoint, timeoutMs: 5_000 })
+        const { cause } = await failure(storage.removeSome(keyPrefix('photos')))
+        expect(cause).to.have.property('message', 'S3 does not remove a version: AccessDenied')
+        storage.close()
+      },
+    ))
 
   it('tells the checksum that the storage tells', () =>
     withServer(

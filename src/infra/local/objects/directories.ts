@@ -1,4 +1,5 @@
-import { mkdir, open, rename, rmdir } from 'node:fs/promises'
+import { mkdirSync, renameSync } from 'node:fs'
+import { open, rmdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** For `catch`: undefined in the place of these errors. */
@@ -8,14 +9,20 @@ export const unless =
     if (!codes.includes(error.code ?? '')) throw error
   }
 
-/** Others may be removing the directory, which is empty, at the same time. */
-export async function moveInto(directory: string, file: string, name: string): Promise<void> {
+const MOST_TRIES = 200
+
+/**
+ * Others may be removing the directory, or one above it, each time that it is made: they are empty until then. Not
+ * asynchronous, so that hardly anything comes between the two calls.
+ */
+export function moveInto(directory: string, file: string, name: string): void {
   for (let tries = 1; ; tries++) {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
     try {
-      return await rename(file, join(directory, name))
+      mkdirSync(directory, { recursive: true, mode: 0o700 })
+      renameSync(file, join(directory, name))
+      return
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === 10) throw error
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === MOST_TRIES) throw error
     }
   }
 }

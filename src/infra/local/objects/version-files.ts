@@ -68,7 +68,7 @@ export function versionFiles(directory: string): VersionFiles {
         const fault = await writeChecked(draft, object, bytes)
         if (fault !== null) return fault
         const place = join(objects, object.key)
-        await moveInto(place, draft, [version, object.sha256, type, subtype].join('~'))
+        moveInto(place, draft, [version, object.sha256, type, subtype].join('~'))
         await flushUpTo(directory, place)
         return { key: object.key, version }
       } finally {
