@@ -1319,7 +1319,7 @@ proof that the log holds one event (.tlog-proof), or a checkpoint.
   -h, --help              prints this help
 
 Exit code: 0 everything in the file is proven, 1 something is broken, 2 it cannot be checked, 3 nothing is
-broken, but not everything is proven: each unproven event is named, such as those that are not in the log yet.`
+broken, but not everything is proven: what is not is named, such as events that are not in the log yet.`
 var { values, args } = commandLine({
   usage: USAGE,
   options: {

@@ -83,10 +83,7 @@ const adapters = new ContainerModule(({ bind }) => {
   )
   bind(Token.counters)
     .toResolvedValue(
-      (config, log) => {
-        const { INTERNAL_API_KEY: secret } = config
-        return sharedCounters({ redis: redisConfig(config), secret, log })
-      },
+      (config, log) => sharedCounters(redisConfig(config), config.INTERNAL_API_KEY, log),
       [Token.config, Token.log],
     )
     .inSingletonScope()
