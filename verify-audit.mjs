@@ -724,7 +724,7 @@ function changesOf(line, to, { facts }, broken) {
     if (known !== undefined && !isKnown && !isGone) {
       throw broken(`its changes.${name}.from is not the value before it`)
     }
-    if (line.changes[name]?.to !== to[name]) {
+    if (canonical(line.changes[name]?.to ?? null) !== canonical(to[name] ?? null)) {
       throw broken(`its changes.${name}.to is not what is stored`)
     }
     if (!isKnown) unproven.push(name)
@@ -754,7 +754,7 @@ function storedValues({ type, stored, text_keys, erased, unreadable }, broken) {
 }
 function keepFacts({ type, unreadable }, to, state) {
   state.facts ??= {}
-  const facts = type === 'TaskCreated' ? { ...to, deleted: false } : to
+  const facts = type === 'TaskCreated' ? { ...to, photos: [], deleted: false } : to
   for (const [name, value] of Object.entries(facts)) {
     if (unreadable && isText2(name) && value === null) delete state.facts[name]
     else state.facts[name] = brief(value)

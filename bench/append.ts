@@ -50,7 +50,7 @@ function append(task_id: number, { version, head_hash, owner_id }: Present<TaskV
     expected: { version, head_hash },
     schema_version: 1,
     events: [event],
-    row: { id: task_id, user_id, ...fields, ...times, version: version + 1 },
+    row: { id: task_id, user_id, ...fields, photos: [], ...times, version: version + 1 },
     actor_id: user_id,
     metadata: {
       request_id,

@@ -45,7 +45,17 @@ function task(id: number, texts: Pick<TaskFields, 'title' | 'description'>): Tas
   const status = STATUSES[any(3)] ?? 'pending'
   const priority = PRIORITIES[any(3)] ?? 'medium'
   const times = { created_at: at(id), updated_at: at(id), deleted_at: null }
-  return { id, user_id: USER, ...texts, status, priority, due_date: null, ...times, version: 1 }
+  return {
+    id,
+    user_id: USER,
+    ...texts,
+    status,
+    priority,
+    due_date: null,
+    photos: [],
+    ...times,
+    version: 1,
+  }
 }
 
 const wrap = secretKeyWrap('a secret of at least 32 characters, for texts')

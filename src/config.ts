@@ -153,6 +153,8 @@ const taskService = service.extend({
   ...textKeys,
   QUOTA_TASKS: whole(1, 1_000_000_000, 100_000),
   QUOTA_BYTES: whole(1, 9_999_999_999, 1_073_741_824),
+  QUOTA_PHOTOS: whole(1, 1_000_000_000, 1_000),
+  QUOTA_PHOTO_BYTES: whole(1, 9_999_999_999, 5_368_709_120),
   // Fewer are not counted.
   QUOTA_KEYED_ANSWERS: whole(1_000, 1_000_000_000, 100_000),
 })

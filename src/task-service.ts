@@ -3,10 +3,13 @@ import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
+import { type Photos, photos } from './app/photos.ts'
 import type { AuditAccesses, AuditTrail } from './app/ports/audit.ts'
 import type { AuthServiceHealth, TokenValidator } from './app/ports/authorization.ts'
 import type { ClosableCounters } from './app/ports/counters.ts'
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
+import type { ObjectStorage } from './app/ports/object-storage.ts'
+import type { PhotoRecords } from './app/ports/photos.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
 import type { TransparencyLog } from './app/ports/transparency-log.ts'
@@ -28,6 +31,7 @@ import { healthEndpoints, healthRoutes, wholeHealth, wholeHealthRoute } from './
 import { requireKnownPosition, requirePast } from './http/known-position.ts'
 import { LOG_ENDPOINTS, logRoutes } from './http/log.ts'
 import { openApi } from './http/openapi.ts'
+import { PHOTO_ENDPOINTS, photoRoutes } from './http/photos.ts'
 import { places } from './http/places.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
@@ -40,6 +44,8 @@ import { sharedCounters } from './infra/counters/shared-counters.ts'
 import { encryptedEventStore } from './infra/encryption/encrypted-texts.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { answering, postgresUserKeys, type UserKeys } from './infra/encryption/user-keys.ts'
+import { inspectImage } from './infra/images/inspect-image.ts'
+import { lastingLinks } from './infra/object-links/lasting-links.ts'
 import { postgresAuditAccesses } from './infra/postgres/audit/audit-accesses.ts'
 import { INDEX_ORDER_SETTINGS } from './infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from './infra/postgres/audit/audit-trail.ts'
@@ -54,8 +60,10 @@ import { postgresAppendNotifier } from './infra/postgres/event-store/append-noti
 import { postgresEventStore } from './infra/postgres/event-store/event-store.ts'
 import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
 import { textKey } from './infra/postgres/keys/stored-keys.ts'
+import { postgresPhotoRecords } from './infra/postgres/photos/photo-records.ts'
 import { postgresTaskList } from './infra/postgres/tasks/task-list.ts'
 import { postgresTransparencyLog } from './infra/postgres/transparency-log/log-reader.ts'
+import { openObjectStorage } from './object-storage.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
@@ -88,9 +96,12 @@ const Token = {
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
   published: token<TransparencyLog>('published'),
+  storage: token<ObjectStorage>('storage'),
+  photoRecords: token<PhotoRecords>('photoRecords'),
   listener: token<Listener>('listener'),
   notifier: token<AppendNotifier>('appendNotifier'),
   handle: token<HandleCommand<TaskRequest, TaskView>>('handle'),
+  photos: token<Photos>('photos'),
   service: token<Service>('service'),
 }
 
@@ -172,6 +183,13 @@ const adapters = new ContainerModule(({ bind }) => {
     Token.log,
   ])
   bind(Token.tasks).toResolvedValue(postgresTaskList, [Token.db, Token.userKeys])
+  bind(Token.photoRecords).toResolvedValue(
+    ({ QUOTA_PHOTOS, QUOTA_PHOTO_BYTES }, db, keys) => {
+      const quotas = { photos: QUOTA_PHOTOS, photo_bytes: QUOTA_PHOTO_BYTES }
+      return postgresPhotoRecords(db, keys, quotas)
+    },
+    [Token.config, Token.db, Token.userKeys],
+  )
   bind(Token.authService)
     .toResolvedValue(
       ({ AUTH_SERVICE_URL: url, INTERNAL_API_KEY: apiKey }, log) =>
@@ -191,6 +209,13 @@ const useCases = new ContainerModule(({ bind }) => {
   bind(Token.handle).toResolvedValue(
     (events) => handleCommand(taskAggregate, events),
     [Token.events],
+  )
+  bind(Token.photos).toResolvedValue(
+    (records, storage, tasks, handle) => {
+      const lastingLink = lastingLinks(storage)
+      return photos({ records, storage, lastingLink, inspect: inspectImage, tasks, handle })
+    },
+    [Token.photoRecords, Token.storage, Token.tasks, Token.handle],
   )
 })
 
@@ -212,6 +237,8 @@ const http = new ContainerModule(({ bind }) => {
       Token.accesses,
       Token.trail,
       Token.published,
+      Token.storage,
+      Token.photos,
     ])
     .inSingletonScope()
 })
@@ -232,6 +259,8 @@ function httpService(
   accesses: AuditAccesses,
   trail: AuditTrail,
   published: TransparencyLog,
+  storage: ObjectStorage,
+  album: Photos,
 ): Service {
   const { RATE_LIMIT_PER_SECOND: points } = config
   const limit = rateLimit(counters, { name: 'default', points, seconds: 1 })
@@ -240,7 +269,13 @@ function httpService(
   const internalApiKeys = [config.INTERNAL_API_KEY]
   const on = routes(router, admission({ tokens: authService, internalApiKeys, limit, refusals }))
   // Before the task routes: /tasks/health and /tasks/docs are not task ids.
-  healthRoutes(on, { base: BASE, name: 'task', ping: db.ping, replica: replica?.state })
+  healthRoutes(on, {
+    base: BASE,
+    name: 'task',
+    ping: db.ping,
+    replica: replica?.state,
+    requireStorage: storage.ping,
+  })
   wholeHealthRoute(on, authService.answers)
   const title = 'Tasktrail task-service'
   const endpoints = [
@@ -248,6 +283,7 @@ function httpService(
     wholeHealth,
     ...TASK_HISTORY_ENDPOINTS,
     ...TASK_ENDPOINTS,
+    ...PHOTO_ENDPOINTS,
     ...AUDIT_ENDPOINTS,
     ...LOG_ENDPOINTS,
   ]
@@ -287,6 +323,7 @@ function httpService(
     points: points === 0 ? 0 : COSTLY_PER_SECOND,
     seconds: 1,
   })
+  photoRoutes(on, { photos: album, handle, limit: costly, reading })
   auditRoutes(on, {
     trail,
     exportAudit: exportAudit(trail, published),
@@ -313,8 +350,14 @@ function httpService(
 }
 
 /** All of task-service, wired; not yet listening. */
-export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): Running {
+export async function taskService(
+  config: TaskServiceConfig,
+  log: Log,
+  clock: Clock,
+): Promise<Running> {
+  const storage = await openObjectStorage(config.photos)
   const container = new Container()
+  container.bind(Token.storage).toConstantValue(storage)
   container.bind(Token.config).toConstantValue(config)
   container.bind(Token.log).toConstantValue(log)
   container.bind(Token.clock).toConstantValue(clock)
@@ -324,6 +367,7 @@ export function taskService(config: TaskServiceConfig, log: Log, clock: Clock): 
     requireKeys: container.get(Token.db).requireKeys,
     dispose: async () => {
       container.get(Token.authService).close()
+      storage.close()
       await container.get(Token.counters).close()
       await container.get(Token.listener).close()
       await container.get(Token.replica)?.close()

@@ -47,7 +47,7 @@ export function creation(id: number, user_id = userOf(id)): Append<TaskEvent, Ta
     expected: { version: 0, head_hash: null },
     schema_version: 1,
     events: [{ type: 'TaskCreated', data: { ...fields, user_id } }],
-    row: { id, user_id, ...fields, ...times, version: 1 },
+    row: { id, user_id, ...fields, photos: [], ...times, version: 1 },
     actor_id: user_id,
     metadata: { ...ids, ip: '127.0.0.1' },
     command: undefined,

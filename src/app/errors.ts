@@ -18,12 +18,19 @@ export type AppErrorCode =
   | 'database_unavailable'
   | 'texts_unavailable'
   | 'storage_unavailable'
+  | 'photos_not_kept'
+  | 'photo_not_uploaded'
+  | 'photo_differs'
+  | 'photo_gone'
+  | 'not_an_image'
+  | 'too_many_pixels'
+  | 'thumbnail_not_found'
   | 'newer_version'
   | 'auth_service_unavailable'
 
 /** What is used up, how much of it there is, and how much has been used. */
 export type Quota = {
-  readonly of: 'tasks' | 'bytes' | 'keyed_answers'
+  readonly of: 'tasks' | 'bytes' | 'keyed_answers' | 'photos' | 'photo_bytes'
   readonly limit: number
   readonly used: number
 }

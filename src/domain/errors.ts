@@ -2,6 +2,8 @@ export type DomainErrorCode =
   | 'task_not_found'
   | 'task_forbidden'
   | 'task_exists'
+  | 'photo_not_found'
+  | 'too_many_photos'
   | 'change_not_found'
   | 'version_not_found'
   | 'task_not_there_then'

@@ -2,13 +2,19 @@ export const ROLES = ['user', 'auditor', 'admin'] as const
 export type Role = (typeof ROLES)[number]
 
 // The storage format: the rules in src/domain/task/events.ts apply.
-/** The user's data key was destroyed: none of their texts can be read any more. */
+/**
+ * `UserErased`: the user's data key was destroyed, so none of their texts can be read any more. `UserPhotosErased`, some
+ * time after it: no object of their photos is left. A user without photos has none.
+ */
 export type UserEvent = {
-  readonly type: 'UserErased'
+  readonly type: 'UserErased' | 'UserPhotosErased'
   readonly data: Readonly<Record<never, never>>
 }
 
-export const USER_EVENT_TYPES = ['UserErased'] as const satisfies UserEvent['type'][]
+export const USER_EVENT_TYPES = [
+  'UserErased',
+  'UserPhotosErased',
+] as const satisfies UserEvent['type'][]
 
 export const USER_EVENT_SCHEMA_VERSION = 1
 
@@ -21,6 +27,7 @@ export const isKnownUserEvent = (event: {
   event.schema_version <= USER_EVENT_SCHEMA_VERSION
 
 export const userStreamId = (id: number): string => `user-${id}`
+export const isUserStreamId = (stream_id: string): boolean => stream_id.startsWith('user-')
 export const userId = (stream_id: string): number => Number(stream_id.slice('user-'.length))
 
 export type User = {

@@ -2,9 +2,9 @@ import { z } from 'zod'
 import { AUDIT_EVENT_TYPES } from '../app/audit-types.ts'
 import type { AuditEvent } from '../app/ports/audit.ts'
 import { id, instant, listOf, time } from './fields.ts'
-import { pageSize } from './task-schemas.ts'
+import { pageSize, photoFacts } from './task-schemas.ts'
 
-const value = z.union([z.string(), z.boolean(), z.null()])
+const value = z.union([z.string(), z.boolean(), z.array(photoFacts), z.null()])
 
 /** One event, in histories, audit queries, exports and streams. */
 export const auditEvent = z
@@ -17,9 +17,10 @@ export const auditEvent = z
     occurred_at: instant,
     recorded_at: instant.meta({ description: 'The same as occurred_at' }),
     request_id: z.string(),
-    changes: z
-      .record(z.string(), z.strictObject({ from: value, to: value }))
-      .meta({ description: 'By field; "deleted" says whether the task is deleted' }),
+    changes: z.record(z.string(), z.strictObject({ from: value, to: value })).meta({
+      description:
+        'By field; "photos" are all that the task has, "deleted" says whether the task is deleted',
+    }),
     undoes: z.array(z.int()).optional().meta({ description: 'Versions that this event undoes' }),
     erased: z
       .literal(true)
@@ -33,7 +34,15 @@ export const auditEvent = z
   })
   .meta({ id: 'AuditEvent' })
 
-const FIELDS = ['title', 'description', 'status', 'priority', 'due_date', 'deleted'] as const
+const FIELDS = [
+  'title',
+  'description',
+  'status',
+  'priority',
+  'due_date',
+  'photos',
+  'deleted',
+] as const
 
 /** In the order of the schema, whatever order the event was stored in. */
 export function auditEventOf(event: AuditEvent): z.output<typeof auditEvent> {

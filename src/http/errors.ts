@@ -1,6 +1,9 @@
 import type { Context } from 'koa'
 import { AppError, type AppErrorCode, type Quota } from '../app/errors.ts'
+import { KEPT_DAYS } from '../app/photo-keys.ts'
+import { LONGEST_SIDE, MOST_PIXELS } from '../app/ports/images.ts'
 import type { DomainErrorCode } from '../domain/errors.ts'
+import { MOST_PHOTOS } from '../domain/task/photos.ts'
 import { MAX_BODY } from './json.ts'
 
 export type HttpErrorCode =
@@ -61,6 +64,8 @@ export const STATUS = {
   internal_key_required: 403,
   auditors_only: 403,
   task_not_found: 404,
+  photo_not_found: 404,
+  thumbnail_not_found: 404,
   change_not_found: 404,
   version_not_found: 404,
   task_not_there_then: 404,
@@ -77,18 +82,25 @@ export const STATUS = {
   nothing_to_undo: 409,
   nothing_to_redo: 409,
   write_conflict: 409,
+  too_many_photos: 409,
+  photo_not_uploaded: 409,
   idempotency_key_in_use: 409,
   username_taken: 409,
   email_taken: 409,
+  photo_gone: 410,
   version_mismatch: 412,
   body_too_large: 413,
   unsupported_media_type: 415,
   idempotency_key_reused: 422,
+  photo_differs: 422,
+  not_an_image: 422,
+  too_many_pixels: 422,
   too_many_attempts: 429,
   too_many_requests: 429,
   too_many_streams: 429,
   export_under_way: 429,
   internal_error: 500,
+  photos_not_kept: 501,
   hashing_busy: 503,
   database_unavailable: 503,
   texts_unavailable: 503,
@@ -107,6 +119,11 @@ const QUOTA: Readonly<Record<Quota['of'], (used: number, limit: number) => strin
   keyed_answers: (used, limit) =>
     `You have sent ${used} Idempotency-Keys within a day, of ${limit} that you may send: ` +
     'send none, or try again later',
+  photos: (used, limit) =>
+    `You have ${used} photos, of ${limit} that you may have: those that you remove count for ${KEPT_DAYS} days more`,
+  photo_bytes: (used, limit) =>
+    `Your photos take ${used} bytes, of ${limit} that they may take: those that you remove count for ` +
+    `${KEPT_DAYS} days more`,
 }
 
 type Message = string | ((ctx: Context, error: Error) => string)
@@ -129,6 +146,8 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   internal_key_required: 'Only services of Tasktrail may call this',
   auditors_only: 'Only auditors and admins may call this',
   task_not_found: (ctx) => `Task with id ${ctx.params.id} not found`,
+  photo_not_found: (ctx) => `Task with id ${ctx.params.id} has no photo ${ctx.params.photo_id}`,
+  thumbnail_not_found: 'There is no thumbnail of this photo, or not yet',
   version_not_found: (ctx) => `Task with id ${ctx.params.id} has no version ${ctx.query.version}`,
   task_not_there_then: (ctx) =>
     `Task with id ${ctx.params.id} did not exist then: it was not yet created, or it was deleted`,
@@ -149,6 +168,13 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   idempotency_key_in_use: 'A request with this Idempotency-Key is still running',
   username_taken: 'Username already exists',
   email_taken: 'Email already exists',
+  too_many_photos: `A task has at most ${MOST_PHOTOS} photos, those included that are on their way`,
+  photo_not_uploaded: 'Nothing has been uploaded with the form of this photo',
+  photo_differs: 'What was uploaded has another size or checksum than was promised',
+  photo_gone: 'The bytes of this photo were removed for good',
+  not_an_image: 'What was uploaded is no image of the type that was promised',
+  too_many_pixels: `The photo has more than ${MOST_PIXELS} pixels, or a side of more than ${LONGEST_SIDE}`,
+  photos_not_kept: 'This installation keeps no photos',
   version_mismatch: 'The current version of the task does not satisfy If-Match or If-None-Match',
   body_too_large: `The body is larger than ${MAX_BODY.name}`,
   unsupported_media_type: 'The body must be application/json in UTF-8, not compressed',

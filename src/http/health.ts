@@ -33,7 +33,7 @@ const ready = {
       }),
     },
   },
-  errors: ['database_unavailable'],
+  errors: ['database_unavailable', 'storage_unavailable'],
 } as const satisfies Endpoint
 
 /** What the public entrance answers at `/health`. No load balancer removes an instance because of it. */
@@ -76,17 +76,20 @@ export type HealthRoutes = {
   /** Whether the database answers. */
   readonly ping: () => Promise<boolean>
   readonly replica?: (() => 'used' | 'away') | undefined
+  /** Throws if the object storage does not answer. */
+  readonly requireStorage?: () => Promise<void>
 }
 
 export function healthRoutes(
   on: ReturnType<typeof routes>,
-  { base, name, ping, replica }: HealthRoutes,
+  { base, name, ping, replica, requireStorage }: HealthRoutes,
 ): void {
   on(healthy(base, name), async (_input, ctx) => {
     ctx.body = { status: 'healthy', service: name }
   })
   on(ready, async (_input, ctx) => {
     if (!(await ping())) throw new AppError('database_unavailable')
+    await requireStorage?.()
     ctx.body = { status: 'ready', ...(replica && { replica: replica() }) }
   })
 }

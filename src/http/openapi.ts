@@ -19,7 +19,7 @@ const error = z
     version: z.int().optional().meta({ description: 'The current version, with 412' }),
     quota: z
       .strictObject({
-        of: z.enum(['tasks', 'bytes', 'keyed_answers']),
+        of: z.enum(['tasks', 'bytes', 'keyed_answers', 'photos', 'photo_bytes']),
         limit: z.int(),
         used: z.int(),
       })

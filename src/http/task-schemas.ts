@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { TaskCursor, TaskSort } from '../app/ports/tasks.ts'
 import { TASK_PRIORITIES, TASK_STATUSES } from '../domain/task/events.ts'
+import { PHOTO_TYPES, type Photo } from '../domain/task/photos.ts'
 import type { TaskView } from '../domain/task/view.ts'
 import { id, instant, listOf, text, time } from './fields.ts'
 import { preconditions } from './preconditions.ts'
@@ -161,6 +162,25 @@ export const writeHeaders = {
 
 export const changeHeaders = { ...writeHeaders, ...preconditions }
 
+/** Which bytes are meant; `/tasks/{id}/photos` has names and thumbnails. */
+export const photoFacts = z
+  .strictObject({
+    id: z.uuid(),
+    content_type: z.enum(PHOTO_TYPES),
+    size: z.int(),
+    sha256: z.string(),
+    version: z.string(),
+    width: z.int(),
+    height: z.int(),
+  })
+  .meta({ id: 'PhotoFacts' })
+
+/** In the order of the schema: PostgreSQL has one of its own. */
+function photoFactsOf(photo: Photo): z.output<typeof photoFacts> {
+  const { id, content_type, size, sha256, version, width, height } = photo
+  return { id, content_type, size, sha256, version, width, height }
+}
+
 export const taskSchema = z
   .strictObject({
     id: z.int(),
@@ -170,6 +190,7 @@ export const taskSchema = z
     status,
     priority,
     due_date: instant.nullable(),
+    photos: z.array(photoFacts),
     created_at: instant,
     updated_at: instant,
     version: z.int(),
@@ -181,7 +202,8 @@ function taskOf(row: TaskView): z.output<typeof taskSchema> {
   const { id, user_id, title, description, status, priority, due_date } = row
   const { created_at, updated_at, version } = row
   const fields = { id, user_id, title, description, status, priority, due_date }
-  return { ...fields, created_at, updated_at, version }
+  const photos = row.photos.map(photoFactsOf)
+  return { ...fields, photos, created_at, updated_at, version }
 }
 
 const written = new WeakMap<TaskView, string>()

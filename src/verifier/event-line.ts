@@ -150,7 +150,7 @@ function changesOf(line: EventLine, to: Json, { facts }: StreamState, broken: Fa
     if (known !== undefined && !isKnown && !isGone) {
       throw broken(`its changes.${name}.from is not the value before it`)
     }
-    if (line.changes[name]?.to !== to[name]) {
+    if (canonical(line.changes[name]?.to ?? null) !== canonical(to[name] ?? null)) {
       throw broken(`its changes.${name}.to is not what is stored`)
     }
     if (!isKnown) unproven.push(name)
@@ -181,7 +181,7 @@ function storedValues({ type, stored, text_keys, erased, unreadable }: EventLine
 
 function keepFacts({ type, unreadable }: EventLine, to: Json, state: StreamState): void {
   state.facts ??= {}
-  const facts = type === 'TaskCreated' ? { ...to, deleted: false } : to
+  const facts = type === 'TaskCreated' ? { ...to, photos: [], deleted: false } : to
   for (const [name, value] of Object.entries(facts)) {
     // The next event may show what could not be read here.
     if (unreadable && isText(name) && value === null) delete state.facts[name]

@@ -28,6 +28,7 @@ const row: fc.Arbitrary<Omit<TaskView, 'id' | 'user_id' | 'version'>> = fc.recor
   status: fc.constantFrom(...TASK_STATUSES),
   priority: fc.constantFrom(...TASK_PRIORITIES),
   due_date: fc.option(times),
+  photos: fc.constant([]),
   created_at: times,
   updated_at: times,
   deleted_at: fc.oneof({ weight: 5, arbitrary: fc.constant(null) }, times),

@@ -5,6 +5,7 @@ import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
 import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { openApi } from '../../src/http/openapi.ts'
+import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 
@@ -20,6 +21,7 @@ const DOCUMENTS = [
     wholeHealth,
     ...TASK_HISTORY_ENDPOINTS,
     ...TASK_ENDPOINTS,
+    ...PHOTO_ENDPOINTS,
     ...AUDIT_ENDPOINTS,
     ...LOG_ENDPOINTS,
   ]),

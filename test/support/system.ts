@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import type { Log } from '../../src/app/ports/process.ts'
 import { authService } from '../../src/auth-service.ts'
 import { authServiceConfig, type Env, taskServiceConfig } from '../../src/config.ts'
-import { route } from '../../src/http/routing.ts'
 import { type KeyWrap, secretKeyWrap } from '../../src/infra/encryption/text-cipher.ts'
 import { taskService } from '../../src/task-service.ts'
 import { checkContract } from './contract.ts'
@@ -97,11 +96,11 @@ export async function startSystem(
   const auth = authService({ ...authServiceConfig(env), ...cheap }, log, clock)
   const authPort = (await auth.service.listen(0, '127.0.0.1')).port
   const AUTH_SERVICE_URL = overrides.AUTH_SERVICE_URL ?? `http://127.0.0.1:${authPort}`
-  const task = taskService(taskServiceConfig({ ...env, AUTH_SERVICE_URL }), log, clock)
+  const task = await taskService(taskServiceConfig({ ...env, AUTH_SERVICE_URL }), log, clock)
   const taskPort = (await task.service.listen(0, '127.0.0.1')).port
 
   const urls = { auth: `http://127.0.0.1:${authPort}`, task: `http://127.0.0.1:${taskPort}` }
-  const call = client((path) => (route(path) === 'task-service' ? urls.task : urls.auth))
+  const call = client((path) => (path.startsWith('/auth') ? urls.auth : urls.task))
   return {
     call,
     database: db,

@@ -1,5 +1,4 @@
 import type { EventEnvelope } from '../../domain/task/view.ts'
-import type { Quota } from '../errors.ts'
 
 /** Where a command came from; stored with its events and covered by their hashes. */
 export type Metadata = {
@@ -84,7 +83,7 @@ export type Append<Event, Row> = {
  * How much one user may store: tasks that are not deleted; bytes of all events, each with 1 KiB more than it says;
  * answers that are kept for Idempotency-Keys.
  */
-export type Quotas = Readonly<Record<Quota['of'], number>>
+export type Quotas = Readonly<Record<'tasks' | 'bytes' | 'keyed_answers', number>>
 
 /** Where a command that was done before has led: its answer is that task at that version. */
 export type Answer = { readonly stream_id: string; readonly version: number }
@@ -152,7 +151,8 @@ export type EventStore<Event, Row> = {
    * Writes events, read-table row and command key in one transaction, or none of them. Events appended
    * together share one time; within a stream, times never go backwards. Errors: `idempotency_key_reused`
    * (another fingerprint), `idempotency_key_in_use` (still running), `session_ended` (the account was
-   * erased), `quota_exceeded` (never for a deletion, unless it has a command key).
+   * erased), `quota_exceeded` (never for a deletion, unless it has a command key), `photo_gone` (an event has a photo
+   * whose bytes are gone or going, or adds one again).
    */
   readonly append: (append: Append<Event, Row>) => Promise<AppendResult>
   /**

@@ -32,7 +32,7 @@ export type StoredObject = {
   readonly contentType: string
   /**
    * Lower-case hex, as the storage has computed or compared it; null: it does not know checksums, and whoever relies
-   * on one has to read the bytes.
+   * on one asks for `checksum`.
    */
   readonly sha256: string | null
   /** ISO 8601; when it was stored, to the second. */
@@ -79,6 +79,8 @@ export type ObjectStorage = {
   readonly head: (key: ObjectKey, version?: string) => Promise<StoredObject | null>
   /** The first `most` bytes of a version, or all if it has fewer; null: there is no such version. */
   readonly read: (object: ObjectVersion, most: number) => Promise<Buffer | null>
+  /** SHA-256 in lower-case hex of all bytes of a version, which are read for it; null: there is no such version. */
+  readonly checksum: (object: ObjectVersion) => Promise<string | null>
   /** A URL that answers GET with the bytes of this version. */
   readonly offerDownload: (object: DownloadOffer, seconds: number) => Promise<string>
   /** For good. Nothing happens if there is no such version. */
@@ -96,6 +98,9 @@ export type ObjectStorage = {
   /** Ends its connections. */
   readonly close: () => void
 }
+
+/** A URL as `offerDownload` makes it, which works for some minutes more. */
+export type LastingLink = (offer: DownloadOffer) => Promise<string>
 
 /** A version to be sent to a client, with headers as they were signed. */
 export type SignedDownload = {

@@ -6,8 +6,8 @@ import {
   typesThatSet,
 } from './events.ts'
 
-/** What an event can change: a field, or whether the task is deleted. */
-export type Changed = keyof TaskFields | 'deleted'
+/** What an event can change: a field, the photos, or whether the task is deleted. */
+export type Changed = keyof TaskFields | 'photos' | 'deleted'
 
 /** The types whose events set each value: the last such event determines it. */
 export const SETTERS: Readonly<Record<Changed, readonly TaskEvent['type'][]>> = {
@@ -16,6 +16,7 @@ export const SETTERS: Readonly<Record<Changed, readonly TaskEvent['type'][]>> = 
   status: typesThatSet('status'),
   priority: typesThatSet('priority'),
   due_date: typesThatSet('due_date'),
+  photos: ['TaskCreated', ...typesThatSet('photos')],
   deleted: ['TaskCreated', 'TaskDeleted', 'TaskRestored'],
 }
 
@@ -43,14 +44,15 @@ export function trackChanges(
     const changes = Object.entries(fields).map(([name, to]) => [name, { from: null, to }])
     return {
       changes: Object.fromEntries(changes),
-      values: { ...fields, deleted: false, user_id },
+      values: { ...fields, photos: [], deleted: false, user_id },
     }
   }
   if (values === null) throw new Error(`${stored.type} of a task that was never created`)
   if (event === null) return { changes: {}, values }
   const set = valuesSetBy(event)
   const changes = Object.entries(set).map(([name, to]) => {
-    return [name, { from: values[name as Changed], to }]
+    // Values that were kept before there were photos have none.
+    return [name, { from: values[name as Changed] ?? (name === 'photos' ? [] : null), to }]
   })
   return { changes: Object.fromEntries(changes), values: { ...values, ...set } }
 }
@@ -67,7 +69,10 @@ function valuesSetBy(event: Exclude<TaskEvent, { type: 'TaskCreated' }>): Partia
     case 'TaskCompleted':
     case 'TaskReopened':
     case 'TaskReprioritized':
-    case 'TaskRescheduled': {
+    case 'TaskRescheduled':
+    case 'PhotoAdded':
+    case 'PhotoRemoved':
+    case 'PhotoRestored': {
       const { undoes, ...set } = event.data
       return set
     }

@@ -3,6 +3,8 @@
 // new event, or raise `TASK_EVENT_SCHEMA_VERSION` and add an upcaster. One version must be able to read it
 // before the next one writes it (ADR 18).
 
+import type { Photo } from './photos.ts'
+
 export const TASK_EVENT_SCHEMA_VERSION = 1
 
 export const TASK_STATUSES = ['pending', 'in_progress', 'completed'] as const
@@ -19,6 +21,12 @@ export type TaskFields = {
   readonly priority: TaskPriority
   readonly due_date: string | null
 }
+
+/**
+ * The photos of a task after an event, in the order in which they came. The whole list, as any other field: so the
+ * last event that has it says all.
+ */
+export type WithPhotos = { readonly photos: readonly Photo[] }
 
 /** Versions of the stream's own events that a compensating event undoes. */
 export type Undoing = { readonly undoes?: readonly number[] }
@@ -42,6 +50,9 @@ export type TaskEvent =
       readonly type: 'TaskRescheduled'
       readonly data: Undoing & { readonly due_date: string | null }
     }
+  | { readonly type: 'PhotoAdded'; readonly data: Undoing & WithPhotos }
+  | { readonly type: 'PhotoRemoved'; readonly data: Undoing & WithPhotos }
+  | { readonly type: 'PhotoRestored'; readonly data: Undoing & WithPhotos }
   | { readonly type: 'TaskDeleted'; readonly data: Undoing }
   | { readonly type: 'TaskRestored'; readonly data: Undoing }
 
@@ -54,6 +65,9 @@ export const TASK_EVENT_TYPES = [
   'TaskReopened',
   'TaskReprioritized',
   'TaskRescheduled',
+  'PhotoAdded',
+  'PhotoRemoved',
+  'PhotoRestored',
   'TaskDeleted',
   'TaskRestored',
 ] as const satisfies TaskEvent['type'][]
@@ -68,12 +82,15 @@ const FIELDS: Readonly<Record<TaskEvent['type'], readonly string[]>> = {
   TaskReopened: ['status', 'undoes'],
   TaskReprioritized: ['priority', 'undoes'],
   TaskRescheduled: ['due_date', 'undoes'],
+  PhotoAdded: ['photos', 'undoes'],
+  PhotoRemoved: ['photos', 'undoes'],
+  PhotoRestored: ['photos', 'undoes'],
   TaskDeleted: ['undoes'],
   TaskRestored: ['undoes'],
 }
 
 /** The types whose events set a field. */
-export const typesThatSet = (field: keyof TaskFields): readonly TaskEvent['type'][] =>
+export const typesThatSet = (field: keyof TaskFields | 'photos'): readonly TaskEvent['type'][] =>
   TASK_EVENT_TYPES.filter((type) => FIELDS[type].includes(field))
 
 /** An event as the log has it; a newly decided one has the current schema version. */

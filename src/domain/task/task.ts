@@ -2,6 +2,7 @@ import type { Decider } from '../decider.ts'
 import { DomainError, type DomainErrorCode } from '../errors.ts'
 import type { FieldValues } from './changes.ts'
 import type { TaskEvent, TaskFields, TaskStatus } from './events.ts'
+import { isIn, MOST_PHOTOS, type Photo, photosTo } from './photos.ts'
 import type { Walk } from './steps.ts'
 import { type Taken, undoHistory } from './undo.ts'
 import type { TaskView } from './view.ts'
@@ -13,6 +14,7 @@ export type TaskState =
       readonly existence: 'live' | 'deleted'
       readonly user_id: number
       readonly fields: TaskFields
+      readonly photos: readonly Photo[]
     }
 
 export type TaskCommand =
@@ -22,6 +24,11 @@ export type TaskCommand =
       readonly actor_id: number
       readonly changes: Partial<TaskFields>
     }
+  /** The bytes are there, and are what was promised. */
+  | { readonly type: 'AddPhoto'; readonly actor_id: number; readonly photo: Photo }
+  | { readonly type: 'RemovePhoto'; readonly actor_id: number; readonly id: string }
+  /** One that was added before. */
+  | { readonly type: 'RestorePhoto'; readonly actor_id: number; readonly photo: Photo }
   | { readonly type: 'DeleteTask'; readonly actor_id: number }
   | { readonly type: 'RestoreTask'; readonly actor_id: number }
   /** An undo or redo: sets these values, which undoes these versions. */
@@ -54,6 +61,12 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent> = {
         return create(command.actor_id, command.fields, state)
       case 'ChangeTask':
         return change(command.changes, ownTask(command.actor_id, state).fields)
+      case 'AddPhoto':
+        return withPhoto('PhotoAdded', command.photo, ownTask(command.actor_id, state).photos)
+      case 'RestorePhoto':
+        return withPhoto('PhotoRestored', command.photo, ownTask(command.actor_id, state).photos)
+      case 'RemovePhoto':
+        return withoutPhoto(command.id, ownTask(command.actor_id, state).photos)
       case 'DeleteTask':
         ownTask(command.actor_id, state)
         return [DELETED]
@@ -68,11 +81,12 @@ export const task: Decider<TaskState, TaskCommand, TaskEvent> = {
 /** The state that the read table's row tells. */
 export function stateOfRow(row: TaskView | null): TaskState {
   if (row === null) return task.initialState
-  const { user_id, title, description, status, priority, due_date } = row
+  const { user_id, title, description, status, priority, due_date, photos } = row
   return {
     existence: row.deleted_at === null ? 'live' : 'deleted',
     user_id,
     fields: { title, description, status, priority, due_date },
+    photos,
   }
 }
 
@@ -143,14 +157,31 @@ function moved(status: TaskStatus): TaskEvent {
   }
 }
 
+/** A repeated request yields none. */
+function withPhoto(
+  type: 'PhotoAdded' | 'PhotoRestored',
+  photo: Photo,
+  now: readonly Photo[],
+): readonly TaskEvent[] {
+  if (isIn(now, photo.id)) return []
+  if (now.length >= MOST_PHOTOS) throw new DomainError('too_many_photos')
+  return [{ type, data: { photos: [...now, photo] } }]
+}
+
+function withoutPhoto(id: string, now: readonly Photo[]): readonly TaskEvent[] {
+  if (!isIn(now, id)) throw new DomainError('photo_not_found')
+  return [{ type: 'PhotoRemoved', data: { photos: now.filter((photo) => photo.id !== id) } }]
+}
+
 function revert(
   undoes: readonly number[],
-  { deleted, ...fields }: Partial<FieldValues>,
+  { deleted, photos, ...fields }: Partial<FieldValues>,
   state: Existing,
 ): readonly TaskEvent[] {
   const events = [
     ...(deleted === false ? [RESTORED] : []),
     ...change(fields as Partial<TaskFields>, state.fields),
+    ...(photos === undefined ? [] : photosTo(state.photos, photos as readonly Photo[])),
     ...(deleted === true ? [DELETED] : []),
   ]
   return events.map((event) => ({ ...event, data: { ...event.data, undoes } }) as TaskEvent)

@@ -1,14 +1,21 @@
-import { readTaskEvent, type StoredTaskEvent, type TaskEvent, type TaskFields } from './events.ts'
+import {
+  readTaskEvent,
+  type StoredTaskEvent,
+  type TaskEvent,
+  type TaskFields,
+  type WithPhotos,
+} from './events.ts'
 
 /** A row of the read table: the task as the API shows it. Times are ISO 8601 UTC with milliseconds. */
-export type TaskView = TaskFields & {
-  readonly id: number
-  readonly user_id: number
-  readonly created_at: string
-  readonly updated_at: string
-  readonly version: number
-  readonly deleted_at: string | null
-}
+export type TaskView = TaskFields &
+  WithPhotos & {
+    readonly id: number
+    readonly user_id: number
+    readonly created_at: string
+    readonly updated_at: string
+    readonly version: number
+    readonly deleted_at: string | null
+  }
 
 /** An event's place and time in its stream. */
 export type EventEnvelope = {
@@ -32,7 +39,7 @@ export function viewTask(
   const event = readTaskEvent(stored)
   if (event?.type === 'TaskCreated') {
     const times = { created_at: occurred_at, updated_at: occurred_at, deleted_at: null }
-    return { id: taskIdOf(stream_id), ...event.data, ...times, version }
+    return { id: taskIdOf(stream_id), ...event.data, photos: [], ...times, version }
   }
   if (row === null) return null
   const after = { ...row, updated_at: occurred_at, version }

@@ -88,6 +88,16 @@ export function s3Storage(options: S3Options): ObjectStorage {
         return found === null ? null : beginning(found.Body as AsyncIterable<Uint8Array>, most)
       }),
 
+    checksum: ({ key, version }) =>
+      inTime(async (abortSignal) => {
+        const command = new GetObjectCommand({ Bucket, Key: key, VersionId: version })
+        const found = await orNull(client.send(command, { abortSignal }))
+        if (found === null) return null
+        const hash = createHash('sha256')
+        for await (const chunk of found.Body as AsyncIterable<Uint8Array>) hash.update(chunk)
+        return hash.digest('hex')
+      }),
+
     offerDownload: ({ key, version, contentType, disposition, fileName }, seconds) =>
       inTime(() => {
         const command = new GetObjectCommand({

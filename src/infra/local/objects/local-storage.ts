@@ -79,6 +79,15 @@ export function localStorage(options: LocalStorageOptions): ObjectStorage & Sign
         return file && Buffer.concat(await Array.fromAsync(readVersion(file, most)))
       }),
 
+    checksum: ({ key, version }) =>
+      fromDisk(async () => {
+        const file = await files.find(key, version)
+        if (file === null) return null
+        const hash = createHash('sha256')
+        for await (const chunk of readVersion(file)) hash.update(chunk)
+        return hash.digest('hex')
+      }),
+
     async offerDownload(offer, seconds) {
       return `${url}/${downloads.sign({ ...offer, expires: expiresIn(seconds) })}`
     },

@@ -6,7 +6,7 @@ import {
   trackChanges,
 } from '../../../domain/task/changes.ts'
 import type { TaskEvent } from '../../../domain/task/events.ts'
-import { userId } from '../../../domain/user.ts'
+import { isUserStreamId, userId } from '../../../domain/user.ts'
 import {
   BadEvent,
   type LogEvent,
@@ -107,8 +107,8 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
       ): Promise<Map<string, FieldValues>> => {
         const before = new Map<string, FieldValues>()
         const missing = new Set<string>()
-        for (const { stream_id, type, version } of events) {
-          if (before.has(stream_id) || type === 'UserErased' || version === 1) continue
+        for (const { stream_id, version } of events) {
+          if (before.has(stream_id) || isUserStreamId(stream_id) || version === 1) continue
           const found = known(stream_id)
           if (found === undefined) missing.add(stream_id)
           else before.set(stream_id, found.facts)
@@ -158,7 +158,7 @@ function audit(
     const { position, stream_id } = event
     try {
       requireKnown(event)
-      if (event.type === 'UserErased') {
+      if (isUserStreamId(stream_id)) {
         return { position, user_id: userId(stream_id), changes: {} }
       }
       const soFar = facts.get(stream_id) ?? before.get(stream_id) ?? NO_FIELD_VALUES

@@ -213,6 +213,10 @@ function translate(error: unknown): unknown {
 export const violates = (error: unknown, constraint: string): boolean =>
   error instanceof pg.DatabaseError && error.code === '23505' && error.constraint === constraint
 
+/** Whether an event has a photo that is gone (db/migrations/…_photos.ts). */
+export const isPhotoGone = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && error.code === 'TTPHO'
+
 /** Whether the statement was rolled back for a reason that passes: deadlock, failed serialization. */
 export const mayRepeat = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && (error.code === '40P01' || error.code === '40001')

@@ -52,6 +52,7 @@ export const IRREPLACEABLE = [
   'streams',
   'users',
   'user_keys',
+  'photos',
   'log_tiles',
   'security_events',
   'audit_accesses',

@@ -1,8 +1,8 @@
 import canonicalize from 'canonicalize'
 import { v7 as uuidv7 } from 'uuid'
-import { AppError, type Quota } from '../../../app/errors.ts'
+import { AppError } from '../../../app/errors.ts'
 import type { Answer, Append, AppendResult, Quotas } from '../../../app/ports/event-store.ts'
-import { type Database, mayRepeat } from '../connection/database.ts'
+import { type Database, isPhotoGone, mayRepeat } from '../connection/database.ts'
 import { sharedStatement } from '../connection/shared-statements.ts'
 import { type Answered, answerOf } from './answers.ts'
 
@@ -30,7 +30,9 @@ export function appends<Event extends Shape, Row extends object>(
   quotas: Quotas | null,
 ): (append: Append<Event, Row>) => Promise<AppendResult> {
   const call = (written: readonly string[], waits: boolean) =>
-    db.query<Outcome>(APPEND, [`[${written.join()}]`, waits, quotas])
+    db.query<Outcome>(APPEND, [`[${written.join()}]`, waits, quotas]).catch((error: unknown) => {
+      throw isPhotoGone(error) ? new AppError('photo_gone', { cause: error }) : error
+    })
 
   const alone = async (one: string): Promise<Outcome> => {
     const [outcome] = await repeated(() => call([one], true))
@@ -47,7 +49,7 @@ export function appends<Event extends Shape, Row extends object>(
           return outcome === undefined || outcome.outcome === 'busy' ? alone(one) : outcome
         })
       } catch (error) {
-        if (error instanceof AppError) throw error
+        if (error instanceof AppError && error.code !== 'photo_gone') throw error
         return written.map(alone)
       }
     },
@@ -68,7 +70,7 @@ type Outcome = Answered & {
     | 'over_quota'
     | 'busy'
   readonly occurred_at: string | null
-  readonly quota: Quota['of']
+  readonly quota: keyof Quotas
   readonly used: number
 }
 

@@ -6,8 +6,8 @@ import type { Statement } from '../connection/database.ts'
 
 /** Those that `TaskView` has, its texts encrypted. */
 export const TASK_COLUMNS = `
-  id, user_id, title, description, status, priority, due_date, created_at, updated_at, version,
-  deleted_at`
+  id, user_id, title, description, status, priority, due_date, photos, created_at, updated_at,
+  version, deleted_at`
 
 const DUE_OR_LAST = `coalesce(due_date, timestamptz 'infinity')`
 const DUE_OR_FIRST = `coalesce(due_date, timestamptz '-infinity')`
@@ -242,7 +242,8 @@ const inFull = (page: string, { order }: Asked, user: string, bytes = PAGE_BYTES
     case when place = 1 then wrapped_by end as wrapped_by
   from keys cross join (
     select *, count(*) over () as found, sum(bytes) over (order by place) - bytes as before from (
-      select task.*, pg_column_size(title) + coalesce(pg_column_size(description), 0) as bytes,
+      select task.*, pg_column_size(title) + coalesce(pg_column_size(description), 0) +
+          pg_column_size(photos) as bytes,
         row_number() over (order by page.${order.replace(', ', ', page.')}) as place
       from (${page}) page
         cross join lateral (

@@ -16,7 +16,7 @@ const setRows = (table: string) => ({
       on conflict (id) do update set
         title = excluded.title, description = excluded.description, status = excluded.status,
         priority = excluded.priority, due_date = excluded.due_date,
-        updated_at = excluded.updated_at, version = excluded.version,
+        photos = excluded.photos, updated_at = excluded.updated_at, version = excluded.version,
         deleted_at = excluded.deleted_at, ngrams = excluded.ngrams`,
 })
 
