@@ -1,5 +1,6 @@
 import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
+import type { ObjectStorage } from './app/ports/object-storage.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import { commandLine } from './command-line.ts'
 import { type WorkerConfig, workerConfig } from './config.ts'
@@ -19,6 +20,7 @@ import { type Listener, listenForEvents } from './infra/postgres/connection/wake
 import { expiredAnswers } from './infra/postgres/event-store/expired-answers.ts'
 import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
 import { keepTextKey, logKey, textKey } from './infra/postgres/keys/stored-keys.ts'
+import { postgresPhotoUpkeep } from './infra/postgres/photos/photo-upkeep.ts'
 import { driftCheck } from './infra/postgres/projections/drift/drift-check.ts'
 import { projectionStatus } from './infra/postgres/projections/projection-status.ts'
 import { projector } from './infra/postgres/projections/projector.ts'
@@ -29,6 +31,8 @@ import { LOG_SESSION, logWriter } from './infra/postgres/transparency-log/log-wr
 import { unloggedSeconds } from './infra/postgres/transparency-log/unlogged.ts'
 import { WitnessContradicts } from './infra/witnesses/witness-contradicts.ts'
 import { witnesses } from './infra/witnesses/witnesses.ts'
+import { openObjectStorage } from './object-storage.ts'
+import { photoJobs } from './photo-jobs.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
 import { token } from './token.ts'
 
@@ -276,19 +280,40 @@ function httpService(log: Log, db: Database, state: State, metrics: WorkerMetric
   return service(router, { log, newId: uuidv7, maxEventLoopDelay: 0, spared: [] })
 }
 
+/** None, if no place for photos is configured. What decodes images is loaded only if there is one. */
+async function photos(
+  { photos: place, database: { connection } }: WorkerConfig,
+  storage: ObjectStorage,
+  db: Database,
+  metrics: WorkerMetrics,
+  clock: Clock,
+  log: Log,
+): Promise<readonly Background[]> {
+  if (place === null) return []
+  const { vipsThumbnailer } = await import('./infra/images/thumbnailer.ts')
+  const [upkeep, thumbnailer] = [postgresPhotoUpkeep(db), vipsThumbnailer()]
+  return photoJobs({ upkeep, storage, thumbnailer, connection, role: ROLE, metrics, clock, log })
+}
+
 /** All of the worker, running; not yet listening. */
-export function worker(config: WorkerConfig, log: Log, clock: Clock): Running {
+export async function worker(config: WorkerConfig, log: Log, clock: Clock): Promise<Running> {
+  const storage = await openObjectStorage(config.photos)
   const container = new Container()
   container.bind(Token.config).toConstantValue(config)
   container.bind(Token.log).toConstantValue(log)
   container.bind(Token.clock).toConstantValue(clock)
   container.load(adapters, background, http)
-  const running = BACKGROUND.map((token): Background => container.get(token))
+  const [db, metrics] = [container.get(Token.db), container.get(Token.metrics)]
+  const running = [
+    ...(await photos(config, storage, db, metrics, clock, log)),
+    ...BACKGROUND.map((token): Background => container.get(token)),
+  ]
   return {
     service: container.get(Token.service),
     requireKeys: container.get(Token.db).requireKeys,
     dispose: async () => {
       for (const { close } of running) await close()
+      storage.close()
       await container.get(Token.db).close()
     },
   }

@@ -43,7 +43,7 @@ export async function up(knex: Knex): Promise<void> {
     );
     create index photos_of_user on photos (user_id);
     create index photos_of_task on photos (task_id);
-    create index photos_to_go on photos (coalesce(removed_at, upload_ends_at))
+    create index photos_to_go on photos (photo_id)
       where gone_at is null and (added_at is null or removed_at is not null);
     create index photos_going on photos (photo_id) where gone_at is not null;
     create index photos_without_thumbnails on photos (thumbnails_due_at)

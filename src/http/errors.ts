@@ -171,7 +171,7 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   too_many_photos: `A task has at most ${MOST_PHOTOS} photos, those included that are on their way`,
   photo_not_uploaded: 'Nothing has been uploaded with the form of this photo',
   photo_differs: 'What was uploaded has another size or checksum than was promised',
-  photo_gone: 'The bytes of this photo were removed for good',
+  photo_gone: 'The bytes of this photo were removed for good: it cannot come back',
   not_an_image: 'What was uploaded is no image of the type that was promised',
   too_many_pixels: `The photo has more than ${MOST_PIXELS} pixels, or a side of more than ${LONGEST_SIDE}`,
   photos_not_kept: 'This installation keeps no photos',

@@ -51,14 +51,14 @@ const undo = {
   description:
     'Without a version, undoes the latest change that is not undone yet: each further call goes back ' +
     'one more, finally to before the creation, which deletes the task. A change is undone as a whole, ' +
-    'or not at all if one of its fields has been changed since, even at the same moment. The answer ' +
-    'says which version was undone, and which are next.',
+    'or not at all if one of its fields has been changed since, even at the same moment, or if it would ' +
+    'bring back a photo whose bytes are gone. The answer says which version was undone, and which are next.',
   access: 'token',
   params: schema.taskId,
   headers: schema.changeHeaders,
   body: schema.undoing,
   answers: { 200: taskAnswer('The task as it is now', REPLAYED, schema.undone) },
-  errors: [...CHANGING, 'undo_conflict', 'change_not_found', 'nothing_to_undo'],
+  errors: [...CHANGING, 'undo_conflict', 'change_not_found', 'nothing_to_undo', 'photo_gone'],
 } as const satisfies Endpoint
 
 const redo = {
@@ -72,7 +72,7 @@ const redo = {
   headers: schema.changeHeaders,
   body: schema.redoing,
   answers: { 200: taskAnswer('The task as it is now', REPLAYED, schema.redone) },
-  errors: [...CHANGING, 'undo_conflict', 'nothing_to_redo'],
+  errors: [...CHANGING, 'undo_conflict', 'nothing_to_redo', 'photo_gone'],
 } as const satisfies Endpoint
 
 const restore = {

@@ -119,7 +119,7 @@ describe('What an image is', () => {
   })
 
   it('is looked for behind profiles and previews, in the first bytes alone', async () => {
-    let jpeg = await plain(40, 30).jpeg().toBuffer()
+    let jpeg: Buffer = await plain(40, 30).jpeg().toBuffer()
     const segment = Buffer.alloc(65_000, 'ICC_PROFILE')
     while (jpeg.length + segment.length < INSPECTED_BYTES) jpeg = withSegment(jpeg, 0xe2, segment)
     const facts = { contentType: 'image/jpeg', width: 40, height: 30 }

@@ -10,6 +10,9 @@ export type WorkerMetrics = {
   readonly logged: (events: number) => void
   readonly checkpointRefused: () => void
   readonly expiredAnswers: (answers: number) => void
+  readonly thumbnails: (areMade: boolean) => void
+  readonly removedPhotos: (photos: number) => void
+  readonly swept: (objects: number) => void
   /** In Prometheus format. */
   readonly text: () => Promise<string>
   readonly contentType: string
@@ -44,6 +47,14 @@ export function workerMetrics(): WorkerMetrics {
   )
   const loggedEvents = counter('tasktrail_logged_events_total', 'Events added to the log')
 
+  const thumbnails = counter('tasktrail_thumbnails_total', 'Photos whose thumbnails were made')
+  const failedThumbnails = counter(
+    'tasktrail_thumbnail_failures_total',
+    'Photos whose thumbnails cannot be made',
+  )
+  const removedPhotos = counter('tasktrail_removed_photos_total', 'Photos removed for good')
+  const swept = counter('tasktrail_swept_objects_total', 'Objects removed that nobody knew')
+
   return {
     batch(projection, count) {
       batches.inc({ projection })
@@ -66,6 +77,9 @@ export function workerMetrics(): WorkerMetrics {
     },
     checkpointRefused: () => refused.inc(),
     expiredAnswers: (answers) => expired.inc(answers),
+    thumbnails: (areMade) => (areMade ? thumbnails : failedThumbnails).inc(),
+    removedPhotos: (photos) => removedPhotos.inc(photos),
+    swept: (objects) => swept.inc(objects),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   }

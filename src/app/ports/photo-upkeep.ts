@@ -1,0 +1,46 @@
+import type { PhotoType } from '../../domain/task/photos.ts'
+import type { Thumbnails } from './photos.ts'
+
+/** A photo of which the worker does something with the objects. */
+export type KeptPhoto = { readonly id: string; readonly user_id: number }
+
+export type PhotoToShrink = KeptPhoto & {
+  readonly version: string
+  readonly content_type: PhotoType
+}
+
+/** Which objects of a photo are known. */
+export type KnownPhoto = KeptPhoto & {
+  /** Of the original; null: nobody has looked at what was uploaded, or will be. */
+  readonly version: string | null
+  readonly thumbnails: Thumbnails | null
+}
+
+/** `isSettled`: all their uploads are over. */
+export type ErasedUser = { readonly user_id: number; readonly isSettled: boolean }
+
+/** The photos whose objects have to go, and the work on the others. Error of every method: `database_unavailable`. */
+export type PhotoUpkeep = {
+  /** One that has no thumbnails, and for which it is time to make them. */
+  readonly next: () => Promise<PhotoToShrink | null>
+  /** False: the photo is gone, and nobody knows of these objects. */
+  readonly made: (id: string, thumbnails: Thumbnails) => Promise<boolean>
+  /** Nobody tries again by itself. */
+  readonly failed: (id: string, why: string) => Promise<void>
+  readonly postponed: (id: string, seconds: number) => Promise<void>
+  /**
+   * Makes some photos go that were removed so many days ago, or whose upload was not completed within so many seconds
+   * after its end. From then on they come into no task. Returns how many.
+   */
+  readonly letGo: (days: number, seconds: number) => Promise<number>
+  /** Some whose objects have to be removed. */
+  readonly going: () => Promise<readonly KeptPhoto[]>
+  /** Its objects are removed. */
+  readonly forget: (id: string) => Promise<void>
+  /** Some users who are erased and of whose photos something is known; `seconds` after the end of an upload it is over. */
+  readonly erasedUsers: (seconds: number) => Promise<readonly ErasedUser[]>
+  /** No object of theirs is left: says so in the log, and forgets their photos. False: that was done before. */
+  readonly erased: (user_id: number) => Promise<boolean>
+  /** Those that exist of these photos. */
+  readonly known: (ids: readonly string[]) => Promise<readonly KnownPhoto[]>
+}
