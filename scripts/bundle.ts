@@ -1,5 +1,8 @@
 // The Dockerfile runs this.
-import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { cpSync } from 'node:fs'
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -46,6 +49,22 @@ const bcrypt = (arch: string) => ({
   ...packaged('node-gyp-build', ['LICENSE', 'index.js', 'node-gyp-build.js']),
 })
 
+/**
+ * The decoders of photos, for Linux with the C library of the base. Their packages hold one processor's native code
+ * each, and npm installs those of the one that it runs on: `packagesFor` below.
+ */
+const sharp = (arch: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    [
+      ...['sharp/package.json', 'sharp/LICENSE', 'sharp/dist'],
+      '@img/colour',
+      'detect-libc',
+      'semver',
+      `@img/sharp-linux-${arch}`,
+      `@img/sharp-libvips-linux-${arch}`,
+    ].map((path) => [`node_modules/${path}`, `app/node_modules/${path}`]),
+  )
+
 const images = (arch: string): Readonly<Record<string, Contents>> => ({
   'auth-service': {
     entrypoints: ['auth-service', 'health'],
@@ -62,7 +81,10 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
       'log-key',
       'grant-role',
       'keys',
+      // The worker starts it for each photo.
+      'thumbnails',
     ],
+    files: sharp(arch),
   },
   witness: { entrypoints: ['witness', 'health', 'witness-key'] },
   migration: {
@@ -80,6 +102,7 @@ const REQUIRE =
 /** Loaded at run time, or never: knex names the driver of every database that it supports. */
 const EXTERNAL = [
   'bcrypt',
+  'sharp',
   ...['better-sqlite3', 'mariadb', 'mysql', 'mysql2', 'oracledb', 'sqlite3', 'tedious'],
 ]
 
@@ -105,18 +128,40 @@ async function bundle(entrypoints: readonly string[], app: string): Promise<void
   if (warnings.length > 0) throw new Error(`The bundle of ${entrypoints} has warnings, see above.`)
 }
 
-async function writeImage(root: string, { entrypoints, files = {} }: Contents): Promise<void> {
+async function writeImage(
+  root: string,
+  { entrypoints, files = {} }: Contents,
+  packages: string,
+): Promise<void> {
   const app = join(root, 'app')
   await bundle(entrypoints, app)
   for (const [from, to] of Object.entries(files)) {
     const place = join(root, to)
     await mkdir(dirname(place), { recursive: true })
-    await cp(join(REPOSITORY, from), place, { recursive: true })
+    const source = from.startsWith('node_modules/@img/sharp-') ? packages : REPOSITORY
+    await cp(join(source, from), place, { recursive: true })
   }
   const { name, version } = packageJson
   await writeFile(join(root, 'package.json'), JSON.stringify({ name, version, type: 'module' }))
   await writeFile(join(app, 'rds-ca.pem'), rdsCaBundle())
 }
+
+/** The directory whose `node_modules` have sharp's native code for a processor. */
+export type Packages = (arch: string) => string
+
+/** The repository, or for another processor one in `scratch`, where npm installs what the lock file says once more. */
+export const packagesFor =
+  (scratch: string): Packages =>
+  (arch) => {
+    if (process.platform === 'linux' && arch === process.arch) return REPOSITORY
+    for (const file of ['package.json', 'package-lock.json']) {
+      cpSync(join(REPOSITORY, file), join(scratch, file))
+    }
+    const target = ['--os=linux', `--cpu=${arch}`, '--libc=glibc']
+    const args = ['ci', '--ignore-scripts', '--omit=dev', '--no-audit', '--no-fund', ...target]
+    execFileSync('npm', args, { cwd: scratch, stdio: 'inherit' })
+    return scratch
+  }
 
 /**
  * Writes all images' files into a directory, one folder each, for a processor in Docker's naming; replaces
@@ -124,17 +169,21 @@ async function writeImage(root: string, { entrypoints, files = {} }: Contents): 
  */
 export async function writeImages(
   directory: string,
-  processor?: string,
+  processor: string | undefined,
+  packages: Packages,
 ): Promise<readonly string[]> {
   const arch = processor === undefined ? process.arch : ARCH[processor]
-  if (arch === undefined) throw new Error(`There is no ready-made bcrypt for "${processor}".`)
+  if (arch === undefined) throw new Error(`There is no native code for "${processor}".`)
   await rm(directory, { recursive: true, force: true })
+  const place = packages(arch)
   const contents = Object.entries(images(arch))
-  for (const [name, content] of contents) await writeImage(join(directory, name), content)
+  for (const [name, content] of contents) await writeImage(join(directory, name), content, place)
   return contents.map(([name]) => name)
 }
 
 if (import.meta.main) {
   const [directory = 'dist'] = commandLine({ usage: USAGE, takes: [0, 1] }).args
-  await writeImages(directory, process.env.TARGETARCH)
+  const scratch = await mkdtemp(join(tmpdir(), 'packages-'))
+  await writeImages(directory, process.env.TARGETARCH, packagesFor(scratch))
+  await rm(scratch, { recursive: true })
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,11 +11,13 @@ import { dev } from '../../cdk/config/dev.ts'
 import { prod } from '../../cdk/config/prod.ts'
 import { environmentSchema } from '../../cdk/config/schema.ts'
 import { staging } from '../../cdk/config/staging.ts'
-import { writeImages } from '../../scripts/bundle.ts'
+import { packagesFor, writeImages } from '../../scripts/bundle.ts'
 import { imageNames } from '../../scripts/images.ts'
 import { rdsRoots } from '../../scripts/rds-ca.ts'
+import { thumbnailsApart } from '../../src/infra/images/thumbnails-apart.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { setLogins } from '../../src/infra/postgres/connection/logins.ts'
+import { plain } from '../support/images.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
 import { killAll, type Started, startProcess } from '../support/processes.ts'
 
@@ -41,7 +43,7 @@ describe('What goes into the images', function () {
 
   before(async () => {
     dist = await mkdtemp(join(tmpdir(), 'tasktrail-dist-'))
-    names = await writeImages(dist, 'amd64')
+    names = await writeImages(dist, 'amd64', packagesFor(join(dist, 'packages')))
     database = await testDatabase()
   })
   beforeEach(() => {
@@ -129,17 +131,39 @@ describe('What goes into the images', function () {
   })
 
   it('holds the native code of one processor', async () => {
-    const other = join(dist, 'other')
-    await writeImages(other, 'arm64')
-    const prebuilds = (place: string, arch: string) =>
-      existsSync(join(place, `auth-service/app/node_modules/bcrypt/prebuilds/linux-${arch}`))
-    expect([prebuilds(dist, 'x64'), prebuilds(dist, 'arm64')]).to.deep.equal([true, false])
-    expect([prebuilds(other, 'x64'), prebuilds(other, 'arm64')]).to.deep.equal([false, true])
+    const [other, installed] = [join(dist, 'other'), join(dist, 'installed')]
+    // As npm installs them there.
+    for (const name of ['sharp-linux-arm64', 'sharp-libvips-linux-arm64']) {
+      const place = join(installed, 'node_modules/@img', name)
+      await mkdir(place, { recursive: true })
+      await writeFile(join(place, 'package.json'), '{}')
+    }
+    await writeImages(other, 'arm64', () => installed)
+    const prebuilds = (place: string, arch: string) => [
+      existsSync(join(place, `auth-service/app/node_modules/bcrypt/prebuilds/linux-${arch}`)),
+      existsSync(join(place, `worker/app/node_modules/@img/sharp-linux-${arch}`)),
+      existsSync(join(place, `worker/app/node_modules/@img/sharp-libvips-linux-${arch}`)),
+    ]
+    const [all, none] = [Array(3).fill(true), Array(3).fill(false)]
+    expect([prebuilds(dist, 'x64'), prebuilds(dist, 'arm64')]).to.deep.equal([all, none])
+    expect([prebuilds(other, 'x64'), prebuilds(other, 'arm64')]).to.deep.equal([none, all])
   })
 
   it('is not written for a processor that there is no native code for', async () => {
-    const failure = await writeImages(join(dist, 'none'), 'riscv64').catch((error) => error)
-    expect(failure.message).to.equal('There is no ready-made bcrypt for "riscv64".')
+    const failure = await writeImages(join(dist, 'none'), 'riscv64', () => dist).catch(
+      (error) => error,
+    )
+    expect(failure.message).to.equal('There is no native code for "riscv64".')
+  })
+
+  it('decodes photos in the worker, and nowhere else', async () => {
+    const holders = names.filter((name) => existsSync(join(dist, name, 'app/node_modules/sharp')))
+    expect(holders).to.deep.equal(['worker'])
+    const thumbnails = thumbnailsApart({ program: join(dist, 'worker/app/thumbnails.js') })
+    for (const format of ['jpeg', 'png', 'webp', 'avif'] as const) {
+      const made = await thumbnails(await plain(640, 480).toFormat(format).toBuffer())
+      expect(made, format).to.have.nested.include({ 'small.width': 320, 'large.width': 640 })
+    }
   })
 
   describe('the health check', () => {

@@ -46,7 +46,6 @@ const decode = (image: Uint8Array): Promise<Pixels> =>
   })
     .timeout({ seconds: TIMEOUT_SECONDS })
     .resize(fitting(THUMBNAIL_SIDES.large))
-    .toColourspace('srgb')
     .raw()
     .toBuffer({ resolveWithObject: true })
 
