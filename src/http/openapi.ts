@@ -77,7 +77,7 @@ const SECURITY = {
 
 function operation(endpoint: Endpoint): ZodOpenApiOperationObject {
   const { method, path, summary, description, access, body, answers } = endpoint
-  const operationId = `${method} ${path}`.replace(/\W+(\w)?/g, (_, first: string = '') =>
+  const operationId = `${method} ${path}`.replace(/[^A-Za-z]+(\w)?/g, (_, first: string = '') =>
     first.toUpperCase(),
   )
   const responses = Object.entries(answers).map(([status, answer]) => [status, response(answer)])

@@ -51,6 +51,7 @@ describe('Handling a command', () => {
         id: 1,
         user_id: 1,
         ...fields,
+        photos: [],
         created_at: at,
         updated_at: at,
         version: 1,

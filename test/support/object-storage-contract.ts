@@ -113,6 +113,7 @@ export function objectStorageContract({
     const key = newKey()
     expect(await storage().head(key)).to.equal(null)
     expect(await storage().read({ key, version: randomUUID() }, 10)).to.equal(null)
+    expect(await storage().checksum({ key, version: randomUUID() })).to.equal(null)
     expect(await storage().list(keyPrefix(key))).to.deep.equal({ versions: [], next: null })
     expect(await storage().removeSome(keyPrefix(key))).to.deep.equal({ more: false })
   })
@@ -126,6 +127,7 @@ export function objectStorageContract({
     expect(head).to.deep.equal({ version, size: 1_000, contentType: 'image/jpeg', sha256: sum })
     expect(Date.parse(modified)).to.be.within(before - 2_000, Date.now() + 2_000)
     expect(await storage().read({ key: facts.key, version }, 1_000)).to.deep.equal(bytes)
+    expect(await storage().checksum({ key: facts.key, version })).to.equal(facts.sha256)
   })
 
   it('keeps each version as it was, and shows the newest', async () => {

@@ -30,6 +30,7 @@ export async function insertTasks(
     description: null,
     status: 'pending',
     priority: 'medium',
+    photos: [],
     created_at: at,
     updated_at: at,
     version: 1,

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import type { TaskRequest } from '../../src/app/task-aggregate.ts'
 import { TASK_PRIORITIES, TASK_STATUSES, type TaskFields } from '../../src/domain/task/events.ts'
+import type { Photo } from '../../src/domain/task/photos.ts'
 
 const text = (maxLength: number) =>
   fc.string({ unit: 'grapheme', maxLength }).filter((value) => !/[^\P{Cc}\t\n\r]/u.test(value))
@@ -30,20 +31,40 @@ export const arbitraryChanges: fc.Arbitrary<Partial<TaskFields>> = fc
     Object.fromEntries(Object.entries(fields).filter(([name]) => names.includes(name))),
   )
 
-/** Commands of users 1 to 3 on one task. */
-export const arbitraryCommand: fc.Arbitrary<TaskRequest> = fc
-  .tuple(
-    fc.integer({ min: 1, max: 3 }),
-    arbitraryFields,
-    arbitraryChanges,
-    fc.nat(14),
-    fc.option(fc.integer({ min: 1, max: 9 }), { nil: undefined }),
-  )
-  .map(([actor_id, fields, changes, kind, version]): TaskRequest => {
-    if (kind < 3) return { type: 'CreateTask', actor_id, fields }
-    if (kind < 9) return { type: 'ChangeTask', actor_id, changes }
-    if (kind < 10) return { type: 'DeleteTask', actor_id }
-    if (kind < 11) return { type: 'RestoreTask', actor_id }
-    if (kind < 14) return { type: 'UndoTask', actor_id, version }
-    return { type: 'RedoTask', actor_id }
-  })
+/** One of a few, so that it comes again. */
+export const arbitraryPhoto: fc.Arbitrary<Photo> = fc.integer({ min: 1, max: 3 }).map(photoNumbered)
+
+export function photoNumbered(n: number): Photo {
+  const id = `00000000-0000-7000-8000-${String(n).padStart(12, '0')}`
+  const sha256 = String(n % 10).repeat(64)
+  const pixels = { width: 40 + n, height: 30 }
+  return { id, content_type: 'image/jpeg', size: 100 + n, sha256, version: `v${n}`, ...pixels }
+}
+
+/** Commands of users 1 to 3 on one task; those from the `kind` 15 on are about photos. */
+const arbitraryCommandUpTo = (kinds: number): fc.Arbitrary<TaskRequest> =>
+  fc
+    .tuple(
+      fc.integer({ min: 1, max: 3 }),
+      arbitraryFields,
+      arbitraryChanges,
+      fc.nat(kinds),
+      fc.option(fc.integer({ min: 1, max: 9 }), { nil: undefined }),
+      arbitraryPhoto,
+    )
+    .map(([actor_id, fields, changes, kind, version, photo]): TaskRequest => {
+      if (kind < 3) return { type: 'CreateTask', actor_id, fields }
+      if (kind < 9) return { type: 'ChangeTask', actor_id, changes }
+      if (kind < 10) return { type: 'DeleteTask', actor_id }
+      if (kind < 11) return { type: 'RestoreTask', actor_id }
+      if (kind < 14) return { type: 'UndoTask', actor_id, version }
+      if (kind < 15) return { type: 'RedoTask', actor_id }
+      if (kind < 17) return { type: 'AddPhoto', actor_id, photo }
+      if (kind < 19) return { type: 'RemovePhoto', actor_id, id: photo.id }
+      return { type: 'RestorePhoto', actor_id, photo }
+    })
+
+export const arbitraryCommand = arbitraryCommandUpTo(19)
+
+/** For a database, which knows of no photos. */
+export const arbitraryCommandWithoutPhotos = arbitraryCommandUpTo(14)

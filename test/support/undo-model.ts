@@ -169,8 +169,11 @@ function newChange(
   undoes: readonly number[] | undefined,
   changes: Changes,
 ): Change {
-  // To undo the creation is to delete the task.
-  const created = version === 1 && { deleted: { from: true, to: false } }
+  // To undo the creation is to delete the task. A new task has no photos.
+  const created = version === 1 && {
+    photos: { from: null, to: [] },
+    deleted: { from: true, to: false },
+  }
   const change: Omit<Change, 'origin'> = {
     versions: [version],
     undoes,

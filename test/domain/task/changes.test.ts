@@ -8,7 +8,7 @@ import {
 } from '../../../src/domain/task/changes.ts'
 import type { TaskEvent } from '../../../src/domain/task/events.ts'
 import { type CausedEvent, stateAfter, taskRules } from '../../support/task-rules.ts'
-import { arbitraryCommand, arbitraryFields } from '../../support/tasks.ts'
+import { arbitraryCommand, arbitraryFields, photoNumbered } from '../../support/tasks.ts'
 
 const fields = {
   title: 'One',
@@ -32,14 +32,20 @@ describe('What an event of a task changed', () => {
       priority: { from: null, to: 'medium' },
       due_date: { from: null, to: null },
     })
-    expect(values).to.deep.equal({ ...fields, deleted: false, user_id: 7 })
+    expect(values).to.deep.equal({ ...fields, photos: [], deleted: false, user_id: 7 })
   })
 
   it('is the field that it names, from the value before; what it undoes is not a field', () => {
     const event: TaskEvent = { type: 'TaskRenamed', data: { title: 'Two', undoes: [3] } }
     const { changes, values } = trackChanges(valuesAfter(created), event)
     expect(changes).to.deep.equal({ title: { from: 'One', to: 'Two' } })
-    expect(values).to.deep.equal({ ...fields, title: 'Two', deleted: false, user_id: 7 })
+    expect(values).to.deep.equal({
+      ...fields,
+      title: 'Two',
+      photos: [],
+      deleted: false,
+      user_id: 7,
+    })
   })
 
   it('is whether the task exists, when it is deleted or restored', () => {
@@ -51,6 +57,16 @@ describe('What an event of a task changed', () => {
     expect(trackChanges(valuesAfter(created, deleted), restored).changes).to.deep.equal({
       deleted: { from: true, to: false },
     })
+  })
+
+  it('is the list of photos, which was empty before there were any', () => {
+    const added: TaskEvent = { type: 'PhotoAdded', data: { photos: [photoNumbered(1)] } }
+    const { photos, ...older } = valuesAfter(created) as FieldValues
+    for (const before of [valuesAfter(created), older as FieldValues]) {
+      expect(trackChanges(before, added).changes).to.deep.equal({
+        photos: { from: [], to: [photoNumbered(1)] },
+      })
+    }
   })
 
   it('is not known of a task that was never created', () => {
@@ -92,6 +108,7 @@ describe('What an event of a task changed', () => {
           if (state.existence === 'absent') throw new Error('the task is there')
           expect(values).to.deep.equal({
             ...state.fields,
+            photos: state.photos,
             user_id: 1,
             deleted: state.existence === 'deleted',
           })

@@ -3,9 +3,15 @@ import fc from 'fast-check'
 import type { TaskRequest } from '../../../src/app/task-aggregate.ts'
 import { DomainError } from '../../../src/domain/errors.ts'
 import type { TaskEvent, TaskFields } from '../../../src/domain/task/events.ts'
+import type { Photo } from '../../../src/domain/task/photos.ts'
 import { given } from '../../support/given.ts'
 import { type CausedEvent, nextSteps, stateAfter, taskRules } from '../../support/task-rules.ts'
-import { arbitraryChanges, arbitraryCommand, arbitraryFields } from '../../support/tasks.ts'
+import {
+  arbitraryChanges,
+  arbitraryCommand,
+  arbitraryFields,
+  photoNumbered,
+} from '../../support/tasks.ts'
 
 const OWNER = 1
 const STRANGER = 2
@@ -284,7 +290,7 @@ describe('Undoing a change of a task', () => {
 
   it('names what is in the way, also when that is an undo: undo that first', () => {
     const uncreated: TaskEvent = { type: 'TaskDeleted', data: { undoes: [1] } }
-    const names = ['title', 'description', 'status', 'priority', 'due_date']
+    const names = ['title', 'description', 'status', 'priority', 'due_date', 'photos']
     const by2 = [...names, 'deleted'].map((field) => ({ field, version: 2 }))
     tasks(created, uncreated)
       .when(undo(1))
@@ -367,15 +373,78 @@ const last = (histories: readonly History[]): History => histories.at(-1) ?? []
 /** What is so of a task, however it came to be so. */
 const now = (history: History) => {
   const state = stateAfter(history)
-  return state.existence === 'absent' ? null : { existence: state.existence, ...state.fields }
+  if (state.existence === 'absent') return null
+  const { existence, fields, photos } = state
+  return { existence, ...fields, photos }
 }
+
+describe('The photos of a task', () => {
+  const [one, two] = [photoNumbered(1), photoNumbered(2)]
+  const add = (photo: Photo, actor_id = OWNER) => ({ type: 'AddPhoto', actor_id, photo }) as const
+  const put = (photo: Photo) => ({ type: 'RestorePhoto', actor_id: OWNER, photo }) as const
+  const take = (id: string) => ({ type: 'RemovePhoto', actor_id: OWNER, id }) as const
+  const has = (type: 'PhotoAdded' | 'PhotoRemoved' | 'PhotoRestored', ...photos: Photo[]) =>
+    ({ type, data: { photos } }) as const
+  const added = [created, has('PhotoAdded', one), has('PhotoAdded', one, two)]
+
+  it('are all in each event that is about one of them', () => {
+    tasks(created).when(add(one)).yields(has('PhotoAdded', one))
+    tasks(...added)
+      .when(take(one.id))
+      .yields(has('PhotoRemoved', two))
+    tasks(...added, has('PhotoRemoved', two))
+      .when(put(one))
+      .yields(has('PhotoRestored', two, one))
+  })
+
+  it('come and stay once', () => {
+    tasks(...added)
+      .when(add(one))
+      .yields()
+    tasks(...added)
+      .when(put(two))
+      .yields()
+    tasks(created).when(take(one.id)).refuses('photo_not_found')
+  })
+
+  it('are twenty at most', () => {
+    const full = has('PhotoAdded', ...Array.from({ length: 20 }, (_, n) => photoNumbered(n)))
+    tasks(created, full)
+      .when(add(photoNumbered(20)))
+      .refuses('too_many_photos')
+    tasks(created, full)
+      .when(put(photoNumbered(20)))
+      .refuses('too_many_photos')
+  })
+
+  it("are the owner's, of a task that is there", () => {
+    tasks(created).when(add(one, STRANGER)).refuses('task_forbidden')
+    for (const command of [add(one), take(one.id), put(one)]) {
+      tasks(created, deleted).when(command).refuses('task_not_found')
+      tasks().when(command).refuses('task_not_found')
+    }
+  })
+
+  it('are undone one by one, each to the list before it', () => {
+    const undone = (...photos: Photo[]) => ({ photos, undoes: [3] })
+    tasks(...added)
+      .when(undo())
+      .yields({ type: 'PhotoRemoved', data: undone(one) })
+    tasks(...added, { type: 'PhotoRemoved', data: undone(one) })
+      .when(redo())
+      .yields({ type: 'PhotoRestored', data: { photos: [one, two], undoes: [4] } })
+    tasks(...added)
+      .when(undo(2))
+      .refuses('undo_conflict', { field: 'photos', version: 3 })
+  })
+})
 
 describe('The rules of a task', () => {
   it('make a change true, whatever the task was before', () => {
     fc.assert(
       fc.property(arbitraryFields, arbitraryChanges, (before, changes) => {
         const { history } = play([{ ...create, fields: before }, change(changes)])
-        expect(now(history)).to.deep.equal({ existence: 'live', ...before, ...changes })
+        expect(now(history)).to.deep.equal({ existence: 'live', ...before, photos: [], ...changes })
       }),
     )
   })

@@ -4,7 +4,7 @@ import type { TaskRequest } from '../../../src/app/task-aggregate.ts'
 import { DomainError } from '../../../src/domain/errors.ts'
 import type { TaskFields } from '../../../src/domain/task/events.ts'
 import { type CausedEvent, nextSteps, taskRules } from '../../support/task-rules.ts'
-import { arbitraryFields } from '../../support/tasks.ts'
+import { arbitraryFields, arbitraryPhoto } from '../../support/tasks.ts'
 import { modelDecides, undoModel } from '../../support/undo-model.ts'
 
 type History = readonly CausedEvent[]
@@ -34,6 +34,14 @@ const arbitraryRequest = (version: fc.Arbitrary<number>): fc.Arbitrary<TaskReque
         .map((changes) => change(changes as Partial<TaskFields>)),
     },
     { weight: 1, arbitrary: fc.constantFrom(remove, restore) },
+    {
+      weight: 3,
+      arbitrary: fc.tuple(arbitraryPhoto, fc.nat(2)).map(([photo, kind]): TaskRequest => {
+        if (kind === 0) return { type: 'AddPhoto', actor_id, photo }
+        if (kind === 1) return { type: 'RemovePhoto', actor_id, id: photo.id }
+        return { type: 'RestorePhoto', actor_id, photo }
+      }),
+    },
     { weight: 3, arbitrary: fc.constant(undo()) },
     { weight: 3, arbitrary: fc.constant(redo) },
     { weight: 4, arbitrary: version.map((one) => undo(one)) },

@@ -47,6 +47,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     log_records: 'select',
     log_tiles: 'select',
     parked_streams: 'select(projection) select(stream_id) select(version)',
+    photos: 'select update(height) update(version) update(width)',
     projections: 'select',
     replica_marks: 'delete insert select',
     streams: 'select',
@@ -64,6 +65,9 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     log_records: 'insert select',
     log_tiles: 'insert select update(hashes)',
     parked_streams: 'delete insert select update',
+    photos:
+      'delete select update(gone_at) update(thumbnails) update(thumbnails_due_at) ' +
+      'update(thumbnails_failed)',
     projections: 'insert select update',
     security_events: 'select',
     streams: 'select',
@@ -80,6 +84,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     log_records: 'select',
     log_tiles: 'select',
     parked_streams: 'select(projection) select(stream_id) select(version)',
+    photos: 'select',
     projections: 'select',
     security_events: 'select',
     streams: 'select',
@@ -93,12 +98,13 @@ const SEQUENCES = {
 }
 const FUNCTIONS = {
   tasktrail_auth: ['claim_key', 'erase_user', 'remove_erased_rows'],
-  tasktrail_task: ['append_events', 'claim_key', 'last_position', 'safe_position'],
+  tasktrail_task: ['append_events', 'claim_key', 'last_position', 'offer_photo', 'safe_position'],
   tasktrail_worker: [
     'claim_key',
     'count_keyed_answers',
     'drop_rebuild_remains',
     'last_position',
+    'photos_erased',
     'remove_erased_rows',
     'remove_expired_answers',
     'remove_expired_records',
