@@ -1,3 +1,5 @@
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
 import type { ObjectStorage } from './app/ports/object-storage.ts'
@@ -10,6 +12,7 @@ import { secretLogSigner } from './infra/credentials/note-signers.ts'
 import { rewrappingUserKeys } from './infra/encryption/rewrap-user-keys.ts'
 import { type KeyWrap, secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from './infra/encryption/user-keys.ts'
+import { thumbnailsApart } from './infra/images/thumbnails-apart.ts'
 import { type ErasedRows, erasedRows } from './infra/postgres/accounts/erased-rows.ts'
 import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
 import { expiredRecords } from './infra/postgres/audit/expired-records.ts'
@@ -280,18 +283,23 @@ function httpService(log: Log, db: Database, state: State, metrics: WorkerMetric
   return service(router, { log, newId: uuidv7, maxEventLoopDelay: 0, spared: [] })
 }
 
-/** None, if no place for photos is configured. What decodes images is loaded only if there is one. */
-async function photos(
+/** What the worker starts for each photo: beside this program, in the source as in an image. */
+const THUMBNAILS = fileURLToPath(
+  new URL(`thumbnails${extname(fileURLToPath(import.meta.url))}`, import.meta.url),
+)
+
+/** None, if no place for photos is configured. */
+function photos(
   { photos: place, database: { connection } }: WorkerConfig,
   storage: ObjectStorage,
   db: Database,
   metrics: WorkerMetrics,
   clock: Clock,
   log: Log,
-): Promise<readonly Background[]> {
+): readonly Background[] {
   if (place === null) return []
-  const { vipsThumbnailer } = await import('./infra/images/thumbnailer.ts')
-  const [upkeep, thumbnailer] = [postgresPhotoUpkeep(db), vipsThumbnailer()]
+  const upkeep = postgresPhotoUpkeep(db)
+  const thumbnailer = thumbnailsApart({ program: THUMBNAILS })
   return photoJobs({ upkeep, storage, thumbnailer, connection, role: ROLE, metrics, clock, log })
 }
 
@@ -305,7 +313,7 @@ export async function worker(config: WorkerConfig, log: Log, clock: Clock): Prom
   container.load(adapters, background, http)
   const [db, metrics] = [container.get(Token.db), container.get(Token.metrics)]
   const running = [
-    ...(await photos(config, storage, db, metrics, clock, log)),
+    ...photos(config, storage, db, metrics, clock, log),
     ...BACKGROUND.map((token): Background => container.get(token)),
   ]
   return {

@@ -559,6 +559,7 @@ describe('The rules of a task', () => {
         expect(now(history)).to.deep.equal({
           existence: 'live',
           ...first,
+          photos: [],
           ...Object.fromEntries(apart),
         })
       }),
