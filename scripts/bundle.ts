@@ -77,6 +77,7 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
       'worker',
       'health',
       'projections',
+      'photos',
       'audit-verify',
       'log-key',
       'grant-role',

@@ -298,16 +298,24 @@ export function redisConfig({
 export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
 export const authServiceConfig = configOf(authService)
 
-/** The settings of a process that stores photos, if the environment names a place for them. */
+/** The settings for photos, if the environment names a place for them. */
+function placeOfPhotos(env: Env): z.ZodRawShape {
+  const { PHOTOS_BUCKET, PHOTOS_DIR } = present(env)
+  if (PHOTOS_BUCKET !== undefined) return photosInS3.shape
+  return PHOTOS_DIR === undefined ? {} : photosInDirectory.shape
+}
+
+/** The settings of a process that stores photos. */
 const storing =
   <Shape extends z.core.$ZodLooseShape>(own: z.ZodObject<Shape>) =>
   (env: Env) => {
-    const { PHOTOS_BUCKET, PHOTOS_DIR } = present(env)
-    const inDirectory = PHOTOS_DIR === undefined ? {} : photosInDirectory.shape
-    const place = PHOTOS_BUCKET === undefined ? inDirectory : photosInS3.shape
-    const settings = configOf(own.extend(place) as typeof own)(env)
+    const settings = configOf(own.extend(placeOfPhotos(env)) as typeof own)(env)
     return Object.assign(settings, { photos: photosOf(settings) })
   }
+
+/** The place for photos alone; null: the environment names none. */
+export const photosConfig = (env: Env): PhotosConfig =>
+  photosOf(parse(z.object(placeOfPhotos(env)), env))
 
 function photosOf(settings: object): PhotosConfig {
   if ('PHOTOS_BUCKET' in settings) {

@@ -16,6 +16,27 @@ export type KnownPhoto = KeptPhoto & {
   readonly thumbnails: Thumbnails | null
 }
 
+export type CheckedPhoto = KnownPhoto & {
+  readonly task_id: number
+  /** In bytes. */
+  readonly size: number
+  /** By the events that this table follows. */
+  readonly isInTask: boolean
+  /** By the row of its task: with the same version and checksum. */
+  readonly isShown: boolean
+}
+
+/** How many there are; bytes are those of the originals. */
+export type PhotoStatus = {
+  readonly in_tasks: number
+  readonly bytes: number
+  readonly removed: number
+  readonly offered: number
+  readonly going: number
+  readonly waiting: number
+  readonly failed: readonly (KeptPhoto & { readonly why: string })[]
+}
+
 /** `isSettled`: all their uploads are over. */
 export type ErasedUser = { readonly user_id: number; readonly isSettled: boolean }
 
@@ -43,4 +64,9 @@ export type PhotoUpkeep = {
   readonly erased: (user_id: number) => Promise<boolean>
   /** Those that exist of these photos. */
   readonly known: (ids: readonly string[]) => Promise<readonly KnownPhoto[]>
+  /** Some of all photos that are not going, by their ids, after this one. */
+  readonly all: (after: string) => Promise<readonly CheckedPhoto[]>
+  /** Tries again to make thumbnails that failed, of this photo or of all; returns how many. */
+  readonly retry: (id: string | null) => Promise<number>
+  readonly status: () => Promise<PhotoStatus>
 }

@@ -2,9 +2,11 @@ import canonicalize from 'canonicalize'
 import { v7 as uuidv7 } from 'uuid'
 import type { Metadata } from '../../../app/ports/event-store.ts'
 import type {
+  CheckedPhoto,
   ErasedUser,
   KeptPhoto,
   KnownPhoto,
+  PhotoStatus,
   PhotoToShrink,
   PhotoUpkeep,
 } from '../../../app/ports/photo-upkeep.ts'
@@ -78,7 +80,40 @@ const KNOWN = {
     select photo_id as id, user_id, version, thumbnails from photos where photo_id = any ($1::uuid[])`,
 }
 
-/** For the worker. */
+const ALL = {
+  name: 'all_photos',
+  text: `
+    select photo_id as id, task_id, user_id, version, size, thumbnails,
+      added_at is not null and removed_at is null as "isInTask",
+      exists (
+        select from tasks, jsonb_array_elements(tasks.photos) shown
+        where tasks.id = task_id and shown->>'id' = photo_id::text
+          and shown->>'version' = photos.version
+          and shown->>'sha256' = encode(sha256, 'hex')) as "isShown"
+    from photos where gone_at is null and photo_id > $1 order by photo_id limit ${AT_ONCE}`,
+}
+const RETRY = {
+  name: 'retry_thumbnails',
+  text: `
+    update photos set thumbnails_failed = null, thumbnails_due_at = clock_timestamp()
+    where thumbnails_failed is not null and photo_id = coalesce($1, photo_id) returning photo_id`,
+}
+const STATUS = {
+  name: 'photos_status',
+  text: `
+    select count(*) filter (where added_at is not null and removed_at is null) as in_tasks,
+      coalesce(sum(size) filter (where added_at is not null and gone_at is null), 0)::bigint as bytes,
+      count(*) filter (where removed_at is not null and gone_at is null) as removed,
+      count(*) filter (where added_at is null and gone_at is null) as offered,
+      count(*) filter (where gone_at is not null) as going,
+      count(*) filter (where added_at is not null and gone_at is null and thumbnails is null
+        and thumbnails_failed is null) as waiting,
+      coalesce(jsonb_agg(jsonb_build_object('id', photo_id, 'user_id', user_id, 'why', thumbnails_failed)
+        order by photo_id) filter (where thumbnails_failed is not null and gone_at is null), '[]') as failed
+    from photos`,
+}
+
+/** For the worker, and for those who look after it. */
 export function postgresPhotoUpkeep(db: Database): PhotoUpkeep {
   return {
     async next() {
@@ -104,6 +139,13 @@ export function postgresPhotoUpkeep(db: Database): PhotoUpkeep {
       return done?.erased === true
     },
     known: (ids) => db.query<KnownPhoto>(KNOWN, [ids]),
+    all: (after) => db.query<CheckedPhoto>(ALL, [after]),
+    retry: async (id) => (await db.query(RETRY, [id])).length,
+    async status() {
+      const [status] = await db.query<PhotoStatus>(STATUS, [])
+      if (status === undefined) throw new Error('a count gave no row')
+      return status
+    },
   }
 }
 

@@ -4,7 +4,8 @@ import { expect } from 'chai'
 import pg from 'pg'
 import sharp from 'sharp'
 import { AppError } from '../../../../src/app/errors.ts'
-import { ALL_PHOTOS, photoKey } from '../../../../src/app/photo-keys.ts'
+import { checkPhotos } from '../../../../src/app/photo-check.ts'
+import { ALL_PHOTOS, photoKey, photoPrefix } from '../../../../src/app/photo-keys.ts'
 import { removePhotos, shrinkNext, sweep } from '../../../../src/app/photo-upkeep.ts'
 import type { Thumbnailer } from '../../../../src/app/ports/images.ts'
 import type { ObjectStorage } from '../../../../src/app/ports/object-storage.ts'
@@ -243,6 +244,40 @@ describe('The upkeep of photos', function () {
       expect(await known()).to.have.length(1)
       expect(await remove()).to.deep.equal({ photos: 1, users: 0 })
       expect([await known(), await objects()]).to.deep.equal([[], []])
+    })
+  })
+
+  describe('compares', () => {
+    const check = () => checkPhotos(postgresPhotoUpkeep(db), photos.storage)
+
+    it('tasks, photos and objects, and names what differs', async () => {
+      const ids = [await given(1), await given(2), await given(3)]
+      const [one = '', two = '', three = ''] = ids
+      await offered(system.call, user, task, promiseOf(await jpeg(4)))
+      await call('DELETE', `/tasks/${task}/photos/${three}`)
+      await shrink()
+      expect(await check()).to.deep.equal({ photos: 4, differences: [] })
+      const [{ version = '' } = {}] = (
+        await photos.storage.list(photoPrefix({ id: two, user_id: user.id }))
+      ).versions
+      await photos.storage.remove({
+        key: photoKey({ id: two, user_id: user.id }, 'original'),
+        version,
+      })
+      const small = await photos.storage.head(photoKey({ id: one, user_id: user.id }, 'small'))
+      if (small)
+        await photos.storage.remove({
+          key: photoKey({ id: one, user_id: user.id }, 'small'),
+          version: small.version,
+        })
+      await sql.query('update photos set removed_at = now() where photo_id = $1', [one])
+      await sql.query('update photos set removed_at = null where photo_id = $1', [three])
+      expect((await check()).differences).to.deep.equal([
+        `photo ${one} is shown in, but was removed from task ${task}`,
+        `the small thumbnail of photo ${one} is not there`,
+        `the bytes of photo ${two} are not there`,
+        `photo ${three} is not shown in task ${task}`,
+      ])
     })
   })
 
