@@ -74,6 +74,11 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       ? `certificateArn must be a certificate of the account ${account}`
       : '',
 
+  ({ name, corsOrigins }) =>
+    name !== 'dev' && corsOrigins.some((origin) => origin.startsWith('http:'))
+      ? 'corsOrigins must begin with https: only dev may be called from plain HTTP'
+      : '',
+
   ...SUBNET_RULES.map((rule) => ({ vpc, region }: Environment) => {
     // Those of a lookup are known only when the account has answered.
     return vpc.by === 'attributes' ? rule(vpc, region) : ''

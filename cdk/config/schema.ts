@@ -174,6 +174,12 @@ const log = z.strictObject({
   witnessVerifierKey: z.string('must be a verifier key').optional(),
 })
 
+/** As a browser writes it in `Origin`: exactly this one, with neither a path nor a wildcard. */
+const origin = matching(
+  /^https?:\/\/[a-z0-9-]+(\.[a-z0-9-]+)*(:\d{1,5})?$/,
+  'must be an origin such as https://app.example.com',
+)
+
 export const environmentSchema = z.strictObject({
   name: z.enum(['dev', 'staging', 'prod'], 'must be dev, staging or prod'),
   account: matching(/^\d{12}$/, 'must be an account of twelve digits'),
@@ -195,6 +201,8 @@ export const environmentSchema = z.strictObject({
   // deployment fails, so it starts as false: docs/deploy.md.
   deletionProtection: z.boolean('must be true or false'),
   canary: canary.optional(),
+  /** Of the web applications whose scripts may call: what answers them allows these, and no others. */
+  corsOrigins: z.array(origin).default([]),
   alarmEmails: z.array(z.email('must be an e-mail address')).default([]),
 })
 

@@ -147,6 +147,19 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     { ...dev, canary: { url: 'https://tasks.example.com' } },
     'dev: certificateArn is missing: the canary sends its password only over TLS.',
   ],
+  ...['https://app.example.com/', 'https://*.example.com', '*'].map(
+    (origin) =>
+      [
+        `scripts of ${origin}`,
+        { ...prod, corsOrigins: [origin] },
+        'prod: corsOrigins.0 must be an origin such as https://app.example.com.',
+      ] as const,
+  ),
+  [
+    'scripts of a page without TLS outside dev',
+    { ...prod, corsOrigins: ['http://app.example.com'] },
+    'prod: corsOrigins must begin with https: only dev may be called from plain HTTP.',
+  ],
   [
     'an unknown launch type',
     services({ launchType: 'lambda' }),
