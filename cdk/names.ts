@@ -30,6 +30,8 @@ export const DATABASE_PORT = 5432
 
 export const securityGroup = (party: string): string => `task-mgmt-${party}-sg`
 export const containerLogs = (family: string): string => `/ecs/${family}`
+/** Who talked to whom, in a VPC of ours. */
+export const FLOW_LOGS = '/aws/vpc/task-management'
 export const handlerName = (handler: string): string => `task-mgmt-${handler}`
 export const handlerLogs = (handler: string): string => `/aws/lambda/${handlerName(handler)}`
 export const eventLogs = (subject: string): string => `/aws/events/task-management/${subject}`

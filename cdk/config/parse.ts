@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import { SERVICE_NAMES, SERVICES } from '../catalogue.ts'
 import { isOfAurora, memoryOf } from './database-class.ts'
 import { LOG_RULES } from './log.ts'
+import { OWN_VPC_RULES } from './own-vpc.ts'
 import { type Environment, environmentSchema } from './schema.ts'
 import { SUBNET_RULES } from './subnets.ts'
 
@@ -83,6 +84,8 @@ const RULES: readonly ((environment: Environment) => string)[] = [
     // Those of a lookup are known only when the account has answered.
     return vpc.by === 'attributes' ? rule(vpc, region) : ''
   }),
+
+  ...OWN_VPC_RULES,
 
   ...LOG_RULES,
 

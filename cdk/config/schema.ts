@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { isKeyName } from '../../src/transparency-log/signature-line.ts'
 import { IMAGE_NAMES, SERVICE_NAMES } from '../catalogue.ts'
 import { DATABASE_INSTANCE, ENDPOINT_NAMES } from '../names.ts'
-import { isOneAZone } from './subnets.ts'
+import { isLargeEnough, isOneAZone } from './subnets.ts'
 
 const whole = (min: number, max: number) => {
   const message = `must be a whole number from ${min} to ${max}`
@@ -18,9 +18,10 @@ const id = (kind: string) =>
   )
 const instanceType = matching(/^[a-z]\w*\.\w+$/, 'must be an instance type such as t3.micro')
 
+const zone = matching(/^[a-z]{2}(-[a-z]+)+-\d[a-z]$/, 'must be a zone such as us-east-1a')
 const subnet = z.strictObject({
   id: id('subnet'),
-  zone: matching(/^[a-z]{2}(-[a-z]+)+-\d[a-z]$/, 'must be a zone such as us-east-1a'),
+  zone,
   routeTableId: id('rtb'),
 })
 
@@ -42,6 +43,17 @@ const vpc = z.discriminatedUnion(
       publicSubnets: subnets,
       privateSubnets: subnets,
     }),
+    // One of ours, in two zones: two public subnets, and four private ones for tasks and for data.
+    z.strictObject({
+      by: z.literal('own'),
+      cidr: z
+        .cidrv4('must be a block such as 10.0.0.0/16')
+        .refine(isLargeEnough, 'must be a block from /16 to /19, for its smallest subnets are /27'),
+      /** @default - the first two of the region */
+      zones: z.array(zone).length(2, 'must name two zones').optional(),
+      /** @default - one in each zone, and none with `egress` by endpoints */
+      natGateways: whole(1, 2).optional(),
+    }),
     // Queries the account: synth then needs credentials once, and writes cdk.context.json.
     z.strictObject({
       by: z.literal('lookup'),
@@ -50,14 +62,18 @@ const vpc = z.discriminatedUnion(
       privateSubnetIds: subnetIds,
     }),
   ],
-  'must be given by attributes or by lookup',
+  'must be given by attributes or by lookup, or be our own',
 )
 
 /** How tasks reach AWS: through the NAT gateway of the VPC, or through endpoints in the VPC. */
 const egress = z.discriminatedUnion(
   'via',
   [
-    z.strictObject({ via: z.literal('nat') }),
+    z.strictObject({
+      via: z.literal('nat'),
+      // Photos and image layers then pass no NAT gateway. Without effect in a VPC of ours, which has one.
+      createS3Gateway: z.boolean('must be true or false').default(false),
+    }),
     z.strictObject({
       via: z.literal('endpoints'),
       // S3 holds the image layers; security groups refer to it by a list of addresses per region.
@@ -211,4 +227,7 @@ export type EnvironmentInput = z.input<typeof environmentSchema>
 
 /** An environment that has been checked. */
 export type Environment = z.output<typeof environmentSchema>
+export type OwnVpcConfig = Extract<Environment['vpc'], { readonly by: 'own' }>
+export type ExistingVpcConfig = Exclude<Environment['vpc'], OwnVpcConfig>
+
 export type ServiceConfig = Environment['services'][keyof Environment['services']]

@@ -17,6 +17,9 @@ export function isOneAZone(subnets: readonly Subnet[]): boolean {
   return zones.size >= 2 && zones.size === subnets.length
 }
 
+/** Whether the smallest subnets of a VPC of ours can hold a load balancer (own-vpc.ts). */
+export const isLargeEnough = (cidr: string): boolean => prefix(cidr) >= 16 && prefix(cidr) <= 19
+
 /** What public and private subnets must have in common; each returns a fault, or '' for none. */
 export const SUBNET_RULES: readonly ((subnets: Subnets, region: string) => string)[] = [
   // The load balancer reaches tasks only in its own zones, and the library pairs subnets by their order.

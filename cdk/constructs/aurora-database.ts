@@ -90,7 +90,7 @@ export function auroraDatabase(scope: Construct, key: Key, props: DatabaseProps)
           snapshotCredentials: { generatePassword: false, encryptionKey: key },
         })
   retainWhenReplaced(cluster)
-  logsOf(cluster, `/aws/rds/cluster/${name}`, EXPORTED_LOGS, key)
+  logsOf(cluster, `/aws/rds/cluster/${name}`, EXPORTED_LOGS, { environment, key })
   const { attrMasterUserSecretSecretArn } = cluster.node.defaultChild as CfnDBCluster
   return {
     address: cluster.clusterEndpoint.hostname,

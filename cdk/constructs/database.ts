@@ -1,13 +1,12 @@
 import { CfnDeletionPolicy, type CfnResource, Duration, RemovalPolicy } from 'aws-cdk-lib'
 import type { ISecurityGroup, IVpc } from 'aws-cdk-lib/aws-ec2'
-import type { Key } from 'aws-cdk-lib/aws-kms'
 import { CaCertificate, SubnetGroup } from 'aws-cdk-lib/aws-rds'
 import type { Construct } from 'constructs'
 import type { Environment } from '../config/schema.ts'
 import { DATABASE_PORT } from '../names.ts'
-import { privateSubnets } from './existing-vpc.ts'
+import { dataSubnets } from './existing-vpc.ts'
 import { fixedGroup } from './fixed-group.ts'
-import { logGroup } from './log-group.ts'
+import { type LogGroupProps, logGroup } from './log-group.ts'
 
 export type DatabaseProps = {
   readonly environment: Environment
@@ -47,7 +46,7 @@ export const KEEPING = {
 } as const
 
 export function placeOf(scope: Construct, { vpc, database }: DatabaseProps['network']) {
-  const vpcSubnets = privateSubnets(vpc)
+  const vpcSubnets = dataSubnets(vpc)
   return {
     vpc,
     vpcSubnets,
@@ -76,11 +75,11 @@ export function logsOf(
   database: Construct,
   path: string,
   logs: readonly string[],
-  key: Key,
+  kept: LogGroupProps,
   suffix = '-log',
 ): void {
   for (const log of logs) {
     const scope = database.node.scope as Construct
-    database.node.addDependency(logGroup(scope, `${log}${suffix}`, `${path}/${log}`, key))
+    database.node.addDependency(logGroup(scope, `${log}${suffix}`, `${path}/${log}`, kept))
   }
 }

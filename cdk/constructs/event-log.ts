@@ -1,19 +1,17 @@
 import { ArnFormat, Stack } from 'aws-cdk-lib'
 import { type EventPattern, Match, Rule } from 'aws-cdk-lib/aws-events'
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
-import type { IKey } from 'aws-cdk-lib/aws-kms'
 import type { LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES } from '../catalogue.ts'
 import { eventLogs } from '../names.ts'
-import { logGroup } from './log-group.ts'
+import { type LogGroupProps, logGroup } from './log-group.ts'
 import { scaleInAlarm, scaleOutAlarm } from './step-scaling.ts'
 
-export type EventLogProps = {
+export type EventLogProps = LogGroupProps & {
   /** Names the log group. */
   readonly subject: string
   readonly patterns: Readonly<Record<string, EventPattern>>
-  readonly key: IKey
 }
 
 /**
@@ -23,9 +21,9 @@ export type EventLogProps = {
 export class EventLog extends Construct {
   readonly logs: LogGroup
 
-  constructor(scope: Construct, id: string, { subject, patterns, key }: EventLogProps) {
+  constructor(scope: Construct, id: string, { subject, patterns, ...kept }: EventLogProps) {
     super(scope, id)
-    this.logs = logGroup(this, 'Logs', eventLogs(subject), key)
+    this.logs = logGroup(this, 'Logs', eventLogs(subject), kept)
     this.logs.addToResourcePolicy(
       new PolicyStatement({
         principals: [

@@ -3,7 +3,7 @@ import { type ISubnet, type IVpc, type SubnetSelection, Vpc } from 'aws-cdk-lib/
 import { ContextProvider as Provider } from 'aws-cdk-lib/cloud-assembly-schema'
 import type { Construct } from 'constructs'
 import { ConfigError } from '../config/parse.ts'
-import type { Environment } from '../config/schema.ts'
+import type { Environment, ExistingVpcConfig } from '../config/schema.ts'
 import {
   chooseSubnets,
   type FoundSubnet,
@@ -12,15 +12,18 @@ import {
 } from '../config/subnets.ts'
 
 /** The existing VPC, with one public and one private subnet per zone. */
-export function existingVpc(scope: Construct, environment: Environment): IVpc {
-  const { vpc } = environment
+export function existingVpc(
+  scope: Construct,
+  environment: Environment,
+  vpc: ExistingVpcConfig,
+): IVpc {
   if (vpc.by === 'attributes') return vpcOf(scope, { ...vpc, vpcId: vpc.id })
   const found = Vpc.fromLookup(scope, 'Lookup', { vpcId: vpc.id })
   // A placeholder, until the CLI has queried the account and synthesises again.
   const answered = found.vpcId === vpc.id
-  requireDns(scope, environment)
+  requireDns(scope, environment, vpc)
   return answered
-    ? vpcOf(scope, { vpcId: vpc.id, cidr: found.vpcCidrBlock, ...chosen(found, environment) })
+    ? vpcOf(scope, { vpcId: vpc.id, cidr: found.vpcCidrBlock, ...chosen(found, environment, vpc) })
     : found
 }
 
@@ -38,7 +41,11 @@ const vpcOf = (scope: Construct, { vpcId, cidr, publicSubnets, privateSubnets }:
   })
 
 /** Chosen from all subnets of the VPC: a load balancer and an endpoint accept only one per zone. */
-function chosen(found: IVpc, { name, vpc, egress, region }: Environment): Subnets {
+function chosen(
+  found: IVpc,
+  { name, egress, region }: Environment,
+  vpc: ExistingVpcConfig,
+): Subnets {
   const ofKind =
     (kind: SubnetKind) =>
     ({ subnetId, availabilityZone, routeTable, ipv4CidrBlock }: ISubnet): FoundSubnet => {
@@ -62,7 +69,7 @@ function chosen(found: IVpc, { name, vpc, egress, region }: Environment): Subnet
 const DNS = ['EnableDnsSupport', 'EnableDnsHostnames'] as const
 
 /** Services find each other, and endpoints and the database, by names that resolve only inside the VPC. */
-function requireDns(scope: Construct, { name, vpc }: Environment): void {
+function requireDns(scope: Construct, { name }: Environment, vpc: ExistingVpcConfig): void {
   const { value } = ContextProvider.getValue(scope, {
     provider: Provider.CC_API_PROVIDER,
     props: { typeName: 'AWS::EC2::VPC', exactIdentifier: vpc.id, propertiesToReturn: [...DNS] },
@@ -73,7 +80,12 @@ function requireDns(scope: Construct, { name, vpc }: Environment): void {
   if (off.length > 0) throw new ConfigError(`${name}: vpc must have ${off.join(' and ')} on.`)
 }
 
-/** The subnets of tasks, nodes and the database. */
-export const privateSubnets = (vpc: IVpc): SubnetSelection & { readonly subnets: ISubnet[] } => ({
-  subnets: vpc.privateSubnets,
+type Chosen = SubnetSelection & { readonly subnets: ISubnet[] }
+
+/** The subnets of tasks and nodes. */
+export const privateSubnets = (vpc: IVpc): Chosen => ({ subnets: vpc.privateSubnets })
+
+/** Those of the database and of what else keeps data: only a VPC of ours has some for them alone. */
+export const dataSubnets = (vpc: IVpc): Chosen => ({
+  subnets: vpc.isolatedSubnets.length > 0 ? vpc.isolatedSubnets : vpc.privateSubnets,
 })

@@ -81,7 +81,7 @@ export function rdsDatabase(scope: Construct, key: Key, props: DatabaseProps): D
       ? empty(scope, key, common)
       : restored(scope, key, { ...common, snapshotIdentifier: database.restoreFrom.snapshot })
   retainWhenReplaced(instance)
-  logsOf(instance, `/aws/rds/instance/${name}`, EXPORTED_LOGS, key)
+  logsOf(instance, `/aws/rds/instance/${name}`, EXPORTED_LOGS, { environment, key })
   const replica = database.readReplica
     ? new DatabaseInstanceReadReplica(scope, 'Replica', {
         ...server,
@@ -92,7 +92,8 @@ export function rdsDatabase(scope: Construct, key: Key, props: DatabaseProps): D
       })
     : null
   if (replica !== null) {
-    logsOf(replica, `/aws/rds/instance/${name}-replica`, EXPORTED_LOGS, key, '-log-of-replica')
+    const logs = `/aws/rds/instance/${name}-replica`
+    logsOf(replica, logs, EXPORTED_LOGS, { environment, key }, '-log-of-replica')
   }
   const { attrMasterUserSecretSecretArn } = instance.node.defaultChild as CfnDBInstance
   return {

@@ -13,7 +13,7 @@ import type { IKey } from 'aws-cdk-lib/aws-kms'
 import { Construct } from 'constructs'
 import { taskRole } from '../names.ts'
 import { ecsTasks } from './ecs-tasks.ts'
-import { privateSubnets } from './existing-vpc.ts'
+import { dataSubnets } from './existing-vpc.ts'
 
 export type WitnessStoreProps = {
   readonly vpc: IVpc
@@ -42,7 +42,7 @@ export class WitnessStore extends Construct {
     })
     this.fileSystem = new FileSystem(this, 'Files', {
       vpc,
-      vpcSubnets: privateSubnets(vpc),
+      vpcSubnets: dataSubnets(vpc),
       securityGroup,
       encrypted: true,
       kmsKey: key,

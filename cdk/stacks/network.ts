@@ -2,8 +2,10 @@ import { Stack, type StackProps } from 'aws-cdk-lib'
 import { type ISecurityGroup, type IVpc, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2'
 import type { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES, SERVICE_NAMES, SERVICES, type ServiceName } from '../catalogue.ts'
+import { zonesOf } from '../config/own-vpc.ts'
 import type { Environment } from '../config/schema.ts'
 import { existingVpc } from '../constructs/existing-vpc.ts'
+import { OwnVpc } from '../constructs/own-vpc.ts'
 import { VpcEndpoints } from '../constructs/vpc-endpoints.ts'
 import { DATABASE_PORT, ENDPOINT_NAMES, NFS_PORT, SERVICE_PORT, securityGroup } from '../names.ts'
 
@@ -14,10 +16,11 @@ type Endpoints = Extract<Environment['egress'], { readonly via: 'endpoints' }>
 export type NetworkProps = StackProps & { readonly environment: Environment }
 
 /**
- * The existing VPC, and every security group with every rule: only here is it decided who may reach whom.
+ * The VPC, and every security group with every rule: only here is it decided who may reach whom.
  * Rules next to their users, in other stacks, would create circular dependencies.
  */
 export class NetworkStack extends Stack {
+  readonly #environment: Environment
   readonly vpc: IVpc
   readonly loadBalancer: SecurityGroup
   readonly services: Readonly<Record<ServiceName, SecurityGroup>>
@@ -31,7 +34,12 @@ export class NetworkStack extends Stack {
   constructor(scope: Construct, id: string, props: NetworkProps) {
     super(scope, id, props)
     const { environment } = props
-    this.vpc = existingVpc(this, environment)
+    this.#environment = environment
+    const { vpc } = environment
+    this.vpc =
+      vpc.by === 'own'
+        ? new OwnVpc(this, 'Own', environment, vpc).vpc
+        : existingVpc(this, environment, vpc)
 
     this.loadBalancer = this.#group('alb', 'The load balancer: the only way in')
     this.services = this.#serviceGroups()
@@ -46,6 +54,12 @@ export class NetworkStack extends Stack {
 
     this.#letIn()
     this.#letOut(environment)
+  }
+
+  /** Otherwise the library would ask the account which zones there are. */
+  override get availabilityZones(): string[] {
+    const { vpc, region } = this.#environment
+    return vpc.by === 'own' ? [...zonesOf(vpc, region)] : super.availabilityZones
   }
 
   /**

@@ -1,5 +1,5 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
-import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
+import { Key } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
 import { HANDLER_NAMES, TASK_NAMES } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
@@ -7,7 +7,7 @@ import { dashboard } from '../constructs/dashboard.ts'
 import { DatabaseAlarms } from '../constructs/database-alarms.ts'
 import { EventLog, scalingAndDeployments, taskCrashes, taskStops } from '../constructs/event-log.ts'
 import { FailureNotices } from '../constructs/failure-notices.ts'
-import { logGroup } from '../constructs/log-group.ts'
+import { type LogGroupProps, logGroup } from '../constructs/log-group.ts'
 import { SystemAlarms } from '../constructs/system-alarms.ts'
 import { CLUSTER, containerLogs, handlerLogs } from '../names.ts'
 import type { DataStack } from './data.ts'
@@ -32,21 +32,22 @@ export class ObservabilityStack extends Stack {
     const key = Key.fromKeyArn(this, 'Key', data.key.keyArn)
     const cluster = `arn:aws:ecs:${this.region}:${this.account}:cluster/${CLUSTER}`
 
-    this.#logs(key)
+    const kept = { environment, key }
+    this.#logs(kept)
     new EventLog(this, 'TaskStops', {
       subject: 'task-stops',
       patterns: taskStops(cluster),
-      key,
+      ...kept,
     })
     const crashes = new EventLog(this, 'TaskCrashes', {
       subject: 'task-crashes',
       patterns: taskCrashes(cluster),
-      key,
+      ...kept,
     })
     new EventLog(this, 'Scaling', {
       subject: 'scaling',
       patterns: scalingAndDeployments(cluster),
-      key,
+      ...kept,
     })
     const { alarms: topic } = platform
     new SystemAlarms(this, 'Alarms', { topic, loadBalancer, crashes: crashes.logs })
@@ -57,8 +58,8 @@ export class ObservabilityStack extends Stack {
     dashboard(this, { loadBalancer, database, canary })
   }
 
-  #logs(key: IKey): void {
-    for (const name of TASK_NAMES) logGroup(this, `${name}-log`, containerLogs(name), key)
-    for (const name of HANDLER_NAMES) logGroup(this, `${name}-handler-log`, handlerLogs(name), key)
+  #logs(kept: LogGroupProps): void {
+    for (const name of TASK_NAMES) logGroup(this, `${name}-log`, containerLogs(name), kept)
+    for (const name of HANDLER_NAMES) logGroup(this, `${name}-handler-log`, handlerLogs(name), kept)
   }
 }

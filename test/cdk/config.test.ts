@@ -98,7 +98,7 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'a VPC given in neither way',
     { ...prod, vpc: { by: 'name' } },
-    'prod: vpc.by must be given by attributes or by lookup.',
+    'prod: vpc.by must be given by attributes or by lookup, or be our own.',
   ],
   [
     'zones of another region',

@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { expect } from 'chai'
 import pg from 'pg'
+import { dev } from '../../cdk/config/dev.ts'
+import { parseEnvironment } from '../../cdk/config/parse.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { testDatabase } from '../support/postgres.ts'
 import { startProcess } from '../support/processes.ts'
@@ -50,9 +52,17 @@ describe('Logs', () => {
   })
 
   it('are kept for 30 days, every one of them', () => {
+    const kept = all(synthesise(parseEnvironment(dev)), 'AWS::Logs::LogGroup')
+    expect(kept).to.have.length.above(5)
+    for (const { LogGroupName, RetentionInDays } of kept) {
+      expect(RetentionInDays, LogGroupName).to.equal(30)
+    }
+  })
+
+  it('are kept for 90 days in prod', () => {
     expect(groups).to.have.length.above(5)
     for (const { LogGroupName, RetentionInDays } of groups) {
-      expect(RetentionInDays, LogGroupName).to.equal(30)
+      expect(RetentionInDays, LogGroupName).to.equal(90)
     }
   })
 
