@@ -8,8 +8,8 @@ export const SERVICE_NAMES = [...HTTP_SERVICE_NAMES, 'worker'] as const
 export const IMAGE_NAMES = [...SERVICE_NAMES, 'witness', 'migration'] as const
 /** Every container that runs here; the rebuild uses the worker's image. */
 export const TASK_NAMES = [...IMAGE_NAMES, 'rebuild'] as const
-/** What runs in Lambda: two during a deployment of the services, and the canary, if there is one. */
-export const HANDLER_NAMES = ['migration', 'desired-count', 'canary'] as const
+/** What runs in Lambda: two during a deployment of the services; the others where the environment has them. */
+export const HANDLER_NAMES = ['migration', 'desired-count', 'canary', 'photo-uploaded'] as const
 
 export type HttpServiceName = (typeof HTTP_SERVICE_NAMES)[number]
 export type ServiceName = (typeof SERVICE_NAMES)[number]
@@ -119,6 +119,13 @@ export const WITNESS_KEYS = {
 
 export const WITNESS_HEALTH_PATH = '/witness/health'
 
-/** Whether another service looks it up by name. */
+/** The services that functions call. */
+export const HANDLER_CALLS = {
+  'photo-uploaded': 'task-service',
+} as const satisfies Readonly<Partial<Record<HandlerName, HttpServiceName>>>
+
+/** Whether another service, or a function, looks it up by name. */
 export const isCalled = (name: HttpServiceName): boolean =>
-  Object.values(SERVICES).some(({ calls }) => Object.values(calls).includes(name))
+  [...Object.values(SERVICES).map(({ calls }) => calls), HANDLER_CALLS].some((calls) =>
+    Object.values<HttpServiceName>(calls).includes(name),
+  )

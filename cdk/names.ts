@@ -46,7 +46,17 @@ export const dashboardName = (region: string): string =>
 export const executionRole = (family: string, region: string): string =>
   onceAnAccount(`task-mgmt-${family}-execution`, region)
 
-/** Only the witness's has a name: the policy of its files is about it. */
+/** As the requirements name it, behind a prefix: names of buckets are the world's. */
+export const photosBucket = (prefix: string, environment: string): string =>
+  `${prefix}-photos-${environment}`
+
+/** Where task-service is told of uploads, by who knows the internal API key. */
+export const PHOTO_REPORTS = '/internal/photo-uploads'
+
+/** Of the metrics of requests to it. */
+export const PHOTO_REQUESTS = 'all'
+
+/** Only those have names that the policies of files and photos are about. */
 export const taskRole = (family: string, region: string): string =>
   onceAnAccount(`task-mgmt-${family}-task`, region)
 

@@ -38,6 +38,7 @@ export const dev: EnvironmentInput = {
     maxStorageGiB: 100,
     maxConnections: 200,
   },
+  photos: { bucketPrefix: 'tasktrail-111111111111' },
   // Set it to true once the first deployment has succeeded.
   deletionProtection: false,
 }

@@ -40,6 +40,7 @@ export const prod: EnvironmentInput = {
     maxStorageGiB: 500,
     maxConnections: 450,
   },
+  photos: { bucketPrefix: 'tasktrail-333333333333' },
   // Set it to true once the first deployment has succeeded.
   deletionProtection: false,
 }

@@ -71,8 +71,8 @@ const egress = z.discriminatedUnion(
   [
     z.strictObject({
       via: z.literal('nat'),
-      // Photos and image layers then pass no NAT gateway. Without effect in a VPC of ours, which has one.
-      createS3Gateway: z.boolean('must be true or false').default(false),
+      // Then photos and image layers pass no NAT gateway. A VPC of ours always has it.
+      s3Gateway: z.boolean('must be true or false').default(false),
     }),
     z.strictObject({
       via: z.literal('endpoints'),
@@ -179,6 +179,15 @@ const canary = z.strictObject({
   ),
 })
 
+const photos = z.strictObject({
+  // Names of buckets are the world's, not the account's.
+  bucketPrefix: matching(
+    /^[a-z0-9]([a-z0-9-]{1,38}[a-z0-9])$/,
+    'must be three to forty lower-case letters, digits and hyphens, such as tasktrail-333333333333',
+  ),
+  encryption: z.enum(['s3', 'kms'], "must be s3, S3's own keys, or kms, our key").default('s3'),
+})
+
 const log = z.strictObject({
   // It is in every checkpoint and in the verifier key: with another one it is another log.
   origin: z
@@ -212,6 +221,8 @@ export const environmentSchema = z.strictObject({
   services: z.record(z.enum(SERVICE_NAMES), service),
   database,
   log: log.default({}),
+  /** A bucket for photos. @default - none */
+  photos: photos.optional(),
   nodes: nodes.optional(),
   // For the load balancer, the database and the stacks. What is protected cannot be rolled back if a first
   // deployment fails, so it starts as false: docs/deploy.md.

@@ -41,6 +41,7 @@ export const staging: EnvironmentInput = {
     maxStorageGiB: 100,
     maxConnections: 200,
   },
+  photos: { bucketPrefix: 'tasktrail-222222222222' },
   // Set it to true once the first deployment has succeeded.
   deletionProtection: false,
 }

@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy } from 'aws-cdk-lib'
+import { Duration } from 'aws-cdk-lib'
 import type { ISecurityGroup, IVpc } from 'aws-cdk-lib/aws-ec2'
 import {
   ApplicationListener,
@@ -8,15 +8,10 @@ import {
   ListenerCertificate,
   SslPolicy,
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
-import {
-  BlockPublicAccess,
-  Bucket,
-  BucketEncryption,
-  type IBucket,
-  ObjectOwnership,
-} from 'aws-cdk-lib/aws-s3'
+import type { IBucket } from 'aws-cdk-lib/aws-s3'
 import { Construct } from 'constructs'
 import { LOAD_BALANCER } from '../names.ts'
+import { logBucket } from './log-bucket.ts'
 import { addOwnAnswers, notFound } from './path-rules.ts'
 
 export type FrontDoorProps = {
@@ -47,7 +42,7 @@ export class FrontDoor extends Construct {
       dropInvalidHeaderFields: true,
       deletionProtection,
     })
-    this.loadBalancer.logAccessLogs(this.#accessLogs() as IBucket)
+    this.loadBalancer.logAccessLogs(logBucket(this, 'AccessLogs') as IBucket)
     this.listener = certificateArn === undefined ? this.#plain() : this.#encrypted(certificateArn)
     addOwnAnswers(this, this.listener)
   }
@@ -78,21 +73,6 @@ export class FrontDoor extends Construct {
       sslPolicy: SslPolicy.RECOMMENDED_TLS,
       open: false,
       defaultAction: notFound(),
-    })
-  }
-
-  #accessLogs(): Bucket {
-    return new Bucket(this, 'AccessLogs', {
-      // The load balancer supports only S3's own key.
-      encryption: BucketEncryption.S3_MANAGED,
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
-      enforceSSL: true,
-      versioned: true,
-      lifecycleRules: [
-        { expiration: Duration.days(90), noncurrentVersionExpiration: Duration.days(1) },
-      ],
-      removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
     })
   }
 }

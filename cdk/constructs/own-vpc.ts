@@ -1,6 +1,5 @@
 import {
   FlowLogDestination,
-  GatewayVpcEndpointAwsService,
   IpAddresses,
   type ISubnet,
   type IVpc,
@@ -28,13 +27,6 @@ export class OwnVpc extends Construct {
     super(scope, id)
     const made = this.#make(environment, config)
     this.#flowLogs(made, environment)
-    // With endpoints it is among those (vpc-endpoints.ts). Free; a NAT gateway charges for every gigabyte.
-    if (environment.egress.via === 'nat') {
-      made.addGatewayEndpoint('S3', {
-        service: GatewayVpcEndpointAwsService.S3,
-        subnets: [{ subnetGroupName: 'services' }],
-      })
-    }
     this.vpc = this.#asExisting(made, environment, config)
   }
 

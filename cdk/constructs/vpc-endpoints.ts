@@ -32,10 +32,14 @@ export class VpcEndpoints extends Construct {
         open: false,
       })
     }
-    if (s3GatewayExists) return
-    vpc.addGatewayEndpoint(`${id}S3`, {
-      service: GatewayVpcEndpointAwsService.S3,
-      subnets: [privateSubnets(vpc)],
-    })
+    if (!s3GatewayExists) s3Gateway(vpc, `${id}S3`)
   }
+}
+
+/** From the tables of the private subnets to S3: free, while a NAT gateway charges for every gigabyte. */
+export function s3Gateway(vpc: IVpc, id: string): void {
+  vpc.addGatewayEndpoint(id, {
+    service: GatewayVpcEndpointAwsService.S3,
+    subnets: [privateSubnets(vpc)],
+  })
 }

@@ -1,12 +1,15 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
+import type { Role } from 'aws-cdk-lib/aws-iam'
 import type { Key } from 'aws-cdk-lib/aws-kms'
 import { StringParameter } from 'aws-cdk-lib/aws-ssm'
 import type { Construct } from 'constructs'
+import type { ServiceName } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
 import { AppSecrets } from '../constructs/app-secrets.ts'
 import { auroraDatabase } from '../constructs/aurora-database.ts'
 import { customerKey } from '../constructs/customer-key.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
+import { PhotoBucket } from '../constructs/photo-bucket.ts'
 import { rdsDatabase } from '../constructs/rds-database.ts'
 import { WitnessStore } from '../constructs/witness-store.ts'
 import { DATABASE_ADDRESS, DATABASE_ADMIN_SECRET, DATABASE_READ_ADDRESS } from '../names.ts'
@@ -17,11 +20,12 @@ export type DataProps = StackProps & {
   readonly network: NetworkStack
 }
 
-/** What must outlive every deployment: the key, the secrets, the database, and what the witness knows. */
+/** What must outlive every deployment: the key, the secrets, the database, the photos, and what the witness knows. */
 export class DataStack extends Stack {
   readonly key: Key
   readonly secrets: AppSecrets
   readonly witnessStore: WitnessStore
+  readonly #photos: PhotoBucket | undefined
 
   constructor(scope: Construct, id: string, props: DataProps) {
     super(scope, id, props)
@@ -33,12 +37,21 @@ export class DataStack extends Stack {
       key: this.key,
       securityGroup: fixedGroup(this, witnessStore),
     })
-    const { engine } = props.environment.database
+    const { environment } = props
+    const { photos } = environment
+    this.#photos = photos && new PhotoBucket(this, 'Photos', { environment, photos, key: this.key })
+    const { engine } = environment.database
     const database = engine === 'rds' ? rdsDatabase : auroraDatabase
     const { address, readAddress, administratorSecret } = database(this, this.key, props)
     this.#publish('Address', DATABASE_ADDRESS, address)
     if (readAddress !== null) this.#publish('ReadAddress', DATABASE_READ_ADDRESS, readAddress)
     this.#publish('AdministratorSecret', DATABASE_ADMIN_SECRET, administratorSecret)
+  }
+
+  /** By which a task comes to the photos, if it does. */
+  photoRole(name: ServiceName): Role | undefined {
+    const roles: Readonly<Partial<Record<ServiceName, Role>>> = this.#photos?.roles ?? {}
+    return roles[name]
   }
 
   #publish(id: string, parameterName: string, stringValue: string): void {

@@ -1,12 +1,18 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
 import { type ISecurityGroup, type IVpc, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2'
 import type { Construct } from 'constructs'
-import { HTTP_SERVICE_NAMES, SERVICE_NAMES, SERVICES, type ServiceName } from '../catalogue.ts'
+import {
+  HANDLER_CALLS,
+  HTTP_SERVICE_NAMES,
+  SERVICE_NAMES,
+  SERVICES,
+  type ServiceName,
+} from '../catalogue.ts'
 import { zonesOf } from '../config/own-vpc.ts'
 import type { Environment } from '../config/schema.ts'
 import { existingVpc } from '../constructs/existing-vpc.ts'
 import { OwnVpc } from '../constructs/own-vpc.ts'
-import { VpcEndpoints } from '../constructs/vpc-endpoints.ts'
+import { s3Gateway, VpcEndpoints } from '../constructs/vpc-endpoints.ts'
 import { DATABASE_PORT, ENDPOINT_NAMES, NFS_PORT, SERVICE_PORT, securityGroup } from '../names.ts'
 
 const HTTPS = Port.tcp(443)
@@ -28,6 +34,8 @@ export class NetworkStack extends Stack {
   readonly database: SecurityGroup
   readonly witness: SecurityGroup
   readonly witnessStore: SecurityGroup
+  /** The function that reports uploads; only if there are photos. */
+  readonly photoEvents: SecurityGroup | undefined
   /** Only if a service runs on our own machines. */
   readonly nodes: SecurityGroup | undefined
 
@@ -50,6 +58,7 @@ export class NetworkStack extends Stack {
     this.database = this.#group('rds', 'PostgreSQL')
     this.witness = this.#group('witness', 'Cosigns the log')
     this.witnessStore = this.#group('witness-store', 'What the witness has cosigned')
+    this.photoEvents = environment.photos && this.#group('photo-events', 'Reports uploads')
     this.nodes = environment.nodes && this.#group('nodes', 'Machines that run tasks')
 
     this.#letIn()
@@ -82,7 +91,7 @@ export class NetworkStack extends Stack {
 
   /** From the internet to the database. `allowFrom` opens both ends; a rule on one end would not. */
   #letIn(): void {
-    const { loadBalancer, services, migration, database, witness, witnessStore } = this
+    const { loadBalancer, services, migration, database, witness, witnessStore, photoEvents } = this
     loadBalancer.connections.allowFromAnyIpv4(Port.tcp(80), 'Redirected, or served without TLS')
     loadBalancer.connections.allowFromAnyIpv4(HTTPS, 'HTTPS')
     for (const name of HTTP_SERVICE_NAMES) {
@@ -95,6 +104,10 @@ export class NetworkStack extends Stack {
         connections.allowFrom(services[name], Port.tcp(SERVICE_PORT), `Calls of ${name}`)
       }
     }
+    if (photoEvents !== undefined) {
+      const { connections } = services[HANDLER_CALLS['photo-uploaded']]
+      connections.allowFrom(photoEvents, Port.tcp(SERVICE_PORT), 'Reports of uploads')
+    }
     for (const client of [...Object.values(services), migration]) {
       database.connections.allowFrom(client, Port.tcp(DATABASE_PORT), 'PostgreSQL')
     }
@@ -103,10 +116,11 @@ export class NetworkStack extends Stack {
   }
 
   /** Images, secrets, logs and ECS itself, over HTTPS; nodes must reach ECS, or they never join. */
-  #letOut({ egress }: Environment): void {
-    const { services, witness, migration, nodes } = this
-    const users = [...Object.values(services), witness, migration, nodes ?? []].flat()
+  #letOut({ egress, vpc }: Environment): void {
+    const { services, witness, migration, photoEvents = [], nodes = [] } = this
+    const users = [...Object.values(services), witness, migration, photoEvents, nodes].flat()
     if (egress.via === 'nat') {
+      if (egress.s3Gateway || vpc.by === 'own') s3Gateway(this.vpc, 'S3Gateway')
       for (const user of users) {
         user.connections.allowTo(Peer.anyIpv4(), HTTPS, 'AWS, through the NAT gateway')
       }

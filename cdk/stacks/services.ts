@@ -3,7 +3,7 @@ import {
   ApplicationListener,
   type IApplicationListener,
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
-import { Role } from 'aws-cdk-lib/aws-iam'
+import { type IRole, Role } from 'aws-cdk-lib/aws-iam'
 import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
 import { StringParameter } from 'aws-cdk-lib/aws-ssm'
 import type { Construct } from 'constructs'
@@ -27,6 +27,7 @@ import type { EcsServiceProps } from '../constructs/ecs-service.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { HttpService } from '../constructs/http-service.ts'
 import { Migration } from '../constructs/migration.ts'
+import { PhotoEvents } from '../constructs/photo-events.ts'
 import { ReplicaAlarm } from '../constructs/replica-alarm.ts'
 import type { SecretField } from '../constructs/secret-access.ts'
 import { ServiceAlarms } from '../constructs/service-alarms.ts'
@@ -41,6 +42,7 @@ import {
   DATABASE_PORT,
   DATABASE_READ_ADDRESS,
   NAMESPACE,
+  photosBucket,
   SERVICE_PORT,
   type SecretName,
   WITNESS,
@@ -81,6 +83,7 @@ export class ServicesStack extends Stack {
       this.#worker(),
     ]
     for (const service of services) service.node.addDependency(migration.run)
+    this.#photoEvents()
     this.#canary()?.node.addDependency(...services)
   }
 
@@ -204,7 +207,7 @@ export class ServicesStack extends Stack {
         DRAIN_SECONDS: '0',
       },
       secrets: this.#values(WITNESS_KEYS),
-      taskRole: Role.fromRoleArn(this, 'WitnessRole', role.roleArn, { mutable: false }),
+      taskRole: this.#fixedRole('WitnessRole', role),
       files: {
         fileSystemId: fileSystem.fileSystemId,
         accessPointId: accessPoint.accessPointId,
@@ -221,6 +224,20 @@ export class ServicesStack extends Stack {
       LOG_ORIGIN: originOf(environment),
       ...(known !== null && { WITNESSES: known.policy }),
     }
+  }
+
+  #photoEvents(): void {
+    const { environment, network, data, platform } = this.#props
+    const { photos } = environment
+    if (photos === undefined || network.photoEvents === undefined) return
+    new PhotoEvents(this, 'PhotoEvents', {
+      bucketName: photosBucket(photos.bucketPrefix, environment.name),
+      vpc: network.vpc,
+      securityGroup: fixedGroup(this, network.photoEvents),
+      key: this.#key,
+      apiKeyArn: data.secrets.values['internal-api-key'].secretArn,
+      topic: platform.alarms,
+    })
   }
 
   /** It uses the services, so it must not run before they do. */
@@ -244,8 +261,9 @@ export class ServicesStack extends Stack {
   }
 
   #task(name: ServiceName): ContainerTask {
-    const { environment } = this.#props
+    const { environment, data } = this.#props
     const { size, poolMax } = environment.services[name]
+    const role = data.photoRole(name)
     const { healthPath, script } = SERVICES[name]
     return new ContainerTask(this, name, {
       name,
@@ -261,12 +279,30 @@ export class ServicesStack extends Stack {
         DB_POOL_MAX: String(poolMax),
         ...this.#database(),
         ...(name === 'task-service' && this.#replica(poolMax)),
+        ...this.#photos(name),
         ...addresses(name),
         ...(name === 'worker' && this.#log()),
         ...SERVICES[name].environment,
       },
       secrets: this.#secrets(name),
+      ...(role !== undefined && { taskRole: this.#fixedRole(`${name}-role`, role) }),
     })
+  }
+
+  /** Where the photos are, for those who have a right to them. */
+  #photos(name: ServiceName): Record<string, string> | undefined {
+    const { environment, data } = this.#props
+    const { photos, region } = environment
+    if (photos === undefined || data.photoRole(name) === undefined) return undefined
+    return {
+      PHOTOS_BUCKET: photosBucket(photos.bucketPrefix, environment.name),
+      AWS_REGION: region,
+    }
+  }
+
+  /** Of an earlier stack, where all its rights are. */
+  #fixedRole(id: string, { roleArn }: IRole): IRole {
+    return Role.fromRoleArn(this, id, roleArn, { mutable: false })
   }
 
   #secrets(name: ServiceName): Record<string, SecretField> {
