@@ -99,6 +99,19 @@ const redis = {
   REDIS_TIMEOUT_MS: whole(1, 1_000, 6),
 }
 
+/** Where pages that call us may come from; to the letter, as browsers write an origin. */
+const origins = z
+  .string()
+  .default('')
+  .transform((text, context): readonly string[] => {
+    const given = text.split(/[\s,]+/).filter((word) => word !== '')
+    const isOrigin = (word: string) =>
+      /^https?:[^*]*$/.test(word) && URL.parse(word)?.origin === word
+    if (given.every(isOrigin)) return given
+    context.addIssue('must be origins such as https://app.example.com, separated by commas')
+    return z.NEVER
+  })
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
 
 const service = z.object({
@@ -109,6 +122,7 @@ const service = z.object({
   MAX_EVENT_LOOP_DELAY_MS: whole(0, 60_000, 100),
   DRAIN_SECONDS: whole(0, 60, 5),
   INTERNAL_API_KEY: headerSecret(16),
+  CORS_ORIGINS: origins,
   ...redis,
 })
 

@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { commandLine } from './command-line.ts'
 import {
+  type AuthServiceConfig,
   authServiceConfig,
   ConfigError,
   databaseConfig,
@@ -16,6 +17,7 @@ import {
 import { OBJECTS_PATH, startGateway } from './http/gateway.ts'
 import { signedObjects } from './http/signed-objects.ts'
 import { secretLogSigner, secretWitnessSigner } from './infra/credentials/note-signers.ts'
+import { jwtTokens } from './infra/credentials/tokens.ts'
 import {
   EMBEDDED_DATABASE,
   embeddedEnv,
@@ -80,7 +82,11 @@ async function start(): Promise<void> {
   const task = environmentOf('task-service', { ...settings, PORT: String(taskPort) })
   const worker = environmentOf('worker', { ...settings, PORT: String(workerPort) })
   const witness = environmentOf('witness', { ...settings, PORT: String(witnessPort) })
-  requireSound(auth, task, worker, witness)
+  const {
+    JWT_SECRET,
+    JWT_SECRET_PREVIOUS,
+    CORS_ORIGINS: origins,
+  } = sound(auth, task, worker, witness)
   if (env.REDIS_URL === undefined) say('No REDIS_URL: each process counts its requests in memory.')
 
   logs = await openLogFiles(logDirectory(env))
@@ -109,13 +115,18 @@ async function start(): Promise<void> {
 
   const upstream = (port: number) => ({ host: '127.0.0.1', port })
   const upstreams = { 'auth-service': upstream(authPort), 'task-service': upstream(taskPort) }
-  const gateway = await startGateway({ host, port, upstreams, objects: photos?.answer })
+  const tokens = jwtTokens(JWT_SECRET, JWT_SECRET_PREVIOUS)
+  const gateway = await startGateway({
+    ...{ host, port, upstreams, origins, objects: photos?.answer },
+    verify: (token) => void tokens.verify(token, new Date()),
+    log: (line) => logs?.write('gateway', line),
+  })
   // Open connections end with the services, or with this process.
   stops.push(async () => void gateway.close())
   stopping.signal.throwIfAborted()
   introduce('gateway', process.pid, url)
   say(`\nTasktrail is ready: ${url}`)
-  say(`Documents: ${url}/tasks/docs, ${url}/auth/docs`)
+  say(`Documents: ${url}/v1/tasks/docs, ${url}/v1/auth/docs`)
   say(`Logs: ${logDirectory(env)}\n\n${examples(url)}\n\nCtrl-C stops it.`)
 }
 
@@ -142,12 +153,13 @@ function gatewayPort(text = '8080'): number {
   throw new ConfigError(`PORT must be a whole number from 1 to 65535, not "${text}".`)
 }
 
-/** Reports what is wrong with the settings before anything runs. */
-function requireSound(auth: Env, task: Env, worker: Env, witness: Env): void {
-  authServiceConfig({ ...auth, ...anyDatabase() })
+/** Reports what is wrong with the settings before anything runs. Returns those that the gateway shares. */
+function sound(auth: Env, task: Env, worker: Env, witness: Env): AuthServiceConfig {
+  const shared = authServiceConfig({ ...auth, ...anyDatabase() })
   taskServiceConfig({ ...task, ...anyDatabase() })
   workerConfig({ ...worker, ...anyDatabase() })
   witnessConfig(witness)
+  return shared
 }
 
 const anyDatabase = (): Env => (namesDatabase(env) ? {} : embeddedEnv(1, 'not known yet'))
@@ -282,16 +294,16 @@ const introduce = (name: string, pid: number, address: string): void =>
 
 const examples = (url: string): string => `Try it:
 
-  curl -X POST ${url}/auth/register -H 'Content-Type: application/json' \\
+  curl -X POST ${url}/v1/auth/register -H 'Content-Type: application/json' \\
     -d '{"username":"ada","email":"ada@example.com","password":"engines-of-analysis"}'
 
-  TOKEN=$(curl -s -X POST ${url}/auth/login -H 'Content-Type: application/json' \\
+  TOKEN=$(curl -s -X POST ${url}/v1/auth/login -H 'Content-Type: application/json' \\
     -d '{"username":"ada","password":"engines-of-analysis"}' | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
 
-  curl -X POST ${url}/tasks -H "Authorization: Bearer $TOKEN" \\
+  curl -X POST ${url}/v1/tasks -H "Authorization: Bearer $TOKEN" \\
     -H 'Content-Type: application/json' -d '{"title":"Write the first program"}'
 
-  curl ${url}/tasks -H "Authorization: Bearer $TOKEN"`
+  curl ${url}/v1/tasks -H "Authorization: Bearer $TOKEN"`
 
 // ---------------------------------------------------------------------------------- start and stop
 

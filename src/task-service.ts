@@ -338,6 +338,7 @@ function httpService(
     log,
     newId: uuidv7,
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
+    clients: { origins: config.CORS_ORIGINS },
     spared: [`${BASE}/health`, wholeHealth.path, '/ready'],
   })
   return {

@@ -127,6 +127,28 @@ describe('The configuration', () => {
     expect(said({ REDIS_MODE: 'sentinel' })).to.contain('REDIS_MODE must be single or cluster')
   })
 
+  it('takes origins as browsers write them, and no origin unless it is named', () => {
+    const origins = (CORS_ORIGINS: string) =>
+      authServiceConfig({ ...AUTH, CORS_ORIGINS }).CORS_ORIGINS
+    expect(authServiceConfig(AUTH).CORS_ORIGINS).to.deep.equal([])
+    expect(origins('https://app.example.com')).to.deep.equal(['https://app.example.com'])
+    expect(
+      taskServiceConfig({ ...TASK, CORS_ORIGINS: 'http://localhost:5173, https://[::1]:8443' }),
+    )
+      .to.have.property('CORS_ORIGINS')
+      .that.deep.equals(['http://localhost:5173', 'https://[::1]:8443'])
+    for (const wrong of [
+      ...['*', 'null', 'app.example.com', 'https://app.example.com/', 'https://*.example.com'],
+      ...['HTTPS://app.example.com', 'https://app.example.com:443', 'ftp://app.example.com'],
+      ...['https://a.example https://', 'https://user@app.example.com', 'https://a.example/v1'],
+    ]) {
+      expect(() => origins(wrong), wrong).to.throw(
+        ConfigError,
+        'CORS_ORIGINS must be origins such as',
+      )
+    }
+  })
+
   it('of task-service takes what it does not say of a replica from the database', () => {
     const own = { READ_DB_HOST: 'replica.internal', READ_DB_POOL_MAX: '3' }
     const { database, replica } = taskServiceConfig({ ...TASK, DB_PORT: '6000', ...own })

@@ -52,7 +52,7 @@ describe('npm start on a new machine', function () {
     const url = `http://127.0.0.1:${port()}`
     expect(runner.out).to.include(`Tasktrail is ready: ${url}`)
     expect(runner.out).to.include('No REDIS_URL: each process counts its requests in memory.')
-    expect(runner.out).to.include(`Documents: ${url}/tasks/docs, ${url}/auth/docs`)
+    expect(runner.out).to.include(`Documents: ${url}/v1/tasks/docs, ${url}/v1/auth/docs`)
   })
 
   it('gives each process its own secrets, and none of the others', async () => {
@@ -119,10 +119,13 @@ describe('npm start on a new machine', function () {
       status: 'healthy',
       services: ['auth', 'task'],
     })
+    expect((await call('/v1/health')).body).to.deep.equal((await call('/health')).body)
     for (const path of ['/worker', '/worker/health', '/worker/metrics', '/worker/']) {
       expect((await call(path)).status).to.equal(404)
     }
     expect((await call('/auth/me', { token })).status).to.equal(200)
+    expect((await call('/v1/auth/me', { token })).status).to.equal(200)
+    expect((await call('/v1/auth/validate', { method: 'POST', token })).status).to.equal(403)
     expect((await call('/auth/validate', { method: 'POST', token })).status).to.equal(403)
     for (const trick of [
       '/auth//validate',
@@ -132,6 +135,42 @@ describe('npm start on a new machine', function () {
     ]) {
       expect((await call(trick, { method: 'POST', token })).status).to.equal(404)
     }
+  })
+
+  it('refuses bad tokens at the gateway, with the answer of the services, and writes that down', async () => {
+    const token = await login()
+    const gateway = `http://127.0.0.1:${port()}`
+    const { address } = processOf(runner, 'task-service')
+    const forged = `${token.slice(0, -4)}AAAA`
+    for (const authorization of [undefined, 'Basic x', `Bearer ${forged}`, 'Bearer x.y.z']) {
+      const headers = { 'X-Request-Id': 'edge-1', ...(authorization && { authorization }) }
+      const [own, service] = await Promise.all(
+        [gateway, address].map((url) => fetch(`${url}/v1/tasks?q=private`, { headers })),
+      )
+      expect(own?.status).to.equal(401)
+      expect(await own?.text()).to.equal(await service?.text())
+      expect(own?.headers.get('www-authenticate')).to.equal('Bearer')
+      expect(own?.headers.get('www-authenticate')).to.equal(
+        service?.headers.get('www-authenticate'),
+      )
+    }
+    expect((await call('/v1/tasks?q=private', { token })).status).to.equal(200)
+    // A token that the edge takes for good, of a session that has ended.
+    await call('/v1/auth/logout', { method: 'POST', token })
+    expect((await call('/v1/tasks', { token })).body.code).to.equal('session_ended')
+    const log = readFileSync(place('data', 'logs', 'gateway.log'), 'utf8')
+    const lines = log
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    const refused = lines.filter(({ request_id, error }) => request_id === 'edge-1' && error !== '')
+    expect(refused.map(({ status, path }) => [status, path])).to.deep.equal(
+      Array(4).fill([401, '/v1/tasks']),
+    )
+    expect(refused.map(({ error }) => error)).to.have.members([
+      ...['token_missing', 'token_missing', 'token_invalid', 'token_invalid'],
+    ])
+    for (const secret of [token, forged, 'private']) expect(log).not.to.include(secret)
   })
 
   it('keeps its secrets to its user, and out of all it writes', async () => {
@@ -190,6 +229,22 @@ describe('npm start', function () {
     const validations = lines('auth-service').filter(({ path }) => path === '/auth/validate')
     expect(validations.length).to.be.greaterThan(1)
     expect(lines('worker').map(({ msg }) => msg)).to.include('leads')
+  })
+
+  it('lets pages of the origins that it is given call it, services and objects', async () => {
+    const origin = 'https://app.example.com'
+    const runner = await startAgain({ CORS_ORIGINS: origin })
+    for (const path of ['/v1/tasks', '/v1/health', '/v1/auth/me', '/nothing', '/objects/a']) {
+      const answer = await fetch(`http://127.0.0.1:${port()}${path}`, { headers: { origin } })
+      expect(answer.headers.get('access-control-allow-origin'), path).to.equal(origin)
+    }
+    const { address } = processOf(runner, 'task-service')
+    const direct = await fetch(`${address}/v1/tasks`, { headers: { origin } })
+    expect(direct.headers.get('access-control-allow-origin')).to.equal(origin)
+    await stop(runner)
+    expect(await failure({ CORS_ORIGINS: 'app.example.com' })).to.include(
+      'CORS_ORIGINS must be origins such as https://app.example.com',
+    )
   })
 
   it('keeps data and sessions over a restart', async () => {

@@ -18,6 +18,7 @@ type Owner = User & { readonly tasks: readonly (number | string)[] }
 
 /** What a system holds before it is measured, and the requests that go with it. */
 export type Data = {
+  readonly base: string
   /** Their tasks stay as they are, so that there is one right answer, to the byte. */
   readonly readers: readonly Owner[]
   readonly writers: readonly Owner[]
@@ -38,7 +39,12 @@ async function call(url: string, request: Omit<Request, 'expects'>, status: numb
 }
 
 /** Gives every user 20 tasks through the API, and checks that it shows them as they were given. */
-export async function prepare({ url, users }: Pick<System, 'url' | 'users'>): Promise<Data> {
+export async function prepare({
+  url: origin,
+  base = '',
+  users,
+}: Pick<System, 'url' | 'base' | 'users'>): Promise<Data> {
+  const url = origin + base
   const owners: Owner[] = []
   const answers = new Map<string, string>()
   const isReader = (n: number) => n < users.length / 2
@@ -54,7 +60,7 @@ export async function prepare({ url, users }: Pick<System, 'url' | 'users'>): Pr
     owners.filter((_, n) => isReader(n)),
     owners.filter((_, n) => !isReader(n)),
   ]
-  return { readers, writers, answers }
+  return { base, readers, writers, answers }
 }
 
 async function withTasks(url: string, user: User): Promise<Owner> {
@@ -102,16 +108,19 @@ export function requestsOf(
   connections = CONNECTIONS,
 ): Request[][] {
   const run = ++runs
+  const { base } = data
   const each: Readonly<Record<Operation, (owner: Owner) => Request[]>> = {
     'read one': (user) =>
-      user.tasks.map((id) => read(`/tasks/${id}`, user, data.answers.get(`/tasks/${id}`))),
-    list: (user) => [read('/tasks', user, data.answers.get(`/tasks ${user.id}`))],
-    create: (user) => [write('POST', '/tasks', user, { title: `Run ${run}`, priority: 'high' })],
+      user.tasks.map((id) => read(`${base}/tasks/${id}`, user, data.answers.get(`/tasks/${id}`))),
+    list: (user) => [read(`${base}/tasks`, user, data.answers.get(`/tasks ${user.id}`))],
+    create: (user) => [
+      write('POST', `${base}/tasks`, user, { title: `Run ${run}`, priority: 'high' }),
+    ],
     // Twice over: the second time around is a change again.
     change: (user) =>
       ['a', 'b'].flatMap((turn) =>
         user.tasks.map((id) =>
-          write('PUT', `/tasks/${id}`, user, { title: `Run ${run} ${turn}` }, { id }),
+          write('PUT', `${base}/tasks/${id}`, user, { title: `Run ${run} ${turn}` }, { id }),
         ),
       ),
   }

@@ -5,6 +5,7 @@ import pg from 'pg'
 import packageJson from '../../package.json' with { type: 'json' }
 import { authService } from '../../src/auth-service.ts'
 import { authServiceConfig } from '../../src/config.ts'
+import { BASE } from '../../src/http/edge.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
 import { migrations } from '../../src/infra/postgres/connection/migrations.ts'
 import { type Program, type Started, startProgram } from './processes.ts'
@@ -17,6 +18,8 @@ export type System = {
   readonly what: string
   /** Where tasks are asked for. */
   readonly url: string
+  /** What stands before the paths there. @default nothing */
+  readonly base?: string
   readonly users: readonly User[]
   /** By process, who is on the path of a request. */
   readonly services: Readonly<Record<string, number>>
@@ -123,6 +126,7 @@ export const tasktrail = async ({
     name: 'tasktrail',
     what: 'Tasktrail',
     url: local(taskPort),
+    base: BASE,
     users: known,
     services: { 'task-service': task, 'auth-service': auth },
     background: { worker },

@@ -1,5 +1,6 @@
 import type { Context, Next } from 'koa'
 import type { Log } from '../app/ports/process.ts'
+import { asWritten } from './versions.ts'
 
 /**
  * One line per request, when its answer is complete: how long until the answer began, and how long all of
@@ -15,7 +16,8 @@ export const accessLog = (log: Log) => async (ctx: Context, next: Next) => {
     // A client that left before the answer began has waited until now.
     const response_ms = answered ?? duration_ms
     const { request_id, request_ids, route, user_id, code } = ctx.state
-    const { method, path, status, ip } = ctx
+    const { method, status, ip } = ctx
+    const path = asWritten(ctx)
     const aborted = !ctx.res.writableFinished
     const times = { response_ms, duration_ms }
     const facts = { request_id, method, path, route, status, ...times, user_id, ip }

@@ -5,6 +5,7 @@ import type { Log } from '../app/ports/process.ts'
 import { DomainError } from '../domain/errors.ts'
 import { errorType, PROBLEM } from './content-types.ts'
 import { type ErrorCode, type Fault, HttpError, MESSAGE, STATUS } from './errors.ts'
+import { asWritten } from './versions.ts'
 
 /** Turns whatever was thrown into an answer. An unexpected error is logged and answered without details. */
 export const answerErrors = (log: Log) => async (ctx: Context, next: Next) => {
@@ -62,7 +63,7 @@ function answer(ctx: Context, code: ErrorCode, error: Error): void {
   }
   if (errorType(ctx) === PROBLEM) {
     const problem = { type: 'about:blank', title: STATUS_CODES[status], status, detail: message }
-    ctx.body = { ...problem, instance: ctx.path, code, request_id, ...extra }
+    ctx.body = { ...problem, instance: asWritten(ctx), code, request_id, ...extra }
     ctx.type = PROBLEM
   } else {
     ctx.body = { error: STATUS_CODES[status], message, code, request_id, ...extra }

@@ -3,15 +3,16 @@ import type { Context } from 'koa'
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../app/errors.ts'
 import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
+import { bearerOf } from './edge.ts'
 import type { Admit } from './endpoint.ts'
 import { HttpError, STATUS } from './errors.ts'
 import { byAddress, type RateLimit, type RefusalLimit } from './rate-limit.ts'
 
 /** The token of `Authorization: Bearer …`. Error: `token_missing`. */
 export function bearerToken(ctx: Context): string {
-  const [, token] = /^Bearer +(\S.*)$/i.exec(ctx.get('Authorization')) ?? []
+  const token = bearerOf(ctx.get('Authorization'))
   if (token === undefined) throw new AppError('token_missing')
-  return token.trim()
+  return token
 }
 
 /** Recently valid tokens; only their hashes are kept. */

@@ -45,7 +45,11 @@ const namings = (type: string) => [`${type}; charset=utf-8`, `${type}; charset=u
 /** JSON if the client accepts nothing that fits; problem details if it names them, in whatever place. */
 export function errorType(ctx: Context): typeof JSON_TYPE | typeof PROBLEM {
   ctx.vary('Accept')
-  const accept = acceptOf(ctx)
+  return isProblem(acceptOf(ctx)) ? PROBLEM : JSON_TYPE
+}
+
+/** Whether an Accept names problem details. */
+export function isProblem(accept: string): boolean {
   const named = accept.length > MAX_LENGTH ? [] : negotiator(accept).mediaTypes()
-  return named.some((type) => type.toLowerCase() === PROBLEM) ? PROBLEM : JSON_TYPE
+  return named.some((type) => type.toLowerCase() === PROBLEM)
 }

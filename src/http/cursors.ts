@@ -1,6 +1,7 @@
 import type { Context } from 'koa'
 import { z } from 'zod'
 import { HttpError } from './errors.ts'
+import { asWritten } from './versions.ts'
 
 // A cursor names its list and order: with another one it would silently skip entries.
 const written = z.tuple([z.string(), z.int().min(1)])
@@ -30,7 +31,7 @@ export const badCursor = () =>
 export function linkNext(ctx: Context, cursor: string, parameter = 'cursor'): void {
   const query = new URLSearchParams(ctx.querystring)
   query.set(parameter, cursor)
-  ctx.set('Link', `<${ctx.path}?${query}>; rel="next"`)
+  ctx.set('Link', `<${asWritten(ctx)}?${query}>; rel="next"`)
 }
 
 export const NEXT_LINK = { Link: 'rel="next": the next page' }

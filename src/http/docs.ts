@@ -6,14 +6,9 @@ import type { Router } from '@koa/router'
 import type { Context } from 'koa'
 import { refuseBody } from './body.ts'
 import { negotiate } from './content-types.ts'
+import { DOCUMENT_ASSETS } from './edge.ts'
 
 const swaggerUi = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
-
-const ASSETS: Readonly<Record<string, string>> = {
-  'swagger-ui.css': 'text/css',
-  'swagger-ui-bundle.js': 'text/javascript',
-  'favicon-32x32.png': 'image/png',
-}
 
 const POLICY = [
   "default-src 'none'",
@@ -27,26 +22,27 @@ const POLICY = [
   "form-action 'none'",
 ].join('; ')
 
-const page = (title: string, base: string) => `<!doctype html>
+// Relative, or the page would leave the base path under which it was asked for.
+const page = (title: string) => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title}</title>
-<link rel="stylesheet" href="${base}/docs/swagger-ui.css">
-<link rel="icon" href="${base}/docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="icon" href="docs/favicon-32x32.png">
 </head>
 <body>
 <div id="docs"></div>
-<script src="${base}/docs/swagger-ui-bundle.js"></script>
-<script src="${base}/docs/start.js"></script>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
 </body>
 </html>
 `
 
 // Without this the page would have validator.swagger.io validate the document.
-const start = (base: string) => `SwaggerUIBundle({
-  url: '${base}/openapi.json',
+const START = `SwaggerUIBundle({
+  url: 'openapi.json',
   dom_id: '#docs',
   deepLinking: true,
   validatorUrl: null,
@@ -67,10 +63,10 @@ export function docsRoutes(router: Router, base: string, title: string, document
   const text = JSON.stringify(document)
   give(`${base}/openapi.json`, 'application/json', () => text)
   const policy = { 'Content-Security-Policy': POLICY }
-  give(`${base}/docs`, 'text/html', () => page(title, base), policy)
-  give(`${base}/docs/start.js`, 'text/javascript', () => start(base))
+  give(`${base}/docs`, 'text/html', () => page(title), policy)
+  give(`${base}/docs/start.js`, 'text/javascript', () => START)
   const cached = { 'Cache-Control': 'public, max-age=86400' }
-  for (const [name, type] of Object.entries(ASSETS)) {
+  for (const [name, type] of Object.entries(DOCUMENT_ASSETS)) {
     const file = join(swaggerUi, name)
     const headers = { ...cached, 'Content-Length': String(statSync(file).size) }
     give(`${base}/docs/${name}`, type, () => createReadStream(file), headers)

@@ -4,7 +4,9 @@ import { KEPT_DAYS } from '../app/photo-keys.ts'
 import { LONGEST_SIDE, MOST_PIXELS } from '../app/ports/images.ts'
 import type { DomainErrorCode } from '../domain/errors.ts'
 import { MOST_PHOTOS } from '../domain/task/photos.ts'
+import { TOKEN_MESSAGE } from './edge.ts'
 import { MAX_BODY } from './json.ts'
+import { asWritten } from './versions.ts'
 
 export type HttpErrorCode =
   | 'validation_failed'
@@ -132,9 +134,7 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   validation_failed: 'Validation failed',
   malformed_body: 'The body is not valid JSON',
   unexpected_body: 'This call takes no body',
-  token_missing: 'No authentication token provided',
-  token_invalid: 'Invalid token',
-  token_expired: 'Token has expired',
+  ...TOKEN_MESSAGE,
   session_ended: 'Session has ended',
   invalid_credentials: 'Invalid username or password',
   wrong_password: 'The current password is wrong',
@@ -157,7 +157,7 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   checkpoint_not_found: 'Nothing of the log has been published yet',
   tile_not_found: 'The log is not that long yet, or not that high',
   size_not_found: 'The log is not that long yet',
-  route_not_found: (ctx) => `There is nothing at ${ctx.path}`,
+  route_not_found: (ctx) => `There is nothing at ${asWritten(ctx)}`,
   method_not_allowed: (ctx) => `${ctx.method} is not allowed here`,
   not_acceptable: 'None of the types that Accept allows is available',
   task_exists: 'The task already exists',

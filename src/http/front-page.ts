@@ -21,10 +21,10 @@ const PAGE = `<!doctype html>
 <p>A task-management API whose every change is an event that can be audited, undone, replayed and proven.
 It runs at this address; there is no web application yet.</p>
 <ul>
-<li><a href="/tasks/docs">Tasks, their history and the audit trail</a>: every call, to read and to try</li>
-<li><a href="/auth/docs">Accounts, logins and sessions</a>: every call, to read and to try</li>
-<li>OpenAPI: <a href="/tasks/openapi.json">tasks</a>, <a href="/auth/openapi.json">auth</a></li>
-<li><a href="/health">Health</a></li>
+<li><a href="/v1/tasks/docs">Tasks, their history and the audit trail</a>: every call, to read and to try</li>
+<li><a href="/v1/auth/docs">Accounts, logins and sessions</a>: every call, to read and to try</li>
+<li>OpenAPI: <a href="/v1/tasks/openapi.json">tasks</a>, <a href="/v1/auth/openapi.json">auth</a></li>
+<li><a href="/v1/health">Health</a></li>
 </ul>
 </body>
 </html>

@@ -5,11 +5,14 @@ import {
   type IncomingMessage,
   type RequestListener,
   ServerResponse,
-  STATUS_CODES,
 } from 'node:http'
 import { createProxyServer } from 'httpxy'
 import { v7 as uuid } from 'uuid'
+import { cors } from './cors.ts'
+import { refusal, type VerifyToken } from './edge.ts'
+import { type Followed, followed } from './edge-log.ts'
 import { isVisit, showFrontPage } from './front-page.ts'
+import { answer, type GatewayFailure } from './gateway-answers.ts'
 import { refuseBroken } from './refuse-broken.ts'
 import { route } from './routing.ts'
 import { CONNECTIONS } from './server.ts'
@@ -22,6 +25,12 @@ export type GatewayOptions = {
   readonly upstreams: Readonly<Record<'auth-service' | 'task-service', Upstream>>
   /** Answers under `OBJECTS_PATH`. @default nobody */
   readonly objects?: RequestListener | undefined
+  /** Refuses tokens before a service is asked. @default nobody: services refuse them too */
+  readonly verify?: VerifyToken | undefined
+  /** From where pages may call. @default nowhere */
+  readonly origins?: readonly string[]
+  /** Takes the access log, a line for each request. @default nobody */
+  readonly log?: ((line: string) => void) | undefined
   /** Idle timeout of a connection to a service. @default 60_000, like the load balancer's */
   readonly idleTimeoutMs?: number
   /** How slow a client may be. @default `CONNECTIONS` */
@@ -43,48 +52,62 @@ export const OBJECTS_PATH = '/objects'
 const STRIPPED = ['upgrade', 'keep-alive', 'proxy-connection', 'x-internal-api-key']
 
 /**
- * The local stand-in for the load balancer: the same path rules, the same X-Forwarded headers. Paths are
- * passed on exactly as in the request line, so that both sides judge the same text.
+ * The local stand-in for API Gateway and load balancer: the same path rules, the same X-Forwarded headers, the same
+ * check of tokens and the same access log. Paths are passed on exactly as in the request line, so that both sides
+ * judge the same text.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const proxy = createProxyServer({
     agent: new Agent({ keepAlive: true, maxFreeSockets: 64 }),
     proxyTimeout: options.idleTimeoutMs ?? 60_000,
   })
-  proxy.on('proxyRes', ({ headers }, _req, res) => {
+  const log = options.log ?? (() => {})
+  const share = cors(options.origins ?? [])
+  const { verify } = options
+  const requests = new WeakMap<IncomingMessage, Followed>()
+  const refuse = (req: IncomingMessage, res: ServerResponse, code: GatewayFailure) => {
+    const facts = requests.get(req)
+    if (facts) facts.error = code
+    answer(req, res, facts?.path ?? '', code)
+  }
+  proxy.on('proxyRes', (answered, req, res) => {
+    const { headers } = answered
     headers.connection = res.shouldKeepAlive ? 'keep-alive' : 'close'
     delete headers['keep-alive']
+    const facts = requests.get(req)
+    if (facts === undefined || headers['content-length'] !== undefined) return
+    answered.on('data', ({ length }: Buffer) => {
+      facts.length += length
+    })
   })
   proxy.on('error', (_error, req, res) => {
     // The proxy breaks off an answer that has begun: nobody takes it for complete.
     if (req === undefined || !(res instanceof ServerResponse) || res.headersSent) return
-    answer(req, res, 'service_unavailable')
+    refuse(req, res, 'service_unavailable')
   })
 
   const server = createServer({ ...CONNECTIONS, ...options.connections }, (req, res) => {
     takeOriginForm(req)
-    const { url = '' } = req
-    if (!url.startsWith('/')) return answer(req, res, 'malformed_request')
-    const path = url.replace(/\?.*/s, '')
-    if (isVisit(path, req)) return showFrontPage(res)
+    const { url = '', method = '', headers } = req
+    const path = url.startsWith('/') ? url.replace(/\?.*/s, '') : ''
     const { objects } = options
-    if (objects && (path === OBJECTS_PATH || path.startsWith(`${OBJECTS_PATH}/`))) {
-      return objects(req, res)
-    }
+    const isObject = path === OBJECTS_PATH || path.startsWith(`${OBJECTS_PATH}/`)
+    // What follows in the path of an object is as good as a token.
+    requests.set(req, followed(req, res, isObject ? OBJECTS_PATH : path, log))
+    if (path === '') return refuse(req, res, 'malformed_request')
+    if (share(req, res)) return res.writeHead(204).end()
+    if (isVisit(path, req)) return showFrontPage(res)
+    if (objects && isObject) return objects(req, res)
     const target = route(path)
-    switch (target) {
-      case 'refused':
-        return answer(req, res, 'internal_only')
-      case 'not-found':
-        return answer(req, res, 'route_not_found')
-      case 'auth-service':
-      case 'task-service': {
-        for (const name of STRIPPED) delete req.headers[name]
-        const forward = { target: options.upstreams[target], headers: forwarded(req) }
-        // It rejects for errors that the listener has already answered.
-        proxy.web(req, res, forward).catch(() => {})
-      }
-    }
+    if (target === 'refused') return refuse(req, res, 'internal_only')
+    if (target === 'not-found') return refuse(req, res, 'route_not_found')
+    const { authorization } = headers
+    const fault = verify ? refusal({ method, path, authorization }, verify) : null
+    if (fault !== null) return refuse(req, res, fault)
+    for (const name of STRIPPED) delete headers[name]
+    const forward = { target: options.upstreams[target], headers: forwarded(req) }
+    // It rejects for errors that the listener has already answered.
+    proxy.web(req, res, forward).catch(() => {})
   })
   server.on('clientError', refuseBroken(uuid))
   server.listen(options.port, options.host)
@@ -117,36 +140,4 @@ function forwarded(req: IncomingMessage): Record<string, string> {
     'x-forwarded-proto': 'http',
     'x-forwarded-port': String(req.socket.localPort),
   }
-}
-
-// --------------------------------------------------------------------------------------- answers
-
-const FAILURES = {
-  malformed_request: [400, 'The request is malformed'],
-  internal_only: [403, 'Only services of Tasktrail may call this'],
-  route_not_found: [404, 'There is nothing at this path'],
-  service_unavailable: [503, 'Service unavailable'],
-} as const satisfies Record<string, readonly [status: number, message: string]>
-
-type Failure = keyof typeof FAILURES
-
-function failureBody(code: Failure, request_id: string) {
-  const [status, message] = FAILURES[code]
-  return { error: STATUS_CODES[status], message, code, request_id }
-}
-
-function answer(req: IncomingMessage, res: ServerResponse, code: Failure): void {
-  const sent = String(req.headers['x-request-id'] ?? '')
-  const request_id = /^[A-Za-z0-9._-]{1,128}$/.test(sent) ? sent : uuid()
-  res.setHeader('X-Request-Id', request_id)
-  if (code === 'service_unavailable') res.setHeader('Retry-After', '1')
-  send(res, FAILURES[code][0], failureBody(code, request_id))
-}
-
-function send(res: ServerResponse, status: number, body: object): void {
-  const text = JSON.stringify(body)
-  res.setHeader('Content-Length', Buffer.byteLength(text))
-  res
-    .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
-    .end(text)
 }

@@ -6,6 +6,7 @@ import {
   type ZodOpenApiPathsObject,
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
+import { BASE } from './edge.ts'
 import { type Answer, type Endpoint, typesOf } from './endpoint.ts'
 import { type ErrorCode, STATUS } from './errors.ts'
 import { MAX_BODY } from './json.ts'
@@ -56,7 +57,7 @@ export function openApi(title: string, version: string, endpoints: readonly Endp
   return createDocument({
     openapi: '3.1.0',
     info: { title, version },
-    servers: [{ url: '/' }],
+    servers: [{ url: BASE }],
     paths,
     components: {
       securitySchemes: {

@@ -5,11 +5,13 @@ import Koa, { type Context } from 'koa'
 import type { Log } from '../app/ports/process.ts'
 import { accessLog } from './access-log.ts'
 import { answerErrors } from './answer-errors.ts'
+import { type Cors, cors } from './cors.ts'
 import { HttpError } from './errors.ts'
 import { overload } from './overload.ts'
 import { refuseBroken } from './refuse-broken.ts'
 import { requestId } from './request-id.ts'
 import { type Unsent, unsentBytes } from './unsent.ts'
+import { versions } from './versions.ts'
 
 /** Limits on connections, for services and gateway. */
 export const CONNECTIONS = {
@@ -33,6 +35,8 @@ export type ServiceOptions = {
   /** Paths that are answered even under overload. */
   readonly spared: readonly string[]
   readonly unsent?: Unsent | undefined
+  /** Of a service that clients call, under the base path and from pages of these origins. */
+  readonly clients?: { readonly origins: readonly string[] } | undefined
 }
 
 export type Service = {
@@ -44,7 +48,7 @@ export type Service = {
 }
 
 export function service(router: Router, options: ServiceOptions): Service {
-  const { log, newId, maxEventLoopDelay, spared, unsent } = options
+  const { log, newId, maxEventLoopDelay, spared, unsent, clients } = options
   let retiring = false
   const app = new Koa({ proxy: true, maxIpsCount: 1 })
   app.use((ctx, next) => {
@@ -54,6 +58,10 @@ export function service(router: Router, options: ServiceOptions): Service {
   })
   app.use(requestId(newId))
   app.use(accessLog(log))
+  if (clients) {
+    if (clients.origins.length > 0) app.use(shared(cors(clients.origins)))
+    app.use(versions)
+  }
   app.use(async (ctx, next) => {
     ctx.set('Cache-Control', 'no-store')
     ctx.set('X-Content-Type-Options', 'nosniff')
@@ -86,6 +94,12 @@ export function service(router: Router, options: ServiceOptions): Service {
     },
     close: (ms) => closed(server, ms),
   }
+}
+
+/** A preflight is answered before it costs anything, or counts. */
+const shared = (share: Cors) => async (ctx: Context, next: Koa.Next) => {
+  if (share(ctx.req, ctx.res)) ctx.status = 204
+  else await next()
 }
 
 /** A router that matches paths exactly. */

@@ -26,6 +26,7 @@ import {
   taskAnswer,
 } from './task-answers.ts'
 import * as schema from './task-schemas.ts'
+import { asWritten } from './versions.ts'
 import { whenGone } from './when-gone.ts'
 
 const createTask = {
@@ -139,7 +140,7 @@ export function taskRoutes(
     const command = { type: 'CreateTask', actor_id: caller.user_id, fields } as const
     const handled = await handle(taskStreamId(await tasks.nextId()), command, context)
     ctx.status = 201
-    ctx.set('Location', `/tasks/${handled.row.id}`)
+    ctx.set('Location', asWritten(ctx, `/tasks/${handled.row.id}`))
     showTask(ctx, handled)
   })
 

@@ -99,6 +99,7 @@ describe('The load balancer', () => {
     expect(Object.fromEntries(forwarded)).to.deep.equal({
       '/auth': 'auth-service-tg',
       '/tasks': 'task-service-tg',
+      '/v1/tasks': 'task-service-tg',
       // Which asks auth-service: no answer is made up while no target lives.
       '/health': 'task-service-tg',
       '/log': 'task-service-tg',

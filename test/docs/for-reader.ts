@@ -30,7 +30,7 @@ export async function startForReader(): Promise<ForReader> {
     await stop()
     throw error
   }
-  const api = `http://127.0.0.1:${port}`
+  const api = `http://127.0.0.1:${port}/v1`
   // The reader stands in the checkout; here that would leave files in it.
   const there = `npm() { command npm --prefix '${process.cwd()}' "$@"; }`
   const run = (script: string) => {

@@ -34,7 +34,7 @@ describe('The calls of the implementation guide', () => {
     system = startProcess('node', ['bin/node.cjs', 'src/local.ts'], { env })
     pids.push(system.pid)
     await system.line(/^Tasktrail is ready/, 100_000)
-    printed = await runAll(calls, `http://127.0.0.1:${port}`)
+    printed = await runAll(calls, `http://127.0.0.1:${port}/v1`)
   })
   after(async () => {
     system.child.kill('SIGTERM')
@@ -67,7 +67,7 @@ describe('The calls of the implementation guide', () => {
       .map(({ service, method, path, status, msg }) => [service, method, path, status, msg])
     expect(lines).to.deep.include.members([
       ['auth-service', 'POST', '/auth/validate', 200, 'request'],
-      ['task-service', 'POST', '/tasks', 201, 'request'],
+      ['task-service', 'POST', '/v1/tasks', 201, 'request'],
     ])
   })
 
@@ -75,7 +75,7 @@ describe('The calls of the implementation guide', () => {
     const shown = Object.keys(
       JSON.parse(fences(section(guide, '### 7.2 Metrics from the access log'))[0]?.code ?? ''),
     )
-    const line = logLines().find((text) => /"path":"\/tasks".*"status":201/.test(text)) ?? '{}'
+    const line = logLines().find((text) => /"path":"\/v1\/tasks".*"status":201/.test(text)) ?? '{}'
     expect(JSON.parse(line)).to.include.all.keys(...shown)
     const reads = [...marked(guide, 'metric filters').matchAll(/\$\.(\w+)/g)].map(
       ([, name = '']) => name,

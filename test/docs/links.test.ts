@@ -145,7 +145,7 @@ describe("The README's session", () => {
     const proof = blocks.find(({ mark }) => mark === 'proof')
     const session = blocks.filter((block) => block !== proof)
     const calls = session.filter(({ language }) => language === 'sh').map(({ code }) => code)
-    expect(calls[0]).to.match(/^API=http:\/\/127\.0\.0\.1:8080$/m)
+    expect(calls[0]).to.match(/^API=http:\/\/127\.0\.0\.1:8080\/v1$/m)
     // Each call also says its status, apart from its answer.
     const spy = `curl() { command curl -sS -w '%{stderr}%{http_code}\\n' "$@"; }`
     const run = reader.run(`${spy}\n${calls.join(`\necho '${NEXT}'\n`)}`)

@@ -33,7 +33,7 @@ describe("docs/proof.md's worked example", () => {
   it('works as printed, and answers what it says', async () => {
     const blocks = fences(section(page, '## A worked example'))
     const script = blocks.flatMap(({ language, code }) => (language === 'sh' ? [code] : []))
-    expect(script[0]).to.match(/^API=http:\/\/127\.0\.0\.1:8080$/m)
+    expect(script[0]).to.match(/^API=http:\/\/127\.0\.0\.1:8080\/v1$/m)
     const run = reader.run(`exec 2>&1\n${script.join('\n')}`)
     const ended = await run.ended
     expect(ended, run.out.join('\n')).to.equal('code 0')

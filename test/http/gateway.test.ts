@@ -13,6 +13,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import Koa from 'koa'
+import { AppError } from '../../src/app/errors.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../src/http/gateway.ts'
 import { CONNECTIONS, strictRouter } from '../../src/http/server.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
@@ -131,7 +132,7 @@ describe('The gateway', () => {
           'x-content-type-options': 'nosniff',
           vary: 'Accept',
         })
-        for (const link of ['/tasks/docs', '/auth/docs', '/health']) {
+        for (const link of ['/v1/tasks/docs', '/v1/auth/docs', '/v1/health']) {
           expect(body).to.include(`<a href="${link}">`)
         }
       }
@@ -187,6 +188,16 @@ describe('The gateway', () => {
       ['/log', 'task'],
       ['/log/tile/0/x001/067.p/8', 'task'],
       ['/audit/events?a=/auth/validate', 'task'],
+      ['/v1/auth', 'auth'],
+      ['/v1/auth/login', 'auth'],
+      ['/v1/tasks', 'task'],
+      ['/v1/tasks?limit=1', 'task'],
+      ['/v1/tasks/1/history', 'task'],
+      ['/v1/audit', 'task'],
+      ['/v1/audit/events', 'task'],
+      ['/v1/health', 'task'],
+      ['/v1/log', 'task'],
+      ['/v1/log/checkpoint', 'task'],
     ]) {
       it(`gives ${path} to the ${who}-service`, async () => {
         expect(await call(path as string)).to.include({ status: 200, body: who })
@@ -203,6 +214,15 @@ describe('The gateway', () => {
       '/logs/checkpoint',
       '/api/tasks',
       '//tasks',
+      '/v1',
+      '/v1/',
+      '/v1/login',
+      '/v1x/tasks',
+      '/v2/tasks',
+      '/V1/tasks',
+      '/v1/v1/tasks',
+      '/v1//tasks',
+      '/%761/tasks',
     ]) {
       it(`answers ${path} with 404`, async () => {
         const { status, headers, body } = await call(path, { headers: { 'X-Request-Id': 'abc-1' } })
@@ -234,6 +254,8 @@ describe('The gateway', () => {
       '/auth/validate/',
       '/auth/validate?x=1',
       '/auth/validates',
+      '/v1/auth/validate',
+      '/v1/auth/validate/batch',
     ]) {
       it(`refusing ${path}`, async () => {
         const { status, body } = await call(path, { method: 'POST' })
@@ -265,6 +287,13 @@ describe('The gateway', () => {
       '/auth?/../auth/validate',
       '/auth/%00validate',
       '/auth/validat%65',
+      '/v1//auth/validate',
+      '/v1/auth//validate',
+      '/v1/v1/auth/validate',
+      '/v1/../auth/validate',
+      '/v1/tasks/../auth/validate',
+      '/v1%2fauth/validate',
+      '/V1/auth/validate',
     ]) {
       it(`letting nobody in by ${path}`, async () => {
         const answer = await raw(`POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
@@ -540,6 +569,149 @@ describe('The gateway', () => {
       socket.destroy()
       expect(got).to.match(/^HTTP\/1.1 200 /)
       expect(got).not.to.match(/upgrade/i)
+    })
+  })
+
+  describe('asks for a token', () => {
+    const start = async () => {
+      await stop()
+      const tokens: string[] = []
+      const verify = (token: string) => {
+        tokens.push(token)
+        if (token === 'old') throw new AppError('token_expired')
+        if (token !== 'good') throw new AppError('token_invalid')
+      }
+      gateway = await startGateway({ host: '127.0.0.1', port, upstreams, verify })
+      return tokens
+    }
+
+    it('before a service is, and refuses as the services do', async () => {
+      const tokens = await start()
+      for (const [authorization, code, message] of [
+        [undefined, 'token_missing', 'No authentication token provided'],
+        ['Basic YTpi', 'token_missing', 'No authentication token provided'],
+        ['Bearer ', 'token_missing', 'No authentication token provided'],
+        ['Bearer bad', 'token_invalid', 'Invalid token'],
+        ['bearer   old', 'token_expired', 'Token has expired'],
+      ]) {
+        for (const path of ['/tasks', '/v1/tasks', '/v1/auth/me', '/v1/log/checkpoint']) {
+          const headers = { 'X-Request-Id': 'r-1', ...(authorization && { authorization }) }
+          const { status, headers: sent, body } = await call(path, { headers })
+          const expected = { error: 'Unauthorized', message, code, request_id: 'r-1' }
+          expect({ status, body: JSON.parse(body) }).to.deep.equal({ status: 401, body: expected })
+          expect(sent).to.include({ 'www-authenticate': 'Bearer', 'x-request-id': 'r-1' })
+          expect(sent.deprecation !== undefined).to.equal(!path.startsWith('/v1/'))
+        }
+      }
+      expect(new Set(tokens)).to.deep.equal(new Set(['bad', 'old']))
+    })
+
+    it('and lets a good one through, and what needs none', async () => {
+      await start()
+      const headers = { authorization: 'Bearer good' }
+      expect(await call('/v1/tasks', { headers })).to.include({ status: 200, body: 'task' })
+      expect(await call('/tasks', { headers })).to.include({ status: 200, body: 'task' })
+      expect(await call('/v1/auth/login', { method: 'POST' })).to.include({ body: 'auth' })
+      expect(await call('/v1/tasks/docs')).to.include({ body: 'task' })
+      expect(await call('/v1/tasks', { method: 'OPTIONS' })).to.include({ body: 'task' })
+    })
+
+    it('where there is nothing, and where only services may call, not at all', async () => {
+      await start()
+      expect(await call('/v1/nothing')).to.include({ status: 404 })
+      expect(await call('/v1/auth/validate')).to.include({ status: 403 })
+    })
+
+    it('and says so as a problem to those who want one', async () => {
+      await start()
+      const { headers, body } = await call('/v1/tasks/7', {
+        headers: { accept: 'application/problem+json', 'X-Request-Id': 'r-2' },
+      })
+      expect(headers).to.include({ 'content-type': 'application/problem+json', vary: 'Accept' })
+      expect(JSON.parse(body)).to.deep.equal({
+        type: 'about:blank',
+        title: 'Unauthorized',
+        status: 401,
+        detail: 'No authentication token provided',
+        instance: '/v1/tasks/7',
+        code: 'token_missing',
+        request_id: 'r-2',
+      })
+    })
+  })
+
+  describe('keeps an access log', () => {
+    let lines: Record<string, unknown>[]
+    const lineOf = async () => {
+      await until(() => lines.length > 0, 'a line', 2_000)
+      const [{ time, latency_ms, ...line } = {}] = lines.splice(0)
+      expect(time).to.be.within(Date.now() - 10_000, Date.now())
+      expect(latency_ms).to.be.within(0, 10_000)
+      return line
+    }
+
+    beforeEach(async () => {
+      await stop()
+      lines = []
+      const log = (line: string) => void lines.push(JSON.parse(line))
+      const objects: Handler = (_req, res) => res.end('object')
+      gateway = await startGateway({ host: '127.0.0.1', port, upstreams, log, objects })
+    })
+    const same = { ip: '127.0.0.1', method: 'GET', protocol: 'HTTP/1.1', error: '' }
+
+    it('of what a service answers, without query and token', async () => {
+      task = (_req, res) => res.setHeader('X-Request-Id', 'r-3').end('four')
+      const headers = { authorization: 'Bearer secret' }
+      await call('/v1/tasks?q=private', { headers })
+      expect(await lineOf()).to.deep.equal({
+        ...same,
+        request_id: 'r-3',
+        path: '/v1/tasks',
+        status: 200,
+        response_length: 4,
+      })
+    })
+
+    it('of an answer in pieces, with all of them', async () => {
+      task = (_req, res) => {
+        res.write('12345')
+        res.end('678')
+      }
+      await call('/v1/tasks')
+      expect(await lineOf()).to.include({ status: 200, response_length: 8 })
+      task = (_req, res) => res.setHeader('Content-Length', 100).end()
+      await call('/v1/tasks', { method: 'HEAD' })
+      expect(await lineOf()).to.include({ method: 'HEAD', response_length: 0 })
+    })
+
+    it('of what it refuses, with the reason', async () => {
+      const { headers } = await call('/nothing?a=b')
+      expect(await lineOf()).to.deep.equal({
+        ...same,
+        request_id: headers['x-request-id'],
+        path: '/nothing',
+        status: 404,
+        response_length: Number(headers['content-length']),
+        error: 'route_not_found',
+      })
+    })
+
+    it('of an object, without what signs for it', async () => {
+      await call('/objects/secret')
+      expect(await lineOf()).to.include({ path: '/objects', status: 200 })
+    })
+
+    it('of an answer that breaks off', async () => {
+      task = (_req, res) => {
+        res.writeHead(200).write('half', () => res.destroy())
+      }
+      await call('/v1/tasks').catch(() => {})
+      expect(await lineOf()).to.include({ path: '/v1/tasks', error: 'aborted', response_length: 4 })
+    })
+
+    it('of a target that is no path, without it', async () => {
+      await raw('GET ftp://me:secret@x/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+      expect(await lineOf()).to.include({ path: '', status: 400, error: 'malformed_request' })
     })
   })
 

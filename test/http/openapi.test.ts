@@ -106,12 +106,12 @@ describe('The OpenAPI documents', () => {
   })
   after(() => system.stop())
 
-  it('are OpenAPI 3.1 of this version, for wherever they are served', () => {
+  it('are OpenAPI 3.1 of this version, for the base path of wherever they are served', () => {
     for (const { openapi, info, servers } of Object.values(documents)) {
       expect(openapi).to.match(/^3\.1\.\d+$/)
       expect(info.title).to.be.a('string').and.not.equal('')
       expect(info.version).to.equal(packageJson.version)
-      expect(servers).to.deep.equal([{ url: '/' }])
+      expect(servers).to.deep.equal([{ url: '/v1' }])
     }
   })
 
@@ -268,9 +268,12 @@ describe('The documentation page', () => {
       const references = [...html.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, path]) => path ?? '')
       expect(references).to.have.length(4)
       for (const reference of references) {
-        expect(reference.startsWith(`${base}/docs/`), reference).to.equal(true)
-        const asset = await get(reference.slice(base.length))
+        // The page stands at `docs`, under the base path or without it.
+        expect(reference).to.match(/^docs\/[^/]+$/)
+        const asset = await get(`/${reference}`)
         expect(asset.status, reference).to.equal(200)
+        const versioned = new URL(reference, `${page.url.replace(base, `/v1${base}`)}`)
+        expect((await fetch(versioned)).status, versioned.href).to.equal(200)
         expect(asset.headers.get('content-type')).to.match(/javascript|css|image\/png/)
         expect((await asset.arrayBuffer()).byteLength).to.be.above(50)
       }
@@ -288,7 +291,7 @@ describe('The documentation page', () => {
 
     it(`of ${base} shows this service’s document and asks no validator about it`, async () => {
       const script = await (await get('/docs/start.js')).text()
-      expect(script).to.include(`'${base}/openapi.json'`).and.include('validatorUrl: null')
+      expect(script).to.include("url: 'openapi.json'").and.include('validatorUrl: null')
       expect(script).to.not.include('//')
       const css = await (await get('/docs/swagger-ui.css')).text()
       expect(css).to.not.match(/@import|url\(\s*["']?(?!data:|["']?data:)/)

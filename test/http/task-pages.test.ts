@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
+import { nextLink } from '../support/next-link.ts'
 import { until } from '../support/processes.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 import { insertTasks } from '../support/task-rows.ts'
@@ -12,8 +13,7 @@ const SORTS = ['created_at', 'updated_at', 'due_date', 'priority'].flatMap((sort
   `-${sort}`,
 ])
 const idsOf = ({ body }: Answer): number[] => body.tasks.map(({ id }: Shown) => id)
-const next = ({ headers }: Answer): string | undefined =>
-  headers.get('link')?.match(/^<(\/tasks\?.+)>; rel="next"$/)?.[1]
+const next = ({ headers }: Answer): string | undefined => nextLink(headers)
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const decode = (cursor: string) => JSON.parse(Buffer.from(cursor, 'base64url').toString())
 

@@ -7,6 +7,7 @@ import { type TaskView, taskStreamId, viewTask } from '../../src/domain/task/vie
 import { append, created } from '../support/appends.ts'
 import { load } from '../support/load.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
+import { nextLink } from '../support/next-link.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -85,8 +86,7 @@ describe('The past of tasks', () => {
           expect(status).to.equal(200)
           expect(body.events.length).to.be.within(1, limit)
           told.push(...body.events)
-          const link = /^<(.+)>; rel="next"$/.exec(headers.get('link') ?? '')
-          next = link?.[1] ?? null
+          next = nextLink(headers) ?? null
           expect(body.next_cursor).to.equal(next && new URLSearchParams(next).get('cursor'))
         }
         expect(told, `${order} ${limit}`).to.deep.equal(
@@ -207,7 +207,7 @@ describe('The past of tasks', () => {
     const past = await call('GET', `/tasks?sort=-priority&${at(then)}`, undefined, user)
     expect(past.body).to.deep.equal(now.body)
     const page = await call('GET', `/tasks?sort=-priority&limit=2&${at(then)}`, undefined, user)
-    const next = page.headers.get('link')?.match(/<(.*)>/)?.[1] ?? ''
+    const next = nextLink(page.headers) ?? ''
     const rest = await call('GET', next, undefined, user)
     expect([...page.body.tasks, ...rest.body.tasks]).to.deep.equal(now.body.tasks)
     expect(rest.body.next_cursor).to.equal(null)

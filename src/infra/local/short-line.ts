@@ -3,7 +3,7 @@ export type ShortLine = { readonly text: string; readonly isWarning: boolean } |
 
 /** Requested by machines all the time: whether a service is healthy, a token is valid, a log has grown. */
 const INTERNAL =
-  /^\/(health|ready|(auth|tasks)\/health|auth\/validate(\/.*)?|worker\/.*|witness\/.*|add-checkpoint)$/
+  /^(?:\/v1)?\/(health|ready|(auth|tasks)\/health|auth\/validate(\/.*)?|worker\/.*|witness\/.*|add-checkpoint)$/
 
 /** Requests in one short line, warnings and worse with their reason; the rest is in the files. */
 export function shortLine(service: string, line: string): ShortLine {

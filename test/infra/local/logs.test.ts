@@ -38,6 +38,7 @@ describe('The console of npm start', () => {
         '/auth/health',
         '/tasks/health',
         '/worker/health',
+        '/v1/health',
         '/worker/metrics',
       ],
       ...['/auth/validate', '/auth/validate/batch', '/witness/health', '/add-checkpoint'],

@@ -1,0 +1,86 @@
+import { AppError } from '../app/errors.ts'
+
+/** The documented base path of the API. */
+export const BASE = '/v1'
+const UNDER_BASE = `${BASE}/`
+
+export const isVersioned = (path: string): boolean => path.startsWith(UNDER_BASE)
+
+/** A path without the base path, which stands before it once at most. */
+const bare = (path: string): string => (isVersioned(path) ? path.slice(BASE.length) : path)
+
+/** What a page of documents loads, beside the document itself. */
+export const DOCUMENT_ASSETS = {
+  'swagger-ui.css': 'text/css',
+  'swagger-ui-bundle.js': 'text/javascript',
+  'favicon-32x32.png': 'image/png',
+} as const
+
+const documents = (base: string): readonly string[] =>
+  [
+    'openapi.json',
+    'docs',
+    'docs/start.js',
+    ...Object.keys(DOCUMENT_ASSETS).map((name) => `docs/${name}`),
+  ].map((name) => `${base}/${name}`)
+
+/** Without the base path. To the letter: it does not matter then what another spelling means to somebody else. */
+export const OPEN_PATHS: readonly string[] = [
+  '/health',
+  '/auth/health',
+  '/tasks/health',
+  '/auth/register',
+  '/auth/login',
+  ...documents('/auth'),
+  ...documents('/tasks'),
+]
+
+const open = new Set(OPEN_PATHS)
+
+/** Whether the edge lets a request for this path through without a token. `path` has no query. */
+export const isOpen = (path: string): boolean => open.has(bare(path))
+
+/** What the refusal of a token says, wherever it is refused. */
+export const TOKEN_MESSAGE = {
+  token_missing: 'No authentication token provided',
+  token_invalid: 'Invalid token',
+  token_expired: 'Token has expired',
+} as const
+
+export type TokenFault = keyof typeof TOKEN_MESSAGE
+
+const isTokenFault = (code: string): code is TokenFault => Object.hasOwn(TOKEN_MESSAGE, code)
+
+/** Throws `token_invalid` or `token_expired`. */
+export type VerifyToken = (token: string) => void
+
+/** The token of `Authorization: Bearer …`. */
+export function bearerOf(authorization: string): string | undefined {
+  const [, token] = /^Bearer +(\S.*)$/i.exec(authorization) ?? []
+  return token?.trim()
+}
+
+type Asked = {
+  readonly method: string
+  /** As in the request line, without the query. */
+  readonly path: string
+  readonly authorization: string | undefined
+}
+
+/**
+ * Why the edge refuses a request; null: it lets it through. What it cannot know, such as whether the session has
+ * ended, auth-service decides on each request that is let through. `OPTIONS` changes and shows nothing, and a
+ * browser sends it without a token.
+ */
+export function refusal(asked: Asked, verify: VerifyToken): TokenFault | null {
+  if (asked.method === 'OPTIONS' || isOpen(asked.path)) return null
+  const token = bearerOf(asked.authorization ?? '')
+  if (token === undefined) return 'token_missing'
+  try {
+    verify(token)
+    return null
+  } catch (error) {
+    if (error instanceof AppError && isTokenFault(error.code)) return error.code
+    throw error
+  }
+}
