@@ -9,7 +9,13 @@ export const IMAGE_NAMES = [...SERVICE_NAMES, 'witness', 'migration'] as const
 /** Every container that runs here; the rebuild uses the worker's image. */
 export const TASK_NAMES = [...IMAGE_NAMES, 'rebuild'] as const
 /** What runs in Lambda: two during a deployment of the services; the others where the environment has them. */
-export const HANDLER_NAMES = ['migration', 'desired-count', 'canary', 'photo-uploaded'] as const
+export const HANDLER_NAMES = [
+  'authorizer',
+  'migration',
+  'desired-count',
+  'canary',
+  'photo-uploaded',
+] as const
 
 export type HttpServiceName = (typeof HTTP_SERVICE_NAMES)[number]
 export type ServiceName = (typeof SERVICE_NAMES)[number]

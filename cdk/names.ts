@@ -4,6 +4,11 @@
 export const CLUSTER = 'task-management-cluster'
 export const NAMESPACE = 'task-management.local'
 export const LOAD_BALANCER = 'task-mgmt-alb'
+/** Behind API Gateway. Another name: CloudFormation replaces one by the other, and the first has its own. */
+export const INTERNAL_LOAD_BALANCER = 'task-mgmt-alb-internal'
+export const EDGE_API = 'task-mgmt-api'
+/** Also the base path of the API: what API Gateway calls by it stands under it. */
+export const EDGE_STAGE = 'v1'
 export const DATABASE = 'taskmanagement'
 /** Of the first database; the name of a restored one begins like this. */
 export const DATABASE_INSTANCE = 'task-mgmt-db'
@@ -34,6 +39,7 @@ export const containerLogs = (family: string): string => `/ecs/${family}`
 export const FLOW_LOGS = '/aws/vpc/task-management'
 export const handlerName = (handler: string): string => `task-mgmt-${handler}`
 export const handlerLogs = (handler: string): string => `/aws/lambda/${handlerName(handler)}`
+export const EDGE_LOGS = `/aws/apigateway/${EDGE_API}`
 export const eventLogs = (subject: string): string => `/aws/events/task-management/${subject}`
 
 /** The guide's region. In others, names that must be unique in an account include the region. */

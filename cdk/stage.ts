@@ -2,6 +2,7 @@ import { Stage, Tags } from 'aws-cdk-lib'
 import type { Construct } from 'constructs'
 import type { Environment } from './config/schema.ts'
 import { DataStack } from './stacks/data.ts'
+import { EdgeStack } from './stacks/edge.ts'
 import { NetworkStack } from './stacks/network.ts'
 import { ObservabilityStack } from './stacks/observability.ts'
 import { PlatformStack } from './stacks/platform.ts'
@@ -9,7 +10,7 @@ import { RegistryStack } from './stacks/registry.ts'
 import { ServicesStack } from './stacks/services.ts'
 import { acknowledge } from './validation/acknowledgements.ts'
 
-/** One environment: six stacks, each of which needs only earlier ones. */
+/** One environment: six stacks, and a seventh for an edge; each needs only earlier ones. */
 export class Tasktrail extends Stage {
   constructor(scope: Construct, id: string, environment: Environment) {
     const { account, region, name } = environment
@@ -30,6 +31,13 @@ export class Tasktrail extends Stage {
     platform.addStackDependency(data)
     services.addStackDependency(watching)
     services.addStackDependency(registry)
+
+    const { edge } = environment
+    if (edge !== undefined) {
+      const front = new EdgeStack(this, 'edge', { ...common, edge, network, data, platform })
+      // What it calls is there before it is.
+      front.addStackDependency(services)
+    }
 
     acknowledge(this, environment)
   }

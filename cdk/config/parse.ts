@@ -65,6 +65,16 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       ? 'certificateArn is missing: the canary sends its password only over TLS'
       : '',
 
+  ({ edge, certificateArn }) =>
+    edge !== undefined && (edge.domain === undefined) !== (certificateArn === undefined)
+      ? 'edge.domain and certificateArn must both be given, or neither: each needs the other'
+      : '',
+
+  ({ edge, canary }) =>
+    edge?.domain !== undefined && canary !== undefined && canary.url !== `https://${edge.domain}`
+      ? 'canary.url must be https:// and edge.domain: nobody can call the load balancer itself'
+      : '',
+
   ({ certificateArn, region }) =>
     certificateArn !== undefined && certificateArn.split(':')[3] !== region
       ? `certificateArn must be a certificate in ${region}`

@@ -205,6 +205,19 @@ const origin = matching(
   'must be an origin such as https://app.example.com',
 )
 
+/** An API Gateway in front of the load balancer, which then is internal: ADR 25. */
+const edge = z.strictObject({
+  // The certificate must have it: API Gateway calls the load balancer by this name too.
+  domain: matching(
+    /^[a-z0-9-]+(\.[a-z0-9-]+)+$/,
+    'must be the host that users call, such as api.example.com',
+  ).optional(),
+  /** Requests a second of all users together, and how many at once on top: for the account's sake. */
+  throttle: z
+    .strictObject({ rate: whole(1, 10_000), burst: whole(1, 5_000) })
+    .default({ rate: 1_000, burst: 2_000 }),
+})
+
 export const environmentSchema = z.strictObject({
   name: z.enum(['dev', 'staging', 'prod'], 'must be dev, staging or prod'),
   account: matching(/^\d{12}$/, 'must be an account of twelve digits'),
@@ -228,6 +241,8 @@ export const environmentSchema = z.strictObject({
   // deployment fails, so it starts as false: docs/deploy.md.
   deletionProtection: z.boolean('must be true or false'),
   canary: canary.optional(),
+  /** @default - clients reach the load balancer itself */
+  edge: edge.optional(),
   /** Of the web applications whose scripts may call: what answers them allows these, and no others. */
   corsOrigins: z.array(origin).default([]),
   alarmEmails: z.array(z.email('must be an e-mail address')).default([]),
@@ -241,4 +256,5 @@ export type Environment = z.output<typeof environmentSchema>
 export type OwnVpcConfig = Extract<Environment['vpc'], { readonly by: 'own' }>
 export type ExistingVpcConfig = Exclude<Environment['vpc'], OwnVpcConfig>
 
+export type EdgeConfig = NonNullable<Environment['edge']>
 export type ServiceConfig = Environment['services'][keyof Environment['services']]

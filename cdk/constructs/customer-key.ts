@@ -79,6 +79,9 @@ const LOG_GROUPS = [
   '/ecs/*',
   '/aws/events/task-management/*',
   '/aws/lambda/task-mgmt-*',
+  '/aws/apigateway/task-mgmt-*',
+  // API Gateway names them itself.
+  'API-Gateway-Execution-Logs_*',
   `/aws/rds/instance/${DATABASE_INSTANCE}*`,
   `/aws/rds/cluster/${DATABASE_INSTANCE}*`,
 ]

@@ -17,6 +17,7 @@ import type { Environment } from '../config/schema.ts'
 import { dashboardName } from '../names.ts'
 import { canaryMetrics } from './canary.ts'
 import { databaseMetric } from './database-alarms.ts'
+import { edgeMetrics } from './edge-alarms.ts'
 import { ecsMetric, insight, serviceMetrics } from './service-metrics.ts'
 import { workerMetrics } from './worker-metrics.ts'
 
@@ -25,11 +26,13 @@ export type DashboardProps = {
   readonly database: Environment['database']
   /** Whether there is a canary. */
   readonly canary: boolean
+  /** Whether there is an API Gateway. */
+  readonly edge: boolean
 }
 
 /** First the six widgets of the guide, in its order; then what one looks for next. */
 export function dashboard(scope: Construct, props: DashboardProps): Dashboard {
-  const { loadBalancer, database, canary } = props
+  const { loadBalancer, database, canary, edge } = props
   const { metrics } = loadBalancer
   return new Dashboard(scope, 'Dashboard', {
     dashboardName: dashboardName(Stack.of(scope).region),
@@ -96,6 +99,7 @@ export function dashboard(scope: Construct, props: DashboardProps): Dashboard {
           databaseMetric(database, 'WriteLatency'),
         ]),
       ],
+      ...(edge ? edgeWidgets() : []),
       ...(canary
         ? [
             [
@@ -107,6 +111,28 @@ export function dashboard(scope: Construct, props: DashboardProps): Dashboard {
     ],
   })
 }
+
+const edgeWidgets = (): IWidget[][] => [
+  [
+    graph('Edge: requests, 4XX, 5XX', [
+      edgeMetrics.requests,
+      edgeMetrics.clientErrors,
+      edgeMetrics.serverErrors,
+    ]),
+    graph(
+      'Edge: until the load balancer answers, ms',
+      percentiles((p) => edgeMetrics.latency(p)),
+    ),
+  ],
+  [
+    graph('Edge: throttled', [edgeMetrics.throttled]),
+    graph('Edge: authorizer, calls, errors, throttles', [
+      edgeMetrics.authorizer('Invocations'),
+      edgeMetrics.authorizer('Errors'),
+      edgeMetrics.authorizer('Throttles'),
+    ]),
+  ],
+]
 
 const tasksOf = (name: ServiceName): IWidget =>
   graph(`Tasks of ${name}: running, desired`, [

@@ -7,10 +7,11 @@ import {
   ListenerAction,
   ListenerCertificate,
   SslPolicy,
+  XffHeaderProcessingMode,
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import type { IBucket } from 'aws-cdk-lib/aws-s3'
 import { Construct } from 'constructs'
-import { LOAD_BALANCER } from '../names.ts'
+import { INTERNAL_LOAD_BALANCER, LOAD_BALANCER } from '../names.ts'
 import { logBucket } from './log-bucket.ts'
 import { addOwnAnswers, notFound } from './path-rules.ts'
 
@@ -20,6 +21,8 @@ export type FrontDoorProps = {
   /** @default - HTTP is served; with a certificate it only redirects */
   readonly certificateArn?: string | undefined
   readonly deletionProtection: boolean
+  /** Behind API Gateway, which is the only one to reach it. */
+  readonly internal: boolean
 }
 
 /** The load balancer, its listeners, and the paths that it answers itself. */
@@ -30,12 +33,14 @@ export class FrontDoor extends Construct {
 
   constructor(scope: Construct, id: string, props: FrontDoorProps) {
     super(scope, id)
-    const { vpc, securityGroup, certificateArn, deletionProtection } = props
+    const { vpc, securityGroup, certificateArn, deletionProtection, internal } = props
     this.loadBalancer = new ApplicationLoadBalancer(this, 'LoadBalancer', {
-      loadBalancerName: LOAD_BALANCER,
+      loadBalancerName: internal ? INTERNAL_LOAD_BALANCER : LOAD_BALANCER,
       vpc,
-      vpcSubnets: { subnets: vpc.publicSubnets },
-      internetFacing: true,
+      vpcSubnets: { subnets: internal ? vpc.privateSubnets : vpc.publicSubnets },
+      internetFacing: !internal,
+      // The services take the last address for the client's. API Gateway has added that one; ours would add its own.
+      ...(internal && { xffHeaderProcessingMode: XffHeaderProcessingMode.PRESERVE }),
       securityGroup,
       // Services keep connections for 75 s, so the service is never the one that closes first.
       idleTimeout: Duration.seconds(60),
@@ -43,6 +48,7 @@ export class FrontDoor extends Construct {
       deletionProtection,
     })
     this.loadBalancer.logAccessLogs(logBucket(this, 'AccessLogs') as IBucket)
+    if (!internal && certificateArn !== undefined) this.#redirect()
     this.listener = certificateArn === undefined ? this.#plain() : this.#encrypted(certificateArn)
     addOwnAnswers(this, this.listener)
   }
@@ -57,7 +63,7 @@ export class FrontDoor extends Construct {
     })
   }
 
-  #encrypted(certificateArn: string): ApplicationListener {
+  #redirect(): void {
     new ApplicationListener(this, 'Http', {
       loadBalancer: this.loadBalancer,
       port: 80,
@@ -65,6 +71,9 @@ export class FrontDoor extends Construct {
       open: false,
       defaultAction: ListenerAction.redirect({ protocol: 'HTTPS', port: '443', permanent: true }),
     })
+  }
+
+  #encrypted(certificateArn: string): ApplicationListener {
     return new ApplicationListener(this, 'Https', {
       loadBalancer: this.loadBalancer,
       port: 443,

@@ -1,3 +1,5 @@
+import { BASE } from '../../src/http/edge.ts'
+
 export type Account = { readonly username: string; readonly password: string }
 
 /** For one answer. A visit of five answers still ends before its function would be cut off silently. */
@@ -46,7 +48,7 @@ const caller =
   (url: string, patienceMs: number): Call =>
   async (method, path, statuses, { token, body }) => {
     const step = `${method} ${path}`
-    const { status, text } = await answer(url + path, patienceMs, {
+    const { status, text } = await answer(url + BASE + path, patienceMs, {
       method,
       headers: {
         ...(token !== undefined && { authorization: `Bearer ${token}` }),

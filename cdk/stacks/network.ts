@@ -29,6 +29,8 @@ export class NetworkStack extends Stack {
   readonly #environment: Environment
   readonly vpc: IVpc
   readonly loadBalancer: SecurityGroup
+  /** API Gateway's VPC link, which alone reaches the load balancer then; only if there is an edge. */
+  readonly edge: SecurityGroup | undefined
   readonly services: Readonly<Record<ServiceName, SecurityGroup>>
   readonly migration: SecurityGroup
   readonly database: SecurityGroup
@@ -50,6 +52,7 @@ export class NetworkStack extends Stack {
         : existingVpc(this, environment, vpc)
 
     this.loadBalancer = this.#group('alb', 'The load balancer: the only way in')
+    this.edge = environment.edge && this.#group('edge', 'The VPC link of API Gateway')
     this.services = this.#serviceGroups()
     this.migration = this.#group(
       'migration',
@@ -92,8 +95,7 @@ export class NetworkStack extends Stack {
   /** From the internet to the database. `allowFrom` opens both ends; a rule on one end would not. */
   #letIn(): void {
     const { loadBalancer, services, migration, database, witness, witnessStore, photoEvents } = this
-    loadBalancer.connections.allowFromAnyIpv4(Port.tcp(80), 'Redirected, or served without TLS')
-    loadBalancer.connections.allowFromAnyIpv4(HTTPS, 'HTTPS')
+    this.#letClientsIn()
     for (const name of HTTP_SERVICE_NAMES) {
       const { connections } = services[name]
       connections.allowFrom(loadBalancer, Port.tcp(SERVICE_PORT), 'Requests from outside')
@@ -113,6 +115,17 @@ export class NetworkStack extends Stack {
     }
     witness.connections.allowFrom(services.worker, Port.tcp(SERVICE_PORT), 'Checkpoints')
     witnessStore.connections.allowFrom(witness, Port.tcp(NFS_PORT), 'What it has cosigned')
+  }
+
+  #letClientsIn(): void {
+    const { connections } = this.loadBalancer
+    if (this.edge === undefined) {
+      connections.allowFromAnyIpv4(Port.tcp(80), 'Redirected, or served without TLS')
+      connections.allowFromAnyIpv4(HTTPS, 'HTTPS')
+      return
+    }
+    const port = this.#environment.certificateArn === undefined ? Port.tcp(80) : HTTPS
+    connections.allowFrom(this.edge, port, 'Requests by way of API Gateway')
   }
 
   /** Images, secrets, logs and ECS itself, over HTTPS; nodes must reach ECS, or they never join. */

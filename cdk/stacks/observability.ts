@@ -9,7 +9,7 @@ import { EventLog, scalingAndDeployments, taskCrashes, taskStops } from '../cons
 import { FailureNotices } from '../constructs/failure-notices.ts'
 import { type LogGroupProps, logGroup } from '../constructs/log-group.ts'
 import { SystemAlarms } from '../constructs/system-alarms.ts'
-import { CLUSTER, containerLogs, handlerLogs } from '../names.ts'
+import { CLUSTER, containerLogs, EDGE_LOGS, handlerLogs } from '../names.ts'
 import type { DataStack } from './data.ts'
 import type { PlatformStack } from './platform.ts'
 
@@ -34,6 +34,7 @@ export class ObservabilityStack extends Stack {
 
     const kept = { environment, key }
     this.#logs(kept)
+    if (environment.edge !== undefined) logGroup(this, 'edge-log', EDGE_LOGS, kept)
     new EventLog(this, 'TaskStops', {
       subject: 'task-stops',
       patterns: taskStops(cluster),
@@ -55,7 +56,8 @@ export class ObservabilityStack extends Stack {
     new DatabaseAlarms(this, 'DatabaseAlarms', { topic, database })
     new FailureNotices(this, 'Failures', { topic, database })
     const canary = environment.canary !== undefined
-    dashboard(this, { loadBalancer, database, canary })
+    const edge = environment.edge !== undefined
+    dashboard(this, { loadBalancer, database, canary, edge })
   }
 
   #logs(kept: LogGroupProps): void {

@@ -53,6 +53,7 @@ export class PlatformStack extends Stack {
       securityGroup: fixedGroup(this, network.loadBalancer),
       certificateArn: environment.certificateArn,
       deletionProtection: environment.deletionProtection,
+      internal: environment.edge !== undefined,
     })
     const key = Key.fromKeyArn(this, 'Key', data.key.keyArn)
     this.alarms = alarmTopic(this, key, environment.alarmEmails)

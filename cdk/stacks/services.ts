@@ -281,6 +281,7 @@ export class ServicesStack extends Stack {
         ...(name === 'task-service' && this.#replica(poolMax)),
         ...this.#photos(name),
         ...addresses(name),
+        ...(name !== 'worker' && this.#origins()),
         ...(name === 'worker' && this.#log()),
         ...SERVICES[name].environment,
       },
@@ -303,6 +304,12 @@ export class ServicesStack extends Stack {
   /** Of an earlier stack, where all its rights are. */
   #fixedRole(id: string, { roleArn }: IRole): IRole {
     return Role.fromRoleArn(this, id, roleArn, { mutable: false })
+  }
+
+  /** Whose pages may call; the services answer them, and not what stands in front. */
+  #origins(): Record<string, string> | undefined {
+    const { corsOrigins } = this.#props.environment
+    return corsOrigins.length > 0 ? { CORS_ORIGINS: corsOrigins.join(',') } : undefined
   }
 
   #secrets(name: ServiceName): Record<string, SecretField> {

@@ -179,7 +179,7 @@ async function visitorOf(onSchedule: Handler): Promise<object> {
   const bodies: string[] = []
   const server = createServer(async (req, res) => {
     bodies.push(await text(req))
-    res.writeHead(req.url === '/auth/logout' ? 204 : 200)
+    res.writeHead(req.url === '/v1/auth/logout' ? 204 : 200)
     res.end(JSON.stringify({ token: 'token', tasks: [] }))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')

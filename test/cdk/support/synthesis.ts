@@ -10,6 +10,7 @@ export const STACKS = [
   'platform',
   'services',
   'observability',
+  'edge',
 ] as const
 export type StackName = (typeof STACKS)[number]
 
@@ -72,7 +73,10 @@ function make(environment: Environment, answers: object): Synthesis {
     return {
       stage,
       missing: manifest.missing ?? [],
-      templates: byName(stacks.map(({ id, template }) => [named(id), template as Template])),
+      templates: {
+        ...NO_EDGE,
+        ...byName(stacks.map(({ id, template }) => [named(id), template as Template])),
+      },
       after: byName(
         stacks.map(({ id, dependencies }) => {
           const stacksBefore = dependencies.filter((artifact) => 'template' in artifact)
@@ -85,6 +89,9 @@ function make(environment: Environment, answers: object): Synthesis {
     else process.env.CDK_VALIDATION = before
   }
 }
+
+/** Most environments have none. */
+const NO_EDGE = { edge: { Resources: {} } }
 
 const byName = <T>(entries: readonly (readonly [StackName, T])[]) =>
   Object.fromEntries(entries) as Record<StackName, T>
