@@ -4,7 +4,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import { type Photos, photos } from './app/photos.ts'
-import type { AuditAccesses, AuditTrail } from './app/ports/audit.ts'
+import type { AuditAccesses, AuditFacets, AuditTrail } from './app/ports/audit.ts'
 import type { AuthServiceHealth, TokenValidator } from './app/ports/authorization.ts'
 import type { ClosableCounters } from './app/ports/counters.ts'
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
@@ -47,6 +47,7 @@ import { answering, postgresUserKeys, type UserKeys } from './infra/encryption/u
 import { inspectImage } from './infra/images/inspect-image.ts'
 import { lastingLinks } from './infra/object-links/lasting-links.ts'
 import { postgresAuditAccesses } from './infra/postgres/audit/audit-accesses.ts'
+import { postgresAuditFacets } from './infra/postgres/audit/audit-facets.ts'
 import { INDEX_ORDER_SETTINGS } from './infra/postgres/audit/audit-query.ts'
 import { postgresAuditTrail } from './infra/postgres/audit/audit-trail.ts'
 import { type Database, openDatabase, PLANNED_ONCE } from './infra/postgres/connection/database.ts'
@@ -95,6 +96,7 @@ const Token = {
   counters: token<ClosableCounters>('counters'),
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
+  facets: token<AuditFacets>('facets'),
   published: token<TransparencyLog>('published'),
   storage: token<ObjectStorage>('storage'),
   photoRecords: token<PhotoRecords>('photoRecords'),
@@ -168,6 +170,9 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.trail)
     .toResolvedValue(postgresAuditTrail, [Token.auditReads, Token.userKeys, Token.log])
     .inSingletonScope()
+  bind(Token.facets)
+    .toResolvedValue((db) => postgresAuditFacets(db), [Token.auditReads])
+    .inSingletonScope()
   bind(Token.published)
     .toResolvedValue(postgresTransparencyLog, [Token.auditReads])
     .inSingletonScope()
@@ -236,6 +241,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.notifier,
       Token.accesses,
       Token.trail,
+      Token.facets,
       Token.published,
       Token.storage,
       Token.photos,
@@ -258,6 +264,7 @@ function httpService(
   notifier: AppendNotifier,
   accesses: AuditAccesses,
   trail: AuditTrail,
+  facets: AuditFacets,
   published: TransparencyLog,
   storage: ObjectStorage,
   album: Photos,
@@ -326,6 +333,7 @@ function httpService(
   photoRoutes(on, { photos: album, handle, limit: costly, reading })
   auditRoutes(on, {
     trail,
+    facets,
     exportAudit: exportAudit(trail, published),
     look,
     copy,

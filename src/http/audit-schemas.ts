@@ -69,7 +69,7 @@ export function auditEventOf(event: AuditEvent): z.output<typeof auditEvent> {
   }
 }
 
-export const auditQuery = {
+export const auditConditions = {
   actor_id: id.optional().meta({ description: 'Who did it' }),
   task_id: id.optional(),
   type: listOf(AUDIT_EVENT_TYPES).optional().meta({ description: 'Comma-separated' }),
@@ -82,6 +82,10 @@ export const auditQuery = {
       'must be 1 to 128 letters, digits, dots, dashes or underscores',
     )
     .optional(),
+}
+
+export const auditQuery = {
+  ...auditConditions,
   order: z
     .enum(['asc', 'desc'])
     .optional()

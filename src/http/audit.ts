@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { AuditExport, ExportAudit } from '../app/audit-export.ts'
-import type { AuditQuery, AuditTrail } from '../app/ports/audit.ts'
+import type { AuditCount, AuditFacets, AuditQuery, AuditTrail } from '../app/ports/audit.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
 import { type RecordAccess, visibleUser } from './audit-access.ts'
@@ -15,6 +15,14 @@ import type { Endpoint, routes } from './endpoint.ts'
 import { type Fault, HttpError } from './errors.ts'
 import { inPlace, places } from './places.ts'
 import type { RateLimit } from './rate-limit.ts'
+
+/** How far the trail had got. */
+const REACHED = {
+  'Audit-Position': 'Events up to this position are in the answer; later ones may be missing',
+  'Audit-Incomplete':
+    'How many parked streams, of those that the caller may see, lack events up to there; ' +
+    'absent if there are none',
+}
 
 const findEvents = {
   method: 'get',
@@ -56,10 +64,7 @@ const findEvents = {
         'text/csv': z.string(),
       },
       headers: {
-        'Audit-Position': 'Events up to this position are in the answer; later ones may be missing',
-        'Audit-Incomplete':
-          'How many parked streams, of those that the caller may see, lack events up to there; ' +
-          'absent if there are none',
+        ...REACHED,
         'Content-Disposition': 'File name of an export',
       },
     },
@@ -67,10 +72,33 @@ const findEvents = {
   errors: ['export_under_way'],
 } as const satisfies Endpoint
 
-export const AUDIT_ENDPOINTS: readonly Endpoint[] = [findEvents] as readonly Endpoint[]
+const facets = {
+  method: 'get',
+  path: '/audit/facets',
+  summary: 'How many events there are, by type and by day',
+  description:
+    "Of the same events as `/audit/events` with the same conditions: own ones, or everybody's for auditors, whose " +
+    'access is recorded.',
+  access: 'token',
+  query: schema.auditConditions,
+  answers: {
+    200: {
+      description: 'Types by their number, the most frequent first; days in UTC, the latest first',
+      body: z.strictObject({
+        total: z.int(),
+        types: z.array(z.strictObject({ type: z.string(), events: z.int() })),
+        days: z.array(z.strictObject({ day: z.iso.date(), events: z.int() })),
+      }),
+      headers: REACHED,
+    },
+  },
+} as const satisfies Endpoint
+
+export const AUDIT_ENDPOINTS: readonly Endpoint[] = [findEvents, facets] as readonly Endpoint[]
 
 export type AuditRoutes = {
   readonly trail: AuditTrail
+  readonly facets: AuditFacets
   readonly exportAudit: ExportAudit
   /** Records that the caller viewed the trail, or exported it. */
   readonly look: RecordAccess
@@ -101,7 +129,7 @@ const GRACE_MS = 30_000
 type Query = z.output<z.ZodObject<typeof schema.auditQuery>>
 
 export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRoutes): void {
-  const { trail, look } = dependencies
+  const { trail, look, limit, facets: count } = dependencies
   const send = sendExport(dependencies)
   // A query may take as long as the database allows, and few connections serve everybody.
   const enter = places({ all: PAGES_AT_ONCE, ms: PAGE_WAIT_MS, retryAfter: 1 })
@@ -126,6 +154,27 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
       ctx.body = { events: events.map(schema.auditEventOf), next_cursor }
     })
   })
+
+  on(facets, async ({ query }, ctx, caller) => {
+    refuse(faultsIn(query, false))
+    await limit(ctx, String(caller.user_id))
+    const wanted = { user_id: visibleUser(caller), ...query }
+    await inPlace(enter, caller.user_id, async () => {
+      if (wanted.user_id === null) await look(ctx, caller, { ...given(wanted), facets: true })
+      const { counts, ...reached } = await count(wanted)
+      tellReached(ctx, reached)
+      const events = (some: readonly AuditCount[]) =>
+        some.reduce((sum, each) => sum + each.events, 0)
+      const by = (key: 'type' | 'day') => [...Map.groupBy(counts, (each) => each[key])]
+      const types = by('type').map(([type, some]) => ({ type, events: events(some) }))
+      const days = by('day').map(([day, some]) => ({ day, events: events(some) }))
+      ctx.body = {
+        total: events(counts),
+        types: types.toSorted((a, b) => b.events - a.events || (a.type < b.type ? -1 : 1)),
+        days: days.toSorted((a, b) => (a.day < b.day ? 1 : -1)),
+      }
+    })
+  })
 }
 
 const EXPORTS = {
@@ -142,7 +191,10 @@ function exportType(ctx: Context): ExportType | null {
   return wanted === 'application/json' ? null : wanted
 }
 
-function faultsIn({ from, to, limit, cursor, order }: Query, isExport: boolean): readonly Fault[] {
+function faultsIn(
+  { from, to, limit, cursor, order }: Partial<Query>,
+  isExport: boolean,
+): readonly Fault[] {
   const faults: Fault[] = []
   if (from !== undefined && to !== undefined && from > to) {
     faults.push({ field: 'from', message: 'from must not be later than to' })

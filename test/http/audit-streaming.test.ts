@@ -94,6 +94,7 @@ describe('Of what is asked of the audit trail', () => {
       })),
       {
         trail: { find } as AuditTrail,
+        facets: () => Promise.reject(new Error('nobody counts here')),
         longestExportMs,
         exportAudit: async () => exportOf(endless()),
         look: async () => {},

@@ -101,6 +101,16 @@ export type AuditTrail = {
   }>
 }
 
+/** How many events of a type were recorded on a day (UTC, such as `2026-11-27`). */
+export type AuditCount = { readonly type: string; readonly day: string; readonly events: number }
+
+/** Counts what the trail has for a query, up to a position. Error: `database_unavailable`. */
+export type AuditFacets = (query: AuditQuery) => Promise<{
+  readonly counts: readonly AuditCount[]
+  readonly position: number
+  readonly parked: readonly ParkedStream[]
+}>
+
 /**
  * What was asked of the audit trail: the filters, or the task whose past was viewed. Holds no text of a
  * task.
