@@ -1,4 +1,3 @@
-import { Mutex } from 'async-mutex'
 import sharp, { type OutputInfo } from 'sharp'
 import {
   MOST_PIXELS,
@@ -61,19 +60,16 @@ async function thumbnail({ data, info }: Pixels, side: number): Promise<Thumbnai
 
 /**
  * By libvips. It sees only what begins as one of our types, with a size that we take; where it finds another size than
- * we did, the image is one that it cannot decode. One image at a time, for the memory of the process.
+ * we did, the image is one that it cannot decode.
  */
 export function vipsThumbnailer(): Thumbnailer {
-  const turn = new Mutex()
-
-  return (image) =>
-    turn.runExclusive(async () => {
-      const facts = inspectImage(image)
-      if (facts === 'too_many_pixels') return facts
-      if (facts === 'not_an_image') return 'not_decodable'
-      const pixels = await decode(image).catch(() => null)
-      if (pixels === null) return 'not_decodable'
-      const large = await thumbnail(pixels, THUMBNAIL_SIDES.large)
-      return { small: await thumbnail(pixels, THUMBNAIL_SIDES.small), large }
-    })
+  return async (image) => {
+    const facts = inspectImage(image)
+    if (facts === 'too_many_pixels') return facts
+    if (facts === 'not_an_image') return 'not_decodable'
+    const pixels = await decode(image).catch(() => null)
+    if (pixels === null) return 'not_decodable'
+    const large = await thumbnail(pixels, THUMBNAIL_SIDES.large)
+    return { small: await thumbnail(pixels, THUMBNAIL_SIDES.small), large }
+  }
 }

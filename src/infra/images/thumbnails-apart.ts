@@ -2,7 +2,6 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { Mutex } from 'async-mutex'
 import type { Thumbnailer, Thumbnails } from '../../app/ports/images.ts'
-import { inspectImage } from './inspect-image.ts'
 
 /** What the program answers; `fault`: one of ours. */
 export type Made = Awaited<ReturnType<Thumbnailer>> | { readonly fault: string }
@@ -61,10 +60,5 @@ export function thumbnailsApart({ program, patienceMs = PATIENCE_MS }: ApartOpti
     }
   }
 
-  return async (image) => {
-    const facts = inspectImage(image)
-    if (facts === 'too_many_pixels') return facts
-    if (facts === 'not_an_image') return 'not_decodable'
-    return turn.runExclusive(() => make(image))
-  }
+  return (image) => turn.runExclusive(() => make(image))
 }

@@ -38,15 +38,11 @@ describe('A process for the thumbnails of each image', function () {
     expect(Buffer.from(made.small.bytes).toString('latin1', 0, 4)).to.equal('RIFF')
   })
 
-  it('says what is no image, and what is too large, without beginning', async () => {
-    const never = thumbnailsApart({ program: join(directory, 'is-not-there.mjs') })
-    expect(await never(Buffer.from('GIF89a'))).to.equal('not_decodable')
-    expect(await never(blackPng(20_000, 20_000))).to.equal('too_many_pixels')
-  })
-
-  it('says what cannot be decoded', async () => {
+  it('says what cannot be decoded, and what is too large', async () => {
     const thumbnails = thumbnailsApart({ program: PROGRAM })
     expect(await thumbnails(image.subarray(0, image.length / 2))).to.equal('not_decodable')
+    expect(await thumbnails(Buffer.from('GIF89a'))).to.equal('not_decodable')
+    expect(await thumbnails(blackPng(20_000, 20_000))).to.equal('too_many_pixels')
   })
 
   it('survives an image that ends the other one', async () => {
@@ -80,8 +76,14 @@ describe('A process for the thumbnails of each image', function () {
   })
 
   it('is one at a time, and gone afterwards', async () => {
+    const alive = JSON.stringify(join(directory, 'alive'))
     const thumbnails = await doing(`
-      process.send({ small: { bytes: Buffer.from([process.pid]), width: process.pid, height: 1 } })`)
+      const { rmSync, writeFileSync } = process.getBuiltinModule('node:fs')
+      writeFileSync(${alive}, '', { flag: 'wx' })
+      setTimeout(() => {
+        rmSync(${alive})
+        process.send({ small: { bytes: image, width: process.pid, height: 1 } })
+      }, 100)`)
     const made = await Promise.all([image, image, image].map((one) => thumbnails(one)))
     const pids = made.map((answer) => (typeof answer === 'string' ? 0 : answer.small.width))
     expect(new Set(pids).size).to.equal(3)
