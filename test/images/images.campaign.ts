@@ -25,6 +25,7 @@ import {
   openContainers,
   whyNoContainers,
 } from '../support/containers.ts'
+import { blackPng } from '../support/images.ts'
 import { startProcess, until } from '../support/processes.ts'
 
 const VERSION = '0.0.0-test'
@@ -312,6 +313,19 @@ function campaign(this: Mocha.Suite) {
         const output = name === 'witness' ? `wrote ${WITNESS_DIR}` : ''
         expect(done, name).to.deep.equal({ code: 0, output })
       }
+    })
+
+    it('make thumbnails in the worker, as it starts them', async () => {
+      const script = `
+        const { fork } = require('node:child_process')
+        const child = fork('/app/thumbnails.js', [], { env: {}, serialization: 'advanced' })
+        child.once('message', ({ small, large }) => {
+          console.log(small.width, large.width)
+          child.kill()
+        })
+        child.send(Buffer.from('${blackPng(640, 480).toString('base64')}', 'base64'))`
+      const done = await worker.container.exec('/usr/local/bin/node', '-e', script)
+      expect(done).to.deep.equal({ code: 0, output: '320 640' })
     })
 
     it('serve a user: register, log in, create a task, read it', async () => {

@@ -1,10 +1,14 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { thumbnailsApart } from '../../../src/infra/images/thumbnails-apart.ts'
-import { blackPng, plain } from '../../support/images.ts'
+import { blackPng, photograph, plain } from '../../support/images.ts'
+import { until } from '../../support/processes.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../../src/thumbnails.ts', import.meta.url))
 
@@ -88,5 +92,18 @@ describe('A process for the thumbnails of each image', function () {
     const pids = made.map((answer) => (typeof answer === 'string' ? 0 : answer.small.width))
     expect(new Set(pids).size).to.equal(3)
     for (const pid of pids) expect(() => process.kill(pid, 0)).to.throw('ESRCH')
+  })
+
+  it('ends with the one that has started it, and before it if memory is short', async () => {
+    const stdio = ['ignore', 'ignore', 'ignore', 'ipc'] as const
+    const child = fork(PROGRAM, [], { env: {}, serialization: 'advanced', stdio: [...stdio] })
+    const ended = once(child, 'exit')
+    if (process.platform === 'linux') {
+      const score = `/proc/${child.pid}/oom_score_adj`
+      await until(() => readFileSync(score, 'utf8') === '1000\n', 'the worst score')
+    }
+    const large = await photograph(2_000, 1_500).jpeg().toBuffer()
+    child.send(large, () => child.disconnect())
+    expect(await ended).to.deep.equal([0, null])
   })
 })
