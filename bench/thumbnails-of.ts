@@ -6,8 +6,7 @@ export type Course = {
   /** Milliseconds, of each round. */
   readonly elapsed: readonly number[]
   readonly cpu: readonly number[]
-  /** Resident bytes, before the file was read and at most. */
-  readonly idle: number
+  /** Resident bytes of the process, at most. */
   readonly peak: number
 }
 
@@ -19,7 +18,6 @@ function highWaterMark(): number {
 
 async function course(file: string, rounds: number): Promise<Course> {
   const thumbnails = vipsThumbnailer()
-  const idle = process.memoryUsage.rss()
   const image = readFileSync(file)
   const elapsed: number[] = []
   const cpu: number[] = []
@@ -31,7 +29,7 @@ async function course(file: string, rounds: number): Promise<Course> {
     const { user, system } = process.cpuUsage(before)
     cpu.push((user + system) / 1_000)
   }
-  return { elapsed, cpu, idle, peak: highWaterMark() }
+  return { elapsed, cpu, peak: highWaterMark() }
 }
 
 const [file = '', rounds = '1'] = process.argv.slice(2)
