@@ -1,7 +1,7 @@
 import type { Context } from 'koa'
 import { AppError, type AppErrorCode, type Quota } from '../app/errors.ts'
 import { KEPT_DAYS } from '../app/photo-keys.ts'
-import { LONGEST_SIDE, MOST_PIXELS } from '../app/ports/images.ts'
+import { LONGEST_SIDE, MOST_PIXELS, MOST_PIXELS_OF_AVIF } from '../app/ports/images.ts'
 import type { DomainErrorCode } from '../domain/errors.ts'
 import { MOST_PHOTOS } from '../domain/task/photos.ts'
 import { TOKEN_MESSAGE } from './edge.ts'
@@ -173,7 +173,9 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   photo_differs: 'What was uploaded has another size or checksum than was promised',
   photo_gone: 'The bytes of this photo were removed for good: it cannot come back',
   not_an_image: 'What was uploaded is no image of the type that was promised',
-  too_many_pixels: `The photo has more than ${MOST_PIXELS} pixels, or a side of more than ${LONGEST_SIDE}`,
+  too_many_pixels:
+    `The photo has more than ${MOST_PIXELS} pixels (an AVIF: ${MOST_PIXELS_OF_AVIF}), ` +
+    `or a side of more than ${LONGEST_SIDE}`,
   photos_not_kept: 'This installation keeps no photos',
   version_mismatch: 'The current version of the task does not satisfy If-Match or If-None-Match',
   body_too_large: `The body is larger than ${MAX_BODY.name}`,

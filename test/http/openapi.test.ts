@@ -66,6 +66,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'get /tasks/changes': [200, 400, 401],
   'get /tasks/stream': [200, 400, 401],
   'get /audit/events': [200, 400, 401],
+  'get /audit/facets': [200, 400, 401],
   'get /audit/events/{position}/proof': [200, 400, 401, 404],
   'get /log/checkpoint': [200, 400, 401, 404],
   'get /log/key': [200, 400, 401, 404],

@@ -2,6 +2,8 @@ import type { PhotoType } from '../../domain/task/photos.ts'
 
 /** Width times height. What decodes an image needs four bytes for each of them, in the worst case. */
 export const MOST_PIXELS = 100_000_000
+/** Its decoder takes twenty bytes for each: half a gigabyte. */
+export const MOST_PIXELS_OF_AVIF = 25_000_000
 
 /** Of either side. */
 export const LONGEST_SIDE = 30_000

@@ -4,6 +4,7 @@ import {
   INSPECTED_BYTES,
   LONGEST_SIDE,
   MOST_PIXELS,
+  MOST_PIXELS_OF_AVIF,
 } from '../../app/ports/images.ts'
 import type { PhotoType } from '../../domain/task/photos.ts'
 
@@ -39,7 +40,8 @@ export const inspectImage: ImageInspector = (beginning) => {
   const { type = '', width = 0, height = 0 } = dimensionsOf(beginning) ?? {}
   const contentType = TYPES[type]
   if (contentType === undefined || width === 0 || height === 0) return 'not_an_image'
-  if (Math.max(width, height) > LONGEST_SIDE || width * height > MOST_PIXELS) {
+  const most = contentType === 'image/avif' ? MOST_PIXELS_OF_AVIF : MOST_PIXELS
+  if (Math.max(width, height) > LONGEST_SIDE || width * height > most) {
     return 'too_many_pixels'
   }
   return { contentType, width, height }

@@ -114,6 +114,19 @@ describe('What an image is', () => {
     expect(inspectImage(saying(2 ** 32 - 1, 1))).to.equal('too_many_pixels')
   })
 
+  it('is a smaller size for an AVIF, whose decoder takes more for each pixel', async () => {
+    const avif = await plain(100, 101).avif().toBuffer()
+    const sized = (width: number, height: number) => {
+      const bytes = Buffer.from(avif)
+      const at = bytes.indexOf(Buffer.from([0, 0, 0, 100, 0, 0, 0, 101]))
+      bytes.writeUInt32BE(width, at)
+      bytes.writeUInt32BE(height, at + 4)
+      return inspectImage(bytes)
+    }
+    expect(sized(10_000, 2_500)).to.include({ contentType: 'image/avif', width: 10_000 })
+    expect(sized(10_000, 2_501)).to.equal('too_many_pixels')
+  })
+
   it('is no image without a pixel', () => {
     expect(inspectImage(saying(0, 9))).to.equal('not_an_image')
     expect(inspectImage(saying(9, 0))).to.equal('not_an_image')
