@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { createReadStream, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -61,7 +62,15 @@ export function docsRoutes(router: Router, base: string, title: string, document
     })
   }
   const text = JSON.stringify(document)
-  give(`${base}/openapi.json`, 'application/json', () => text)
+  const etag = `"${createHash('sha256').update(text).digest('base64url')}"`
+  router.get(`${base}/openapi.json`, async (ctx: Context) => {
+    negotiate(ctx, ['application/json'])
+    await refuseBody(ctx)
+    ctx.set({ ETag: etag, 'Cache-Control': 'public, no-cache' })
+    ctx.type = 'application/json'
+    if (ctx.get('If-None-Match').split(/,\s*/).includes(etag)) ctx.status = 304
+    else ctx.body = text
+  })
   const policy = { 'Content-Security-Policy': POLICY }
   give(`${base}/docs`, 'text/html', () => page(title), policy)
   give(`${base}/docs/start.js`, 'text/javascript', () => START)

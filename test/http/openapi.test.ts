@@ -116,6 +116,16 @@ describe('The OpenAPI documents', () => {
     }
   })
 
+  it('are sent once to whoever keeps them', async () => {
+    const url = `${system.urls.task}/tasks/openapi.json`
+    const { headers } = await fetch(url)
+    const etag = headers.get('etag') ?? ''
+    expect(headers.get('cache-control')).to.equal('public, no-cache')
+    const again = await fetch(url, { headers: { 'if-none-match': `"other", ${etag}` } })
+    expect([again.status, await again.text()]).to.deep.equal([304, ''])
+    expect((await fetch(url, { headers: { 'if-none-match': '"other"' } })).status).to.equal(200)
+  })
+
   it('name every call of the contract, and no other', () => {
     const named = operations.map(([name]) => name)
     expect([...new Set(named)]).to.have.members(Object.keys(PROMISED))
