@@ -22,7 +22,14 @@ export const ALARM_TOPIC = 'task-mgmt-alarms'
 export const DATABASE_ADDRESS = '/task-mgmt/database/address'
 /** Of the replica, or of all readers; only if there is one. */
 export const DATABASE_READ_ADDRESS = '/task-mgmt/database/read-address'
+/** What the services connect to; only if there is a Redis. */
+export const REDIS_URL = '/task-mgmt/redis/url'
 export const DATABASE_ADMIN_SECRET = '/task-mgmt/database/administrator-secret'
+
+/** What ElastiCache has of ours, and the user of our services there. */
+export const REDIS = 'task-mgmt-redis'
+export const REDIS_USER = 'tasktrail'
+export const REDIS_PORT = 6379
 
 /** Our own machines; Fargate's capacity provider has its own name. */
 export const NODES = 'task-mgmt-nodes'
@@ -35,6 +42,7 @@ export const DATABASE_PORT = 5432
 
 export const securityGroup = (party: string): string => `task-mgmt-${party}-sg`
 export const containerLogs = (family: string): string => `/ecs/${family}`
+export const redisLogs = (kind: string): string => `/aws/elasticache/${REDIS}/${kind}`
 /** Who talked to whom, in a VPC of ours. */
 export const FLOW_LOGS = '/aws/vpc/task-management'
 export const handlerName = (handler: string): string => `task-mgmt-${handler}`
@@ -89,6 +97,8 @@ export const SECRETS = {
   'previous-text-key': 'task-mgmt-text-key-previous',
   'log-key': 'task-mgmt-log-key',
   'previous-log-key': 'task-mgmt-log-key-previous',
+  'redis-password': 'task-mgmt-redis-password',
+  'previous-redis-password': 'task-mgmt-redis-password-previous',
   'witness-key': 'task-mgmt-witness-key',
   'previous-witness-key': 'task-mgmt-witness-key-previous',
 } as const

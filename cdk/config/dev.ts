@@ -39,6 +39,7 @@ export const dev: EnvironmentInput = {
     maxConnections: 200,
   },
   photos: { bucketPrefix: 'tasktrail-111111111111' },
+  redis: { mode: 'single', nodeType: 'cache.t3.micro' },
   // Set it to true once the first deployment has succeeded.
   deletionProtection: false,
 }

@@ -3,6 +3,7 @@ import { SERVICE_NAMES, SERVICES } from '../catalogue.ts'
 import { isOfAurora, memoryOf } from './database-class.ts'
 import { LOG_RULES } from './log.ts'
 import { OWN_VPC_RULES } from './own-vpc.ts'
+import { REDIS_RULES } from './redis.ts'
 import { type Environment, environmentSchema } from './schema.ts'
 import { SUBNET_RULES } from './subnets.ts'
 
@@ -96,6 +97,8 @@ const RULES: readonly ((environment: Environment) => string)[] = [
   }),
 
   ...OWN_VPC_RULES,
+
+  ...REDIS_RULES,
 
   ...LOG_RULES,
 

@@ -41,6 +41,7 @@ export const prod: EnvironmentInput = {
     maxConnections: 450,
   },
   photos: { bucketPrefix: 'tasktrail-333333333333' },
+  redis: { mode: 'cluster', nodeType: 'cache.r6g.xlarge', shards: 1, replicas: 2 },
   // Set it to true once the first deployment has succeeded.
   deletionProtection: false,
 }

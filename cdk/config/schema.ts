@@ -188,6 +188,23 @@ const photos = z.strictObject({
   encryption: z.enum(['s3', 'kms'], "must be s3, S3's own keys, or kms, our key").default('s3'),
 })
 
+const nodeType = matching(/^cache\.[a-z]\w*\.\w+$/, 'must be a node type such as cache.t3.micro')
+
+const redis = z.discriminatedUnion(
+  'mode',
+  [
+    z.strictObject({ mode: z.literal('single'), nodeType }),
+    // Each shard has a part of the keys, on a primary and on replicas that can take its place.
+    z.strictObject({
+      mode: z.literal('cluster'),
+      nodeType,
+      shards: whole(1, 4),
+      replicas: whole(1, 5),
+    }),
+  ],
+  'must have the mode single or cluster',
+)
+
 const log = z.strictObject({
   // It is in every checkpoint and in the verifier key: with another one it is another log.
   origin: z
@@ -236,6 +253,8 @@ export const environmentSchema = z.strictObject({
   log: log.default({}),
   /** A bucket for photos. @default - none */
   photos: photos.optional(),
+  /** Where requests are counted for all tasks. @default - each task counts for itself */
+  redis: redis.optional(),
   nodes: nodes.optional(),
   // For the load balancer, the database and the stacks. What is protected cannot be rolled back if a first
   // deployment fails, so it starts as false: docs/deploy.md.
@@ -257,4 +276,5 @@ export type OwnVpcConfig = Extract<Environment['vpc'], { readonly by: 'own' }>
 export type ExistingVpcConfig = Exclude<Environment['vpc'], OwnVpcConfig>
 
 export type EdgeConfig = NonNullable<Environment['edge']>
+export type RedisConfig = NonNullable<Environment['redis']>
 export type ServiceConfig = Environment['services'][keyof Environment['services']]

@@ -2,7 +2,7 @@ import { RemovalPolicy, Stack } from 'aws-cdk-lib'
 import { AnyPrincipal, Effect, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import { Key } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
-import { ALARM_TOPIC, DATABASE_INSTANCE, KEY_ALIAS } from '../names.ts'
+import { ALARM_TOPIC, DATABASE_INSTANCE, KEY_ALIAS, REDIS } from '../names.ts'
 
 /**
  * Our only key: it encrypts secrets, database, logs and alarm messages. AWS services may use it for us,
@@ -82,6 +82,7 @@ const LOG_GROUPS = [
   '/aws/apigateway/task-mgmt-*',
   // API Gateway names them itself.
   'API-Gateway-Execution-Logs_*',
+  `/aws/elasticache/${REDIS}/*`,
   `/aws/rds/instance/${DATABASE_INSTANCE}*`,
   `/aws/rds/cluster/${DATABASE_INSTANCE}*`,
 ]

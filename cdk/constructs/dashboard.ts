@@ -13,17 +13,23 @@ import {
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2'
 import type { Construct } from 'constructs'
 import { HTTP_SERVICE_NAMES, SERVICE_NAMES, type ServiceName } from '../catalogue.ts'
-import type { Environment } from '../config/schema.ts'
+import type { Environment, RedisConfig } from '../config/schema.ts'
 import { dashboardName } from '../names.ts'
 import { canaryMetrics } from './canary.ts'
 import { databaseMetric } from './database-alarms.ts'
 import { edgeMetrics } from './edge-alarms.ts'
+import { photoMetric } from './photo-alarms.ts'
+import { redisCpu, redisMetric } from './redis-alarms.ts'
 import { ecsMetric, insight, serviceMetrics } from './service-metrics.ts'
 import { workerMetrics } from './worker-metrics.ts'
 
 export type DashboardProps = {
   readonly loadBalancer: IApplicationLoadBalancer
   readonly database: Environment['database']
+  /** Of the photos. @default - none */
+  readonly bucketName: string | undefined
+  /** @default - none */
+  readonly redis: RedisConfig | undefined
   /** Whether there is a canary. */
   readonly canary: boolean
   /** Whether there is an API Gateway. */
@@ -32,7 +38,7 @@ export type DashboardProps = {
 
 /** First the six widgets of the guide, in its order; then what one looks for next. */
 export function dashboard(scope: Construct, props: DashboardProps): Dashboard {
-  const { loadBalancer, database, canary, edge } = props
+  const { loadBalancer, database, canary, edge, bucketName, redis } = props
   const { metrics } = loadBalancer
   return new Dashboard(scope, 'Dashboard', {
     dashboardName: dashboardName(Stack.of(scope).region),
@@ -100,6 +106,8 @@ export function dashboard(scope: Construct, props: DashboardProps): Dashboard {
         ]),
       ],
       ...(edge ? edgeWidgets() : []),
+      ...photoWidgets(bucketName),
+      ...redisWidgets(redis),
       ...(canary
         ? [
             [
@@ -133,6 +141,38 @@ const edgeWidgets = (): IWidget[][] => [
     ]),
   ],
 ]
+
+const photoWidgets = (bucketName: string | undefined): IWidget[][] =>
+  bucketName === undefined
+    ? []
+    : [
+        [
+          graph(
+            'Photos: requests, refused, failed',
+            ['AllRequests', '4xxErrors', '5xxErrors'].map((name) => photoMetric(bucketName, name)),
+          ),
+          graph(
+            'Photos: bytes up and down',
+            ['BytesUploaded', 'BytesDownloaded'].map((name) => photoMetric(bucketName, name)),
+          ),
+        ],
+      ]
+
+const redisWidgets = (redis: RedisConfig | undefined): IWidget[][] =>
+  redis === undefined
+    ? []
+    : [
+        [
+          graph('Redis: memory, CPU, %, of the fullest node', [
+            redisMetric(redis, 'DatabaseMemoryUsagePercentage'),
+            redisMetric(redis, redisCpu(redis), 'Average'),
+          ]),
+          graph('Redis: connections, evictions', [
+            redisMetric(redis, 'CurrConnections'),
+            redisMetric(redis, 'Evictions', 'Sum'),
+          ]),
+        ],
+      ]
 
 const tasksOf = (name: ServiceName): IWidget =>
   graph(`Tasks of ${name}: running, desired`, [

@@ -13,7 +13,14 @@ import type { Environment } from '../config/schema.ts'
 import { existingVpc } from '../constructs/existing-vpc.ts'
 import { OwnVpc } from '../constructs/own-vpc.ts'
 import { s3Gateway, VpcEndpoints } from '../constructs/vpc-endpoints.ts'
-import { DATABASE_PORT, ENDPOINT_NAMES, NFS_PORT, SERVICE_PORT, securityGroup } from '../names.ts'
+import {
+  DATABASE_PORT,
+  ENDPOINT_NAMES,
+  NFS_PORT,
+  REDIS_PORT,
+  SERVICE_PORT,
+  securityGroup,
+} from '../names.ts'
 
 const HTTPS = Port.tcp(443)
 
@@ -36,6 +43,8 @@ export class NetworkStack extends Stack {
   readonly database: SecurityGroup
   readonly witness: SecurityGroup
   readonly witnessStore: SecurityGroup
+  /** Only if the environment has a Redis. */
+  readonly redis: SecurityGroup | undefined
   /** The function that reports uploads; only if there are photos. */
   readonly photoEvents: SecurityGroup | undefined
   /** Only if a service runs on our own machines. */
@@ -61,6 +70,7 @@ export class NetworkStack extends Stack {
     this.database = this.#group('rds', 'PostgreSQL')
     this.witness = this.#group('witness', 'Cosigns the log')
     this.witnessStore = this.#group('witness-store', 'What the witness has cosigned')
+    this.redis = environment.redis && this.#group('redis', 'Counts requests')
     this.photoEvents = environment.photos && this.#group('photo-events', 'Reports uploads')
     this.nodes = environment.nodes && this.#group('nodes', 'Machines that run tasks')
 
@@ -94,7 +104,16 @@ export class NetworkStack extends Stack {
 
   /** From the internet to the database. `allowFrom` opens both ends; a rule on one end would not. */
   #letIn(): void {
-    const { loadBalancer, services, migration, database, witness, witnessStore, photoEvents } = this
+    const {
+      loadBalancer,
+      services,
+      migration,
+      database,
+      witness,
+      witnessStore,
+      redis,
+      photoEvents,
+    } = this
     this.#letClientsIn()
     for (const name of HTTP_SERVICE_NAMES) {
       const { connections } = services[name]
@@ -112,6 +131,9 @@ export class NetworkStack extends Stack {
     }
     for (const client of [...Object.values(services), migration]) {
       database.connections.allowFrom(client, Port.tcp(DATABASE_PORT), 'PostgreSQL')
+    }
+    for (const name of redis === undefined ? [] : HTTP_SERVICE_NAMES) {
+      redis?.connections.allowFrom(services[name], Port.tcp(REDIS_PORT), 'Counts')
     }
     witness.connections.allowFrom(services.worker, Port.tcp(SERVICE_PORT), 'Checkpoints')
     witnessStore.connections.allowFrom(witness, Port.tcp(NFS_PORT), 'What it has cosigned')

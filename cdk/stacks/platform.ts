@@ -3,13 +3,15 @@ import { Cluster, ContainerInsights, type ICluster } from 'aws-cdk-lib/aws-ecs'
 import { Key } from 'aws-cdk-lib/aws-kms'
 import { PrivateDnsNamespace } from 'aws-cdk-lib/aws-servicediscovery'
 import type { Topic } from 'aws-cdk-lib/aws-sns'
+import { StringParameter } from 'aws-cdk-lib/aws-ssm'
 import type { Construct } from 'constructs'
 import type { Environment } from '../config/schema.ts'
 import { alarmTopic } from '../constructs/alarm-topic.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { FrontDoor } from '../constructs/front-door.ts'
 import { Nodes } from '../constructs/nodes.ts'
-import { CLUSTER, NAMESPACE } from '../names.ts'
+import { Redis } from '../constructs/redis.ts'
+import { CLUSTER, NAMESPACE, REDIS_URL } from '../names.ts'
 import type { DataStack } from './data.ts'
 import type { NetworkStack } from './network.ts'
 
@@ -56,6 +58,21 @@ export class PlatformStack extends Stack {
       internal: environment.edge !== undefined,
     })
     const key = Key.fromKeyArn(this, 'Key', data.key.keyArn)
+    const { redis } = environment
+    if (redis !== undefined && network.redis !== undefined) {
+      const securityGroup = fixedGroup(this, network.redis)
+      const { values } = data.secrets
+      const passwords = [values['redis-password'], values['previous-redis-password']]
+      const { url } = new Redis(this, 'Redis', {
+        environment,
+        config: redis,
+        vpc,
+        securityGroup,
+        key,
+        passwords,
+      })
+      new StringParameter(this, 'RedisUrl', { parameterName: REDIS_URL, stringValue: url })
+    }
     this.alarms = alarmTopic(this, key, environment.alarmEmails)
   }
 }

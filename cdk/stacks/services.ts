@@ -43,6 +43,7 @@ import {
   DATABASE_READ_ADDRESS,
   NAMESPACE,
   photosBucket,
+  REDIS_URL,
   SERVICE_PORT,
   type SecretName,
   WITNESS,
@@ -280,6 +281,7 @@ export class ServicesStack extends Stack {
         ...this.#database(),
         ...(name === 'task-service' && this.#replica(poolMax)),
         ...this.#photos(name),
+        ...(isHttpService(name) && this.#redis()),
         ...addresses(name),
         ...(name !== 'worker' && this.#origins()),
         ...(name === 'worker' && this.#log()),
@@ -314,7 +316,12 @@ export class ServicesStack extends Stack {
 
   #secrets(name: ServiceName): Record<string, SecretField> {
     const login = this.#props.data.secrets.logins[name]
-    return { ...loginWith(login), ...this.#values(SERVICES[name].secrets) }
+    const redis = this.#props.environment.redis !== undefined && isHttpService(name)
+    return {
+      ...loginWith(login),
+      ...this.#values(SERVICES[name].secrets),
+      ...(redis && this.#values({ REDIS_PASSWORD: 'redis-password' })),
+    }
   }
 
   #administrator(): Record<string, SecretField> {
@@ -344,6 +351,12 @@ export class ServicesStack extends Stack {
     }
   }
 
+  /** Where requests are counted for all tasks. The roots in Node include that of its certificate. */
+  #redis(): Record<string, string> | undefined {
+    const { redis } = this.#props.environment
+    return redis && { REDIS_URL: this.#parameter(REDIS_URL), REDIS_MODE: redis.mode }
+  }
+
   /** PostgreSQL accepts only TLS; the bundle in the image has the root of its certificate. */
   #database(): Record<string, string> {
     return {
@@ -362,6 +375,9 @@ const loginWith = (secret: SecretField['secret']): Record<string, SecretField> =
   DB_USER: { secret, field: 'username' },
   DB_PASSWORD: { secret, field: 'password' },
 })
+
+const isHttpService = (name: ServiceName): name is HttpServiceName =>
+  HTTP_SERVICE_NAMES.some((one) => one === name)
 
 /** The addresses of the services that this one calls. */
 const addresses = (name: ServiceName): Record<string, string> =>

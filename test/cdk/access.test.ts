@@ -5,6 +5,7 @@ import { nameOf, within } from './support/references.ts'
 import { only, properties, STACKS, type Synthesis, synthesise } from './support/synthesis.ts'
 
 const OWN_SECRETS = {
+  PhotoEventsReporterServiceRoleD20D64C1: ['task-mgmt-internal-api-key'],
   'task-mgmt-auth-service-execution': [
     'task-mgmt-internal-api-key',
     'task-mgmt-internal-api-key-previous',
@@ -12,10 +13,12 @@ const OWN_SECRETS = {
     'task-mgmt-jwt-secret-previous',
     'task-mgmt-password-pepper',
     'task-mgmt-rds-credentials/auth-service',
+    'task-mgmt-redis-password',
   ],
   'task-mgmt-task-service-execution': [
     'task-mgmt-internal-api-key',
     'task-mgmt-rds-credentials/task-service',
+    'task-mgmt-redis-password',
     'task-mgmt-text-key',
     'task-mgmt-text-key-previous',
   ],
@@ -49,7 +52,7 @@ describe('Access', () => {
     ec2 = synthesise(VARIANTS.ec2)
   })
 
-  it('to each secret is given to the execution roles that inject it, and to nobody else', () => {
+  it('to each secret is given to the execution roles that inject it, and to the function that needs one', () => {
     expect(whoMay(synthesis, 'secretsmanager:GetSecretValue')).to.deep.equal(OWN_SECRETS)
     expect(whoMay(ec2, 'secretsmanager:GetSecretValue')).to.deep.equal(OWN_SECRETS)
   })
@@ -95,14 +98,23 @@ describe('Access', () => {
     }
   })
 
-  it('to AWS is not given to a task itself', () => {
+  it('to AWS is not given to a task itself, but to photos', () => {
     const roles = STACKS.flatMap((stack) =>
       properties(synthesis.templates[stack], 'AWS::ECS::TaskDefinition').map(({ TaskRoleArn }) =>
         nameOf(within(synthesis, stack, TaskRoleArn)),
       ),
     )
     expect(roles).to.have.length(6)
-    expect(statements(synthesis).filter(({ role }) => roles.includes(role))).to.deep.equal([])
+    const rights = statements(synthesis).filter(({ role }) => roles.includes(role))
+    expect([...new Set(rights.map(({ role }) => role))]).to.deep.equal([
+      'task-mgmt-task-service-task',
+      'task-mgmt-worker-task',
+    ])
+    for (const { actions } of rights) {
+      expect(actions.filter((action) => !action.startsWith('s3:'))).to.deep.equal([])
+    }
+    const without = statements(synthesise(variation({ photos: undefined })))
+    expect(without.filter(({ role }) => role.endsWith('-task'))).to.deep.equal([])
   })
 
   it('of an execution role is to its own image and its own log beside its secrets', () => {
@@ -130,7 +142,7 @@ describe('Access', () => {
     }
   })
 
-  it('by policies of AWS is limited to two that read no secret', () => {
+  it('by policies of AWS is limited to three that read no secret', () => {
     const attached = STACKS.flatMap((stack) =>
       properties(ec2.templates[stack], 'AWS::IAM::Role').flatMap((role) => {
         const policies: readonly object[] = role.ManagedPolicyArns ?? []
@@ -139,6 +151,7 @@ describe('Access', () => {
     )
     expect([...new Set(attached)].sort()).to.deep.equal([
       'service-role/AWSLambdaBasicExecutionRole',
+      'service-role/AWSLambdaVPCAccessExecutionRole',
       'service-role/AmazonRDSEnhancedMonitoringRole',
     ])
   })

@@ -47,6 +47,12 @@ describe('Alarms', () => {
       'task-mgmt-witness-down',
       'task-mgmt-drift-found',
       'task-mgmt-canary-failing',
+      'task-mgmt-photo-bucket-4xx',
+      'task-mgmt-photo-bucket-5xx',
+      'task-mgmt-photo-events-failed',
+      ...['memory', 'evictions', 'connections', 'cpu', 'away'].map(
+        (what) => `task-mgmt-redis-${what}`,
+      ),
       'task-mgmt-replica-unused',
     ])
   })

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { prod } from '../../cdk/config/prod.ts'
 import { SECRETS } from '../../cdk/names.ts'
 import { VARIANTS, variation } from './support/environments.ts'
-import { follow } from './support/references.ts'
+import { follow, nameOf, within } from './support/references.ts'
 import {
   ofType,
   only,
@@ -393,6 +393,8 @@ describe('The secrets', () => {
       'task-mgmt-log-key-previous': value,
       'task-mgmt-witness-key': value,
       'task-mgmt-witness-key-previous': value,
+      'task-mgmt-redis-password': value,
+      'task-mgmt-redis-password-previous': value,
       'task-mgmt-rds-credentials/auth-service': login('auth_service'),
       'task-mgmt-rds-credentials/task-service': login('task_service'),
       'task-mgmt-rds-credentials/worker': login('worker'),
@@ -419,9 +421,17 @@ describe('The secrets', () => {
     ])
   })
 
-  it('are never in a template', () => {
+  it('are never in a template, and read by CloudFormation only for the users of Redis', () => {
     for (const template of Object.values(synthesis.templates)) {
-      expect(JSON.stringify(template)).to.not.include('resolve:secretsmanager')
+      const others = Object.values(template.Resources).filter(
+        ({ Type }) => Type !== 'AWS::ElastiCache::User',
+      )
+      expect(JSON.stringify(others)).to.not.include('resolve:secretsmanager')
+    }
+    const users = properties(synthesis.templates.platform, 'AWS::ElastiCache::User')
+    for (const { Passwords } of users) {
+      const named = Passwords.map((one: unknown) => nameOf(within(synthesis, 'platform', one)))
+      expect(named).to.deep.equal(['task-mgmt-redis-password', 'task-mgmt-redis-password-previous'])
     }
   })
 })
@@ -443,6 +453,8 @@ describe('The stack policy of the data', () => {
       ['AWS::KMS::Key', ['Update:Modify']],
       ['AWS::RDS::DBInstance', ['Update:Modify']],
       ['AWS::RDS::DBCluster', ['Update:Modify']],
+      ['AWS::S3::Bucket', ['Update:Modify']],
+      ['AWS::S3::BucketPolicy', ['Update:Modify']],
       ['AWS::EFS::FileSystem', ['Update:Modify']],
       ['AWS::EFS::AccessPoint', ['Update:Modify']],
       ['AWS::RDS::DBParameterGroup', ['Update:Modify', 'Update:Replace', 'Update:Delete']],

@@ -338,7 +338,9 @@ describe('Events', () => {
     expect(rings('UserInitiated', 137)).to.equal(false)
 
     const group = within(synthesis, 'observability', crashed.Targets[0].Arn)
-    const filter = only(synthesis.templates.observability, 'AWS::Logs::MetricFilter')
+    const filter = properties(synthesis.templates.observability, 'AWS::Logs::MetricFilter').find(
+      ({ MetricTransformations: [{ MetricName }] }) => MetricName === 'TaskCrashes',
+    )
     expect(filter.LogGroupName.Ref).to.equal(group?.id)
     expect(matches(filter.FilterPattern, stopped('TaskFailedToStart'))).to.equal(true)
   })

@@ -8,11 +8,14 @@ const BETWEEN_PARTIES = [
   'alb -> auth:3000',
   'alb -> task:3000',
   'auth -> rds:5432',
+  'auth -> redis:6379',
   'internet -> alb:443',
   'internet -> alb:80',
   'migration -> rds:5432',
+  'photo-events -> task:3000',
   'task -> auth:3000',
   'task -> rds:5432',
+  'task -> redis:6379',
   'witness -> witness-store:2049',
   'worker -> rds:5432',
   'worker -> witness:3000',
@@ -24,6 +27,9 @@ const ENDPOINTS = {
   existing: {},
   s3GatewayExists: false,
 } as const
+
+const last = (ids: readonly string[]) => ids.map((id) => id.slice(-1))
+const REPORTER = 'task-mgmt-photo-uploaded'
 
 const groupsOf = (synthesis: Synthesis, stack: 'data' | 'platform' | 'services', values: []) =>
   values.map((value) => party(nameOf(follow(synthesis, stack, value))))
@@ -40,7 +46,7 @@ describe('The network', () => {
   })
 
   it('lets exactly the allowed pairs reach each other', () => {
-    const out = ['auth', 'migration', 'task', 'witness', 'worker'].map(
+    const out = ['auth', 'migration', 'photo-events', 'task', 'witness', 'worker'].map(
       (party) => `${party} -> internet:443`,
     )
     expect(reachability(fargate.templates.network).pairs).to.have.members([
@@ -55,6 +61,7 @@ describe('The network', () => {
       'auth -> internet:443',
       'migration -> internet:443',
       'nodes -> internet:443',
+      'photo-events -> internet:443',
       'task -> internet:443',
       'witness -> internet:443',
       'worker -> internet:443',
@@ -79,10 +86,9 @@ describe('The network', () => {
   })
 
   it('opens no way to the internet where AWS is reached by endpoints', () => {
-    const out = ['auth', 'migration', 'nodes', 'task', 'witness', 'worker'].flatMap((group) => [
-      `${group} -> endpoints:443`,
-      `${group} -> pl-63a5400a:443`,
-    ])
+    const out = ['auth', 'migration', 'nodes', 'photo-events', 'task', 'witness', 'worker'].flatMap(
+      (group) => [`${group} -> endpoints:443`, `${group} -> pl-63a5400a:443`],
+    )
     expect(reachability(endpoints.templates.network).pairs).to.have.members([
       ...BETWEEN_PARTIES,
       ...out,
@@ -116,7 +122,7 @@ describe('The network', () => {
     )
     const { pairs, halfOpen } = reachability(network)
     expect(halfOpen).to.deep.equal([])
-    for (const user of ['auth', 'task', 'worker', 'witness', 'migration']) {
+    for (const user of ['auth', 'task', 'worker', 'witness', 'migration', 'photo-events']) {
       expect(pairs).to.include.members([`${user} -> ${shared}:443`, `${user} -> ${own}:443`])
     }
   })
@@ -154,12 +160,15 @@ describe('The network', () => {
       const name = ServiceName.replace('-service', '')
       expect(groupsOf(ec2, 'services', groups)).to.deep.equal([name])
     }
+    const { VpcConfig } = only(services, 'AWS::Lambda::Function', { FunctionName: REPORTER })
+    expect(groupsOf(ec2, 'services', VpcConfig.SecurityGroupIds)).to.deep.equal(['photo-events'])
+    const { SecurityGroupIds } = only(platform, 'AWS::ElastiCache::ReplicationGroup')
+    expect(groupsOf(ec2, 'platform', SecurityGroupIds)).to.deep.equal(['redis'])
     const { securityGroup } = only(services, 'Custom::Migration')
     expect(groupsOf(ec2, 'services', [securityGroup] as never)).to.deep.equal(['migration'])
   })
 
   it('uses the public subnets for the load balancer and the private ones for everything else', () => {
-    const last = (ids: readonly string[]) => ids.map((id) => id.slice(-1))
     const { data, platform, services } = ec2.templates
     const { Subnets, Scheme } = only(platform, 'AWS::ElasticLoadBalancingV2::LoadBalancer')
     expect(Scheme).to.equal('internet-facing')
@@ -170,12 +179,26 @@ describe('The network', () => {
     const tasks = properties(services, 'AWS::ECS::Service').map(
       ({ NetworkConfiguration }) => NetworkConfiguration.AwsvpcConfiguration,
     )
+    const { VpcConfig } = only(services, 'AWS::Lambda::Function', { FunctionName: REPORTER })
+    expect(last(VpcConfig.SubnetIds)).to.deep.equal(['3', '4'])
+    expect(last(only(platform, 'AWS::ElastiCache::SubnetGroup').SubnetIds)).to.deep.equal([
+      '3',
+      '4',
+    ])
     for (const ids of [VPCZoneIdentifier, SubnetIds, subnets, ...tasks.map((one) => one.Subnets)]) {
       expect(last(ids)).to.deep.equal(['3', '4'])
     }
     expect(tasks.map(({ AssignPublicIp }) => AssignPublicIp)).to.deep.equal(
       Array(4).fill('DISABLED'),
     )
+  })
+
+  it('leads to S3 past the NAT gateway where the environment asks for it', () => {
+    const { network } = synthesise(variation({ egress: { via: 'nat', s3Gateway: true } })).templates
+    const gateway = only(network, 'AWS::EC2::VPCEndpoint')
+    expect(gateway.VpcEndpointType).to.equal('Gateway')
+    expect(JSON.stringify(gateway.ServiceName)).to.match(/\.s3"/)
+    expect(last(gateway.RouteTableIds)).to.deep.equal(['3', '4'])
   })
 
   it('uses the existing VPC and creates no network of its own', () => {

@@ -49,7 +49,9 @@ describe('The order of deployment', () => {
 
   it('reads what a restore replaces from parameters that an earlier stack has written', () => {
     for (const { templates } of Object.values(syntheses)) {
-      const written = properties(templates.data, 'AWS::SSM::Parameter').map(({ Name }) => Name)
+      const written = [templates.data, templates.platform].flatMap((template) =>
+        properties(template, 'AWS::SSM::Parameter').map(({ Name }) => Name),
+      )
       const read = Object.values(templates.services.Parameters ?? {})
         .filter(({ Type }) => Type === 'AWS::SSM::Parameter::Value<String>')
         .map(({ Default }) => Default)

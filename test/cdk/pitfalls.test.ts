@@ -71,7 +71,7 @@ describe('Pitfall', () => {
       const rolesThat = (action: string) =>
         new Set(all.filter((one) => allows(one, action)).map(({ role }) => role))
       const readers = rolesThat('secretsmanager:GetSecretValue')
-      expect(readers.size).to.equal(6)
+      expect(readers.size).to.equal(7)
       expect(rolesThat('kms:Decrypt')).to.deep.equal(readers)
     }
   })

@@ -15,11 +15,14 @@ type Properties = ReturnType<typeof only>
 const SERVICES = ['auth-service', 'task-service'] as const
 const ALL = [...SERVICES, 'worker'] as const
 
+/** What a parameter of another stack holds, where it is no address. */
+const ELSEWHERE: Readonly<Record<string, string>> = { REDIS_URL: 'rediss://tasktrail@redis:6379' }
+
 /** What a container sees in its environment: what is plain as it stands, secrets as long texts. */
 function environmentOf(container: Properties): Record<string, string> {
   const plain = container.Environment.map(({ Name, Value }: Properties) => [
     Name,
-    typeof Value === 'string' ? Value : 'an-address-of-another-stack',
+    typeof Value === 'string' ? Value : (ELSEWHERE[Name] ?? 'an-address-of-another-stack'),
   ])
   const secret = container.Secrets.map(({ Name }: Properties) => [Name, 's'.repeat(64)])
   return Object.fromEntries([...plain, ...secret])
@@ -164,11 +167,13 @@ describe('The services', () => {
         PASSWORD_PEPPER: 'task-mgmt-password-pepper:secret::',
         INTERNAL_API_KEY: 'task-mgmt-internal-api-key:secret::',
         INTERNAL_API_KEY_PREVIOUS: 'task-mgmt-internal-api-key-previous:secret::',
+        REDIS_PASSWORD: 'task-mgmt-redis-password:secret::',
       },
       'task-service': {
         DB_USER: 'task-mgmt-rds-credentials/task-service:username::',
         DB_PASSWORD: 'task-mgmt-rds-credentials/task-service:password::',
         INTERNAL_API_KEY: 'task-mgmt-internal-api-key:secret::',
+        REDIS_PASSWORD: 'task-mgmt-redis-password:secret::',
         TEXT_KEY: 'task-mgmt-text-key:secret::',
         TEXT_KEY_PREVIOUS: 'task-mgmt-text-key-previous:secret::',
       },
@@ -261,22 +266,25 @@ describe('The services', () => {
     }
   })
 
-  it('are found by name: auth-service as A records that live for 60 seconds', () => {
+  it('are found by name: each as A records that live for 60 seconds', () => {
     const { platform } = fargate.templates
     const namespace = only(platform, 'AWS::ServiceDiscovery::PrivateDnsNamespace')
     expect(namespace).to.include({ Name: 'task-management.local', Vpc: 'vpc-0c000000000000001' })
-    const { DnsConfig } = only(services, 'AWS::ServiceDiscovery::Service', { Name: 'auth-service' })
-    expect(DnsConfig.DnsRecords).to.deep.equal([{ TTL: 60, Type: 'A' }])
-    expect(DnsConfig.RoutingPolicy).to.equal('MULTIVALUE')
-    expect(nameOf(follow(fargate, 'services', DnsConfig.NamespaceId))).to.equal(namespace.Name)
+    for (const Name of SERVICES) {
+      const { DnsConfig } = only(services, 'AWS::ServiceDiscovery::Service', { Name })
+      expect(DnsConfig.DnsRecords).to.deep.equal([{ TTL: 60, Type: 'A' }])
+      expect(DnsConfig.RoutingPolicy).to.equal('MULTIVALUE')
+      expect(nameOf(follow(fargate, 'services', DnsConfig.NamespaceId))).to.equal(namespace.Name)
+    }
     expect(environmentOf(containerOf('task-service')).AUTH_SERVICE_URL).to.equal(
       'http://auth-service.task-management.local:3000',
     )
   })
 
   it('are registered under that name as tasks come and go', () => {
-    const [{ RegistryArn }] = serviceOf(fargate, 'auth-service').ServiceRegistries
-    expect(nameOf(follow(fargate, 'services', RegistryArn))).to.equal('auth-service')
-    expect(serviceOf(fargate, 'task-service').ServiceRegistries ?? []).to.deep.equal([])
+    for (const name of SERVICES) {
+      const [{ RegistryArn }] = serviceOf(fargate, name).ServiceRegistries
+      expect(nameOf(follow(fargate, 'services', RegistryArn))).to.equal(name)
+    }
   })
 })

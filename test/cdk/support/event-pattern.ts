@@ -2,8 +2,8 @@
 type Value = any
 
 /**
- * Whether EventBridge would match, as far as our patterns go: exact values, `prefix`, `anything-but`
- * and `$or`. A list in the event matches when one of its elements does.
+ * Whether EventBridge would match, as far as our patterns go: exact values, `prefix`, `wildcard`,
+ * `anything-but` and `$or`. A list in the event matches when one of its elements does.
  */
 export function matchesEvent(pattern: Value, event: Value): boolean {
   if (Array.isArray(event)) return event.some((element) => matchesEvent(pattern, element))
@@ -19,6 +19,10 @@ export function matchesEvent(pattern: Value, event: Value): boolean {
 function allows(rule: Value, value: Value): boolean {
   if (typeof rule !== 'object') return rule === value
   if ('prefix' in rule) return String(value).startsWith(rule.prefix)
+  if ('wildcard' in rule) {
+    const parts = rule.wildcard.split('*').map((part: string) => RegExp.escape(part))
+    return new RegExp(`^${parts.join('.*')}$`).test(String(value))
+  }
   if ('anything-but' in rule) return ![rule['anything-but']].flat().includes(value)
   throw new Error(`no model of ${JSON.stringify(rule)}`)
 }

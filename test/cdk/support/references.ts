@@ -52,7 +52,13 @@ export function nameOf(target: Target | undefined): string {
   const { Type, Properties } = target.resource
   if (Type === 'AWS::RDS::DBInstance') return 'administrator'
   const own = Properties?.Name ?? Properties?.GroupName ?? Properties?.RoleName
-  return own ?? Properties?.RepositoryName ?? Properties?.LogGroupName ?? target.id
+  return (
+    own ??
+    Properties?.BucketName ??
+    Properties?.RepositoryName ??
+    Properties?.LogGroupName ??
+    target.id
+  )
 }
 
 /** All logical ids of its own template that a resource refers to or waits for. */

@@ -18,6 +18,8 @@ const ARNS: Readonly<Record<string, (name: string) => string>> = {
   'AWS::RDS::DBInstance': () => secretArn('administrator'),
   'AWS::Logs::LogGroup': (name) => arn('logs', `log-group:${name}:*`),
   'AWS::IAM::Role': roleArn,
+  'AWS::S3::Bucket': (name) => `arn:aws:s3:::${name}`,
+  'AWS::SQS::Queue': (name) => arn('sqs', name),
   'AWS::Lambda::Function': (name) => arn('lambda', `function:${name}`),
   'AWS::StepFunctions::StateMachine': (name) => arn('states', `stateMachine:${name}`),
   'AWS::ECS::Cluster': () => arn('ecs', 'cluster/task-management-cluster'),
@@ -85,13 +87,25 @@ export type Attempt = {
 const asTags = <T>(value: T): T =>
   JSON.parse(JSON.stringify(value).replaceAll('kms:EncryptionContext:', 'aws:PrincipalTag/'))
 
+/** What the resource itself says: our key, and the bucket of the photos. */
+function policyOf(synthesis: Synthesis, action: string, resource: string): object | undefined {
+  const { data } = synthesis.templates
+  const [[, key] = []] = ofType(data, 'AWS::KMS::Key')
+  if (action.startsWith('kms:')) {
+    return asTags(resolve(synthesis, 'data', key?.Properties.KeyPolicy) as object)
+  }
+  const bucket = ofType(data, 'AWS::S3::BucketPolicy').find(([, { Properties }]) =>
+    resource.startsWith(`arn:aws:s3:::${nameOf(within(synthesis, 'data', Properties.Bucket))}`),
+  )
+  return bucket && (resolve(synthesis, 'data', bucket[1].Properties.PolicyDocument) as object)
+}
+
 /** Whether AWS would let the role do it. Error: an action, resource or condition that there is not. */
 export async function may(
   synthesis: Synthesis,
   { name, policies }: Identity,
   { action, resource, context = {} }: Attempt,
 ): Promise<boolean> {
-  const [[, key] = []] = ofType(synthesis.templates.data, 'AWS::KMS::Key')
   const simulated = await runSimulation(
     {
       request: {
@@ -106,9 +120,7 @@ export async function may(
       })),
       serviceControlPolicies: [],
       resourceControlPolicies: [],
-      resourcePolicy: action.startsWith('kms:')
-        ? asTags(resolve(synthesis, 'data', key?.Properties.KeyPolicy))
-        : undefined,
+      resourcePolicy: policyOf(synthesis, action, resource),
     },
     {},
   )
