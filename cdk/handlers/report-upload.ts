@@ -6,8 +6,13 @@ export type ObjectCreated = {
 /** For one answer; task-service looks at the object meanwhile. */
 const PATIENCE_MS = 10_000
 
-/** Nobody waits for this upload any more: another version was it, or the photo or its user is gone. */
-const IN_VAIN: readonly number[] = [404, 409, 410]
+/**
+ * No other try would change that: it is no image, or not what was promised, or too much for its user; another
+ * version was it already, or photo, task or user are gone.
+ */
+const IN_VAIN: readonly number[] = [403, 404, 409, 410, 422]
+/** The same status, but another try may. */
+const FOR_NOW = 'write_conflict'
 
 /**
  * Tells task-service of an upload. False: it does not know the key, which may have been replaced since. Error:
@@ -19,7 +24,7 @@ export async function reportUpload(
   { detail: { object } }: ObjectCreated,
   patienceMs = PATIENCE_MS,
 ): Promise<boolean> {
-  const { status } = await fetch(url, {
+  const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'x-internal-api-key': apiKey },
     body: JSON.stringify({ key: object.key, version: object['version-id'] }),
@@ -29,10 +34,18 @@ export async function reportUpload(
   }).catch((error: Error) => {
     throw new Error(`POST ${url}: ${reason(error, patienceMs)}`)
   })
-  if (status === 401) return false
-  if ((status >= 200 && status < 300) || IN_VAIN.includes(status)) return true
-  throw new Error(`POST ${url} answered ${status} for ${object.key}`)
+  const { ok, status } = response
+  const code = ok ? '' : await codeOf(response)
+  if (code === 'internal_key_required') return false
+  if (ok || (IN_VAIN.includes(status) && code !== FOR_NOW)) return true
+  throw new Error(`POST ${url} answered ${status} ${code} for ${object.key}`)
 }
+
+const codeOf = (response: Response): Promise<string> =>
+  response.json().then(
+    (body) => String(Object(body).code ?? ''),
+    () => '',
+  )
 
 /** The message of `fetch` itself says only that it failed. */
 const reason = ({ name, message, cause }: Error, patienceMs: number): string =>

@@ -2,6 +2,7 @@ import { Validations } from 'aws-cdk-lib'
 import type { IConstruct } from 'constructs'
 import { TASK_NAMES } from '../catalogue.ts'
 import type { Environment } from '../config/schema.ts'
+import { PHOTO_TASKS } from '../constructs/photo-roles.ts'
 
 /** Accepted findings, where and why. A test fails if one of them no longer matches any finding. */
 export type Acknowledgement = {
@@ -18,9 +19,13 @@ const solutions = (...rules: string[]) => rules.map((rule) => `AwsSolutions::Aws
 const nist = (...rules: string[]) => rules.map((rule) => `NIST.800.53.R5::NIST.800.53.R5-${rule}`)
 const tower = (...rules: string[]) => rules.map((rule) => `cdk-validator-cfnguard::${rule}`)
 
+const library = (...rules: string[]) => rules.map((rule) => `CloudFormation-Validate::${rule}`)
+
 const awsPolicy = (name: string) => `IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/${name}]`
 
 const unprotected = ({ deletionProtection }: Environment): boolean => !deletionProtection
+const inOwnVpc = ({ vpc }: Environment): boolean => vpc.by === 'own'
+const underKeysOfS3 = ({ photos }: Environment): boolean => photos?.encryption === 's3'
 const inDev = ({ name }: Environment): boolean => name === 'dev'
 const whereRestored = ({ database }: Environment): boolean => database.restoreFrom !== undefined
 
@@ -47,6 +52,34 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     at: 'network/alb',
     rules: solutions('EC23'),
     because: 'The load balancer is the one party that the internet may reach, on 80 and 443.',
+  },
+
+  {
+    at: 'network/Own',
+    when: inOwnVpc,
+    rules: library('W3010'),
+    because: 'Asking the account for its zones would take credentials; the environment names them.',
+  },
+  {
+    at: 'network/Own/FlowLogs',
+    when: inOwnVpc,
+    rules: [
+      ...nist('CloudWatchLogGroupEncrypted'),
+      ...tower('cloudwatch_log_group_encrypted_check'),
+    ],
+    because: 'Addresses and ports, under a key of CloudWatch: ours is in a later stack.',
+  },
+  {
+    at: 'network/Own/Vpc',
+    when: inOwnVpc,
+    rules: nist('VPCNoUnrestrictedRouteToIGW'),
+    because: 'Of the public subnets, where only load balancer and NAT gateways are.',
+  },
+  {
+    at: 'network/Custom::VpcRestrictDefaultSGCustomResourceProvider',
+    when: inOwnVpc,
+    rules: tower('lambda_inside_vpc_check'),
+    because: 'It calls only EC2, once, to close the default group of the VPC.',
   },
 
   // ------------------------------------------------------------------------------------- data
@@ -177,7 +210,66 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because: 'It is encrypted like its snapshot, and CloudFormation allows no other setting.',
   },
 
+  {
+    at: 'data/Photos/Bucket',
+    rules: [...nist('S3BucketReplicationEnabled'), ...tower('s3_bucket_object_lock_enabled_check')],
+    because:
+      'Versions are kept, and an erased user must be gone: no copy elsewhere, and no lock that ' +
+      'would keep a photo.',
+  },
+  {
+    at: 'data/Photos/Bucket',
+    when: underKeysOfS3,
+    rules: [...nist('S3DefaultEncryptionKMS'), ...tower('s3_bucket_default_encryption_kms_check')],
+    because: 'The environment chooses between the keys of S3 (AES-256), as required, and ours.',
+  },
+  ...PHOTO_TASKS.map((task) => ({
+    at: `data/Photos/${task}`,
+    rules: solutions('IAM5[Resource::<PhotosBucket4131342A.Arn>/users/*]'),
+    because: 'Photos of all users; whose a photo is, task-service decides.',
+  })),
+  {
+    at: 'data/Photos/AccessLogs',
+    rules: [...nist('S3DefaultEncryptionKMS'), ...tower('s3_bucket_default_encryption_kms_check')],
+    because: 'S3 can write its access logs only under its own key.',
+  },
+  {
+    at: 'data/Photos/AccessLogs',
+    rules: tower('s3_bucket_logging_enabled_check'),
+    because: 'It holds access logs; logging access to the logs would never end.',
+  },
+  {
+    at: 'data/Photos/AccessLogs',
+    rules: [
+      ...nist('S3BucketReplicationEnabled'),
+      ...tower('s3_bucket_object_lock_enabled_check', 's3_event_notifications_enabled_check'),
+    ],
+    because:
+      'Lines of requests, read after an incident and deleted after 90 days; no business records.',
+  },
+
   // --------------------------------------------------------------------------------- platform
+  {
+    at: 'platform/Redis/Group',
+    rules: solutions('AEC6'),
+    because: 'A user with a password and few rights gets in; the rule knows only AUTH tokens.',
+  },
+  {
+    at: 'platform/Redis/Group',
+    rules: nist('ElastiCacheRedisClusterAutomaticBackup'),
+    because: 'Counters that expire within a minute: there is nothing to restore.',
+  },
+  {
+    at: 'platform/Redis/Group',
+    when: inDev,
+    rules: solutions('AEC4'),
+    because: 'In dev one node is enough: each task counts for itself while it is away.',
+  },
+  {
+    at: 'platform/Redis',
+    rules: tower('cloudwatch_log_group_encrypted_check'),
+    because: 'They are encrypted with our key; the rule knows only keys of the same template.',
+  },
   {
     at: 'platform/Cluster',
     rules: tower('ecs_container_insights_enabled_check'),
@@ -321,6 +413,29 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     at: 'services/DesiredCounts/Provider',
     rules: solutions('IAM5[Resource::<DesiredCountsonEvent47A6CEF2.Arn>:*]'),
     because: 'Every version of a named function.',
+  },
+  {
+    at: 'services/PhotoEvents/Reporter',
+    rules: solutions(
+      awsPolicy('service-role/AWSLambdaBasicExecutionRole'),
+      awsPolicy('service-role/AWSLambdaVPCAccessExecutionRole'),
+    ),
+    because: 'They allow only writing logs, and network interfaces in the VPC.',
+  },
+  {
+    at: 'services/PhotoEvents/Reporter',
+    rules: tower('lambda_inside_vpc_check'),
+    because: 'It is inside; the rule does not read subnets that another stack has, or lists.',
+  },
+  {
+    at: 'services/PhotoEvents/Reporter',
+    rules: nist('LambdaConcurrency'),
+    because: 'Uploads come as fast as users are let; new accounts have nothing to reserve.',
+  },
+  {
+    at: 'services/PhotoEvents/Failed',
+    rules: tower('sqs_dlq_check'),
+    because: 'It is the queue for what failed; nothing takes from it but a person.',
   },
   {
     at: 'services/Canary/Visitor',

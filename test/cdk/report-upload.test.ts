@@ -26,6 +26,7 @@ describe('A report of an upload', () => {
   let url: string
   let asked: Asked[]
   let answer: number | null
+  let code: string
 
   before(async () => {
     server = createServer(async (req, res) => {
@@ -37,7 +38,7 @@ describe('A report of an upload', () => {
       // Null: never.
       if (answer !== null) {
         res.writeHead(answer, answer === 302 ? { location: '/elsewhere' } : {})
-        res.end()
+        res.end(answer === 204 ? undefined : JSON.stringify({ code }))
       }
     }).listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -52,8 +53,9 @@ describe('A report of an upload', () => {
     server.close()
   })
 
-  const reporting = (status: number | null, patienceMs = 5_000) => {
+  const reporting = (status: number | null, patienceMs = 5_000, says = 'some_code') => {
     answer = status
+    code = says
     return reportUpload(url, KEY, created, patienceMs)
   }
   const failure = (status: number | null, patienceMs?: number): Promise<string> =>
@@ -74,20 +76,28 @@ describe('A report of an upload', () => {
     })
   })
 
-  for (const status of [200, 204, 404, 409, 410]) {
-    it(`is done with ${status}`, async () => {
+  for (const status of [200, 204, 403, 404, 409, 410, 422]) {
+    it(`is done with ${status}, which another try would not change`, async () => {
       expect(await reporting(status)).to.equal(true)
     })
   }
 
   it('says when its key is not known', async () => {
-    expect(await reporting(401)).to.equal(false)
+    expect(await reporting(403, 5_000, 'internal_key_required')).to.equal(false)
   })
 
-  for (const status of [302, 400, 429, 500, 503]) {
+  it('fails with a conflict of writes, which is over soon', async () => {
+    const error = await reporting(409, 5_000, 'write_conflict').catch((thrown: Error) => thrown)
+    expect(error).to.have.property(
+      'message',
+      `POST ${url} answered 409 write_conflict for ${OBJECT}`,
+    )
+  })
+
+  for (const status of [302, 400, 401, 429, 500, 501, 503]) {
     it(`fails with ${status}, so that Lambda tries again, in a line without the key`, async () => {
       const message = await failure(status)
-      expect(message).to.equal(`POST ${url} answered ${status} for ${OBJECT}`)
+      expect(message).to.equal(`POST ${url} answered ${status} some_code for ${OBJECT}`)
       expect(asked).to.have.length(1)
     })
   }
