@@ -413,13 +413,12 @@ type Policy = {
   }[]
 }
 
-/** With actions in order, and without the log groups of functions and of Redis, which the guide does without. */
+/** With actions in order, and without the log groups of what the guide does without. */
 const comparable = ({ Action, ...statement }: Policy['Statement'][number]) => {
   const text = JSON.stringify({ ...statement, Action: [Action].flat().sort() })
+  const left = /:log-group:(\/aws\/(lambda|elasticache|apigateway)\/|API-Gateway-)/
   return JSON.parse(text, (_key, value) =>
-    Array.isArray(value)
-      ? value.filter((arn) => !/:log-group:\/aws\/(lambda|elasticache)\//.test(arn))
-      : value,
+    Array.isArray(value) ? value.filter((arn) => !left.test(arn)) : value,
   )
 }
 const actions = ({ Statement }: Policy) => Statement.flatMap(({ Action }) => Action)
