@@ -48,6 +48,10 @@ export const FLOW_LOGS = '/aws/vpc/task-management'
 export const handlerName = (handler: string): string => `task-mgmt-${handler}`
 export const handlerLogs = (handler: string): string => `/aws/lambda/${handlerName(handler)}`
 export const EDGE_LOGS = `/aws/apigateway/${EDGE_API}`
+/** Of what goes wrong in API Gateway itself; the name is its own. */
+export const edgeErrors = (apiId: string): string =>
+  `API-Gateway-Execution-Logs_${apiId}/${EDGE_STAGE}`
+export const EDGE_LOG_GROUPS = [EDGE_LOGS, edgeErrors('*')]
 export const eventLogs = (subject: string): string => `/aws/events/task-management/${subject}`
 
 /** The guide's region. In others, names that must be unique in an account include the region. */

@@ -8,7 +8,7 @@ import { ALARM_TOPIC, DATABASE_INSTANCE, KEY_ALIAS, REDIS } from '../names.ts'
  * Our only key: it encrypts secrets, database, logs and alarm messages. AWS services may use it for us,
  * each for its own purpose; everyone else needs a statement in a role.
  */
-export function customerKey(scope: Construct, id: string): Key {
+export function customerKey(scope: Construct, id: string, otherLogs: readonly string[]): Key {
   const { account, region } = Stack.of(scope)
   const key = new Key(scope, id, {
     alias: KEY_ALIAS,
@@ -16,7 +16,9 @@ export function customerKey(scope: Construct, id: string): Key {
     enableKeyRotation: true,
     removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
   })
-  const logGroups = LOG_GROUPS.map((name) => `arn:aws:logs:${region}:${account}:log-group:${name}`)
+  const logGroups = [...LOG_GROUPS, ...otherLogs].map(
+    (name) => `arn:aws:logs:${region}:${account}:log-group:${name}`,
+  )
   key.addToResourcePolicy(
     new PolicyStatement({
       sid: 'LogGroupsOfTasktrail',
@@ -79,9 +81,6 @@ const LOG_GROUPS = [
   '/ecs/*',
   '/aws/events/task-management/*',
   '/aws/lambda/task-mgmt-*',
-  '/aws/apigateway/task-mgmt-*',
-  // API Gateway names them itself.
-  'API-Gateway-Execution-Logs_*',
   `/aws/elasticache/${REDIS}/*`,
   `/aws/rds/instance/${DATABASE_INSTANCE}*`,
   `/aws/rds/cluster/${DATABASE_INSTANCE}*`,

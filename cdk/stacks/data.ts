@@ -12,7 +12,12 @@ import { fixedGroup } from '../constructs/fixed-group.ts'
 import { PhotoBucket } from '../constructs/photo-bucket.ts'
 import { rdsDatabase } from '../constructs/rds-database.ts'
 import { WitnessStore } from '../constructs/witness-store.ts'
-import { DATABASE_ADDRESS, DATABASE_ADMIN_SECRET, DATABASE_READ_ADDRESS } from '../names.ts'
+import {
+  DATABASE_ADDRESS,
+  DATABASE_ADMIN_SECRET,
+  DATABASE_READ_ADDRESS,
+  EDGE_LOG_GROUPS,
+} from '../names.ts'
 import type { NetworkStack } from './network.ts'
 
 export type DataProps = StackProps & {
@@ -29,7 +34,8 @@ export class DataStack extends Stack {
 
   constructor(scope: Construct, id: string, props: DataProps) {
     super(scope, id, props)
-    this.key = customerKey(this, 'Key')
+    const { edge } = props.environment
+    this.key = customerKey(this, 'Key', edge === undefined ? [] : EDGE_LOG_GROUPS)
     this.secrets = new AppSecrets(this, 'Secrets', this.key)
     const { vpc, witnessStore } = props.network
     this.witnessStore = new WitnessStore(this, 'Witness', {

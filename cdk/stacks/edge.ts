@@ -9,7 +9,7 @@ import {
 import { VpcLink } from 'aws-cdk-lib/aws-apigatewayv2'
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager'
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam'
-import { Key } from 'aws-cdk-lib/aws-kms'
+import { type IKey, Key } from 'aws-cdk-lib/aws-kms'
 import type { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs'
 import { LogGroup } from 'aws-cdk-lib/aws-logs'
 import type { Construct } from 'constructs'
@@ -18,8 +18,9 @@ import { EdgeAlarms } from '../constructs/edge-alarms.ts'
 import { EdgeApi } from '../constructs/edge-api.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { handler } from '../constructs/handler.ts'
+import { logGroup } from '../constructs/log-group.ts'
 import { mayDecrypt } from '../constructs/secret-access.ts'
-import { EDGE_API, EDGE_LOGS, EDGE_STAGE, handlerLogs, handlerName } from '../names.ts'
+import { EDGE_API, EDGE_LOGS, EDGE_STAGE, edgeErrors, handlerLogs, handlerName } from '../names.ts'
 import type { DataStack } from './data.ts'
 import type { NetworkStack } from './network.ts'
 import type { PlatformStack } from './platform.ts'
@@ -35,10 +36,12 @@ export type EdgeProps = StackProps & {
 /** API Gateway, and its way to the load balancer: ADR 25. */
 export class EdgeStack extends Stack {
   readonly #props: EdgeProps
+  readonly #key: IKey
 
   constructor(scope: Construct, id: string, props: EdgeProps) {
     super(scope, id, props)
     this.#props = props
+    this.#key = Key.fromKeyArn(this, 'Key', props.data.key.keyArn)
     const { environment, edge, platform } = props
     const logs = LogGroup.fromLogGroupName(this, 'Logs', EDGE_LOGS)
     const { loadBalancer } = platform.frontDoor
@@ -53,6 +56,12 @@ export class EdgeStack extends Stack {
         ? `https://${edge.domain}`
         : `http://${loadBalancer.loadBalancerDnsName}`,
     })
+    // Otherwise API Gateway makes it: without our key, and for ever.
+    const errors = logGroup(this, 'Errors', edgeErrors(api.restApiId), {
+      environment,
+      key: this.#key,
+    })
+    api.deploymentStage.node.addDependency(errors)
     this.#domain(api)
     new EdgeAlarms(this, 'Alarms', { topic: platform.alarms, logs })
   }
@@ -76,7 +85,6 @@ export class EdgeStack extends Stack {
     const { values } = data.secrets
     const current = values['signing-key'].secretArn
     const previous = values['previous-signing-key'].secretArn
-    const key = Key.fromKeyArn(this, 'Key', data.key.keyArn)
     return handler(this, 'Authorizer', {
       file: 'authorizer',
       handler: 'onRequest',
@@ -89,7 +97,7 @@ export class EdgeStack extends Stack {
           actions: ['secretsmanager:GetSecretValue'],
           resources: [current, previous],
         }),
-        mayDecrypt(this, key.keyArn, [current, previous]),
+        mayDecrypt(this, this.#key.keyArn, [current, previous]),
       ],
     })
   }

@@ -351,6 +351,67 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because: 'The environment chooses the types; PostgreSQL connections use TLS anyway.',
   },
 
+  // ------------------------------------------------------------------------------------- edge
+  {
+    at: 'edge/Edge/Api',
+    rules: solutions('APIG2'),
+    because: 'The services validate every request, by the schemas that the OpenAPI document shows.',
+  },
+  {
+    at: 'edge/Edge/Api',
+    rules: solutions('APIG4', 'COG4'),
+    because:
+      'Health, documents, registration, login and preflights take no token; everything else asks ' +
+      'our own authorizer.',
+  },
+  {
+    at: 'edge/Edge/Api',
+    rules: [...solutions('APIG3'), ...nist('APIGWAssociatedWithWAF')],
+    because:
+      'Services limit rates, sizes and failed logins themselves; a firewall would be an addition.',
+  },
+  {
+    at: 'edge/Edge/Api',
+    rules: nist('APIGWCacheEnabledAndEncrypted'),
+    because: 'Nothing is cached: answers are of one user, and of the present.',
+  },
+  {
+    at: 'edge/Edge/Api',
+    rules: nist('APIGWSSLEnabled'),
+    because: 'The load balancer knows API Gateway by its VPC link, which alone can reach it.',
+  },
+  {
+    at: 'edge/Errors',
+    rules: tower('cloudwatch_log_group_encrypted_check'),
+    because: 'It is encrypted with our key; the rule knows only keys of the same template.',
+  },
+  {
+    at: 'edge/Edge/Api/CloudWatchRole',
+    rules: solutions(awsPolicy('service-role/AmazonAPIGatewayPushToCloudWatchLogs')),
+    because: 'API Gateway requires this policy, once an account, and it allows only writing logs.',
+  },
+  {
+    at: 'edge/Authorizer',
+    rules: solutions(awsPolicy('service-role/AWSLambdaBasicExecutionRole')),
+    because: 'It allows only writing logs.',
+  },
+  {
+    at: 'edge/Authorizer',
+    rules: [...nist('LambdaInsideVPC'), ...tower('lambda_inside_vpc_check')],
+    because: 'It calls only Secrets Manager, nothing in the VPC; inside it would need a way out.',
+  },
+  {
+    at: 'edge/Authorizer',
+    rules: nist('LambdaConcurrency', 'LambdaDLQ'),
+    because:
+      'It runs once a request, and API Gateway limits those; it answers at once, so nothing is left over.',
+  },
+  {
+    at: 'edge/Authorizer',
+    rules: tower('lambda_function_public_access_prohibited_check'),
+    because: 'Only this authorizer of this API may call it; the rule cannot read its joined ARN.',
+  },
+
   // --------------------------------------------------------------------------------- services
   {
     at: 'services',

@@ -238,7 +238,11 @@ describe('The edge on AWS', () => {
     expect(RetentionInDays).to.equal(90)
     expect(follow(synthesis, 'observability', KmsKeyId)?.resource.Type).to.equal('AWS::KMS::Key')
     const policy = only(synthesis.templates.data, 'AWS::KMS::Key').KeyPolicy
-    expect(JSON.stringify(policy)).to.include('log-group:/aws/apigateway/task-mgmt-*')
+    expect(JSON.stringify(policy)).to.include('log-group:/aws/apigateway/task-mgmt-api')
+    const errors = only(synthesis.templates.edge, 'AWS::Logs::LogGroup')
+    expect(JSON.stringify(errors.LogGroupName)).to.include('API-Gateway-Execution-Logs_')
+    expect(errors.RetentionInDays).to.equal(90)
+    expect(JSON.stringify(policy)).to.include('log-group:API-Gateway-Execution-Logs_*/v1')
   })
 
   it('traces, measures and throttles, as configured', () => {

@@ -18,13 +18,13 @@ import { Tasktrail } from '../../cdk/stage.ts'
 import { ACKNOWLEDGEMENTS, resolveId } from '../../cdk/validation/acknowledgements.ts'
 import { GuardRules } from '../../cdk/validation/guard.ts'
 import { addValidations } from '../../cdk/validation/plugins.ts'
-import { VARIANTS } from './support/environments.ts'
+import { VARIANTS, variation } from './support/environments.ts'
 import { CONTEXT } from './support/synthesis.ts'
 
 const { fargate, ec2, aurora } = VARIANTS
 const restoreFrom = { snapshot: 'before-the-loss', instance: 'task-mgmt-db-2' }
 /**
- * Each way to have it somewhere, also a canary, a replica, databases that were restored, a VPC of ours and
+ * Each way to have it somewhere, also a canary, a replica, an edge, databases that were restored, a VPC of ours and
  * photos under our key.
  */
 const ENVIRONMENTS: Readonly<Record<string, Environment>> = {
@@ -40,6 +40,11 @@ const ENVIRONMENTS: Readonly<Record<string, Environment>> = {
   },
   ownVpc: { ...fargate, vpc: { by: 'own', cidr: '10.0.0.0/16' } },
   dev: parseEnvironment({ ...dev, database: { ...dev.database, readReplica: true } }),
+  edge: variation({
+    edge: { domain: 'api.example.com' },
+    corsOrigins: ['https://app.example.com'],
+  }),
+  edgeOfDev: parseEnvironment({ ...dev, edge: {} }),
   aurora: { ...aurora, photos: undefined, redis: undefined },
   auroraOfDev: parseEnvironment({
     ...dev,
@@ -149,7 +154,7 @@ describe('The strict synthesis', () => {
         tasks: [{ lastStatus: 'STOPPED', containers: [{ name: 'm', exitCode: 0 }] }],
       },
       DescribeServices: { services: [{ status: 'ACTIVE', desiredCount: 3 }] },
-      GetSecretValue: { SecretString: '{"secret":"a secret"}', VersionId: '0c0c' },
+      GetSecretValue: { SecretString: SECRET, VersionId: '0c0c' },
     }
     const sent: string[] = []
     const sendToAws = async ({ command }: { command: string }) => {
@@ -171,7 +176,9 @@ describe('The strict synthesis', () => {
 
     const ResourceProperties = { container: 'm', subnets: [], version: '1.0.0', least: '2' }
     const event = { RequestType: 'Create', RequestId: 'id', ResourceProperties }
-    const ends = bundles.map(async ({ onEvent, isComplete, onSchedule, onObjectCreated }) => {
+    const ends = bundles.map(async ({ onEvent, isComplete, onRequest, ...other }) => {
+      if (onRequest !== undefined) return onRequest(MADE_UP)
+      const { onSchedule, onObjectCreated } = other
       if (onSchedule !== undefined) return firstBody('API_URL', () => onSchedule({}))
       if (onObjectCreated !== undefined) {
         const detail = { object: { key: 'users/17/photos/0193/original', 'version-id': 'v1' } }
@@ -183,12 +190,31 @@ describe('The strict synthesis', () => {
     expect(await Promise.all(ends)).to.have.deep.members([
       { IsComplete: true },
       { PhysicalResourceId: 'undefined-desired-count', Data: { desiredCount: 3 } },
-      { username: 'canary-0c0c', password: '{"secret":"a secret"}' },
+      { username: 'canary-0c0c', password: SECRET },
       { key: 'users/17/photos/0193/original', version: 'v1' },
+      REFUSED,
     ])
     expect([...new Set(sent)]).to.have.members(Object.keys(answers))
   })
 })
+
+const SECRET = JSON.stringify({ secret: 'k'.repeat(64) })
+
+/** What API Gateway asks the authorizer about a token that nobody signed, and what it says. */
+const MADE_UP = {
+  methodArn: 'arn',
+  httpMethod: 'GET',
+  path: '/tasks',
+  headers: { Authorization: 'Bearer a.b.c' },
+}
+const REFUSED = {
+  principalId: 'caller',
+  policyDocument: {
+    Version: '2012-10-17',
+    Statement: [{ Action: 'execute-api:Invoke', Effect: 'Deny', Resource: 'arn' }],
+  },
+  context: { code: 'token_invalid', message: 'Invalid token' },
+}
 
 /** What a handler says first to an API where all is well, whose address it finds in a variable. */
 async function firstBody(variable: string, handle: () => Promise<unknown>): Promise<object> {
@@ -215,6 +241,7 @@ type Bundle = {
   isComplete?: Handler
   onSchedule?: Handler
   onObjectCreated?: Handler
+  onRequest?: Handler
 }
 
 /** Loads a bundle as Lambda does, with this in the place of the SDK that Lambda brings. */
