@@ -20,6 +20,7 @@ describe('Alarms', () => {
     synthesis = synthesise(
       variation({
         canary: { url: 'https://tasks.example.com' },
+        edge: { domain: 'tasks.example.com' },
         database: { ...prod.database, readReplica: true } as typeof prod.database,
       }),
     )
@@ -54,6 +55,11 @@ describe('Alarms', () => {
         (what) => `task-mgmt-redis-${what}`,
       ),
       'task-mgmt-replica-unused',
+      'task-mgmt-edge-client-errors',
+      'task-mgmt-edge-server-errors',
+      'task-mgmt-edge-latency',
+      'task-mgmt-edge-throttled',
+      'task-mgmt-edge-authorizer',
     ])
   })
 
@@ -95,6 +101,49 @@ describe('Alarms', () => {
       ['HTTPCode_ELB_5XX_Count', 300],
       ['HTTPCode_Target_5XX_Count', 300],
     ])
+  })
+
+  it('ring when API Gateway answers too many errors, late, or refuses what it should let through', () => {
+    for (const [what, metricName, Threshold, EvaluationPeriods] of [
+      ['client-errors', '4XXError', 30, 3],
+      ['server-errors', '5XXError', 5, 1],
+    ] as const) {
+      const { Metrics, ...alarm } = alarms[`task-mgmt-edge-${what}`]
+      expect(alarm).to.include({ Threshold, EvaluationPeriods, TreatMissingData: 'notBreaching' })
+      const [rate, ...metrics] = Metrics
+      expect(rate.Expression).to.equal('IF(requests >= 100, 100 * errors / requests, 0)')
+      const parts = metrics.map(({ Id, MetricStat }: Properties) => [
+        Id,
+        MetricStat.Metric.Namespace,
+        MetricStat.Metric.MetricName,
+        MetricStat.Metric.Dimensions.map(({ Value }: Properties) => Value),
+        MetricStat.Period,
+      ])
+      const dimensions = ['task-mgmt-api', 'v1']
+      expect(parts).to.have.deep.members([
+        ['requests', 'AWS/ApiGateway', 'Count', dimensions, 300],
+        ['errors', 'AWS/ApiGateway', metricName, dimensions, 300],
+      ])
+    }
+    expect(alarms['task-mgmt-edge-latency']).to.include({
+      MetricName: 'IntegrationLatency',
+      ExtendedStatistic: 'p95',
+      Threshold: 3_000,
+      EvaluationPeriods: 3,
+    })
+    expect(alarms['task-mgmt-edge-throttled']).to.include({
+      Namespace: 'TaskManagement',
+      MetricName: 'EdgeThrottled',
+      Threshold: 0,
+    })
+    const filter = only(synthesis.templates.edge, 'AWS::Logs::MetricFilter')
+    expect(filter.LogGroupName).to.equal('/aws/apigateway/task-mgmt-api')
+    expect(filter.FilterPattern).to.equal('{ $.error = "THROTTLED" }')
+    const [sum, ...parts] = alarms['task-mgmt-edge-authorizer'].Metrics
+    expect(sum.Expression).to.equal('FILL(errors, 0) + FILL(throttles, 0)')
+    expect(parts.map(({ MetricStat }: Properties) => MetricStat.Metric.MetricName)).to.have.members(
+      ['Errors', 'Throttles'],
+    )
   })
 
   it('ring when the CPU of a service is above 70 % for 5 minutes', () => {

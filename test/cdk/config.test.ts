@@ -147,6 +147,35 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
     { ...dev, canary: { url: 'https://tasks.example.com' } },
     'dev: certificateArn is missing: the canary sends its password only over TLS.',
   ],
+  [
+    'an edge without the name that its certificate is for',
+    { ...prod, edge: {} },
+    'prod: edge.domain and certificateArn must both be given, or neither: each needs the other.',
+  ],
+  [
+    'an edge with a name and no certificate',
+    { ...dev, edge: { domain: 'api.example.com' } },
+    'dev: edge.domain and certificateArn must both be given, or neither: each needs the other.',
+  ],
+  [
+    'a name of the edge that is a URL',
+    { ...prod, edge: { domain: 'https://api.example.com' } },
+    'prod: edge.domain must be the host that users call, such as api.example.com.',
+  ],
+  [
+    'an edge that lets nothing through',
+    { ...prod, edge: { domain: 'api.example.com', throttle: { rate: 0, burst: 1 } } },
+    'prod: edge.throttle.rate must be a whole number from 1 to 10000.',
+  ],
+  [
+    'a canary that would go past the edge',
+    {
+      ...prod,
+      edge: { domain: 'api.example.com' },
+      canary: { url: 'https://tasks.example.com' },
+    },
+    'prod: canary.url must be https:// and edge.domain: nobody can call the load balancer itself.',
+  ],
   ...['https://app.example.com/', 'https://*.example.com', '*'].map(
     (origin) =>
       [

@@ -11,8 +11,9 @@ import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 import { variation } from './support/environments.ts'
+import { statements } from './support/policies.ts'
 import { party, reachability } from './support/reachability.ts'
-import { follow, nameOf } from './support/references.ts'
+import { follow, nameOf, within } from './support/references.ts'
 import { ofType, only, properties, type Synthesis, synthesise } from './support/synthesis.ts'
 
 type Properties = ReturnType<typeof only>
@@ -170,6 +171,26 @@ describe('The edge on AWS', () => {
     const { Principal, SourceArn } = only(edge, 'AWS::Lambda::Permission')
     expect(Principal).to.equal('apigateway.amazonaws.com')
     expect(JSON.stringify(SourceArn)).to.include('/authorizers/')
+  })
+
+  it('lets the authorizer read and decrypt the two keys that sign tokens, and nothing else', () => {
+    const KEYS = ['task-mgmt-jwt-secret', 'task-mgmt-jwt-secret-previous']
+    const own = statements(synthesis).filter(({ stack, role }) => {
+      return stack === 'edge' && role.startsWith('Authorizer')
+    })
+    expect(own.map(({ actions }) => actions)).to.deep.equal([
+      ['secretsmanager:GetSecretValue'],
+      ['kms:Decrypt'],
+    ])
+    const [reading, decrypting] = own
+    const names = (resources: readonly unknown[] = []) =>
+      resources.map((one) => nameOf(within(synthesis, 'edge', one))).sort()
+    expect(names(reading?.resources)).to.deep.equal(KEYS)
+    const { 'kms:ViaService': via, ...context } = decrypting?.conditions.StringEquals ?? {}
+    expect(via).to.equal('secretsmanager.us-east-1.amazonaws.com')
+    expect(names(context['kms:EncryptionContext:SecretARN'])).to.deep.equal(KEYS)
+    const variables = only(synthesis.templates.edge, 'AWS::Lambda::Function').Environment.Variables
+    expect(names(Object.values(variables))).to.deep.equal(KEYS)
   })
 
   it('says what it refuses in the form of all errors, for pages of ours too', () => {

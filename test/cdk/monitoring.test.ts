@@ -402,8 +402,8 @@ describe('Events', () => {
 })
 
 describe('The dashboard', () => {
-  const titles = (): readonly string[] => {
-    const { observability } = synthesise(variation({})).templates
+  const titles = (change: Parameters<typeof variation>[0] = {}): readonly string[] => {
+    const { observability } = synthesise(variation(change)).templates
     const { DashboardName, DashboardBody } = only(observability, 'AWS::CloudWatch::Dashboard')
     expect(DashboardName).to.equal('task-management-dashboard')
     const parts: unknown[] = DashboardBody['Fn::Join'][1]
@@ -422,5 +422,11 @@ describe('The dashboard', () => {
       'Running Tasks',
     ])
     expect(found).to.have.length.above(10)
+  })
+
+  it('shows the edge where there is one', () => {
+    const ofEdge = (found: readonly string[]) => found.filter((title) => /^Edge: /.test(title))
+    expect(ofEdge(titles())).to.deep.equal([])
+    expect(ofEdge(titles({ edge: { domain: 'api.example.com' } }))).to.have.length(4)
   })
 })

@@ -142,7 +142,11 @@ describe('IAM, simulated,', function () {
   let roles: readonly Identity[]
 
   before(() => {
-    synthesis = synthesise({ ...VARIANTS.ec2, canary: { url: 'https://tasks.example.com' } })
+    synthesis = synthesise({
+      ...VARIANTS.ec2,
+      canary: { url: 'https://tasks.example.com' },
+      edge: { domain: 'tasks.example.com', throttle: { rate: 1_000, burst: 2_000 } },
+    })
     roles = identities(synthesis)
   })
 
@@ -252,6 +256,19 @@ describe('IAM, simulated,', function () {
       { ...reading(own), action: 'secretsmanager:PutSecretValue' },
     ]
     expect(await succeed(canary, refused)).to.deep.equal([])
+  })
+
+  it('lets the authorizer read the keys that sign tokens, and no other secret', async () => {
+    const authorizer = role(/^AuthorizerServiceRole/)
+    const keys = ['task-mgmt-jwt-secret', 'task-mgmt-jwt-secret-previous']
+    const needed = keys.flatMap((secret) => [reading(secret), decrypting(secret)])
+    expect(await succeed(authorizer, needed)).to.deep.equal(needed)
+    const others = ALL_SECRETS.filter((secret) => !keys.includes(secret))
+    const refused = [
+      ...others.flatMap((secret) => [reading(secret), decrypting(secret)]),
+      ...keys.map((secret) => decrypting(secret, 'ssm')),
+    ]
+    expect(await succeed(authorizer, refused)).to.deep.equal([])
   })
 
   it('lets no role of the environment do what would hurt most', async () => {
