@@ -75,10 +75,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     headers.connection = res.shouldKeepAlive ? 'keep-alive' : 'close'
     delete headers['keep-alive']
     const facts = requests.get(req)
-    if (facts === undefined || headers['content-length'] !== undefined) return
-    answered.on('data', ({ length }: Buffer) => {
-      facts.length += length
-    })
+    if (facts && headers['content-length'] === undefined) addLength(answered, facts)
   })
   proxy.on('error', (_error, req, res) => {
     // The proxy breaks off an answer that has begun: nobody takes it for complete.
@@ -86,25 +83,29 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     refuse(req, res, 'service_unavailable')
   })
 
+  /** Who answers, or why nobody does. */
+  const judged = (req: IncomingMessage, path: string): GatewayFailure | HttpService => {
+    const target = route(path)
+    if (target === 'refused') return 'internal_only'
+    if (target === 'not-found') return 'route_not_found'
+    if (verify === undefined) return target
+    const { method = '', headers } = req
+    return refusal({ method, path, authorization: headers.authorization }, verify) ?? target
+  }
+
   const server = createServer({ ...CONNECTIONS, ...options.connections }, (req, res) => {
     takeOriginForm(req)
-    const { url = '', method = '', headers } = req
-    const path = url.startsWith('/') ? url.replace(/\?.*/s, '') : ''
+    const path = pathOf(req)
     const { objects } = options
-    const isObject = path === OBJECTS_PATH || path.startsWith(`${OBJECTS_PATH}/`)
     // What follows in the path of an object is as good as a token.
-    requests.set(req, followed(req, res, isObject ? OBJECTS_PATH : path, log))
+    requests.set(req, followed(req, res, isObject(path) ? OBJECTS_PATH : path, log))
     if (path === '') return refuse(req, res, 'malformed_request')
     if (share(req, res)) return res.writeHead(204).end()
     if (isVisit(path, req)) return showFrontPage(res)
-    if (objects && isObject) return objects(req, res)
-    const target = route(path)
-    if (target === 'refused') return refuse(req, res, 'internal_only')
-    if (target === 'not-found') return refuse(req, res, 'route_not_found')
-    const { authorization } = headers
-    const fault = verify ? refusal({ method, path, authorization }, verify) : null
-    if (fault !== null) return refuse(req, res, fault)
-    for (const name of STRIPPED) delete headers[name]
+    if (objects && isObject(path)) return objects(req, res)
+    const target = judged(req, path)
+    if (!isService(target)) return refuse(req, res, target)
+    for (const name of STRIPPED) delete req.headers[name]
     const forward = { target: options.upstreams[target], headers: forwarded(req) }
     // It rejects for errors that the listener has already answered.
     proxy.web(req, res, forward).catch(() => {})
@@ -116,6 +117,25 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     close: () => new Promise((resolve) => server.close(() => resolve())),
     destroy: () => server.closeAllConnections(),
   }
+}
+
+type HttpService = keyof GatewayOptions['upstreams']
+
+const isService = (target: GatewayFailure | HttpService): target is HttpService =>
+  target === 'auth-service' || target === 'task-service'
+
+const isObject = (path: string): boolean =>
+  path === OBJECTS_PATH || path.startsWith(`${OBJECTS_PATH}/`)
+
+/** As in the request line, without the query; empty if that is no path. */
+const pathOf = ({ url = '' }: IncomingMessage): string =>
+  url.startsWith('/') ? url.replace(/\?.*/s, '') : ''
+
+/** Of an answer that does not name its length before. */
+function addLength(answered: IncomingMessage, facts: Followed): void {
+  answered.on('data', ({ length }: Buffer) => {
+    facts.length += length
+  })
 }
 
 const ABSOLUTE_FORM = /^https?:\/\/([A-Za-z0-9.:[\]-]+)(?=[/?]|$)/i
