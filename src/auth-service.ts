@@ -14,7 +14,7 @@ import type {
 import type { ClosableCounters } from './app/ports/counters.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import { commandLine } from './command-line.ts'
-import { type AuthServiceConfig, authServiceConfig, redisConfig } from './config.ts'
+import { type AuthServiceConfig, authServiceConfig } from './config.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
@@ -34,6 +34,7 @@ import { type Database, openDatabase, PLANNED_ONCE } from './infra/postgres/conn
 import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
 import { passwordPepper } from './infra/postgres/keys/stored-keys.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
+import { redisConfig } from './redis-config.ts'
 import { token } from './token.ts'
 
 const BASE = '/auth'

@@ -1,34 +1,21 @@
 import { z } from 'zod'
-import type { RedisConfig } from './infra/counters/redis-connection.ts'
-import type { LocalStorageOptions } from './infra/local/objects/local-storage.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import type { Login } from './infra/postgres/connection/logins.ts'
-import type { S3Options } from './infra/s3/s3-storage.ts'
+import { photosOf, photosVariables, placeOfPhotos } from './photos-config.ts'
+import { redis } from './redis-config.ts'
+import {
+  type Env,
+  filled,
+  headerSecret,
+  httpUrl,
+  parse,
+  present,
+  secret,
+  whole,
+} from './settings.ts'
 import { isLogKey, parseVerifierKey, type VerifierKey } from './transparency-log/keys.ts'
 import { type Policy, PolicyError, readPolicy } from './transparency-log/policy.ts'
 import { isKeyName } from './transparency-log/signature-line.ts'
-
-export type Env = Readonly<Record<string, string | undefined>>
-
-/** The environment is incomplete or malformed. The message lists everything that is wrong. */
-export class ConfigError extends Error {}
-
-const whole = (min: number, max: number, fallback?: number) => {
-  const number = z
-    .string()
-    .regex(/^\d{1,10}$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
-  return fallback === undefined ? number : number.default(fallback)
-}
-const filled = z.string().min(1, 'must not be empty')
-const secret = (min: number) => z.string().min(min, `must be at least ${min} characters long`)
-/** Sent as a header. What a header cannot carry is refused at start-up, not on every call. */
-const headerSecret = (min: number) =>
-  secret(min).regex(/^[!-~]*$/, 'must be printable ASCII without spaces')
-const httpUrl = z
-  .string()
-  .refine((url) => /^https?:$/.test(URL.parse(url)?.protocol ?? ''), 'must be an http(s) URL')
 
 const postgresUrl = z
   .string()
@@ -66,38 +53,6 @@ const replicaParts = z.object({
   READ_DB_SSLMODE: sslmode,
   READ_DB_POOL_MAX: poolMax,
 })
-
-function isPercentEncoded(text = ''): boolean {
-  try {
-    decodeURIComponent(text)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const redisUrl = z
-  .string()
-  .refine(
-    (url) => /^rediss?:$/.test(URL.parse(url)?.protocol ?? ''),
-    'must be a redis:// or rediss:// URL',
-  )
-  .refine(
-    (url) => /^(\/\d{0,4})?$/.test(URL.parse(url)?.pathname ?? ''),
-    'must have no path but the number of a database',
-  )
-  .refine(
-    (url) =>
-      isPercentEncoded(URL.parse(url)?.username) && isPercentEncoded(URL.parse(url)?.password),
-    'must have its user name and password percent-encoded',
-  )
-const redis = {
-  REDIS_URL: redisUrl.optional(),
-  REDIS_PASSWORD: filled.optional(),
-  REDIS_MODE: z.enum(['single', 'cluster'], 'must be single or cluster').default('single'),
-  // A request asks three times at most: never more than 20 ms.
-  REDIS_TIMEOUT_MS: whole(1, 1_000, 6),
-}
 
 /** Where pages that call us may come from; to the letter, as browsers write an origin. */
 const origins = z
@@ -138,29 +93,6 @@ const authService = service.extend({
 
 /** Wraps the users' data keys. */
 const textKeys = { TEXT_KEY: secret(32), TEXT_KEY_PREVIOUS: secret(32).optional() }
-
-/** Photos in a bucket; the SDK finds the credentials by itself. */
-const photosInS3 = z.object({
-  PHOTOS_BUCKET: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be the name of a bucket'),
-  AWS_REGION: filled,
-  AWS_ENDPOINT_URL_S3: httpUrl.optional(),
-  S3_FORCE_PATH_STYLE: z.enum(['true', 'false'], 'must be true or false').default('false'),
-})
-
-/** Photos in a directory, as `npm start` has them. */
-const photosInDirectory = z.object({
-  PHOTOS_DIR: filled,
-  PHOTOS_URL: httpUrl,
-  PHOTOS_KEY: secret(32),
-})
-
-/** Where photos are; null: nowhere. */
-export type PhotosConfig =
-  | { readonly s3: S3Options }
-  | { readonly directory: LocalStorageOptions }
-  | null
 
 const taskService = service.extend({
   AUTH_SERVICE_URL: httpUrl,
@@ -235,10 +167,6 @@ const witness = z.object({
   WITNESS_LOGS: logKeys,
 })
 
-/** An empty variable counts as not set: container definitions often carry those. */
-const present = (env: Env): Env =>
-  Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
-
 /** What the log of this environment is called. */
 export const originOf = (env: Env): string =>
   parse(worker.pick({ LOG_ORIGIN: true }), env).LOG_ORIGIN
@@ -252,24 +180,6 @@ const usesUrl = (env: Env): boolean => env.DATABASE_URL !== undefined && env.DAT
 export const namesDatabase = (env: Env): boolean =>
   usesUrl(env) ||
   Object.keys(present(env)).some((name) => /^DB_(HOST|NAME|USER|PASSWORD)$/.test(name))
-
-function parse<T extends z.ZodObject>(schema: T, env: Env): z.output<T> {
-  const result = schema.safeParse(present(env))
-  if (result.success) return result.data
-  const missing: string[] = []
-  const malformed: string[] = []
-  for (const { path, message } of result.error.issues) {
-    const name = path.join('.')
-    if (present(env)[name] === undefined) missing.push(`${name} is missing`)
-    else malformed.push(`${name} ${message}`)
-  }
-  throw new ConfigError(
-    [
-      ...(missing.length > 0 ? [`The environment is not complete: ${missing.join('; ')}.`] : []),
-      ...(malformed.length > 0 ? [`The environment is malformed: ${malformed.join('; ')}.`] : []),
-    ].join(' '),
-  )
-}
 
 function database(
   env: z.output<typeof databaseUrl> | z.output<typeof databaseParts>,
@@ -299,25 +209,8 @@ const configOf =
     return { ...settings, database: database(settings) }
   }
 
-/** Where requests are counted for all processes; null: each counts for itself. */
-export function redisConfig({
-  REDIS_URL: url,
-  REDIS_PASSWORD: password,
-  REDIS_MODE: mode,
-  REDIS_TIMEOUT_MS: timeoutMs,
-}: Pick<z.output<typeof service>, keyof typeof redis>): RedisConfig | null {
-  return url === undefined ? null : { url, password, mode, timeoutMs }
-}
-
 export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
 export const authServiceConfig = configOf(authService)
-
-/** The settings for photos, if the environment names a place for them. */
-function placeOfPhotos(env: Env): z.ZodRawShape {
-  const { PHOTOS_BUCKET, PHOTOS_DIR } = present(env)
-  if (PHOTOS_BUCKET !== undefined) return photosInS3.shape
-  return PHOTOS_DIR === undefined ? {} : photosInDirectory.shape
-}
 
 /** The settings of a process that stores photos. */
 const storing =
@@ -326,24 +219,6 @@ const storing =
     const settings = configOf(own.extend(placeOfPhotos(env)) as typeof own)(env)
     return Object.assign(settings, { photos: photosOf(settings) })
   }
-
-/** The place for photos alone; null: the environment names none. */
-export const photosConfig = (env: Env): PhotosConfig =>
-  photosOf(parse(z.object(placeOfPhotos(env)), env))
-
-function photosOf(settings: object): PhotosConfig {
-  if ('PHOTOS_BUCKET' in settings) {
-    const named = settings as z.output<typeof photosInS3>
-    const { PHOTOS_BUCKET: bucket, AWS_REGION: region, AWS_ENDPOINT_URL_S3: endpoint } = named
-    return {
-      s3: { bucket, region, endpoint, forcePathStyle: named.S3_FORCE_PATH_STYLE === 'true' },
-    }
-  }
-  if (!('PHOTOS_DIR' in settings)) return null
-  const named = settings as z.output<typeof photosInDirectory>
-  const { PHOTOS_DIR: directory, PHOTOS_URL: url, PHOTOS_KEY: secret } = named
-  return { directory: { directory, url, secret } }
-}
 
 const withoutReplica = storing(taskService)
 const withReplicaUrl = storing(taskService.extend(replicaUrl.shape))
@@ -380,8 +255,6 @@ export const witnessConfig = (env: Env): WitnessConfig => parse(witness, env)
 
 const variablesOf = (own: z.ZodObject): readonly string[] =>
   [own, databaseUrl, databaseParts].flatMap(({ shape }) => Object.keys(shape))
-
-const photosVariables = Object.keys({ ...photosInS3.shape, ...photosInDirectory.shape })
 
 const VARIABLES = {
   'auth-service': variablesOf(authService),

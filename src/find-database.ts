@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from './app/errors.ts'
-import { databaseConfig, type Env, namesDatabase } from './config.ts'
+import { databaseConfig, namesDatabase } from './config.ts'
 import {
   EMBEDDED_DATABASE,
   embeddedEnv,
@@ -12,6 +12,7 @@ import {
 import { startEmbeddedPostgres } from './infra/local/embedded-postgres.ts'
 import { livePostmaster } from './infra/local/postmaster.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
+import type { Env } from './settings.ts'
 
 /** The environment's database, or else the embedded server that runs on DATA_DIR. */
 export async function findDatabase(env: Env): Promise<DatabaseConfig> {

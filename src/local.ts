@@ -5,9 +5,7 @@ import { commandLine } from './command-line.ts'
 import {
   type AuthServiceConfig,
   authServiceConfig,
-  ConfigError,
   databaseConfig,
-  type Env,
   environmentOf,
   namesDatabase,
   taskServiceConfig,
@@ -43,6 +41,7 @@ import { requireReachable } from './infra/postgres/connection/reachable.ts'
 import { requireKey } from './infra/postgres/keys/required-key.ts'
 import { logKey, passwordPepper, textKey } from './infra/postgres/keys/stored-keys.ts'
 import type { Query } from './infra/postgres/projections/projection.ts'
+import { ConfigError, type Env } from './settings.ts'
 
 const USAGE = `Usage: npm start
 

@@ -1,6 +1,6 @@
 import { AppError } from './app/errors.ts'
 import type { ObjectStorage } from './app/ports/object-storage.ts'
-import type { PhotosConfig } from './config.ts'
+import type { PhotosConfig } from './photos-config.ts'
 
 const refuse = () => Promise.reject(new AppError('photos_not_kept'))
 

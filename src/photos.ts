@@ -3,13 +3,14 @@ import { sweep } from './app/photo-upkeep.ts'
 import type { ObjectStorage } from './app/ports/object-storage.ts'
 import type { PhotoUpkeep } from './app/ports/photo-upkeep.ts'
 import { command, UsageError } from './command-line.ts'
-import { type Env, photosConfig } from './config.ts'
 import { databaseFailure, findDatabase, keptSecret } from './find-database.ts'
 import { photosDirectory } from './infra/local/data-dir.ts'
 import { openDatabase } from './infra/postgres/connection/database.ts'
 import { requireReachable } from './infra/postgres/connection/reachable.ts'
 import { postgresPhotoUpkeep } from './infra/postgres/photos/photo-upkeep.ts'
 import { openObjectStorage } from './object-storage.ts'
+import { photosConfig } from './photos-config.ts'
+import type { Env } from './settings.ts'
 
 const USAGE = `Usage: npm run photos [-- status]       how many there are, and whose thumbnails cannot be made
        npm run photos -- retry [photo]  tries again to make thumbnails, of one photo or of all

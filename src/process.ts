@@ -1,8 +1,8 @@
 import { pino } from 'pino'
-import { ConfigError, type Env } from './config.ts'
 import type { Service } from './http/server.ts'
 import { repeat } from './infra/postgres/connection/repeat.ts'
 import { WrongKey } from './infra/postgres/keys/required-key.ts'
+import { ConfigError, type Env } from './settings.ts'
 
 export type Running = {
   readonly service: Service

@@ -2,17 +2,16 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import {
   authServiceConfig,
-  ConfigError,
   databaseConfig,
-  type Env,
   environmentOf,
   namesDatabase,
-  redisConfig,
   taskServiceConfig,
   witnessConfig,
   workerConfig,
 } from '../src/config.ts'
 import { secretLogSigner, secretWitnessSigner } from '../src/infra/credentials/note-signers.ts'
+import { redisConfig } from '../src/redis-config.ts'
+import { ConfigError, type Env } from '../src/settings.ts'
 
 const DATABASE = {
   DB_HOST: 'db.internal',

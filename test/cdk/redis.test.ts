@@ -3,7 +3,8 @@ import { expect } from 'chai'
 import { dev } from '../../cdk/config/dev.ts'
 import { ConfigError, parseEnvironment } from '../../cdk/config/parse.ts'
 import { ACCESS } from '../../cdk/constructs/redis.ts'
-import { authServiceConfig, redisConfig, taskServiceConfig } from '../../src/config.ts'
+import { authServiceConfig, taskServiceConfig } from '../../src/config.ts'
+import { redisConfig } from '../../src/redis-config.ts'
 import { type CountersInRedis, openCounters } from '../support/counters-in-redis.ts'
 import {
   hasRedis,

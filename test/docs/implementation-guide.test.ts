@@ -1,10 +1,12 @@
+import { globSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { authServiceConfig, type Env, taskServiceConfig, workerConfig } from '../../src/config.ts'
+import { authServiceConfig, taskServiceConfig, workerConfig } from '../../src/config.ts'
 import { PATH_RULES } from '../../src/http/routing.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
+import type { Env } from '../../src/settings.ts'
 import { killAll, type Started, startProcess } from '../support/processes.ts'
 import {
   type Fence,
@@ -121,8 +123,10 @@ describe('The settings in the implementation guide', () => {
     literals(names).map((name) => ({ name, cells })),
   )
 
-  it('are all that src/config.ts knows', () => {
-    const known = [...read('src/config.ts').matchAll(/(?<=[{\s])([A-Z][A-Z0-9_]+):/g)]
+  it('are all that src/config.ts and those beside it know', () => {
+    const known = globSync('src/*config.ts').flatMap((path) => [
+      ...read(path).matchAll(/(?<=[{\s])([A-Z][A-Z0-9_]+):/g),
+    ])
     const named = table.map(({ name }) => name)
     const left = known
       .map(([, name = '']) => name)

@@ -115,11 +115,11 @@ describe("The API guide's table of errors", () => {
   })
 })
 
-/** Keys and quoted names in src/config.ts, and what other files take out of an environment. */
+/** Keys and quoted names in src/config.ts and those beside it, and what other files take out of an environment. */
 function variablesInSource(): readonly string[] {
-  const keys = [
-    ...read('src/config.ts').matchAll(/(?<=[{\s])([A-Z][A-Z0-9_]+):|'([A-Z]+_DB_[A-Z]+)'/g),
-  ]
+  const keys = globSync('src/*config.ts').flatMap((path) => [
+    ...read(path).matchAll(/(?<=[{\s])([A-Z][A-Z0-9_]+):|'([A-Z]+_DB_[A-Z]+)'/g),
+  ])
   const reads = globSync('src/**/*.ts').flatMap((path) => [
     ...read(path).matchAll(/\benv\.([A-Z][A-Z0-9_]+)/g),
   ])

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Env } from '../../src/config.ts'
+import type { Env } from '../../src/settings.ts'
 
 const run = promisify(execFile)
 
