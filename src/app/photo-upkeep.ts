@@ -18,7 +18,7 @@ import type { Clock } from './ports/process.ts'
 
 /** From the end of an upload until nobody waits for its completion any more. */
 const COMPLETE_WITHIN_SECONDS = 3_600
-/** An upload that began in time may take that much longer. */
+/** An upload that began in time may take that much longer, and a thumbnail that was being made much less. */
 const ARRIVES_WITHIN_SECONDS = 900
 /** An object younger than that may have been stored by somebody who is about to note it. */
 const SWEPT_AFTER_MS = 3_600_000

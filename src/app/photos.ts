@@ -102,11 +102,14 @@ export function photos(ports: PhotosPorts) {
     if (object === null) throw new AppError('photo_not_uploaded')
     const { version } = object
     const sha256 = object.sha256 ?? (await storage.checksum({ key, version }))
+    // Null: it was removed meanwhile, as nobody had completed it in time, or as its user is erased.
+    if (sha256 === null) throw new AppError('photo_not_uploaded')
     if (object.size !== record.size || sha256 !== record.sha256) {
       throw new AppError('photo_differs')
     }
     const beginning = await storage.read({ key, version }, INSPECTED_BYTES)
-    const image = inspect(beginning ?? new Uint8Array())
+    if (beginning === null) throw new AppError('photo_not_uploaded')
+    const image = inspect(beginning)
     if (image === 'too_many_pixels') throw new AppError('too_many_pixels')
     if (typeof image === 'string' || image.contentType !== record.content_type) {
       throw new AppError('not_an_image')

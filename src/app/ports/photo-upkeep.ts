@@ -26,7 +26,7 @@ export type CheckedPhoto = KnownPhoto & {
   readonly isShown: boolean
 }
 
-/** How many there are; bytes are those of the originals. */
+/** How many there are of users who are not erased; bytes are those of the originals. */
 export type PhotoStatus = {
   readonly in_tasks: number
   readonly bytes: number
@@ -37,10 +37,13 @@ export type PhotoStatus = {
   readonly failed: readonly (KeptPhoto & { readonly why: string })[]
 }
 
-/** `isSettled`: all their uploads are over. */
+/** `isSettled`: nobody stores anything of theirs any more. */
 export type ErasedUser = { readonly user_id: number; readonly isSettled: boolean }
 
-/** The photos whose objects have to go, and the work on the others. Error of every method: `database_unavailable`. */
+/**
+ * The photos whose objects have to go, and the work on the others; those of erased users are among neither. Error of every method:
+ * `database_unavailable`.
+ */
 export type PhotoUpkeep = {
   /** One that has no thumbnails, and for which it is time to make them. */
   readonly next: () => Promise<PhotoToShrink | null>
@@ -58,7 +61,10 @@ export type PhotoUpkeep = {
   readonly going: () => Promise<readonly KeptPhoto[]>
   /** Its objects are removed. */
   readonly forget: (id: string) => Promise<void>
-  /** Some users who are erased and of whose photos something is known; `seconds` after the end of an upload it is over. */
+  /**
+   * Some users who are erased and of whose photos something is known. They are settled so many seconds after their
+   * erasure and after the end of their last upload.
+   */
   readonly erasedUsers: (seconds: number) => Promise<readonly ErasedUser[]>
   /** No object of theirs is left: says so in the log, and forgets their photos. False: that was done before. */
   readonly erased: (user_id: number) => Promise<boolean>

@@ -16,12 +16,18 @@ import type { Database } from '../connection/database.ts'
 /** In one round. */
 const AT_ONCE = 1_000
 
+// All objects of an erased user are removed at once. Their photos stay in the table until the log says so, and are
+// nobody's work until then.
+const NOT_ERASED = `
+  not exists (select from user_keys
+    where user_keys.user_id = photos.user_id and user_keys.destroyed_at is not null)`
+
 const NEXT = {
   name: 'photo_without_thumbnails',
   text: `
     select photo_id as id, user_id, version, content_type from photos
     where added_at is not null and thumbnails is null and thumbnails_failed is null and gone_at is null
-      and thumbnails_due_at <= clock_timestamp()
+      and thumbnails_due_at <= clock_timestamp() and ${NOT_ERASED}
     order by thumbnails_due_at limit 1`,
 }
 const MADE = {
@@ -49,13 +55,14 @@ const LET_GO = {
       where gone_at is null and (added_at is null or removed_at is not null)
         and coalesce(removed_at + make_interval(days => $1), upload_ends_at + make_interval(secs => $2))
           < clock_timestamp()
+        and ${NOT_ERASED}
       limit ${AT_ONCE} for no key update skip locked)
     returning photo_id`,
 }
 const GOING = {
   name: 'photos_going',
   text: `
-    select photo_id as id, user_id from photos where gone_at is not null
+    select photo_id as id, user_id from photos where gone_at is not null and ${NOT_ERASED}
     order by photo_id limit ${AT_ONCE}`,
 }
 const FORGET = {
@@ -65,9 +72,9 @@ const FORGET = {
 const ERASED_USERS = {
   name: 'erased_users_with_photos',
   text: `
-    select user_id, (
-        select max(upload_ends_at) < clock_timestamp() - make_interval(secs => $1)
-        from photos where photos.user_id = user_keys.user_id) as "isSettled"
+    select user_id, greatest(destroyed_at, (
+        select max(upload_ends_at) from photos where photos.user_id = user_keys.user_id))
+      < clock_timestamp() - make_interval(secs => $1) as "isSettled"
     from user_keys where destroyed_at is not null
       and exists (select from photos where photos.user_id = user_keys.user_id)
       and exists (select from events where stream_id = 'user-' || user_id and type = 'UserErased')
@@ -90,7 +97,7 @@ const ALL = {
         where tasks.id = task_id and shown->>'id' = photo_id::text
           and shown->>'version' = photos.version
           and shown->>'sha256' = encode(sha256, 'hex')) as "isShown"
-    from photos where gone_at is null and photo_id > $1 order by photo_id limit ${AT_ONCE}`,
+    from photos where gone_at is null and photo_id > $1 and ${NOT_ERASED} order by photo_id limit ${AT_ONCE}`,
 }
 const RETRY = {
   name: 'retry_thumbnails',
@@ -110,7 +117,7 @@ const STATUS = {
         and thumbnails_failed is null) as waiting,
       coalesce(jsonb_agg(jsonb_build_object('id', photo_id, 'user_id', user_id, 'why', thumbnails_failed)
         order by photo_id) filter (where thumbnails_failed is not null and gone_at is null), '[]') as failed
-    from photos`,
+    from photos where ${NOT_ERASED}`,
 }
 
 /** For the worker, and for those who look after it. */

@@ -68,6 +68,14 @@ describe('The upkeep of photos', function () {
     (await sql.query('select photo_id from photos order by photo_id')).rows.map(
       ({ photo_id }) => photo_id,
     )
+  const erase = async ({ token, password }: typeof user) => {
+    const { status } = await system.call('DELETE', '/auth/me', { token, body: { password } })
+    expect(status).to.equal(204)
+  }
+  const minutesAfterErasure = (minutes: number) =>
+    sql.query('update user_keys set destroyed_at = destroyed_at - make_interval(mins => $1)', [
+      minutes,
+    ])
   const past = (column: string, interval: string, id: string) =>
     sql.query(`update photos set ${column} = now() - interval '${interval}' where photo_id = $1`, [
       id,
@@ -137,6 +145,13 @@ describe('The upkeep of photos', function () {
         bad,
       ])
       expect(rows[0].thumbnails_failed).to.equal('error')
+    })
+
+    it('of no photo of an erased user, of whom something would be left', async () => {
+      await given()
+      await erase(user)
+      expect(await shrink()).to.equal(null)
+      expect((await postgresPhotoUpkeep(db).status()).waiting).to.equal(0)
     })
 
     it('that do not stay if the photo goes meanwhile', async () => {
@@ -209,15 +224,14 @@ describe('The upkeep of photos', function () {
       await shrink()
       const bytes = await jpeg(3)
       const late = await offered(system.call, other, theirs.body.task.id, promiseOf(bytes))
-      const erased = await system.call('DELETE', '/auth/me', {
-        token: other.token,
-        body: { password: other.password },
-      })
-      expect(erased.status).to.equal(204)
+      await erase(other)
       // Their form still works.
       expect(await remove()).to.deep.equal({ photos: 0, users: 0 })
       expect(await post(late.upload, bytes)).to.equal(204)
       await sql.query("update photos set upload_ends_at = now() - interval '16 minutes'")
+      // A thumbnail that was being made at the erasure may be stored yet.
+      expect(await remove()).to.deep.equal({ photos: 0, users: 0 })
+      await minutesAfterErasure(16)
       expect(await remove()).to.deep.equal({ photos: 0, users: 1 })
       expect(await remove()).to.deep.equal({ photos: 0, users: 0 })
       expect(await known()).to.deep.equal([kept])
@@ -228,6 +242,21 @@ describe('The upkeep of photos', function () {
         [`user-${other.id}`],
       )
       expect(rows.map(({ type }) => type)).to.deep.equal(['UserErased', 'UserPhotosErased'])
+    })
+
+    it('what an erased user had removed long ago with the rest, and so says that it is gone', async () => {
+      const ids = [await given(1), await given(2)]
+      for (const id of ids) await call('DELETE', `/tasks/${task}/photos/${id}`)
+      await sql.query("update photos set removed_at = now() - interval '31 days'")
+      const [first] = ids
+      await sql.query('update photos set gone_at = now() where photo_id = $1', [first])
+      await erase(user)
+      await sql.query("update photos set upload_ends_at = now() - interval '16 minutes'")
+      expect(await remove()).to.deep.equal({ photos: 0, users: 0 })
+      expect(await objects()).to.deep.equal([])
+      await minutesAfterErasure(16)
+      expect(await remove()).to.deep.equal({ photos: 0, users: 1 })
+      expect(await known()).to.deep.equal([])
     })
 
     it('the rest, when the storage was away in between', async () => {
@@ -278,6 +307,14 @@ describe('The upkeep of photos', function () {
         `the bytes of photo ${two} are not there`,
         `photo ${three} is not shown in task ${task}`,
       ])
+    })
+
+    it('nothing of erased users, whose objects are being removed', async () => {
+      await given(1)
+      await erase(user)
+      await sql.query('delete from tasks where user_id = $1', [user.id])
+      await remove()
+      expect(await check()).to.deep.equal({ photos: 0, differences: [] })
     })
   })
 
