@@ -8,6 +8,7 @@ import type { TaskRequest } from '../app/task-aggregate.ts'
 import { DomainError } from '../domain/errors.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
 import type { Endpoint, routes } from './endpoint.ts'
+import type { ErrorCode } from './errors.ts'
 import * as schema from './photo-schemas.ts'
 import { type Enter, inPlace } from './places.ts'
 import { etagOf } from './preconditions.ts'
@@ -23,8 +24,21 @@ import {
 } from './task-answers.ts'
 import { changeHeaders } from './task-schemas.ts'
 
-/** Of what was uploaded. */
-const REFUSED = ['photo_not_uploaded', 'photo_differs', 'not_an_image', 'too_many_pixels'] as const
+/** Of an upload, whoever says that it is complete. */
+const COMPLETION: readonly ErrorCode[] = [
+  ...OWN,
+  'photo_not_found',
+  'photo_gone',
+  'photo_not_uploaded',
+  'photo_differs',
+  'not_an_image',
+  'too_many_pixels',
+  'too_many_photos',
+  'quota_exceeded',
+  'write_conflict',
+  'storage_unavailable',
+  'photos_not_kept',
+]
 
 const offer = {
   method: 'post',
@@ -50,17 +64,7 @@ const complete = {
   params: schema.photoId,
   body: schema.completing,
   answers: { 200: taskAnswer('The task as it is now', {}) },
-  errors: [
-    ...OWN,
-    'photo_not_found',
-    'photo_gone',
-    ...REFUSED,
-    'too_many_photos',
-    'quota_exceeded',
-    'write_conflict',
-    'storage_unavailable',
-    'photos_not_kept',
-  ],
+  errors: COMPLETION,
 } as const satisfies Endpoint
 
 const list = {
@@ -137,19 +141,7 @@ const uploaded = {
   access: 'internal',
   body: schema.uploaded,
   answers: { 204: { description: 'The photo is in its task' } },
-  errors: [
-    'task_not_found',
-    'task_forbidden',
-    'photo_not_found',
-    'photo_gone',
-    ...REFUSED,
-    'too_many_photos',
-    'quota_exceeded',
-    'write_conflict',
-    'database_unavailable',
-    'storage_unavailable',
-    'photos_not_kept',
-  ],
+  errors: [...COMPLETION, 'database_unavailable'],
 } as const satisfies Endpoint
 
 export const PHOTO_ENDPOINTS: readonly Endpoint[] = [
