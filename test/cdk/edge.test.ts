@@ -1,15 +1,10 @@
 import { expect } from 'chai'
 import { dev } from '../../cdk/config/dev.ts'
 import { parseEnvironment } from '../../cdk/config/parse.ts'
-import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
-import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import { isOpen, OPEN_PATHS } from '../../src/http/edge.ts'
 import type { EdgeLine } from '../../src/http/edge-log.ts'
-import type { Endpoint } from '../../src/http/endpoint.ts'
-import { wholeHealth } from '../../src/http/health.ts'
-import { LOG_ENDPOINTS } from '../../src/http/log.ts'
-import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
-import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
+import { route } from '../../src/http/routing.ts'
+import { ENDPOINTS } from '../support/endpoints.ts'
 import { variation } from './support/environments.ts'
 import { statements } from './support/policies.ts'
 import { party, reachability } from './support/reachability.ts'
@@ -18,14 +13,7 @@ import { ofType, only, properties, type Synthesis, synthesise } from './support/
 
 type Properties = ReturnType<typeof only>
 
-const ENDPOINTS: readonly Endpoint[] = [
-  wholeHealth,
-  ...AUTH_ENDPOINTS,
-  ...TASK_HISTORY_ENDPOINTS,
-  ...TASK_ENDPOINTS,
-  ...AUDIT_ENDPOINTS,
-  ...LOG_ENDPOINTS,
-].filter(({ access }) => !access.startsWith('internal'))
+const CALLS = ENDPOINTS.filter(({ path }) => route(path).endsWith('-service'))
 
 const ORIGIN = 'https://app.example.com'
 
@@ -75,7 +63,7 @@ describe('The edge on AWS', () => {
   })
 
   it('leads to every call of the API, with a token exactly where the services want one', () => {
-    for (const { method: verb, path, access } of ENDPOINTS) {
+    for (const { method: verb, path, access } of CALLS) {
       const found = methodFor(verb.toUpperCase(), path.replace(/[:*]\w+/g, '7'))
       expect(found, path).to.not.equal(undefined)
       expect(found?.AuthorizationType, path).to.equal(access === 'token' ? 'CUSTOM' : 'NONE')

@@ -1,25 +1,12 @@
 import { expect } from 'chai'
 import { AppError } from '../../src/app/errors.ts'
-import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
-import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
-import type { Endpoint } from '../../src/http/endpoint.ts'
 import { type Gateway, startGateway } from '../../src/http/gateway.ts'
-import { LOG_ENDPOINTS } from '../../src/http/log.ts'
-import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
-import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 import { freePorts } from '../../src/infra/local/free-ports.ts'
+import { ENDPOINTS } from '../support/endpoints.ts'
 import { type System, startSystem } from '../support/system.ts'
 
 const OURS = 'https://app.example.com'
 const LOCAL = 'http://localhost:5173'
-
-const ENDPOINTS: readonly Endpoint[] = [
-  ...AUTH_ENDPOINTS,
-  ...TASK_HISTORY_ENDPOINTS,
-  ...TASK_ENDPOINTS,
-  ...AUDIT_ENDPOINTS,
-  ...LOG_ENDPOINTS,
-]
 
 const words = (header: string | null) => (header ?? '').toLowerCase().split(', ')
 const corsOf = ({ headers }: Response) =>

@@ -1,16 +1,10 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { AppError } from '../../src/app/errors.ts'
-import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
-import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import { isOpen, refusal } from '../../src/http/edge.ts'
-import type { Endpoint } from '../../src/http/endpoint.ts'
-import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
-import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { PATH_RULES, route } from '../../src/http/routing.ts'
-import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
-import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 import { deprecation } from '../../src/http/versions.ts'
+import { ENDPOINTS } from '../support/endpoints.ts'
 
 const OPEN = [
   '/health',
@@ -27,17 +21,6 @@ const OPEN = [
   ]),
 ]
 const EITHER = new Set([...OPEN, ...OPEN.map((path) => `/v1${path}`)])
-
-const ENDPOINTS: readonly Endpoint[] = [
-  ...healthEndpoints('/auth', 'auth'),
-  ...healthEndpoints('/tasks', 'task'),
-  wholeHealth,
-  ...AUTH_ENDPOINTS,
-  ...TASK_HISTORY_ENDPOINTS,
-  ...TASK_ENDPOINTS,
-  ...AUDIT_ENDPOINTS,
-  ...LOG_ENDPOINTS,
-]
 
 const ask = (path: string, authorization?: string, method = 'GET') =>
   refusal({ method, path, authorization }, (token) => {

@@ -1,14 +1,8 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
-import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
-import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import { BASE } from '../../src/http/edge.ts'
-import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
-import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { openApi } from '../../src/http/openapi.ts'
-import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
-import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
-import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
+import { OF_AUTH_SERVICE, OF_TASK_SERVICE } from './endpoints.ts'
 
 type Operation = {
   responses: Record<string, { content?: Record<string, { schema: object }>; headers?: object }>
@@ -16,16 +10,8 @@ type Operation = {
 type Document = { paths: Record<string, Record<string, Operation>> }
 
 const DOCUMENTS = [
-  openApi('auth', '1', [...healthEndpoints('/auth', 'auth'), ...AUTH_ENDPOINTS]),
-  openApi('task', '1', [
-    ...healthEndpoints('/tasks', 'task'),
-    wholeHealth,
-    ...TASK_HISTORY_ENDPOINTS,
-    ...TASK_ENDPOINTS,
-    ...PHOTO_ENDPOINTS,
-    ...AUDIT_ENDPOINTS,
-    ...LOG_ENDPOINTS,
-  ]),
+  openApi('auth', '1', OF_AUTH_SERVICE),
+  openApi('task', '1', OF_TASK_SERVICE),
 ] as unknown as Document[]
 
 const ajv = new Ajv2020({ strict: false, allErrors: true })

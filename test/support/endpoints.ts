@@ -1,0 +1,24 @@
+import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
+import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
+import type { Endpoint } from '../../src/http/endpoint.ts'
+import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
+import { LOG_ENDPOINTS } from '../../src/http/log.ts'
+import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
+import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
+import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
+
+/** What each service documents. */
+export const OF_AUTH_SERVICE: readonly Endpoint[] = [
+  ...healthEndpoints('/auth', 'auth'),
+  ...AUTH_ENDPOINTS,
+]
+export const OF_TASK_SERVICE: readonly Endpoint[] = [
+  ...healthEndpoints('/tasks', 'task'),
+  wholeHealth,
+  ...TASK_HISTORY_ENDPOINTS,
+  ...TASK_ENDPOINTS,
+  ...PHOTO_ENDPOINTS,
+  ...AUDIT_ENDPOINTS,
+  ...LOG_ENDPOINTS,
+]
+export const ENDPOINTS = [...OF_AUTH_SERVICE, ...OF_TASK_SERVICE]
