@@ -4,6 +4,7 @@ import { expect } from 'chai'
 const CRITERIA = [1, 2, 3, 4, 5, 7, 9, 11, 12].flatMap((requirement) =>
   [1, 2, 3, 4, 5].map((criterion) => `${requirement}.${criterion}`),
 )
+
 /** Of the story of photos, edge and Redis. */
 const OF_STORY = [1, 2, 3, 4, 5, 6, 7, 8].map((criterion) => `AC ${criterion}`)
 
