@@ -101,7 +101,7 @@ export async function startSystem(
   const taskPort = (await task.service.listen(0, '127.0.0.1')).port
 
   const urls = { auth: `http://127.0.0.1:${authPort}`, task: `http://127.0.0.1:${taskPort}` }
-  const call = client((path) => (path.startsWith('/auth') ? urls.auth : urls.task))
+  const call = client((path) => (/^(\/v1)?\/auth/.test(path) ? urls.auth : urls.task))
   return {
     call,
     database: db,
