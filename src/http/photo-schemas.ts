@@ -48,6 +48,8 @@ export const sizeQuery = {
     .meta({ description: 'A thumbnail that fits 320 x 320 or 1280 x 1280; without it, the photo' }),
 }
 
+export const link = z.strictObject({ url: z.string() }).meta({ id: 'PhotoLink' })
+
 export const uploadForm = z
   .strictObject({
     photo_id: uuid,

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { HandleCommand } from '../app/handle-command.ts'
 import { readPhotoKey } from '../app/photo-keys.ts'
 import type { Photos } from '../app/photos.ts'
+import type { ThumbnailSize } from '../app/ports/photos.ts'
 import type { TaskRequest } from '../app/task-aggregate.ts'
 import { DomainError } from '../domain/errors.ts'
 import { type TaskView, taskStreamId } from '../domain/task/view.ts'
@@ -108,6 +109,20 @@ const download = {
   ],
 } as const satisfies Endpoint
 
+const link = {
+  method: 'get',
+  path: '/tasks/:id/photos/:photo_id/link',
+  summary: 'The link to a photo, or to a thumbnail of it',
+  description:
+    'The one that the download leads to, for a page: a browser that is led from here to a third origin no longer says ' +
+    'whose page it is.',
+  access: 'token',
+  params: schema.photoId,
+  query: schema.sizeQuery,
+  answers: { 200: { description: 'A URL that answers GET with the bytes', body: schema.link } },
+  errors: download.errors,
+} as const satisfies Endpoint
+
 const remove = {
   method: 'delete',
   path: '/tasks/:id/photos/:photo_id',
@@ -148,6 +163,7 @@ export const PHOTO_ENDPOINTS: readonly Endpoint[] = [
   offer,
   list,
   download,
+  link,
   complete,
   remove,
   restore,
@@ -188,15 +204,21 @@ export function photoRoutes(
     ctx.body = { photos: await photos.inTask(user_id, params.id) }
   })
 
+  const linkTo = (user_id: number, id: number, photo_id: string, size?: ThumbnailSize) =>
+    size === undefined
+      ? photos.download(user_id, id, photo_id)
+      : photos.downloadThumbnail(user_id, id, photo_id, size)
+
   on(download, async ({ params: { id, photo_id }, query: { size } }, ctx, { user_id }) => {
-    const link =
-      size === undefined
-        ? await photos.download(user_id, id, photo_id)
-        : await photos.downloadThumbnail(user_id, id, photo_id, size)
-    ctx.status = 302
-    ctx.set('Cache-Control', 'no-store')
     // Not Koa's `redirect`, which writes the URL anew, and says it in a body as well.
-    ctx.set('Location', link)
+    ctx.set('Location', await linkTo(user_id, id, photo_id, size))
+    ctx.set('Cache-Control', 'no-store')
+    ctx.status = 302
+  })
+
+  on(link, async ({ params: { id, photo_id }, query: { size } }, ctx, { user_id }) => {
+    ctx.set('Cache-Control', 'no-store')
+    ctx.body = { url: await linkTo(user_id, id, photo_id, size) }
   })
 
   on(remove, async ({ params: { id, photo_id }, headers }, ctx, caller) => {

@@ -55,6 +55,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'post /tasks/{id}/photos': [201, 400, 401, 403, 404, 409, 413, 415, 501],
   'get /tasks/{id}/photos': [200, 400, 401, 403, 404],
   'get /tasks/{id}/photos/{photo_id}': [302, 400, 401, 403, 404, 501],
+  'get /tasks/{id}/photos/{photo_id}/link': [200, 400, 401, 403, 404, 501],
   'post /tasks/{id}/photos/{photo_id}/complete': [
     200, 400, 401, 403, 404, 409, 410, 413, 415, 422, 501,
   ],

@@ -78,6 +78,8 @@ describe('Photos of a task', function () {
     expect(headers.get('cache-control')).to.equal('no-store')
     expect(Buffer.from(await at.arrayBuffer()).equals(bytes)).to.equal(true)
     expect(at.headers.get('content-type')).to.equal('image/jpeg')
+    const { body } = await call('GET', `/tasks/${task}/photos/${id}/link`)
+    expect(Buffer.from(await (await fetch(body.url)).arrayBuffer()).equals(bytes)).to.equal(true)
     expect(at.headers.get('content-disposition')).to.equal(
       `inline; filename="__..___; x=y.jpg"; filename*=UTF-8''__.._%C3%A9_%3B%20x%3Dy.jpg`,
     )
@@ -235,6 +237,7 @@ describe('Photos of a task', function () {
       ['POST', `/tasks/${task}/photos`, promised],
       ['GET', `/tasks/${task}/photos`, undefined],
       ['GET', `/tasks/${task}/photos/${id}`, undefined],
+      ['GET', `/tasks/${task}/photos/${id}/link`, undefined],
       ['POST', `/tasks/${task}/photos/${id}/complete`, {}],
       ['DELETE', `/tasks/${task}/photos/${id}`, undefined],
       ['POST', `/tasks/${task}/photos/${id}/restore`, {}],
