@@ -74,6 +74,10 @@ describe('A VPC of our own', () => {
       ...['services a', 'services b'],
       ...['data a', 'data b'],
     ])
+    const sizes = subnets.map((one) => {
+      return `${placeOf(one).split(' ')[0]} /${one.Properties.CidrBlock.split('/')[1]}`
+    })
+    expect([...new Set(sizes)]).to.have.members(['public /24', 'services /20', 'data /24'])
     const [first, last] = rangeOf(CIDR)
     const ranges = subnets.map(({ Properties }) => rangeOf(Properties.CidrBlock))
     ranges.sort(([a], [b]) => a - b)
@@ -146,8 +150,12 @@ describe('A VPC of our own', () => {
     expect(placesOf(ec2, 'platform', Subnets)).to.deep.equal(zones('public'))
     const { VPCZoneIdentifier } = only(platform, 'AWS::AutoScaling::AutoScalingGroup')
     expect(placesOf(ec2, 'platform', VPCZoneIdentifier)).to.deep.equal(zones('services'))
+    const reporter = only(services, 'AWS::Lambda::Function', {
+      FunctionName: 'task-mgmt-photo-uploaded',
+    })
     const tasks = [
       only(services, 'Custom::Migration').subnets,
+      reporter.VpcConfig.SubnetIds,
       ...properties(services, 'AWS::ECS::Service').map(
         ({ NetworkConfiguration }) => NetworkConfiguration.AwsvpcConfiguration.Subnets,
       ),
@@ -157,6 +165,8 @@ describe('A VPC of our own', () => {
     }
     const { SubnetIds } = only(data, 'AWS::RDS::DBSubnetGroup')
     expect(placesOf(ec2, 'data', SubnetIds)).to.deep.equal(zones('data'))
+    const redis = only(platform, 'AWS::ElastiCache::SubnetGroup').SubnetIds
+    expect(placesOf(ec2, 'platform', redis)).to.deep.equal(zones('data'))
     const files = properties(data, 'AWS::EFS::MountTarget').map(({ SubnetId }) => SubnetId)
     expect(placesOf(ec2, 'data', files)).to.deep.equal(zones('data'))
   })

@@ -28,6 +28,7 @@ const TASKS: Readonly<
       'task-mgmt-jwt-secret-previous',
       'task-mgmt-password-pepper',
       'task-mgmt-rds-credentials/auth-service',
+      'task-mgmt-redis-password',
     ],
   },
   'task-service': {
@@ -35,6 +36,7 @@ const TASKS: Readonly<
     secrets: [
       'task-mgmt-internal-api-key',
       'task-mgmt-rds-credentials/task-service',
+      'task-mgmt-redis-password',
       'task-mgmt-text-key',
       'task-mgmt-text-key-previous',
     ],
@@ -269,6 +271,20 @@ describe('IAM, simulated,', function () {
       ...keys.map((secret) => decrypting(secret, 'ssm')),
     ]
     expect(await succeed(authorizer, refused)).to.deep.equal([])
+  })
+
+  it('lets the function that reports uploads read the internal API key, and no other secret', async () => {
+    const own = 'task-mgmt-internal-api-key'
+    const reporter = role(/^PhotoEventsReporter/)
+    const needed = [reading(own), decrypting(own)]
+    expect(await succeed(reporter, needed)).to.deep.equal(needed)
+    const refused = [
+      ...ALL_SECRETS.filter((secret) => secret !== own).flatMap((secret) => {
+        return [reading(secret), decrypting(secret)]
+      }),
+      decrypting(own, 'ssm'),
+    ]
+    expect(await succeed(reporter, refused)).to.deep.equal([])
   })
 
   it('lets no role of the environment do what would hurt most', async () => {
