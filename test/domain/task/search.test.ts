@@ -7,7 +7,9 @@ const FORMS = ['NFC', 'NFD', 'NFKC', 'NFKD'] as const
 /** All ways to write the same text that a search does not tell apart. */
 const spellings = (text: string): string[] => [
   text.toLowerCase(),
-  text.toUpperCase(),
+  // Decomposed first, as Unicode wants it (D145): the iota below ᾀ becomes a letter, and other marks on the α would
+  // be left standing on that.
+  text.normalize('NFD').toUpperCase(),
   ...FORMS.map((form) => text.normalize(form)),
   fold(text),
 ]
@@ -26,7 +28,7 @@ describe('Folding a text for a search', () => {
 
   it('folds all ways of writing a text to one', () => {
     const unit = fc.oneof(
-      fc.constantFrom(...'aAßẞςσΣiİıI\u0307\u0303\u0327\u200d\u00adñÑkK\u212a'),
+      fc.constantFrom(...'aAßẞςσΣᾀiİıI\u0307\u0303\u0327\u200d\u00adñÑkK\u212a'),
       fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
     )
     fc.assert(
