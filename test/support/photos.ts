@@ -1,5 +1,7 @@
 import { expect } from 'chai'
+import type pg from 'pg'
 import type { UploadForm } from '../../src/app/ports/object-storage.ts'
+import type { Photo } from '../../src/domain/task/photos.ts'
 import { photograph } from './images.ts'
 import { post, sha256 } from './object-storage-contract.ts'
 import type { Client } from './system.ts'
@@ -16,6 +18,17 @@ export const promiseOf = (bytes: Buffer, name = 'A kitchen.jpg') => ({
   size: bytes.length,
   sha256: sha256(bytes),
 })
+
+/** A photo whose bytes somebody has looked at, without any: as far as the database is concerned. */
+export async function letPhotoBe(sql: pg.ClientBase, task_id: number, photo: Photo): Promise<void> {
+  const { id, content_type, size, sha256, version, width, height } = photo
+  await sql.query(
+    `insert into photos (photo_id, task_id, user_id, name, content_type, size, sha256, upload_ends_at,
+       version, width, height)
+     values ($1, $2, 1, '{}', $3, $4, decode($5, 'hex'), now(), $6, $7, $8) on conflict do nothing`,
+    [id, task_id, content_type, size, sha256, version, width, height],
+  )
+}
 
 type User = { readonly token: string }
 
