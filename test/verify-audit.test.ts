@@ -8,6 +8,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { verifierText } from '../scripts/build-verifier.ts'
 import type { TaskEvent } from '../src/domain/task/events.ts'
+import type { Photo } from '../src/domain/task/photos.ts'
 import type { NoteSigner } from '../src/transparency-log/keys.ts'
 import { leafHash } from '../src/transparency-log/tree.ts'
 import { verifyExport } from '../src/verifier/export.ts'
@@ -34,6 +35,7 @@ import {
   writeExport,
 } from './support/exports.ts'
 import { startProcess } from './support/processes.ts'
+import { photoNumbered } from './support/tasks.ts'
 
 const described = (description: string | null): TaskEvent => ({
   type: 'TaskDescribed',
@@ -140,6 +142,38 @@ describe('verify-audit.mjs', () => {
     expect(report).to.deep.include({ whole: true, erased: 2 })
     expect(report.log).to.include({ origin: ORIGIN, size: 11 })
     expect(report.unlogged).to.deep.equal({ stream_id: 'task-2', version: 3, position: 10 })
+  })
+
+  it('knows the photos of a task before and after, and which bytes are meant', async () => {
+    const log = syntheticLog()
+    const [one, two] = [photoNumbered(1), photoNumbered(2)]
+    log.write(1, [
+      created({ title: 'Kitchen' }),
+      { type: 'PhotoAdded', data: { photos: [one] } },
+      { type: 'PhotoAdded', data: { photos: [one, two] } },
+      { type: 'PhotoRemoved', data: { photos: [two] } },
+      { type: 'PhotoRestored', data: { photos: [one, two], undoes: [4] } },
+    ])
+    await log.checkpoint()
+    const copy = await log.export()
+    const report = await check(textOf(copy))
+    expect(report).to.deep.include({ events: 5, logged: 5, gaps: 0 })
+    const photosAt = (position: number, side: 'from' | 'to') => (forged: Export) => {
+      const { photos } = lineAt(forged, position).changes
+      if (photos === undefined) throw new Error('no photos')
+      const of = photos[side] as Photo[]
+      photos[side] = of.map((photo) => ({ ...photo, sha256: '0'.repeat(64) }))
+    }
+    expect((await broken(photosAt(3, 'to'), copy)).message).to.match(
+      /photos.to is not what is stored/,
+    )
+    expect((await broken(photosAt(3, 'from'), copy)).message).to.match(
+      /photos.from is not the value before it/,
+    )
+    const empty = (forged: Export) => {
+      lineAt(forged, 2).changes.photos = { from: null, to: [one] }
+    }
+    expect((await broken(empty, copy)).message).to.match(/photos.from is not the value before it/)
   })
 
   it('writes JSON as RFC 8785 says', () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 
 import { freePorts } from '../../src/infra/local/free-ports.ts'
+import { givenPhoto, jpeg } from '../support/photos.ts'
 import { killAll, type Started, startProcess, until } from '../support/processes.ts'
 import { type Client, client, newUser } from '../support/system.ts'
 
@@ -136,6 +137,36 @@ describe('The whole system, through its gateway', () => {
     expect(body.events).to.have.length(history.length + 1)
     expect(JSON.stringify(body)).to.not.match(/secret|Told/)
     expect(body.events.at(-1)).to.deep.include({ type: 'TaskCreated', erased: true })
+  })
+
+  it('takes a photo to the storage, into the task, into the trail and its proof, and back', async () => {
+    const user = await newUser(call)
+    const { token } = user
+    const body = { title: 'Kitchen' }
+    const { task } = (await call('POST', '/tasks', { token, body })).body
+    const bytes = await jpeg()
+    const id = await givenPhoto(call, user, task.id, bytes, 'kitchen.jpg')
+    const photo = async () =>
+      (await call('GET', `/tasks/${task.id}/photos`, { token })).body.photos[0]
+    await until(async () => (await photo()).thumbnails !== null, 'the thumbnails')
+    const { url } = (await photo()).thumbnails.small
+    expect((await fetch(url)).headers.get('content-type')).to.equal('image/webp')
+    await call('DELETE', `/tasks/${task.id}/photos/${id}`, { token })
+    await call('POST', `/tasks/${task.id}/undo`, { token, body: {} })
+    const { body: linked } = await call('GET', `/tasks/${task.id}/photos/${id}/link`, { token })
+    const back = await fetch(linked.url).then((answer) => answer.arrayBuffer())
+    expect(Buffer.from(back).equals(bytes)).to.equal(true)
+
+    const events = async () => (await call('GET', '/audit/events', { token })).body.events
+    await until(async () => (await events()).length === 4, 'the trail')
+    const headers = { accept: 'application/x-ndjson' }
+    const file = join(directory, 'photos.ndjson')
+    await writeFile(file, (await call('GET', '/audit/events', { token, headers })).body)
+    const key = (await call('GET', '/log/key', { token })).body
+    const verify = ['verify-audit.mjs', file, '--key', key.trim().split('\n')[0]]
+    const verified = startProcess('node', verify)
+    expect(await verified.ended, verified.err.join('\n')).to.equal('code 0')
+    expect(verified.out[0]).to.match(/^Nothing is broken: 4 events of 1 stream/)
   })
 
   it('ends a session for all of the system at its logout', async () => {
