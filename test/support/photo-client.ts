@@ -6,30 +6,30 @@ import { post } from './object-storage-contract.ts'
 import { jpeg, promiseOf } from './photos.ts'
 import { type Answer, type Client, newUser } from './system.ts'
 
-/** What a client does next; `pick` says with which of its photos. */
-export type PhotoStep = {
-  readonly kind: 'upload' | 'begin' | 'finish' | 'remove' | 'restore' | 'undo' | 'redo' | Passing
-  readonly pick: number
-}
-/** Time goes by for a photo that is in no task; the account is erased. */
-type Passing = 'age' | 'erase'
+/** What clients do, and how often. */
+const WEIGHTS = {
+  upload: 10,
+  /** Uploads, and completes it later. */
+  begin: 2,
+  finish: 2,
+  remove: 5,
+  restore: 3,
+  undo: 3,
+  redo: 1,
+  /** Time goes by for a photo that is in no task. */
+  age: 3,
+  erase: 1,
+} as const
+type Kind = keyof typeof WEIGHTS
 
-const weighted = (weight: number, kind: PhotoStep['kind']) => ({
-  weight,
-  arbitrary: fc.constant(kind),
-})
+/** `pick` says with which of the client's photos. */
+export type PhotoStep = { readonly kind: Kind; readonly pick: number }
 
 export const arbitraryPhotoStep: fc.Arbitrary<PhotoStep> = fc.record({
   kind: fc.oneof(
-    weighted(10, 'upload'),
-    weighted(2, 'begin'),
-    weighted(2, 'finish'),
-    weighted(5, 'remove'),
-    weighted(3, 'restore'),
-    weighted(3, 'undo'),
-    weighted(1, 'redo'),
-    weighted(3, 'age'),
-    weighted(1, 'erase'),
+    ...Object.entries(WEIGHTS).map(([kind, weight]) => {
+      return { weight, arbitrary: fc.constant(kind as Kind) }
+    }),
   ),
   pick: fc.nat(10_000),
 })
@@ -48,7 +48,7 @@ export type ToldTask = {
   readonly aged: Set<string>
 }
 
-/** A user's account: when, as milliseconds since 1970, and whether there was something of photos. */
+/** When, as milliseconds since 1970, and whether something was known of photos then. */
 export type Erased = { readonly at: number; readonly hadPhotos: boolean }
 
 export type PhotoClient = {
@@ -187,44 +187,41 @@ export async function photoClient(call: Client, sql: pg.Client): Promise<PhotoCl
     tasks = await newTasks()
   }
 
+  const steps: Record<Kind, (task: ToldTask, pick: number) => Promise<unknown>> = {
+    begin: upload,
+    async upload(task, pick) {
+      const id = await upload(task, pick)
+      if (id !== null) await completed(task, id)
+    },
+    async finish(task, pick) {
+      const id = pickOf(task.begun, pick)
+      if (id !== undefined) await completed(task, id)
+    },
+    async remove(task, pick) {
+      const id = pickOf(task.photos, pick)
+      if (id === undefined) return
+      const rest = task.photos.filter((each) => each !== id)
+      await change(task, ['DELETE', `/photos/${id}`], [rest], [])
+    },
+    async restore(task, pick) {
+      const id = pickOf(task.removed, pick)
+      if (id === undefined) return
+      const refusals = ['too_many_photos', ...(task.aged.has(id) ? GONE : [])]
+      const request = ['POST', `/photos/${id}/restore`, {}] as const
+      await change(task, request, [[...task.photos, id]], refusals)
+    },
+    undo: (task) => change(task, ['POST', '/undo', {}], task.lists, NOTHING_BACK),
+    redo: (task) => change(task, ['POST', '/redo', {}], task.lists, NOTHING_BACK),
+    age,
+    erase,
+  }
+
   tasks = await newTasks()
   return {
     told: () => tasks,
     erased,
     async step({ kind, pick }) {
-      const task = pickOf(tasks, pick) as ToldTask
-      switch (kind) {
-        case 'begin':
-          return void (await upload(task, pick))
-        case 'upload': {
-          const id = await upload(task, pick)
-          return id === null ? undefined : completed(task, id)
-        }
-        case 'finish': {
-          const id = pickOf(task.begun, pick)
-          return id === undefined ? undefined : completed(task, id)
-        }
-        case 'remove': {
-          const id = pickOf(task.photos, pick)
-          if (id === undefined) return
-          const rest = task.photos.filter((each) => each !== id)
-          return void (await change(task, ['DELETE', `/photos/${id}`], [rest], []))
-        }
-        case 'restore': {
-          const id = pickOf(task.removed, pick)
-          if (id === undefined) return
-          const refusals = ['too_many_photos', ...(task.aged.has(id) ? GONE : [])]
-          const request = ['POST', `/photos/${id}/restore`, {}] as const
-          return void (await change(task, request, [[...task.photos, id]], refusals))
-        }
-        case 'undo':
-        case 'redo':
-          return void (await change(task, ['POST', `/${kind}`, {}], task.lists, NOTHING_BACK))
-        case 'age':
-          return age(task, pick)
-        case 'erase':
-          return erase()
-      }
+      await steps[kind](pickOf(tasks, pick) as ToldTask, pick)
     },
   }
 }

@@ -26,7 +26,8 @@ export async function startPhotoPlace(): Promise<PhotoPlace> {
     accessKeyId: string
     secretAccessKey: string
   }
-  const storage = s3Storage({ ...options, bucket })
+  // That of the test itself waits for as long as it takes.
+  const storage = s3Storage({ ...options, bucket, timeoutMs: 60_000 })
   return {
     name: PHOTO_PLACE,
     storage,

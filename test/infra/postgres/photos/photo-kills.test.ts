@@ -20,7 +20,7 @@ const KILLS = Number(process.env.PHOTO_KILLS ?? 6)
 /** What clients do and who is killed when; not what of it happens at the same time. */
 const SEED = Number(process.env.PHOTO_SEED ?? Math.floor(Math.random() * 1e9))
 /** Between two times that all is compared. */
-const ROUND = 10
+const ROUND = 20
 const CLIENTS = 3
 
 const HOUR = 3_600_000
@@ -99,7 +99,7 @@ describe(`Photos, while task-service and worker are killed ${KILLS} times`, func
   }
 
   const settleAll = async (clients: readonly PhotoClient[]) => {
-    await until(async () => (await upkeep().status()).waiting === 0, 'all thumbnails', 60_000)
+    await until(async () => (await upkeep().status()).waiting === 0, 'all thumbnails', 180_000)
     const erased = new Map(clients.flatMap((client) => [...client.erased]))
     await settle(erased.keys())
     await sql.query(
