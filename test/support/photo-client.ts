@@ -77,7 +77,7 @@ const pickOf = <T>(from: Iterable<T>, pick: number): T | undefined => {
 }
 
 /** Users, one after the other, who do one thing at a time, and hold the API to what it has told them. */
-export async function photoClient(call: Client, sql: pg.Client): Promise<PhotoClient> {
+export async function photoClient(call: Client, sql: Pick<pg.Pool, 'query'>): Promise<PhotoClient> {
   const erased = new Map<number, Erased>()
   let user = await newUser(call)
   let tasks: readonly ToldTask[] = []

@@ -13,7 +13,11 @@ import { postgresEventStore } from '../../src/infra/postgres/event-store/event-s
 
 const PAGE = 5_000
 
-type Places = { readonly db: Database; readonly sql: pg.Client; readonly storage: ObjectStorage }
+type Places = {
+  readonly db: Database
+  readonly sql: Pick<pg.Pool, 'query'>
+  readonly storage: ObjectStorage
+}
 
 async function taskStreams(db: Database): Promise<Map<string, readonly Recorded<TaskEvent>[]>> {
   const { readAll } = postgresEventStore<TaskEvent, never>(db)

@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import type pg from 'pg'
+import pg from 'pg'
 import { userPrefix } from '../../../../src/app/photo-keys.ts'
 import { removePhotos, sweep } from '../../../../src/app/photo-upkeep.ts'
 import { type Database, openDatabase } from '../../../../src/infra/postgres/connection/database.ts'
 import { postgresPhotoUpkeep } from '../../../../src/infra/postgres/photos/photo-upkeep.ts'
-import { connect } from '../../../support/audit-fold.ts'
 import { silent } from '../../../support/log.ts'
 import { arbitraryPhotoStep, type PhotoClient, photoClient } from '../../../support/photo-client.ts'
 import { expectObjectsOfTable, expectPhotosOfLog } from '../../../support/photo-laws.ts'
@@ -46,13 +45,13 @@ describe(`Photos, while task-service and worker are killed ${KILLS} times`, func
   let database: TestDatabase
   let processes: PhotoProcesses
   let db: Database
-  let sql: pg.Client
+  let sql: pg.Pool
   before(async () => {
     place = await startPhotoPlace()
     database = await testDatabase()
     processes = await photoProcesses(database.url, place.env)
     db = openDatabase({ ...database.config, role: 'tasktrail_worker', log: silent })
-    sql = await connect(database.url)
+    sql = new pg.Pool({ connectionString: database.url })
   })
   after(async () => {
     processes?.stop()
