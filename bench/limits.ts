@@ -12,6 +12,7 @@ import { MEMORY_FLAGS } from '../src/infra/local/service-process.ts'
 import { testRedis } from '../test/support/redis.ts'
 import { startProgram } from './compare/processes.ts'
 import { median } from './compare/results.ts'
+import { cpuOf } from './compare/usage.ts'
 import { percentile } from './percentile.ts'
 
 const USAGE = `Usage: npm run bench:limits
@@ -105,6 +106,7 @@ try {
   }
   const migrate = [join(root, 'src/migrate.ts'), 'latest']
   await promisify(execFile)(process.execPath, migrate, { env: { PATH: process.env.PATH, ...env } })
+  const pids = new Map<string, number>()
   for (const [name, script, port, path, more] of [
     ['auth', 'auth-service', auth, '/auth/health', {}],
     ['memory', 'task-service', inMemory, '/tasks/health', {}],
@@ -116,7 +118,7 @@ try {
       { REDIS_URL: redis.config.url, REDIS_PASSWORD: password },
     ],
   ] as const) {
-    const { stop } = await startProgram({
+    const { pid, stop } = await startProgram({
       name,
       flags: MEMORY_FLAGS,
       script: join(root, `src/${script}.ts`),
@@ -124,6 +126,7 @@ try {
       healthUrl: local(port) + path,
       directory,
     })
+    pids.set(name, pid)
     stops.unshift(stop)
   }
   const person = { username: 'bench', password: randomUUID() }
@@ -134,13 +137,17 @@ try {
   const urls = { memory: inMemory, redis: inRedis }
   const p50 = { memory: [] as number[], redis: [] as number[] }
   const rate = { memory: [] as number[], redis: [] as number[] }
+  /** Microseconds of the service's CPU for each request of many clients. */
+  const cpu = { memory: [] as number[], redis: [] as number[] }
   const url = (port: number) => `${local(port)}/tasks/${task.id}`
   for (const port of Object.values(urls)) await together(url(port), token)
   for (let round = 0; round < ROUNDS; round++) {
     const turn = round % 2 === 0 ? (['memory', 'redis'] as const) : (['redis', 'memory'] as const)
     for (const which of turn) {
       p50[which].push(percentile(await alone(url(urls[which]), token), 0.5))
+      const before = cpuOf(pids.get(which) ?? 0)
       rate[which].push(await together(url(urls[which]), token))
+      cpu[which].push(((cpuOf(pids.get(which) ?? 0) - before) / TOGETHER) * 1e6)
     }
   }
   const added = p50.redis.map((value, n) => value - (p50.memory[n] ?? Number.NaN))
@@ -149,7 +156,10 @@ try {
   console.log(`added, median of ${ROUNDS} rounds: ${ms(median(added))}`)
   console.log(
     `${CLIENTS} clients: ${median(rate.memory).toFixed(0)} and ${median(rate.redis).toFixed(0)} requests/s; ` +
-      `ratio ${median(ratio).toFixed(3)}`,
+      `ratio ${median(ratio).toFixed(3)}; Redis has its share of the same processors`,
+  )
+  console.log(
+    `CPU of task-service then: ${median(cpu.memory).toFixed(0)} and ${median(cpu.redis).toFixed(0)} µs a request`,
   )
   redis.freeze()
   const frozen = await alone(url(inRedis), token)

@@ -1,4 +1,5 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, createSecretKey } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { RateLimiterRedis } from 'rate-limiter-flexible'
 import type { ClosableCounters, Counter, Counters } from '../../app/ports/counters.ts'
 import type { Log } from '../../app/ports/process.ts'
@@ -27,7 +28,7 @@ export function redisCounters({
   const connect = redisConnect(redis, PREFIX, CONNECT_MS)
   const link = redisLink({ connect, timeoutMs: redis.timeoutMs, log })
   const inMemory = memoryCounters()
-  const hidden = (key: string) => createHmac('sha256', secret).update(key).digest('base64url')
+  const hidden = hiding(secret)
 
   const counters: Counters = (name, seconds) => {
     const own = inMemory(name, seconds)
@@ -44,6 +45,17 @@ export function redisCounters({
     }
   }
   return { counters, close: link.close }
+}
+
+/** Users and addresses come again and again, and a hash of theirs costs as much as to count them here. */
+function hiding(secret: string): (key: string) => string {
+  const hmacKey = createSecretKey(secret, 'utf8')
+  const known = new LRUCache<string, string>({ max: 10_000 })
+  return (key) => {
+    const hidden = known.get(key) ?? createHmac('sha256', hmacKey).update(key).digest('base64url')
+    known.set(key, hidden)
+    return hidden
+  }
 }
 
 const sharedCounter = (storeClient: Redis, name: string, duration: number): Counter =>
