@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { commandLine } from '../src/command-line.ts'
+import { BASE } from '../src/http/edge.ts'
 import { SUPERUSER, startEmbeddedPostgres } from '../src/infra/local/embedded-postgres.ts'
 import { freePorts } from '../src/infra/local/free-ports.ts'
 import { MEMORY_FLAGS } from '../src/infra/local/service-process.ts'
@@ -74,7 +75,10 @@ async function started(
     stops.unshift(stop)
   }
   const users = await Promise.all(Array.from({ length: USERS }, (_, n) => user(local(auth), n)))
-  return { root, url: local(task), data: await prepare({ url: local(task), users }) }
+  const url = local(task)
+  // An older checkout knows no base path.
+  const { ok } = await fetch(`${url}${BASE}/tasks/health`)
+  return { root, url, data: await prepare({ url, base: ok ? BASE : '', users }) }
 }
 
 async function user(url: string, n: number) {
