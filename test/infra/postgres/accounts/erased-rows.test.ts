@@ -118,7 +118,7 @@ describe('What is left of erased users', () => {
       const waits = `select from pg_locks where relation = 'tasks'::regclass and not granted`
       await until(async () => (await world.sql.query(waits)).rowCount === 1, 'a removal that waits')
       await world.sql.query(
-        'alter table tasks rename to tasks_replaced; create table tasks (like tasks_replaced)',
+        'alter table tasks rename to tasks_replaced; create table tasks (like tasks_replaced including defaults)',
       )
       await leaveTasks(1, 1)
       await world.sql.query('commit')
