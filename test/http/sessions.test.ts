@@ -45,7 +45,9 @@ describe('Sessions', () => {
 
   const login = async ({ username, password }: User, headers = {}): Promise<string> => {
     const facts = { body: { username, password }, headers }
-    return (await one.call('POST', '/auth/login', facts)).body.token
+    const { status, body } = await one.call('POST', '/auth/login', facts)
+    expect(status, JSON.stringify(body)).to.equal(200)
+    return body.token
   }
   const validate = (system: System, token: string) => {
     const headers = { 'x-internal-api-key': system.env.INTERNAL_API_KEY ?? '' }
@@ -178,7 +180,9 @@ describe('Sessions', () => {
 
   describe('Requests that come together', () => {
     it('are let in or refused each by its own token, and all of them are in the log', async () => {
-      const tokens = await Promise.all(Array.from({ length: 8 }, () => login(ann)))
+      // One after the other: on a busy machine some of eight at once are told to wait.
+      const tokens: string[] = []
+      while (tokens.length < 8) tokens.push(await login(ann))
       const out = tokens.filter((_, n) => n % 2 === 0)
       await Promise.all(out.map((token) => two.call('POST', '/auth/logout', { token })))
       const ids = Array.from({ length: 40 }, () => randomUUID())

@@ -125,6 +125,7 @@ export async function newUser(call: Client) {
   const email = `${username}@example.com`
   const registered = await call('POST', '/auth/register', { body: { username, email, password } })
   if (registered.status !== 201) throw new Error(JSON.stringify(registered.body))
-  const { body } = await call('POST', '/auth/login', { body: { username, password } })
+  const { status, body } = await call('POST', '/auth/login', { body: { username, password } })
+  if (status !== 200) throw new Error(JSON.stringify(body))
   return { id: registered.body.user.id as number, username, password, token: body.token as string }
 }
