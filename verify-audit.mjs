@@ -724,7 +724,8 @@ function changesOf(line, to, { facts }, broken) {
     if (known !== undefined && !isKnown && !isGone) {
       throw broken(`its changes.${name}.from is not the value before it`)
     }
-    if (canonical(line.changes[name]?.to ?? null) !== canonical(to[name] ?? null)) {
+    const shown = line.changes[name]?.to
+    if (shown !== to[name] && canonical(shown ?? null) !== canonical(to[name] ?? null)) {
       throw broken(`its changes.${name}.to is not what is stored`)
     }
     if (!isKnown) unproven.push(name)

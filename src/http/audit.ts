@@ -1,20 +1,12 @@
-import { Readable } from 'node:stream'
-import type { Context } from 'koa'
 import { z } from 'zod'
-import type { AuditExport, ExportAudit } from '../app/audit-export.ts'
-import type { AuditCount, AuditFacets, AuditQuery, AuditTrail } from '../app/ports/audit.ts'
-import type { Caller } from '../app/ports/authorization.ts'
-import type { Clock } from '../app/ports/process.ts'
+import type { AuditCount, AuditFacets } from '../app/ports/audit.ts'
 import { type RecordAccess, visibleUser } from './audit-access.ts'
-import { csv, type Format, ndjson } from './audit-formats.ts'
+import { type AuditExports, exportType, given, sendExport, tellReached } from './audit-exports.ts'
 import * as schema from './audit-schemas.ts'
-import type { Recheck } from './authenticate.ts'
-import { negotiate } from './content-types.ts'
 import { readCursor, writeCursor } from './cursors.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { type Fault, HttpError } from './errors.ts'
 import { inPlace, places } from './places.ts'
-import type { RateLimit } from './rate-limit.ts'
 
 /** How far the trail had got. */
 const REACHED = {
@@ -96,36 +88,15 @@ const facets = {
 
 export const AUDIT_ENDPOINTS: readonly Endpoint[] = [findEvents, facets] as readonly Endpoint[]
 
-export type AuditRoutes = {
-  readonly trail: AuditTrail
+export type AuditRoutes = AuditExports & {
   readonly facets: AuditFacets
-  readonly exportAudit: ExportAudit
-  /** Records that the caller viewed the trail, or exported it. */
+  /** Records that the caller viewed the trail. */
   readonly look: RecordAccess
-  readonly copy: RecordAccess
-  /** How often a user may ask for an export. */
-  readonly limit: RateLimit
-  readonly clock: Clock
-  /** Throws if the caller has lost the right to see the events. */
-  readonly recheck: Recheck
-  /** How long an export may run before it is cut off. @default an hour */
-  readonly longestExportMs?: number
-  /** How long a client may read more slowly than required. @default 30 s */
-  readonly graceMs?: number
 }
 
 const PAGE_SIZE = 50
-const EXPORTS_OF_USERS = 2
-const EXPORTS_OF_AUDITORS = 2
-const EXPORT_WAIT_MS = 1_000
-const LONGEST_EXPORT_MS = 3_600_000
 const PAGES_AT_ONCE = 6
 const PAGE_WAIT_MS = 1_000
-/** Bytes a second: a client that reads an export more slowly holds its place for too long. */
-const SLOWEST = 32 * 1024
-/** Milliseconds in all that it may be slower, or read nothing. */
-const GRACE_MS = 30_000
-
 type Query = z.output<z.ZodObject<typeof schema.auditQuery>>
 
 export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRoutes): void {
@@ -177,20 +148,6 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
   })
 }
 
-const EXPORTS = {
-  'application/x-ndjson': { extension: 'ndjson', format: ndjson },
-  'text/csv': { extension: 'csv', format: csv },
-} as const satisfies Record<string, { readonly extension: string; readonly format: Format }>
-
-type ExportType = keyof typeof EXPORTS
-const EXPORT_TYPES = Object.keys(EXPORTS) as ExportType[]
-
-/** Null: a page. */
-function exportType(ctx: Context): ExportType | null {
-  const wanted = negotiate(ctx, ['application/json', ...EXPORT_TYPES])
-  return wanted === 'application/json' ? null : wanted
-}
-
 function faultsIn(
   { from, to, limit, cursor, order }: Partial<Query>,
   isExport: boolean,
@@ -213,90 +170,3 @@ function faultsIn(
 function refuse(faults: readonly Fault[]): void {
   if (faults.length > 0) throw new HttpError('validation_failed', { faults })
 }
-
-function sendExport(dependencies: AuditRoutes) {
-  const { trail, exportAudit, copy, limit, clock, recheck } = dependencies
-  const { longestExportMs = LONGEST_EXPORT_MS, graceMs = GRACE_MS } = dependencies
-  const enter = exportPlaces()
-
-  return async (ctx: Context, caller: Caller, type: ExportType, wanted: AuditQuery) => {
-    const { extension, format } = EXPORTS[type]
-    await limit(ctx, String(caller.user_id))
-    const describe = (exported: Reached, exported_at: string) => {
-      tellReached(ctx, exported)
-      const moment = exported_at.replace(/[-:]|\.\d+/g, '')
-      ctx.attachment(`tasktrail-audit-${moment}.${extension}`)
-      ctx.status = 200
-      ctx.type = type
-    }
-    // Makes no copy: nothing is read, and nothing is recorded.
-    if (ctx.method === 'HEAD') return describe(await trail.read(wanted), clock().toISOString())
-    const leave = await enter(caller)
-    try {
-      await copy(ctx, caller, { ...given(wanted), format: extension })
-      const exported = await exportAudit(wanted)
-      const exported_at = clock().toISOString()
-      const facts = { exported_at, exported_by: caller.user_id, query: given(wanted) }
-      const check = () => recheck(ctx, caller)
-      const { batches, lines } = exported
-      const seen = { batches: checked(batches, check), lines: checked(lines, check) }
-      const pieces = format({ ...exported, ...seen }, facts)
-      // Reads only as fast as the client does. An error midway breaks the connection, so that it shows.
-      const signal = AbortSignal.timeout(longestExportMs)
-      const taken = paced(pieces, () => ctx.res.destroy(), graceMs)
-      const body = Readable.from(taken, { objectMode: false, signal }).once('close', leave)
-      describe(exported, exported_at)
-      ctx.body = body
-    } catch (error) {
-      leave()
-      throw error
-    }
-  }
-}
-
-/** One for each user, out of few in all; some are reserved for auditors. */
-function exportPlaces() {
-  const refusal = new HttpError('export_under_way', { retryAfter: 10 })
-  const few = { ms: EXPORT_WAIT_MS, refusal, retryAfter: 5 }
-  const users = places({ ...few, all: EXPORTS_OF_USERS })
-  const auditors = places({ ...few, all: EXPORTS_OF_AUDITORS })
-  return (caller: Caller) => (visibleUser(caller) === null ? auditors : users)(caller.user_id)
-}
-
-/** The pieces, while the client reads fast enough; otherwise it is cut off. */
-async function* paced(pieces: AsyncIterable<string>, cutOff: () => void, grace: number) {
-  let credit = grace
-  for await (const piece of pieces) {
-    credit = Math.min(grace, credit + (piece.length / SLOWEST) * 1000)
-    const began = performance.now()
-    const late = setTimeout(cutOff, credit)
-    try {
-      yield piece
-    } finally {
-      clearTimeout(late)
-    }
-    credit -= performance.now() - began
-  }
-}
-
-/** The same batches; before each one the right to see it is checked again. */
-async function* checked<T>(batches: AsyncIterable<T>, check: () => Promise<void>) {
-  for await (const batch of batches) {
-    await check()
-    yield batch
-  }
-}
-
-type Reached = Pick<AuditExport, 'position' | 'parked'>
-
-/** Says how far the trail had got, and whether it has all events up to there. */
-function tellReached(ctx: Context, { position, parked }: Reached) {
-  ctx.set('Audit-Position', String(position))
-  if (parked.length > 0) ctx.set('Audit-Incomplete', String(parked.length))
-}
-
-/** The conditions that are set. */
-const given = (query: AuditQuery): object =>
-  Object.fromEntries(
-    Object.entries(query).filter(([, value]) => value !== undefined && value !== null),
-  )

@@ -30,7 +30,11 @@ export const restoring = z.strictObject({}).meta({ id: 'PhotoRestoration' })
 export const uploaded = z
   .strictObject({
     key: z.string().max(1_024, 'must have at most 1024 characters'),
-    version: z.string().max(1_024, 'must have at most 1024 characters').exactOptional(),
+    version: z
+      .string()
+      .max(1_024, 'must have at most 1024 characters')
+      .exactOptional()
+      .meta({ description: 'For the log of whoever reports it: the newest is looked at' }),
   })
   .meta({ id: 'UploadedObject' })
 
