@@ -78,6 +78,9 @@ const HOSTILE: Readonly<Record<string, Buffer>> = {
   'an AVIF of as many sizes': avifOf(
     box('ipco', Buffer.alloc(INSPECTED_BYTES / 2, box('ispe', Buffer.alloc(12)))),
   ),
+  'an AVIF of as many sizes as are looked at': avifOf(
+    box('ipco', Buffer.alloc(120_000, box('ispe', Buffer.alloc(12)))),
+  ),
   'an AVIF of as many associations': avifOf(
     box('ipma', Buffer.from([0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]), Buffer.alloc(900_000)),
   ),
