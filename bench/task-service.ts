@@ -17,6 +17,8 @@ const AUDITOR: Caller = {
   session_id: randomUUID(),
   iat: 0,
   exp: 4_000_000_000,
+  auth_time: 0,
+  amr: ['pwd'],
 }
 
 /** A stand-in for auth-service: every caller is the auditor. */

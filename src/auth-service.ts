@@ -13,6 +13,7 @@ import type {
 } from './app/ports/accounts.ts'
 import type { ClosableCounters } from './app/ports/counters.ts'
 import type { Clock, Log } from './app/ports/process.ts'
+import { type SignIn, signIn } from './app/sign-in.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
@@ -23,8 +24,10 @@ import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
+import { requireOwnPage } from './http/session-cookies.ts'
 import { sharedCounters } from './infra/counters/shared-counters.ts'
 import { bcryptPasswordHasher } from './infra/credentials/password-hasher.ts'
+import { refreshTokens } from './infra/credentials/refresh-tokens.ts'
 import { jwtTokens } from './infra/credentials/tokens.ts'
 import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.ts'
 import { postgresSecurityEvents } from './infra/postgres/accounts/security-events.ts'
@@ -53,6 +56,7 @@ const Token = {
   hasher: token<PasswordHasher>('hasher'),
   tokens: token<Tokens>('tokens'),
   counters: token<ClosableCounters>('counters'),
+  signIn: token<SignIn>('signIn'),
   accounts: token<Accounts>('accounts'),
   service: token<Service>('service'),
 }
@@ -91,20 +95,27 @@ const adapters = new ContainerModule(({ bind }) => {
 })
 
 const useCases = new ContainerModule(({ bind }) => {
+  bind(Token.signIn).toResolvedValue(
+    (config, sessions, tokens) =>
+      signIn({
+        ...{ sessions, tokens, refreshTokens },
+        newSessionId: randomUUID,
+        lifetime: config.JWT_EXPIRATION,
+      }),
+    [Token.config, Token.sessions, Token.tokens],
+  )
   bind(Token.accounts)
     .toResolvedValue(
-      (config, users, sessions, securityEvents, attempts, hasher, tokens, log) => {
-        const adapters = { users, sessions, securityEvents, attempts, hasher, tokens, log }
-        return accounts({ ...adapters, newSessionId: randomUUID, lifetime: config.JWT_EXPIRATION })
-      },
+      (users, sessions, securityEvents, attempts, hasher, tokens, signIn, log) =>
+        accounts({ users, sessions, securityEvents, attempts, hasher, tokens, signIn, log }),
       [
-        Token.config,
         Token.users,
         Token.sessions,
         Token.securityEvents,
         Token.attempts,
         Token.hasher,
         Token.tokens,
+        Token.signIn,
         Token.log,
       ],
     )
@@ -142,9 +153,13 @@ function httpService(
   const router = strictRouter()
   const { INTERNAL_API_KEY: current, INTERNAL_API_KEY_PREVIOUS: previous } = config
   const internalApiKeys = previous === undefined ? [current] : [current, previous]
-  const on = routes(router, admission({ tokens, internalApiKeys, limit, refusals }))
+  const ownPage = requireOwnPage(config.CORS_ORIGINS)
+  const on = routes(
+    router,
+    admission({ tokens, internalApiKeys, limit, refusals, requireOwnPage: ownPage }),
+  )
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
-  authRoutes(on, { accounts, clock, loginLimit, registerLimit })
+  authRoutes(on, { accounts, clock, loginLimit, registerLimit, requireOwnPage: ownPage })
   const title = 'Tasktrail auth-service'
   const endpoints = [...healthEndpoints(BASE, 'auth'), ...AUTH_ENDPOINTS]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))

@@ -34,6 +34,7 @@ import { PHOTO_ENDPOINTS, photoRoutes } from './http/photos.ts'
 import { places } from './http/places.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
+import { requireOwnPage } from './http/session-cookies.ts'
 import { TASK_HISTORY_ENDPOINTS, taskHistoryRoutes } from './http/task-history.ts'
 import { streamTaskEvents } from './http/task-stream.ts'
 import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
@@ -274,7 +275,14 @@ function httpService(
   const refusals = refusalLimit(counters, { name: 'refused', points, seconds: 1 })
   const router = strictRouter()
   const internalApiKeys = [config.INTERNAL_API_KEY]
-  const on = routes(router, admission({ tokens: authService, internalApiKeys, limit, refusals }))
+  const ownPage = requireOwnPage(config.CORS_ORIGINS)
+  const on = routes(
+    router,
+    admission({
+      ...{ tokens: authService, internalApiKeys, limit, refusals },
+      requireOwnPage: ownPage,
+    }),
+  )
   // Before the task routes: /tasks/health and /tasks/docs are not task ids.
   healthRoutes(on, {
     base: BASE,

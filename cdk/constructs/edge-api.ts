@@ -1,12 +1,12 @@
 import { Duration } from 'aws-cdk-lib'
 import {
   AuthorizationType,
+  type CfnAuthorizer,
   type CfnMethod,
   type CfnRestApi,
   EndpointAccessMode,
   EndpointType,
   HttpIntegration,
-  IdentitySource,
   type IVpcLink,
   LogGroupLogDestination,
   MethodLoggingLevel,
@@ -89,13 +89,20 @@ export class EdgeApi extends Construct {
     return api
   }
 
-  /** Nothing is cached: the key would be a token, and what a cache admits outlives its expiry. */
+  /**
+   * Nothing is cached: the key would be a token, and what a cache admits outlives its expiry. No header is named as
+   * its source: API Gateway would refuse a request without it, and a token may also come in a cookie.
+   */
   #asks(handler: IFunction): RequestAuthorizer {
-    return new RequestAuthorizer(this, 'Authorizer', {
+    const authorizer = new RequestAuthorizer(this, 'Authorizer', {
       handler,
-      identitySources: [IdentitySource.header('Authorization')],
+      identitySources: [],
       resultsCacheTtl: Duration.seconds(0),
     })
+    // The library writes an empty text.
+    const own = authorizer.node.defaultChild as CfnAuthorizer
+    own.addPropertyDeletionOverride('IdentitySource')
+    return authorizer
   }
 
   #pass(path: string, to: string, { open }: { readonly open: boolean }): void {

@@ -33,6 +33,7 @@ export function authorizer(source: KeySource, clock: () => Date) {
       method: event.httpMethod,
       path: event.path,
       authorization: headerOf(event, 'authorization'),
+      cookie: headerOf(event, 'cookie'),
     }
     const judge = (tokens: Tokens) => refusal(asked, (token) => void tokens.verify(token, clock()))
     const fault = judge(await keys.known())

@@ -5,6 +5,7 @@ import type {
   Credentials,
   LoginAttempts,
   PasswordHasher,
+  RefusedAction,
   RequestContext,
   SecurityEvents,
   Session,
@@ -15,6 +16,7 @@ import type {
 } from './ports/accounts.ts'
 import type { Caller } from './ports/authorization.ts'
 import type { Log } from './ports/process.ts'
+import type { SignedIn, SignIn } from './sign-in.ts'
 
 export type AccountsDependencies = {
   readonly users: Users
@@ -23,9 +25,7 @@ export type AccountsDependencies = {
   readonly attempts: LoginAttempts
   readonly hasher: PasswordHasher
   readonly tokens: Tokens
-  readonly newSessionId: () => string
-  /** Lifetime of a token and its session in seconds. */
-  readonly lifetime: number
+  readonly signIn: SignIn
   readonly log: Log
 }
 
@@ -35,15 +35,14 @@ export type Accounts = ReturnType<typeof accounts>
 
 /** Registration, sessions and passwords. Error of every use case: `database_unavailable`. */
 export function accounts(on: AccountsDependencies) {
-  const { users, sessions, securityEvents, attempts, hasher, tokens, newSessionId, lifetime, log } =
-    on
+  const { users, sessions, securityEvents, attempts, hasher, tokens, signIn, log } = on
 
   /** Errors: `too_many_attempts`, `hashing_busy`. Null: there is no such user, or the password is wrong. */
   async function prove(
     username: string,
     find: () => Promise<Credentials | null>,
     password: string,
-    failure: 'login_failed' | 'password_change_failed' | 'erasure_failed',
+    failure: RefusedAction,
     requestContext: RequestContext,
   ): Promise<Credentials | null> {
     const address = limitingKey(requestContext.ip ?? '')
@@ -75,7 +74,7 @@ export function accounts(on: AccountsDependencies) {
   async function confirm(
     { user_id, username }: Caller,
     password: string,
-    failure: 'password_change_failed' | 'erasure_failed',
+    failure: RefusedAction,
     requestContext: RequestContext,
   ): Promise<Credentials> {
     const find = () => users.find(user_id)
@@ -102,10 +101,13 @@ export function accounts(on: AccountsDependencies) {
       if (claims instanceof AppError) return { token, caller: claims }
       const session = used.get(claims.sid)
       if (session === undefined) return { token, caller: new AppError('session_ended') }
-      if (session.expired) return { token, caller: new AppError('token_expired') }
+      // To the moment: the leeway of a token's times is for clocks that differ, and this is the same one.
+      const isOver = claims.exp * 1000 <= now.getTime()
+      if (session.expired || isOver) return { token, caller: new AppError('token_expired') }
       const { id: user_id, username, email, role } = session.user
-      const { sid: session_id, iat, exp } = claims
-      return { token, caller: { user_id, username, email, role, session_id, iat, exp } }
+      const { sid: session_id, iat, exp, auth_time, amr } = claims
+      const identity = { user_id, username, email, role, session_id }
+      return { token, caller: { ...identity, iat, exp, auth_time, amr } }
     })
   }
 
@@ -132,22 +134,24 @@ export function accounts(on: AccountsDependencies) {
     },
 
     /** Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
-    async login(username: string, password: string, requestContext: RequestContext) {
+    async login(
+      username: string,
+      password: string,
+      requestContext: RequestContext,
+    ): Promise<SignedIn> {
       const find = () => users.findByUsername(username)
       const credentials = await prove(username, find, password, 'login_failed', requestContext)
       if (credentials === null) throw new AppError('invalid_credentials')
       if (hasher.isOutdated(credentials.password_hash)) await rehash(credentials, password)
-      const { id: user_id, username: name, email, role } = credentials.user
-      const sid = newSessionId()
-      const iat = Math.floor(requestContext.now.getTime() / 1000)
-      const exp = iat + lifetime
-      await sessions.begin(
-        { id: sid, expires_at: new Date(exp * 1000) },
-        credentials,
-        requestContext,
-      )
-      const token = tokens.sign({ user_id, username: name, email, role, sid, iat, exp })
-      return { token, expires_in: lifetime, user: credentials.user }
+      return signIn.begin(credentials, { amr: ['pwd'] }, requestContext)
+    },
+
+    refresh: signIn.refresh,
+
+    /** A new access token, which says when the caller has proven who they are. Errors: those of `changePassword`. */
+    async stepUp(caller: Caller, password: string, requestContext: RequestContext) {
+      await confirm(caller, password, 'step_up_failed', requestContext)
+      return signIn.stepUp(caller, ['pwd'], requestContext)
     },
 
     /** The user who holds the token, as of now. Errors: those of TokenValidator. */

@@ -13,6 +13,7 @@ export type AppErrorCode =
   | 'token_expired'
   | 'session_ended'
   | 'session_not_found'
+  | 'step_up_required'
   | 'too_many_attempts'
   | 'hashing_busy'
   | 'database_unavailable'

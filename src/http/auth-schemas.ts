@@ -1,5 +1,6 @@
 import { dictionary } from '@zxcvbn-ts/language-common'
 import { z } from 'zod'
+import { AMR } from '../app/ports/authorization.ts'
 import { ROLES } from '../domain/user.ts'
 import { instant, text } from './fields.ts'
 import { REQUEST_ID } from './request-id.ts'
@@ -33,7 +34,25 @@ export const registration = z
   })
   .meta({ id: 'Registration' })
 
-export const login = z.strictObject({ username, password }).meta({ id: 'Login' })
+const inCookies = z.boolean().optional().meta({
+  description:
+    'For pages of a browser: answer with cookies that no script can read, in place of tokens',
+})
+
+export const login = z.strictObject({ username, password, cookie: inCookies }).meta({ id: 'Login' })
+
+export const refresh = z
+  .strictObject({
+    refresh_token: z
+      .string()
+      .min(1)
+      .max(100)
+      .optional()
+      .meta({ description: 'Without it, that of the cookie' }),
+  })
+  .meta({ id: 'Refresh' })
+
+export const stepUp = z.strictObject({ password }).meta({ id: 'StepUp' })
 
 export const passwordChange = z
   .strictObject({ current_password: password, new_password: newPassword })
@@ -47,11 +66,29 @@ const identity = { id: z.int(), username: z.string(), email: z.string(), role }
 
 export const user = z.strictObject({ ...identity, created_at: instant }).meta({ id: 'User' })
 
-export const loggedIn = z.strictObject({
-  token: z.string(),
-  expires_in: z.int().meta({ description: 'Seconds' }),
-  user: z.strictObject(identity).meta({ id: 'Identity' }),
-})
+const expires_in = z.int().meta({ description: 'Seconds until the access token expires' })
+const token = z
+  .string()
+  .optional()
+  .meta({ description: 'Access token; absent if it is in a cookie' })
+
+/** With cookies there are no tokens in the body. */
+export const signedIn = z
+  .strictObject({
+    token,
+    expires_in,
+    refresh_token: z
+      .string()
+      .optional()
+      .meta({ description: 'Good for one POST /auth/refresh; absent if it is in a cookie' }),
+    refresh_expires_in: z
+      .int()
+      .meta({ description: 'Seconds until the session ends if nothing refreshes it' }),
+    user: z.strictObject(identity).meta({ id: 'Identity' }),
+  })
+  .meta({ id: 'SignedIn' })
+
+export const steppedUp = z.strictObject({ token, expires_in }).meta({ id: 'SteppedUp' })
 
 export const validated = z.strictObject({
   valid: z.literal(true),
@@ -64,6 +101,8 @@ export const validated = z.strictObject({
       session_id: z.uuid(),
       iat: z.int(),
       exp: z.int(),
+      auth_time: z.int().meta({ description: 'When the caller last proved who they are' }),
+      amr: z.array(z.enum(AMR)).meta({ description: 'How (RFC 8176)' }),
     })
     .meta({ id: 'Caller' }),
 })

@@ -6,9 +6,16 @@ import type { RequestContext } from '../app/ports/accounts.ts'
 import { tokenEnd } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
-import { bearerToken } from './authenticate.ts'
+import { accessToken } from './authenticate.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
+import {
+  answerSession,
+  clearSession,
+  type RequireOwnPage,
+  refreshCookie,
+  setAccess,
+} from './session-cookies.ts'
 
 const oneUser = z.strictObject({ user: schema.user })
 
@@ -28,8 +35,41 @@ const login = {
   summary: 'Begin a session',
   access: 'public',
   body: schema.login,
-  answers: { 200: { description: 'A token for one session', body: schema.loggedIn } },
-  errors: ['invalid_credentials', 'too_many_attempts', 'hashing_busy', 'database_unavailable'],
+  answers: { 200: { description: 'Tokens of a new session', body: schema.signedIn } },
+  errors: [
+    'invalid_credentials',
+    'too_many_attempts',
+    'hashing_busy',
+    'database_unavailable',
+    'cross_site_request',
+  ],
+} as const satisfies Endpoint
+
+const refresh = {
+  method: 'post',
+  path: '/auth/refresh',
+  summary: 'Make a session last on',
+  description:
+    'Takes a refresh token, once, and gives the next one with a new access token. A session lasts 30 days from its ' +
+    'last refresh, and 90 in all. Whoever sends the same token within ten seconds gets the same answer; sent later, a ' +
+    'used token ends the session, for somebody else may have it.',
+  access: 'public',
+  body: schema.refresh,
+  answers: { 200: { description: 'Tokens of the same session', body: schema.signedIn } },
+  errors: ['token_missing', 'session_ended', 'database_unavailable', 'cross_site_request'],
+} as const satisfies Endpoint
+
+const stepUp = {
+  method: 'post',
+  path: '/auth/step-up',
+  summary: 'Prove once more that it is you',
+  description:
+    'For ten minutes the new access token is good for what asks for it (`step_up_required`). The token says when and ' +
+    'how its user proved who they are: `auth_time` and `amr` (RFC 8176).',
+  access: 'token',
+  body: schema.stepUp,
+  answers: { 200: { description: 'Another access token of this session', body: schema.steppedUp } },
+  errors: ['wrong_password', 'too_many_attempts', 'hashing_busy'],
 } as const satisfies Endpoint
 
 const validate = {
@@ -118,6 +158,8 @@ const endSession = {
 export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   register,
   login,
+  refresh,
+  stepUp,
   validate,
   validateBatch,
   logout,
@@ -135,10 +177,11 @@ export type AuthRoutes = {
   readonly loginLimit: RateLimit
   /** Counts registrations by address: each costs a hash, as a login does. */
   readonly registerLimit: RateLimit
+  readonly requireOwnPage: RequireOwnPage
 }
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
-  const { accounts, clock, loginLimit, registerLimit } = dependencies
+  const { accounts, clock, loginLimit, registerLimit, requireOwnPage } = dependencies
   const requestContext = (ctx: Context): RequestContext => ({
     request_id: ctx.state.request_id,
     // An IPv6 address may end with a zone name of any length.
@@ -155,17 +198,28 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
 
   on(login, async ({ body }, ctx) => {
     await loginLimit(ctx, byAddress(ctx))
-    const { user, ...session } = await accounts.login(
-      body.username,
-      body.password,
-      requestContext(ctx),
-    )
-    const { created_at, ...identity } = user
-    ctx.body = { ...session, user: identity }
+    if (body.cookie) requireOwnPage(ctx)
+    const session = await accounts.login(body.username, body.password, requestContext(ctx))
+    answerSession(ctx, session, body.cookie ?? false)
+  })
+
+  on(refresh, async ({ body }, ctx) => {
+    const inCookies = body.refresh_token === undefined
+    if (inCookies) requireOwnPage(ctx)
+    const given = body.refresh_token ?? refreshCookie(ctx)
+    if (given === undefined) throw new AppError('token_missing')
+    answerSession(ctx, await accounts.refresh(given, requestContext(ctx)), inCookies)
+  })
+
+  on(stepUp, async ({ body }, ctx, caller) => {
+    const { token, expires_in } = await accounts.stepUp(caller, body.password, requestContext(ctx))
+    const inCookies = ctx.get('Authorization') === ''
+    if (inCookies) setAccess(ctx, { token, expires_in })
+    ctx.body = inCookies ? { expires_in } : { token, expires_in }
   })
 
   on(validate, async (_input, ctx) => {
-    ctx.body = { valid: true, user: await accounts.validate(bearerToken(ctx), clock()) }
+    ctx.body = { valid: true, user: await accounts.validate(accessToken(ctx), clock()) }
   })
 
   on(validateBatch, async ({ body }, ctx) => {
@@ -182,6 +236,7 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
 
   on(logout, async (_input, ctx, caller) => {
     await accounts.logout(caller, requestContext(ctx))
+    clearSession(ctx)
     ctx.status = 204
   })
 

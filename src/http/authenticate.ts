@@ -3,14 +3,15 @@ import type { Context } from 'koa'
 import { LRUCache } from 'lru-cache'
 import { AppError } from '../app/errors.ts'
 import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
-import { bearerOf } from './edge.ts'
+import { tokenOf } from './edge.ts'
 import type { Admit } from './endpoint.ts'
 import { HttpError, STATUS } from './errors.ts'
 import { byAddress, type RateLimit, type RefusalLimit } from './rate-limit.ts'
+import type { RequireOwnPage } from './session-cookies.ts'
 
-/** The token of `Authorization: Bearer …`. Error: `token_missing`. */
-export function bearerToken(ctx: Context): string {
-  const token = bearerOf(ctx.get('Authorization'))
+/** The access token, of the Authorization header or a cookie. Error: `token_missing`. */
+export function accessToken(ctx: Context): string {
+  const token = tokenOf(ctx.headers)
   if (token === undefined) throw new AppError('token_missing')
   return token
 }
@@ -18,7 +19,13 @@ export function bearerToken(ctx: Context): string {
 /** Recently valid tokens; only their hashes are kept. */
 const VALID_LATELY = { max: 10_000, ttl: 5 * 60_000 }
 
-const hashOf = (ctx: Context): string => hash('sha256', ctx.get('Authorization'), 'base64')
+const hashOf = (ctx: Context): string => hash('sha256', tokenOf(ctx.headers) ?? '', 'base64')
+
+const isByCookie = (ctx: Context): boolean =>
+  ctx.get('Authorization') === '' && tokenOf(ctx.headers) !== undefined
+
+/** Methods that change nothing (RFC 9110). */
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export type Admission = {
   readonly tokens: TokenValidator
@@ -29,6 +36,7 @@ export type Admission = {
   readonly internalApiKeys: readonly string[]
   readonly limit: RateLimit
   readonly refusals: RefusalLimit
+  readonly requireOwnPage: RequireOwnPage
 }
 
 /**
@@ -37,16 +45,18 @@ export type Admission = {
  * before its token is validated: made-up tokens cost calls that everyone else needs. A recently valid token
  * is still validated: its holder may share the address.
  */
-export function admission({ tokens, internalApiKeys, limit, refusals }: Admission): Admit {
+export function admission(on: Admission): Admit {
+  const { tokens, internalApiKeys, limit, refusals, requireOwnPage } = on
   const isInternal = isOneOf(internalApiKeys)
 
   const valid = new LRUCache<string, true>(VALID_LATELY)
 
   async function validate(ctx: Context): Promise<Caller> {
+    if (isByCookie(ctx) && !SAFE.has(ctx.method)) requireOwnPage(ctx)
     const own = hashOf(ctx)
     if (!valid.has(own)) await refusals.check(ctx, byAddress(ctx))
     try {
-      const caller = await tokens.validate(bearerToken(ctx), ctx.state.request_id)
+      const caller = await tokens.validate(accessToken(ctx), ctx.state.request_id)
       valid.set(own, true)
       return caller
     } catch (error) {
@@ -86,7 +96,7 @@ export type Recheck = (ctx: Context, caller: Caller) => Promise<void>
 export const recheck =
   (tokens: TokenValidator): Recheck =>
   async (ctx, caller) => {
-    const { role } = await tokens.validate(bearerToken(ctx), ctx.state.request_id)
+    const { role } = await tokens.validate(accessToken(ctx), ctx.state.request_id)
     if (role !== caller.role) throw new AppError('session_ended')
   }
 

@@ -31,6 +31,7 @@ export const OPEN_PATHS: readonly string[] = [
   '/tasks/health',
   '/auth/register',
   '/auth/login',
+  '/auth/refresh',
   ...documents('/auth'),
   ...documents('/tasks'),
 ]
@@ -60,11 +61,32 @@ export function bearerOf(authorization: string): string | undefined {
   return token?.trim()
 }
 
-type Asked = {
+/**
+ * Cookies of a browser's session. The prefix has browsers accept them only over TLS, from this host and for all its
+ * paths (RFC 6265bis): no neighbour can set them.
+ */
+export const COOKIES = { access: '__Host-tasktrail', refresh: '__Host-tasktrail-refresh' } as const
+
+/** A cookie that is sent once; sent twice it is nobody's. */
+export function cookieOf(header: string, name: string): string | undefined {
+  const prefix = `${name}=`
+  const [value, another] = header
+    .split(';')
+    .map((pair) => pair.trim())
+    .filter((pair) => pair.startsWith(prefix))
+  return another === undefined ? value?.slice(prefix.length) : undefined
+}
+
+type Headers = { readonly authorization?: string | undefined; readonly cookie?: string | undefined }
+
+/** The access token of a request: of its Authorization header if it has one, else of its cookie. */
+export const tokenOf = ({ authorization, cookie }: Headers): string | undefined =>
+  authorization ? bearerOf(authorization) : cookieOf(cookie ?? '', COOKIES.access)
+
+type Asked = Headers & {
   readonly method: string
   /** As in the request line, without the query. */
   readonly path: string
-  readonly authorization: string | undefined
 }
 
 /**
@@ -74,7 +96,7 @@ type Asked = {
  */
 export function refusal(asked: Asked, verify: VerifyToken): TokenFault | null {
   if (asked.method === 'OPTIONS' || isOpen(asked.path)) return null
-  const token = bearerOf(asked.authorization ?? '')
+  const token = tokenOf(asked)
   if (token === undefined) return 'token_missing'
   try {
     verify(token)

@@ -19,6 +19,7 @@ export type HttpErrorCode =
   | 'method_not_allowed'
   | 'internal_key_required'
   | 'auditors_only'
+  | 'cross_site_request'
   | 'event_not_found'
   | 'checkpoint_not_found'
   | 'tile_not_found'
@@ -65,6 +66,8 @@ export const STATUS = {
   quota_exceeded: 403,
   internal_key_required: 403,
   auditors_only: 403,
+  cross_site_request: 403,
+  step_up_required: 403,
   task_not_found: 404,
   photo_not_found: 404,
   thumbnail_not_found: 404,
@@ -145,6 +148,9 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   },
   internal_key_required: 'Only services of Tasktrail may call this',
   auditors_only: 'Only auditors and admins may call this',
+  cross_site_request:
+    'A cookie was sent from a page of another site: send the token in the Authorization header',
+  step_up_required: 'Prove once more that it is you (POST /auth/step-up), and repeat this call',
   task_not_found: (ctx) => `Task with id ${ctx.params.id} not found`,
   photo_not_found: (ctx) => `Task with id ${ctx.params.id} has no photo ${ctx.params.photo_id}`,
   thumbnail_not_found: 'There is no thumbnail of this photo, or not yet',

@@ -89,8 +89,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (target === 'refused') return 'internal_only'
     if (target === 'not-found') return 'route_not_found'
     if (verify === undefined) return target
-    const { method = '', headers } = req
-    return refusal({ method, path, authorization: headers.authorization }, verify) ?? target
+    const { authorization, cookie } = req.headers
+    return refusal({ method: req.method ?? '', path, authorization, cookie }, verify) ?? target
   }
 
   const server = createServer({ ...CONNECTIONS, ...options.connections }, (req, res) => {

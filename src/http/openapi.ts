@@ -6,7 +6,7 @@ import {
   type ZodOpenApiPathsObject,
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
-import { BASE } from './edge.ts'
+import { BASE, COOKIES } from './edge.ts'
 import { type Answer, type Endpoint, typesOf } from './endpoint.ts'
 import { type ErrorCode, STATUS } from './errors.ts'
 import { MAX_BODY } from './json.ts'
@@ -62,6 +62,7 @@ export function openApi(title: string, version: string, endpoints: readonly Endp
     components: {
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+        cookie: { type: 'apiKey', in: 'cookie', name: COOKIES.access },
         internal: { type: 'apiKey', in: 'header', name: 'X-Internal-Api-Key' },
       },
     },
@@ -71,7 +72,7 @@ export function openApi(title: string, version: string, endpoints: readonly Endp
 const SECURITY = {
   open: [],
   public: [],
-  token: [{ token: [] }],
+  token: [{ token: [] }, { cookie: [] }],
   internal: [{ internal: [] }],
   'internal-with-token': [{ token: [], internal: [] }],
 }
@@ -145,6 +146,9 @@ function errorResponses(endpoint: Endpoint): ZodOpenApiResponsesObject {
     ...ALWAYS,
     'validation_failed',
     ...BY_ACCESS[endpoint.access],
+    ...(endpoint.access === 'token' && endpoint.method !== 'get'
+      ? (['cross_site_request'] as const)
+      : []),
     ...(typesOf(endpoint).length > 0 ? (['not_acceptable'] as const) : []),
     ...(endpoint.body ? WITH_BODY : (['unexpected_body'] as const)),
     ...(endpoint.errors ?? []),

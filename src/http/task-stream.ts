@@ -9,7 +9,7 @@ import type { Log } from '../app/ports/process.ts'
 import type { TaskChanges } from '../app/task-changes.ts'
 import { logFailure } from './answer-errors.ts'
 import { auditEventOf } from './audit-schemas.ts'
-import { bearerToken } from './authenticate.ts'
+import { accessToken } from './authenticate.ts'
 import { HttpError } from './errors.ts'
 import type { RequireKnownPosition } from './known-position.ts'
 import { byAddress } from './rate-limit.ts'
@@ -86,7 +86,7 @@ export function streamTaskEvents(dependencies: TaskStreamDependencies) {
       if (ctx.method === 'HEAD') return leave()
       const out = new PassThrough()
       ctx.body = out
-      const session = { token: bearerToken(ctx), request_id: ctx.state.request_id, caller }
+      const session = { token: accessToken(ctx), request_id: ctx.state.request_id, caller }
       void feed(out, from, session, gone, {
         ...dependencies,
         changes,

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
 import { type AuthorizerEvent, authorizer, type SigningKeys } from '../../cdk/handlers/authorize.ts'
+import type { TokenClaims } from '../../src/app/ports/accounts.ts'
 import { jwtTokens } from '../../src/infra/credentials/tokens.ts'
 
 const KEYS = ['a', 'b', 'c'].map((letter) => letter.repeat(64)) as [string, string, string]
@@ -15,7 +16,9 @@ const CLAIMS = {
   sid: '0199c1f2-6f5e-7c52-9d3b-2f8f6c1f4f10',
   iat: SECONDS,
   exp: SECONDS + 3600,
-} as const
+  auth_time: SECONDS,
+  amr: ['pwd'],
+} as const satisfies TokenClaims
 
 const tokenOf = (key: string, change: object = {}) =>
   jwtTokens(key, undefined).sign({ ...CLAIMS, ...change })
@@ -106,6 +109,17 @@ describe('The authorizer of API Gateway', () => {
     ]) {
       expect(await ask(`Bearer ${token}`), token.slice(0, 40)).to.deep.equal(INVALID)
     }
+  })
+
+  it('admits a token of ours in a cookie, but not beside another in the header', async () => {
+    const Cookie = `theme=dark; __Host-tasktrail=${tokenOf(FIRST)}`
+    expect(await ask(undefined, { headers: { Cookie } })).to.deep.equal(admitted)
+    const both = { Cookie, Authorization: 'Bearer nonsense' }
+    expect(await ask(undefined, { headers: both })).to.deep.equal(INVALID)
+    const twice = { Cookie: `${Cookie}; __Host-tasktrail=${tokenOf(SECOND)}` }
+    expect(await ask(undefined, { headers: twice })).to.deep.include({
+      policyDocument: policy('Deny'),
+    })
   })
 
   it('admits without a token what needs none, and a preflight', async () => {

@@ -21,6 +21,8 @@ const CALLER: Caller = {
   session_id: '0d2f5e0e-5a3b-4a43-a6f1-5d1d8bb6d4a1',
   iat: 0,
   exp: 0,
+  auth_time: 0,
+  amr: ['pwd'],
 }
 
 const EVENT: AuditEvent = {

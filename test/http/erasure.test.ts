@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -507,8 +507,9 @@ describe('The erasure of an account', () => {
     const [users, sessions] = [postgresUsers(db), postgresSessions(db, silent)]
     const requestContext = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
     const begin = async () => {
-      const session = { id: randomUUID(), expires_at: new Date(Date.now() + 1_000) }
-      await sessions.begin(session, credentials, requestContext)
+      const expires_at = new Date(Date.now() + 1_000)
+      const proof = { amr: ['pwd'], refresh_hash: randomBytes(32) } as const
+      await sessions.begin({ id: randomUUID(), expires_at, ...proof }, credentials, requestContext)
     }
     const credentials = await users.find(ann.id).then((found) => found ?? expect.fail('no user'))
     const eraser = new pg.Client(system.database.url)

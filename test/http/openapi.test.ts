@@ -31,15 +31,17 @@ type Document = {
  */
 const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'post /auth/register': [201, 400, 409, 413, 415],
-  'post /auth/login': [200, 400, 401, 413, 415],
+  'post /auth/login': [200, 400, 401, 403, 413, 415],
+  'post /auth/refresh': [200, 400, 401, 403, 413, 415],
+  'post /auth/step-up': [200, 400, 401, 403, 413, 415],
   'post /auth/validate': [200, 400, 401, 403],
   'post /auth/validate/batch': [200, 400, 403, 413, 415],
-  'post /auth/logout': [204, 400, 401, 413, 415],
+  'post /auth/logout': [204, 400, 401, 403, 413, 415],
   'get /auth/me': [200, 400, 401],
   'delete /auth/me': [204, 400, 401, 403, 413, 415],
   'put /auth/password': [204, 400, 401, 403, 413, 415],
   'get /auth/sessions': [200, 400, 401],
-  'delete /auth/sessions/{id}': [204, 400, 401, 404],
+  'delete /auth/sessions/{id}': [204, 400, 401, 403, 404],
   'get /auth/health': [200, 400],
   'get /ready': [200, 400],
   'post /tasks': [201, 400, 401, 403, 409, 413, 415, 422],
@@ -182,6 +184,7 @@ describe('The OpenAPI documents', () => {
     expect([...new Set(open)]).to.have.members([
       'post /auth/register',
       'post /auth/login',
+      'post /auth/refresh',
       'get /auth/health',
       'get /tasks/health',
       'get /health',

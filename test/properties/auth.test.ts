@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import jwt from 'jsonwebtoken'
@@ -84,7 +84,9 @@ describe('The auth service', function () {
     const iat = Math.floor(Date.now() / 1000)
     const { id: user_id, username, email, role } = user
     const { session_id: sid = randomUUID(), exp = iat + 3600 } = facts
-    return jwtTokens(key, undefined).sign({ user_id, username, email, role, sid, iat, exp })
+    const proof = { auth_time: iat, amr: ['pwd'] } as const
+    const claims = { user_id, username, email, role, sid, iat, exp, ...proof }
+    return jwtTokens(key, undefined).sign(claims)
   }
   const requestContext = { request_id: 'property', ip: null, user_agent: null, now: new Date() }
   /** A session that costs no hash. */
@@ -92,7 +94,7 @@ describe('The auth service', function () {
     const session_id = randomUUID()
     const expires_at = new Date(Date.now() + 3_600_000)
     await postgresSessions(db, silent).begin(
-      { id: session_id, expires_at },
+      { id: session_id, expires_at, amr: ['pwd'], refresh_hash: randomBytes(32) },
       credentials,
       requestContext,
     )
@@ -146,6 +148,7 @@ describe('The auth service', function () {
         return { current_password: ann.password, new_password: NEXT_PASSWORD }
       }
       if (path === '/auth/me') return { password: NEXT_PASSWORD }
+      if (path === '/auth/step-up') return { password: ann.password }
       return /^\/tasks(\/:id)?$/.test(path) ? { title: 'Changed by nobody' } : {}
     }
     /** A stream goes on for as long as its client wants. */

@@ -1,4 +1,5 @@
 import type { Role, User } from '../../domain/user.ts'
+import type { Authentication, Caller } from './authorization.ts'
 
 /** The request behind a security event, for the record. */
 export type RequestContext = {
@@ -74,21 +75,59 @@ export type Session = {
   readonly user_agent: string | null
 }
 
-type Identity = Omit<User, 'created_at'>
+export type Identity = Omit<User, 'created_at'>
+
+export type NewSession = {
+  readonly id: string
+  readonly expires_at: Date
+  readonly amr: Authentication['amr']
+  readonly refresh_hash: Buffer
+  /** What the event says of it, besides `amr`. */
+  readonly details?: Readonly<Record<string, string>> | undefined
+}
+
+/** Offers a refresh token and the one that is to follow it. */
+export type Refresh = {
+  readonly hash: Buffer
+  readonly nonce: Buffer
+  readonly next_hash: Buffer
+}
+
+/** The session goes on. Each nonce leads from a token to the next, the last one to the one that is valid now. */
+export type Refreshed = {
+  readonly nonces: readonly Buffer[]
+  readonly sid: string
+  readonly expires_at: string
+  readonly auth_time: string
+  readonly amr: Authentication['amr']
+  readonly user: Identity
+}
 
 /** Ended sessions do not exist any more. Error of every method: `database_unavailable`. */
 export type Sessions = {
   /** Recorded as `login_succeeded`. Error: `invalid_credentials`, if the account is gone. */
   readonly begin: (
-    session: { readonly id: string; readonly expires_at: Date },
+    session: NewSession,
     credentials: Credentials,
     requestContext: RequestContext,
   ) => Promise<void>
+  /**
+   * Uses a refresh token; the session lasts on from there. A token that was used some seconds before leads to the
+   * same successor, for two tabs. One that was used before that ends the session, recorded as `refresh_token_reused`.
+   * Null: there is no such token, or its session has ended.
+   */
+  readonly refresh: (refresh: Refresh, requestContext: RequestContext) => Promise<Refreshed | null>
   /** Those that have not ended, with their users as of now; records their use at most once a minute. */
   readonly use: (
     ids: readonly string[],
     now: Date,
   ) => Promise<ReadonlyMap<string, { readonly user: Identity; readonly expired: boolean }>>
+  /** Its user has proven once more who they are. Recorded as `stepped_up`. False: the session has ended. */
+  readonly stepUp: (
+    caller: Caller,
+    amr: Authentication['amr'],
+    requestContext: RequestContext,
+  ) => Promise<boolean>
   /** Newest first, without the expired ones. */
   readonly ofUser: (user_id: number, now: Date) => Promise<readonly Session[]>
   /** Recorded as the type given. False if there was no such session of this user. */
@@ -100,10 +139,16 @@ export type Sessions = {
   ) => Promise<boolean>
 }
 
+export type RefusedAction =
+  | 'login_failed'
+  | 'password_change_failed'
+  | 'erasure_failed'
+  | 'step_up_failed'
+
 /** Refused actions; those that succeed are recorded together with the change itself. Append-only. */
 export type SecurityEvents = {
   readonly add: (
-    type: 'login_failed' | 'password_change_failed' | 'erasure_failed',
+    type: RefusedAction,
     who: { readonly user_id: number | null; readonly username: string },
     requestContext: RequestContext,
   ) => Promise<void>
@@ -131,7 +176,16 @@ export type PasswordHasher = {
   readonly isOutdated: (hash: string) => boolean
 }
 
-export type TokenClaims = {
+/** Opaque tokens of 256 bits, of which only hashes are stored. */
+export type RefreshTokens = {
+  readonly first: () => string
+  readonly nonce: () => Buffer
+  /** The token after a token, which whoever has both can make again. */
+  readonly next: (token: string, nonce: Buffer) => string
+  readonly hash: (token: string) => Buffer
+}
+
+export type TokenClaims = Authentication & {
   readonly user_id: number
   readonly username: string
   readonly email: string

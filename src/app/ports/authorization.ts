@@ -1,7 +1,17 @@
 import type { Role } from '../../domain/user.ts'
 
+/** How somebody proved who they are; the values are those of RFC 8176, and `fed`: another provider said so. */
+export const AMR = ['pwd', 'otp', 'hwk', 'fed', 'mfa'] as const
+
+export type Authentication = {
+  /** Seconds since 1970. */
+  readonly auth_time: number
+  /** `mfa`: by more than one factor. */
+  readonly amr: readonly (typeof AMR)[number][]
+}
+
 /** The caller, as auth-service reports it. */
-export type Caller = {
+export type Caller = Authentication & {
   readonly user_id: number
   readonly username: string
   readonly email: string

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type Caller, tokenEnd } from '../../app/ports/authorization.ts'
+import { AMR, type Caller, tokenEnd } from '../../app/ports/authorization.ts'
 import { ROLES } from '../../domain/user.ts'
 
 const NONSENSE = 'a 200 that makes no sense'
@@ -24,6 +24,9 @@ const validAnswer = z.object({
     session_id: z.string().min(1),
     iat: z.int(),
     exp: z.int(),
+    // A version before this one says neither.
+    auth_time: z.int().default(0),
+    amr: z.array(z.enum(AMR)).default([]),
   }),
 })
 // Whatever else it says, it is a refusal.

@@ -3,6 +3,7 @@ import jwt from 'jsonwebtoken'
 import { z } from 'zod'
 import { AppError } from '../../app/errors.ts'
 import type { TokenClaims, Tokens } from '../../app/ports/accounts.ts'
+import { AMR } from '../../app/ports/authorization.ts'
 import { ROLES } from '../../domain/user.ts'
 
 const ISSUER = 'tasktrail-auth'
@@ -27,6 +28,9 @@ const claims = z.object({
   sid: z.uuid(),
   iat: z.int(),
   exp: z.int(),
+  // A version before this one signs neither.
+  auth_time: z.int().default(0),
+  amr: z.array(z.enum(AMR)).default(['pwd']),
 })
 
 /**

@@ -11,6 +11,7 @@ import fc from 'fast-check'
 import jwt from 'jsonwebtoken'
 import { AppError } from '../../../src/app/errors.ts'
 import type { TokenClaims } from '../../../src/app/ports/accounts.ts'
+import { AMR } from '../../../src/app/ports/authorization.ts'
 import { ROLES } from '../../../src/domain/user.ts'
 import { jwtTokens, type KeyOf, verifySignature } from '../../../src/infra/credentials/tokens.ts'
 
@@ -25,6 +26,8 @@ const CLAIMS: TokenClaims = {
   sid: '5f0c7a0e-31a4-4f1f-9d0b-0d7c8d2b6a11',
   iat: SECOND,
   exp: SECOND + 3600,
+  auth_time: SECOND - 60,
+  amr: ['pwd', 'otp', 'mfa'],
 }
 
 const tokens = jwtTokens(SECRET, undefined)
@@ -76,6 +79,8 @@ describe('A token', () => {
         role: fc.constantFrom(...ROLES),
         sid: fc.uuid({ version: 4 }),
         lifetime: fc.integer({ min: 1, max: 86_400 }),
+        auth_time: fc.nat(),
+        amr: fc.subarray([...AMR]),
       })
       .map(({ lifetime, ...rest }) => ({ ...rest, iat: SECOND, exp: SECOND + lifetime }))
     fc.assert(
@@ -83,6 +88,11 @@ describe('A token', () => {
         expect(tokens.verify(tokens.sign(given), NOW)).to.deep.equal(given)
       }),
     )
+  })
+
+  it('of a version that signed neither says that nobody has proven anything lately', () => {
+    const old = forge(header, without(without(payload, 'auth_time'), 'amr'))
+    expect(tokens.verify(old, NOW)).to.deep.equal({ ...CLAIMS, auth_time: 0, amr: ['pwd'] })
   })
 
   it('names algorithm, type and key, and neither secret nor its hash', () => {
@@ -275,10 +285,12 @@ describe('A forged token', () => {
       `has the payload ${text.slice(0, 12) || 'of no characters'}`,
       forge(header, text),
     ]),
-    ...Object.keys(payload).map((name): [string, string] => [
-      `does not say ${name}`,
-      forge(header, without(payload, name)),
-    ]),
+    ...Object.keys(payload)
+      .filter((name) => name !== 'auth_time' && name !== 'amr')
+      .map((name): [string, string] => [
+        `does not say ${name}`,
+        forge(header, without(payload, name)),
+      ]),
     ...Object.entries({
       iss: ['tasktrail', 'tasktrail-auth ', '', null, ['tasktrail-auth'], { 0: 'tasktrail-auth' }],
       aud: ['tasktrail-auth', '', null, [], ['other'], 0],
@@ -289,6 +301,8 @@ describe('A forged token', () => {
       iat: ['now', null, -0.5, SECOND + 31, 2 ** 53],
       exp: ['never', null, 2 ** 53, 1e300, SECOND + 0.5],
       nbf: [SECOND + 31, 'later', null],
+      auth_time: ['now', null, 0.5],
+      amr: ['pwd', null, ['root'], [['pwd']], { 0: 'pwd' }],
     }).flatMap(([name, values]) =>
       values.map((value): [string, string] => [
         `says ${name} ${JSON.stringify(value)}`,

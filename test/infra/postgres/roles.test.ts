@@ -26,10 +26,12 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
   tasktrail_auth: {
     key_fingerprints: 'select',
     login_attempts: 'delete insert select update',
+    refresh_tokens: 'insert(hash) insert(session_id)',
     security_events:
       'insert(details) insert(ip) insert(occurred_at) insert(request_id) insert(session_id) ' +
       'insert(type) insert(user_agent) insert(user_id) insert(username)',
-    sessions: 'delete insert select update(ended_at) update(last_used_at)',
+    sessions:
+      'delete insert select update(amr) update(auth_time) update(ended_at) update(last_used_at)',
     users:
       'insert select update(credentials_version) update(password_hash) update(role) ' +
       'update(updated_at)',
@@ -97,7 +99,7 @@ const SEQUENCES = {
   tasktrail_auditor: [],
 }
 const FUNCTIONS = {
-  tasktrail_auth: ['claim_key', 'erase_user', 'remove_erased_rows'],
+  tasktrail_auth: ['claim_key', 'erase_user', 'refresh_session', 'remove_erased_rows'],
   tasktrail_task: ['append_events', 'claim_key', 'last_position', 'offer_photo', 'safe_position'],
   tasktrail_worker: [
     'claim_key',
@@ -294,7 +296,14 @@ const OBJECTS = `
 const REPLACEABLE = [
   ...['tasks', 'audit_events', 'audit_facts', 'projections', 'parked_streams'],
   ...['user_usage', 'keyed_answers'],
-  ...['commands', 'sessions', 'login_attempts', 'key_fingerprints', 'replica_marks'],
+  ...[
+    'commands',
+    'sessions',
+    'refresh_tokens',
+    'login_attempts',
+    'key_fingerprints',
+    'replica_marks',
+  ],
   // Nobody can make the same signatures again, but without their tiles they prove nothing.
   ...['log_bundles', 'log_checkpoint', 'log_records'],
 ]

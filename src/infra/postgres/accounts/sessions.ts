@@ -1,7 +1,6 @@
 import { AppError } from '../../../app/errors.ts'
-import type { Session, Sessions } from '../../../app/ports/accounts.ts'
+import type { Identity, Refreshed, Session, Sessions } from '../../../app/ports/accounts.ts'
 import type { Log } from '../../../app/ports/process.ts'
-import type { User } from '../../../domain/user.ts'
 import type { Database } from '../connection/database.ts'
 import { RECORD, requestContextValues } from './security-events.ts'
 
@@ -18,13 +17,23 @@ const BEGIN = {
   text: `
     with begun as (
       insert into sessions (id, user_id, credentials_version, created_at, last_used_at, expires_at,
-        ip, user_agent)
-      select $5, id, $7, $4::timestamptz, $4, $8, $2, $3 from users where id = $6 for key share
+        ip, user_agent, auth_time, amr)
+      select $5, id, $7, $4::timestamptz, $4, $8, $2, $3, $4, $10 from users where id = $6 for key share
       returning id, user_id
+    ), refreshable as (
+      insert into refresh_tokens (hash, session_id) select $11, id from begun
     ), recorded as (${RECORD}
-      select $1, $2, $3, $4, 'login_succeeded', user_id, $9, id, '{}' from begun
+      select $1, $2, $3, $4, 'login_succeeded', user_id, $9, id, $12 from begun
     )
     select id from begun`,
+}
+
+const REFRESH = {
+  name: 'refresh_session',
+  text: `
+    select r.outcome, r.nonces, r.sid, r.expires_at, r.auth_time, r.amr, u.id, u.username, u.email, u.role
+    from refresh_session($1, $2, $3, $4, $5, $6, $7) r
+      left join users u on u.id = r.user_id`,
 }
 
 const USE = {
@@ -46,6 +55,18 @@ const TOUCH = {
       where id = any ($1) and last_used_at < $2::timestamptz - interval '1 minute'
       for no key update skip locked
     )`,
+}
+
+const STEP_UP = {
+  name: 'step_up',
+  text: `
+    with proven as (
+      update sessions set auth_time = $4::timestamptz, amr = $6 where id = $5 and ended_at is null
+      returning id, user_id
+    ), recorded as (${RECORD}
+      select $1, $2, $3, $4, 'stepped_up', user_id, $7, id, $8 from proven
+    )
+    select id from proven`,
 }
 
 const OF_USER = {
@@ -77,10 +98,22 @@ export function postgresSessions(db: Database, log: Log): Sessions {
       .catch((error) => log.warn({ err: error }, 'cannot record when a session was last used'))
 
   return {
-    async begin({ id, expires_at }, { user, credentials_version }, requestContext) {
-      const session = [id, user.id, credentials_version, expires_at, user.username]
-      const begun = await db.query(BEGIN, [...requestContextValues(requestContext), ...session])
+    async begin(session, { user, credentials_version }, requestContext) {
+      const { id, expires_at, amr, refresh_hash, details } = session
+      const begun = await db.query(BEGIN, [
+        ...requestContextValues(requestContext),
+        ...[id, user.id, credentials_version, expires_at, user.username, amr, refresh_hash],
+        { amr, ...details },
+      ])
       if (begun.length === 0) throw new AppError('invalid_credentials')
+    },
+
+    async refresh({ hash, nonce, next_hash }, requestContext) {
+      const values = [...requestContextValues(requestContext), hash, nonce, next_hash]
+      const [row] = await db.query<RefreshedRow>(REFRESH, values)
+      if (row?.outcome !== 'live') return null
+      const { outcome, id, username, email, role, ...refreshed } = row
+      return { ...refreshed, user: { id, username, email, role } }
     },
 
     async use(ids, now) {
@@ -94,6 +127,11 @@ export function postgresSessions(db: Database, log: Log): Sessions {
       return new Map(
         used.map(({ session_id, expired, stale, ...user }) => [session_id, { user, expired }]),
       )
+    },
+
+    async stepUp({ session_id, username }, amr, requestContext) {
+      const values = [...requestContextValues(requestContext), session_id, amr, username, { amr }]
+      return (await db.query(STEP_UP, values)).length > 0
     },
 
     ofUser: (user_id, now) => db.query<Session>(OF_USER, [user_id, now]),
@@ -110,4 +148,6 @@ export function postgresSessions(db: Database, log: Log): Sessions {
   }
 }
 
-type Used = Omit<User, 'created_at'> & { session_id: string; expired: boolean; stale: boolean }
+type RefreshedRow = Omit<Refreshed, 'user'> & Identity & { readonly outcome: string }
+
+type Used = Identity & { session_id: string; expired: boolean; stale: boolean }

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import pg from 'pg'
 import { AppError } from '../../../../src/app/errors.ts'
@@ -58,7 +58,8 @@ describe('Accounts in PostgreSQL', () => {
   const begun = async (credentials: Credentials, now = NOW): Promise<string> => {
     const id = randomUUID()
     const expires_at = new Date(now.getTime() + 60 * MINUTE)
-    await sessions.begin({ id, expires_at }, credentials, requestContext(now))
+    const proof = { amr: ['pwd'], refresh_hash: randomBytes(32) } as const
+    await sessions.begin({ id, expires_at, ...proof }, credentials, requestContext(now))
     return id
   }
   const code = (work: Promise<unknown>): Promise<string> =>

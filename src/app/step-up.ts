@@ -1,0 +1,24 @@
+import { AppError } from './errors.ts'
+import type { Authentication, Caller } from './ports/authorization.ts'
+
+/** How long a proof of who somebody is lasts for what cannot be taken back. */
+const RECENT_SECONDS = 10 * 60
+
+type Amr = Authentication['amr']
+
+/** What a session knows of its user after another proof. */
+export function amrAfter(before: Amr, proof: Amr): Amr {
+  const all = new Set([...before, ...proof])
+  const known = all.has('pwd') || all.has('fed')
+  const held = all.has('otp') || all.has('hwk')
+  return [...(known && held ? all.add('mfa') : all)]
+}
+
+/** Error: `step_up_required`, unless the caller has just proven who they are, with two factors if they have a second one. */
+export function requireStepUp(
+  { auth_time, amr }: Caller,
+  { hasSecondFactor, now }: { readonly hasSecondFactor: boolean; readonly now: Date },
+): void {
+  const isRecent = now.getTime() / 1000 - auth_time <= RECENT_SECONDS
+  if (!isRecent || (hasSecondFactor && !amr.includes('mfa'))) throw new AppError('step_up_required')
+}
