@@ -3,6 +3,8 @@ import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import { type Accounts, accounts } from './app/accounts.ts'
+import { type FactorProofs, factorProofs } from './app/factor-proofs.ts'
+import { type FactorsOfUsers, factorsOfUsers } from './app/factors.ts'
 import type {
   LoginAttempts,
   PasswordHasher,
@@ -12,23 +14,37 @@ import type {
   Users,
 } from './app/ports/accounts.ts'
 import type { ClosableCounters } from './app/ports/counters.ts'
+import type {
+  Challenges,
+  Factors,
+  PasskeyCeremonies,
+  RecoveryCodes,
+  TotpCodes,
+} from './app/ports/factors.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import { type SignIn, signIn } from './app/sign-in.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
-import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
+import { AUTH_ENDPOINTS, authRoutes, contextOf } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
+import { FACTOR_ENDPOINTS, factorRoutes } from './http/factors.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { requireOwnPage } from './http/session-cookies.ts'
 import { sharedCounters } from './infra/counters/shared-counters.ts'
+import { passkeyCeremonies, passkeySite } from './infra/credentials/passkey-ceremonies.ts'
 import { bcryptPasswordHasher } from './infra/credentials/password-hasher.ts'
+import { recoveryCodes } from './infra/credentials/recovery-codes.ts'
 import { refreshTokens } from './infra/credentials/refresh-tokens.ts'
 import { jwtTokens } from './infra/credentials/tokens.ts'
+import { totpCodes } from './infra/credentials/totp-codes.ts'
+import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
+import { postgresChallenges } from './infra/postgres/accounts/challenges.ts'
+import { postgresFactors } from './infra/postgres/accounts/factors.ts'
 import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.ts'
 import { postgresSecurityEvents } from './infra/postgres/accounts/security-events.ts'
 import { postgresSessions } from './infra/postgres/accounts/sessions.ts'
@@ -56,9 +72,21 @@ const Token = {
   hasher: token<PasswordHasher>('hasher'),
   tokens: token<Tokens>('tokens'),
   counters: token<ClosableCounters>('counters'),
+  factors: token<Factors>('factors'),
+  challenges: token<Challenges>('challenges'),
+  codes: token<Codes>('codes'),
+  proofs: token<FactorProofs>('proofs'),
+  ownFactors: token<FactorsOfUsers>('ownFactors'),
   signIn: token<SignIn>('signIn'),
   accounts: token<Accounts>('accounts'),
   service: token<Service>('service'),
+}
+
+/** What second factors are proven with. */
+type Codes = {
+  readonly totp: TotpCodes
+  readonly recoveryCodes: RecoveryCodes
+  readonly ceremonies: PasskeyCeremonies
 }
 
 const adapters = new ContainerModule(({ bind }) => {
@@ -86,6 +114,16 @@ const adapters = new ContainerModule(({ bind }) => {
     ({ JWT_SECRET, JWT_SECRET_PREVIOUS }) => jwtTokens(JWT_SECRET, JWT_SECRET_PREVIOUS),
     [Token.config],
   )
+  bind(Token.factors).toResolvedValue(postgresFactors, [Token.db])
+  bind(Token.challenges).toResolvedValue(postgresChallenges, [Token.db])
+  bind(Token.codes).toResolvedValue(
+    ({ PASSWORD_PEPPER, PUBLIC_URL, CORS_ORIGINS }) => ({
+      totp: totpCodes(secretKeyWrap(PASSWORD_PEPPER)),
+      recoveryCodes: recoveryCodes(PASSWORD_PEPPER),
+      ceremonies: passkeyCeremonies(passkeySite(PUBLIC_URL, CORS_ORIGINS)),
+    }),
+    [Token.config],
+  )
   bind(Token.counters)
     .toResolvedValue(
       (config, log) => sharedCounters(redisConfig(config), config.INTERNAL_API_KEY, log),
@@ -95,20 +133,43 @@ const adapters = new ContainerModule(({ bind }) => {
 })
 
 const useCases = new ContainerModule(({ bind }) => {
+  bind(Token.proofs).toResolvedValue(
+    (factors, challenges, codes, attempts, securityEvents) => {
+      const { hash } = refreshTokens
+      return factorProofs({ factors, challenges, ...codes, hash, attempts, securityEvents })
+    },
+    [Token.factors, Token.challenges, Token.codes, Token.attempts, Token.securityEvents],
+  )
+  bind(Token.ownFactors).toResolvedValue(
+    (factors, challenges, codes) =>
+      factorsOfUsers({ factors, challenges, ...codes, tokens: refreshTokens, newId: randomUUID }),
+    [Token.factors, Token.challenges, Token.codes],
+  )
   bind(Token.signIn).toResolvedValue(
-    (config, sessions, tokens) =>
+    ({ JWT_EXPIRATION: lifetime }, users, sessions, tokens, factors, challenges, proofs) =>
       signIn({
-        ...{ sessions, tokens, refreshTokens },
+        ...{ users, sessions, tokens, refreshTokens, factors, challenges, proofs, lifetime },
         newSessionId: randomUUID,
-        lifetime: config.JWT_EXPIRATION,
       }),
-    [Token.config, Token.sessions, Token.tokens],
+    [
+      Token.config,
+      Token.users,
+      Token.sessions,
+      Token.tokens,
+      Token.factors,
+      Token.challenges,
+      Token.proofs,
+    ],
   )
   bind(Token.accounts)
     .toResolvedValue(
-      (users, sessions, securityEvents, attempts, hasher, tokens, signIn, log) =>
-        accounts({ users, sessions, securityEvents, attempts, hasher, tokens, signIn, log }),
+      (config, users, sessions, securityEvents, attempts, hasher, tokens, signIn, proofs, log) => {
+        const adapters = { users, sessions, securityEvents, attempts, hasher, tokens, log }
+        const secondFactorRoles = config.REQUIRE_SECOND_FACTOR
+        return accounts({ ...adapters, signIn, proofs, secondFactorRoles })
+      },
       [
+        Token.config,
         Token.users,
         Token.sessions,
         Token.securityEvents,
@@ -116,6 +177,7 @@ const useCases = new ContainerModule(({ bind }) => {
         Token.hasher,
         Token.tokens,
         Token.signIn,
+        Token.proofs,
         Token.log,
       ],
     )
@@ -131,6 +193,8 @@ const http = new ContainerModule(({ bind }) => {
       Token.db,
       Token.counters,
       Token.accounts,
+      Token.signIn,
+      Token.ownFactors,
     ])
     .inSingletonScope()
 })
@@ -142,6 +206,8 @@ function httpService(
   db: Database,
   { counters }: ClosableCounters,
   accounts: Accounts,
+  signIn: SignIn,
+  factors: FactorsOfUsers,
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
   const second = { points: config.RATE_LIMIT_PER_SECOND, seconds: 1 }
@@ -159,9 +225,11 @@ function httpService(
     admission({ tokens, internalApiKeys, limit, refusals, requireOwnPage: ownPage }),
   )
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
-  authRoutes(on, { accounts, clock, loginLimit, registerLimit, requireOwnPage: ownPage })
+  const shared = { requestContext: contextOf(clock), loginLimit, requireOwnPage: ownPage }
+  authRoutes(on, { ...shared, accounts, clock, registerLimit })
+  factorRoutes(on, { ...shared, factors, signIn })
   const title = 'Tasktrail auth-service'
-  const endpoints = [...healthEndpoints(BASE, 'auth'), ...AUTH_ENDPOINTS]
+  const endpoints = [...healthEndpoints(BASE, 'auth'), ...AUTH_ENDPOINTS, ...FACTOR_ENDPOINTS]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   return service(router, {
     log,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ROLES, type Role } from './domain/user.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import type { Login } from './infra/postgres/connection/logins.ts'
 import { photosOf, photosVariables, placeOfPhotos } from './photos-config.ts'
@@ -67,6 +68,18 @@ const origins = z
     return z.NEVER
   })
 
+/** Roles, separated by commas. */
+const rolesOf = z
+  .string()
+  .default('')
+  .transform((text, context): ReadonlySet<Role> => {
+    const given = text.split(/[\s,]+/).filter((word) => word !== '')
+    const roles = ROLES.filter((role) => given.includes(role))
+    if (given.every((word) => ROLES.some((role) => role === word))) return new Set(roles)
+    context.addIssue(`must be roles, separated by commas: ${ROLES.join(', ')}`)
+    return z.NEVER
+  })
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
 
 const service = z.object({
@@ -89,6 +102,8 @@ const authService = service.extend({
   PASSWORD_PEPPER: secret(16),
   BCRYPT_COST: whole(10, 20, 12),
   LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),
+  PUBLIC_URL: httpUrl.default('http://localhost:8080'),
+  REQUIRE_SECOND_FACTOR: rolesOf,
 })
 
 /** Wraps the users' data keys. */

@@ -70,7 +70,14 @@ async function start(): Promise<void> {
   const url = `http://${reachable(host)}:${port}`
   const { PHOTOS_KEY, ...others } = secrets
   const photos = env.PHOTOS_BUCKET === undefined ? localPhotos(url, PHOTOS_KEY) : null
-  const own = { DRAIN_SECONDS: '0', WITNESS_DIR, ...others, ...env, ...photos?.env }
+  const own = {
+    DRAIN_SECONDS: '0',
+    WITNESS_DIR,
+    PUBLIC_URL: url,
+    ...others,
+    ...env,
+    ...photos?.env,
+  }
   const settings = {
     ...introduced(own, witnessPort),
     ...own,

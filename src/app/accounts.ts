@@ -1,5 +1,6 @@
-import type { User } from '../domain/user.ts'
+import type { Role, User } from '../domain/user.ts'
 import { AppError } from './errors.ts'
+import type { FactorProof, FactorProofs } from './factor-proofs.ts'
 import { limitingKey } from './limiting-key.ts'
 import type {
   Credentials,
@@ -16,7 +17,8 @@ import type {
 } from './ports/accounts.ts'
 import type { Caller } from './ports/authorization.ts'
 import type { Log } from './ports/process.ts'
-import type { SignedIn, SignIn } from './sign-in.ts'
+import type { SecondFactorAsked, SignedIn, SignIn } from './sign-in.ts'
+import { requireStepUp } from './step-up.ts'
 
 export type AccountsDependencies = {
   readonly users: Users
@@ -26,6 +28,9 @@ export type AccountsDependencies = {
   readonly hasher: PasswordHasher
   readonly tokens: Tokens
   readonly signIn: SignIn
+  readonly proofs: FactorProofs
+  /** Those whose role counts for nothing without a second factor: they are users until they have proven one. */
+  readonly secondFactorRoles: ReadonlySet<Role>
   readonly log: Log
 }
 
@@ -35,7 +40,8 @@ export type Accounts = ReturnType<typeof accounts>
 
 /** Registration, sessions and passwords. Error of every use case: `database_unavailable`. */
 export function accounts(on: AccountsDependencies) {
-  const { users, sessions, securityEvents, attempts, hasher, tokens, signIn, log } = on
+  const { users, sessions, securityEvents, attempts, hasher, tokens, signIn, proofs } = on
+  const { secondFactorRoles, log } = on
 
   /** Errors: `too_many_attempts`, `hashing_busy`. Null: there is no such user, or the password is wrong. */
   async function prove(
@@ -76,11 +82,28 @@ export function accounts(on: AccountsDependencies) {
     password: string,
     failure: RefusedAction,
     requestContext: RequestContext,
+    find = () => users.find(user_id),
   ): Promise<Credentials> {
-    const find = () => users.find(user_id)
     const credentials = await prove(username, find, password, failure, requestContext)
     if (credentials === null) throw new AppError('wrong_password')
     return credentials
+  }
+
+  /** As `confirm`, for what cannot be taken back. Error: `step_up_required`, of who has a second factor. */
+  function confirmStrongly(
+    caller: Caller,
+    password: string,
+    failure: RefusedAction,
+    requestContext: RequestContext,
+  ): Promise<Credentials> {
+    return confirm(caller, password, failure, requestContext, async () => {
+      const credentials = await users.find(caller.user_id)
+      // For all others the password itself is the proof.
+      if (credentials?.has_second_factor) {
+        requireStepUp(caller, { hasSecondFactor: true, now: requestContext.now })
+      }
+      return credentials
+    })
   }
 
   /** Rehashes at the current cost, if that can be done now; the user is let in either way. */
@@ -104,8 +127,9 @@ export function accounts(on: AccountsDependencies) {
       // To the moment: the leeway of a token's times is for clocks that differ, and this is the same one.
       const isOver = claims.exp * 1000 <= now.getTime()
       if (session.expired || isOver) return { token, caller: new AppError('token_expired') }
-      const { id: user_id, username, email, role } = session.user
+      const { id: user_id, username, email, role: given } = session.user
       const { sid: session_id, iat, exp, auth_time, amr } = claims
+      const role = secondFactorRoles.has(given) && !amr.includes('mfa') ? 'user' : given
       const identity = { user_id, username, email, role, session_id }
       return { token, caller: { ...identity, iat, exp, auth_time, amr } }
     })
@@ -138,7 +162,7 @@ export function accounts(on: AccountsDependencies) {
       username: string,
       password: string,
       requestContext: RequestContext,
-    ): Promise<SignedIn> {
+    ): Promise<SignedIn | SecondFactorAsked> {
       const find = () => users.findByUsername(username)
       const credentials = await prove(username, find, password, 'login_failed', requestContext)
       if (credentials === null) throw new AppError('invalid_credentials')
@@ -148,9 +172,23 @@ export function accounts(on: AccountsDependencies) {
 
     refresh: signIn.refresh,
 
-    /** A new access token, which says when the caller has proven who they are. Errors: those of `changePassword`. */
-    async stepUp(caller: Caller, password: string, requestContext: RequestContext) {
-      await confirm(caller, password, 'step_up_failed', requestContext)
+    /**
+     * A new access token, which says when and how the caller has proven who they are. Errors: `wrong_password`,
+     * `too_many_attempts`, `hashing_busy`; those of `FactorProofs`.
+     */
+    async stepUp(
+      caller: Caller,
+      proof: { readonly password: string } | FactorProof,
+      requestContext: RequestContext,
+    ) {
+      if (!('password' in proof)) {
+        return signIn.stepUp(
+          caller,
+          await proofs.prove(caller, proof, requestContext),
+          requestContext,
+        )
+      }
+      await confirm(caller, proof.password, 'step_up_failed', requestContext)
       return signIn.stepUp(caller, ['pwd'], requestContext)
     },
 
@@ -184,7 +222,7 @@ export function accounts(on: AccountsDependencies) {
       requestContext: RequestContext,
     ): Promise<void> {
       const failure = 'password_change_failed'
-      const credentials = await confirm(caller, current, failure, requestContext)
+      const credentials = await confirmStrongly(caller, current, failure, requestContext)
       const changed = await users.changePassword(
         credentials,
         await hasher.hash(next),
@@ -195,7 +233,8 @@ export function accounts(on: AccountsDependencies) {
 
     /** Erases the account for good. Errors: those of `changePassword`. */
     async erase(caller: Caller, password: string, requestContext: RequestContext): Promise<void> {
-      const credentials = await confirm(caller, password, 'erasure_failed', requestContext)
+      const failure = 'erasure_failed'
+      const credentials = await confirmStrongly(caller, password, failure, requestContext)
       const erased = await users.erase(credentials, caller.session_id, requestContext)
       if (!erased) throw new AppError('session_ended')
     },

@@ -9,9 +9,8 @@ type Amr = Authentication['amr']
 /** What a session knows of its user after another proof. */
 export function amrAfter(before: Amr, proof: Amr): Amr {
   const all = new Set([...before, ...proof])
-  const known = all.has('pwd') || all.has('fed')
-  const held = all.has('otp') || all.has('hwk')
-  return [...(known && held ? all.add('mfa') : all)]
+  const isKnown = all.has('pwd') || all.has('fed')
+  return [...(isKnown && all.has('otp') ? all.add('mfa') : all)]
 }
 
 /** Error: `step_up_required`, unless the caller has just proven who they are, with two factors if they have a second one. */

@@ -52,8 +52,6 @@ export const refresh = z
   })
   .meta({ id: 'Refresh' })
 
-export const stepUp = z.strictObject({ password }).meta({ id: 'StepUp' })
-
 export const passwordChange = z
   .strictObject({ current_password: password, new_password: newPassword })
   .meta({ id: 'PasswordChange' })

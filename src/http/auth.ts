@@ -8,6 +8,8 @@ import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
 import { accessToken } from './authenticate.ts'
 import type { Endpoint, routes } from './endpoint.ts'
+import { secondFactorAsked, stepUp as stepUpProof } from './factor-schemas.ts'
+import { proofOf } from './factors.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
 import {
   answerSession,
@@ -35,7 +37,12 @@ const login = {
   summary: 'Begin a session',
   access: 'public',
   body: schema.login,
-  answers: { 200: { description: 'Tokens of a new session', body: schema.signedIn } },
+  answers: {
+    200: {
+      description: 'Tokens of a new session, or what to prove the second factor with',
+      body: z.union([schema.signedIn, secondFactorAsked]),
+    },
+  },
   errors: [
     'invalid_credentials',
     'too_many_attempts',
@@ -67,9 +74,15 @@ const stepUp = {
     'For ten minutes the new access token is good for what asks for it (`step_up_required`). The token says when and ' +
     'how its user proved who they are: `auth_time` and `amr` (RFC 8176).',
   access: 'token',
-  body: schema.stepUp,
+  body: stepUpProof,
   answers: { 200: { description: 'Another access token of this session', body: schema.steppedUp } },
-  errors: ['wrong_password', 'too_many_attempts', 'hashing_busy'],
+  errors: [
+    'wrong_password',
+    'too_many_attempts',
+    'hashing_busy',
+    'code_invalid',
+    'challenge_invalid',
+  ],
 } as const satisfies Endpoint
 
 const validate = {
@@ -113,6 +126,13 @@ const me = {
   answers: { 200: { description: 'The user', body: oneUser } },
 } as const satisfies Endpoint
 
+const STRONGLY = [
+  'wrong_password',
+  'step_up_required',
+  'too_many_attempts',
+  'hashing_busy',
+] as const
+
 const erase = {
   method: 'delete',
   path: '/auth/me',
@@ -124,7 +144,7 @@ const erase = {
   access: 'token',
   body: schema.erasure,
   answers: { 204: { description: 'Erased' } },
-  errors: ['wrong_password', 'too_many_attempts', 'hashing_busy'],
+  errors: STRONGLY,
 } as const satisfies Endpoint
 
 const changePassword = {
@@ -134,7 +154,7 @@ const changePassword = {
   access: 'token',
   body: schema.passwordChange,
   answers: { 204: { description: 'Changed; all sessions of the user have ended' } },
-  errors: ['wrong_password', 'too_many_attempts', 'hashing_busy'],
+  errors: STRONGLY,
 } as const satisfies Endpoint
 
 const listSessions = {
@@ -170,8 +190,20 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   endSession,
 ] as readonly Endpoint[]
 
+/** What is on record of a request that concerns an account. */
+export const contextOf =
+  (clock: Clock) =>
+  (ctx: Context): RequestContext => ({
+    request_id: ctx.state.request_id,
+    // An IPv6 address may end with a zone name of any length.
+    ip: ctx.ip.slice(0, 45) || null,
+    user_agent: ctx.get('User-Agent').slice(0, 500) || null,
+    now: clock(),
+  })
+
 export type AuthRoutes = {
   readonly accounts: Accounts
+  readonly requestContext: (ctx: Context) => RequestContext
   readonly clock: Clock
   /** Counts logins by address. */
   readonly loginLimit: RateLimit
@@ -181,14 +213,8 @@ export type AuthRoutes = {
 }
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
-  const { accounts, clock, loginLimit, registerLimit, requireOwnPage } = dependencies
-  const requestContext = (ctx: Context): RequestContext => ({
-    request_id: ctx.state.request_id,
-    // An IPv6 address may end with a zone name of any length.
-    ip: ctx.ip.slice(0, 45) || null,
-    user_agent: ctx.get('User-Agent').slice(0, 500) || null,
-    now: clock(),
-  })
+  const { accounts, clock, requestContext, loginLimit, registerLimit, requireOwnPage } =
+    dependencies
 
   on(register, async ({ body }, ctx) => {
     await registerLimit(ctx, byAddress(ctx))
@@ -200,7 +226,8 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
     await loginLimit(ctx, byAddress(ctx))
     if (body.cookie) requireOwnPage(ctx)
     const session = await accounts.login(body.username, body.password, requestContext(ctx))
-    answerSession(ctx, session, body.cookie ?? false)
+    if ('second_factor' in session) ctx.body = session
+    else answerSession(ctx, session, body.cookie ?? false)
   })
 
   on(refresh, async ({ body }, ctx) => {
@@ -212,7 +239,9 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   })
 
   on(stepUp, async ({ body }, ctx, caller) => {
-    const { token, expires_in } = await accounts.stepUp(caller, body.password, requestContext(ctx))
+    const { password, ...factor } = body
+    const proof = password === undefined ? proofOf(factor) : { password }
+    const { token, expires_in } = await accounts.stepUp(caller, proof, requestContext(ctx))
     const inCookies = ctx.get('Authorization') === ''
     if (inCookies) setAccess(ctx, { token, expires_in })
     ctx.body = inCookies ? { expires_in } : { token, expires_in }

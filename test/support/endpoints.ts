@@ -1,6 +1,7 @@
 import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import type { Endpoint } from '../../src/http/endpoint.ts'
+import { FACTOR_ENDPOINTS } from '../../src/http/factors.ts'
 import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
 import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
@@ -11,6 +12,7 @@ import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/auth', 'auth'),
   ...AUTH_ENDPOINTS,
+  ...FACTOR_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/tasks', 'task'),

@@ -23,6 +23,7 @@ export type Credentials = {
   readonly user: User
   readonly password_hash: string
   readonly credentials_version: number
+  readonly has_second_factor: boolean
 }
 
 /**
@@ -144,12 +145,14 @@ export type RefusedAction =
   | 'password_change_failed'
   | 'erasure_failed'
   | 'step_up_failed'
+  | 'second_factor_failed'
+  | 'passkey_failed'
 
 /** Refused actions; those that succeed are recorded together with the change itself. Append-only. */
 export type SecurityEvents = {
   readonly add: (
     type: RefusedAction,
-    who: { readonly user_id: number | null; readonly username: string },
+    who: { readonly user_id: number | null; readonly username: string | null },
     requestContext: RequestContext,
   ) => Promise<void>
 }

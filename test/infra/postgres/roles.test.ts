@@ -24,8 +24,11 @@ const ROLES = ['tasktrail_auth', 'tasktrail_task', 'tasktrail_worker', 'tasktrai
 /** What each role may do to each table; to a table that is not named, nothing. */
 const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
   tasktrail_auth: {
+    challenges: 'delete insert select update(expires_at)',
+    factors: 'delete insert select update(last_step) update(last_used_at) update(sign_count)',
     key_fingerprints: 'select',
     login_attempts: 'delete insert select update',
+    recovery_codes: 'delete insert select',
     refresh_tokens: 'insert(hash) insert(session_id)',
     security_events:
       'insert(details) insert(ip) insert(occurred_at) insert(request_id) insert(session_id) ' +
@@ -300,6 +303,7 @@ const REPLACEABLE = [
     'commands',
     'sessions',
     'refresh_tokens',
+    'challenges',
     'login_attempts',
     'key_fingerprints',
     'replica_marks',

@@ -26,7 +26,9 @@ const TAKEN = {
       exists (select from users where lower(email) = lower($2)) as email`,
 }
 
-const CREDENTIALS = `${USER}, password_hash, credentials_version`
+const CREDENTIALS = `
+  ${USER}, password_hash, credentials_version,
+  exists (select from factors where user_id = users.id) as has_second_factor`
 
 const FIND = { name: 'find_user', text: `select ${CREDENTIALS} from users where id = $1` }
 
@@ -127,6 +129,6 @@ type Row = User & Omit<Credentials, 'user'>
 
 function credentials([row]: readonly Row[]): Credentials | null {
   if (row === undefined) return null
-  const { password_hash, credentials_version, ...user } = row
-  return { user, password_hash, credentials_version }
+  const { password_hash, credentials_version, has_second_factor, ...user } = row
+  return { user, password_hash, credentials_version, has_second_factor }
 }

@@ -52,6 +52,8 @@ export const IRREPLACEABLE = [
   'streams',
   'users',
   'user_keys',
+  'factors',
+  'recovery_codes',
   'photos',
   'log_tiles',
   'security_events',
