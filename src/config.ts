@@ -89,6 +89,10 @@ const authService = service.extend({
   PASSWORD_PEPPER: secret(16),
   BCRYPT_COST: whole(10, 20, 12),
   LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),
+  FIRST_ADMIN: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must be a username')
+    .optional(),
 })
 
 /** Wraps the users' data keys. */

@@ -2,13 +2,13 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Accounts } from '../app/accounts.ts'
 import { AppError } from '../app/errors.ts'
-import type { RequestContext } from '../app/ports/accounts.ts'
 import { tokenEnd } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
 import { accessToken } from './authenticate.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
+import { requestContextOf } from './request-context.ts'
 import {
   answerSession,
   clearSession,
@@ -182,13 +182,7 @@ export type AuthRoutes = {
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
   const { accounts, clock, loginLimit, registerLimit, requireOwnPage } = dependencies
-  const requestContext = (ctx: Context): RequestContext => ({
-    request_id: ctx.state.request_id,
-    // An IPv6 address may end with a zone name of any length.
-    ip: ctx.ip.slice(0, 45) || null,
-    user_agent: ctx.get('User-Agent').slice(0, 500) || null,
-    now: clock(),
-  })
+  const requestContext = (ctx: Context) => requestContextOf(ctx, clock)
 
   on(register, async ({ body }, ctx) => {
     await registerLimit(ctx, byAddress(ctx))
