@@ -718,7 +718,7 @@ function changesOf(line, to, { facts }, broken) {
   const unproven = []
   for (const name of Object.keys(line.changes)) {
     const from = line.changes[name]?.from ?? null
-    const known = line.version === 1 ? NULL : facts?.[name]
+    const known = knownBefore(line, name, facts)
     const isKnown = brief(from) === known
     const isGone = isText2(name) && (line.erased || line.unreadable) && from === null
     if (known !== undefined && !isKnown && !isGone) {
@@ -734,10 +734,15 @@ function changesOf(line, to, { facts }, broken) {
   if (Object.keys(changes).length === Object.keys(to).length) return { changes, unproven }
   throw broken('its changes are not those of its stored fields')
 }
+function knownBefore({ type, version, stored }, name, facts) {
+  if (type === 'UserRoleChanged') return brief(stored.data.from)
+  return version === 1 ? NULL : facts?.[name]
+}
 
 /** What changes should say: the stored values, with the texts decrypted where their keys are present. */
 function storedValues({ type, stored, text_keys, erased, unreadable }, broken) {
   const { user_id, undoes, ...data } = stored.data
+  if (type === 'UserRoleChanged') return { role: data.to }
   const to = {}
   for (const [name, value] of Object.entries(data)) {
     const key = isEncrypted(value) ? text_keys[name] : undefined
@@ -940,7 +945,7 @@ async function verifyExport(file, trust, kept = []) {
     const held = `holds ${report.events} events; its trailer counts ${trailer.count}.`
     throw new Broken({}, held)
   }
-  return { ...report, ...shown.report(trail.streams), log, roots: leaves.roots, whole, trailer }
+  return { ...report, ...shown.report(), log, roots: leaves.roots, whole, trailer }
 }
 
 /** Gives each line to `add`, and returns the last one, the trailer. Error: `Broken`, `Unreadable`. */
@@ -981,6 +986,7 @@ function trailerIn(trailer, text) {
 /** Checks of each event what its hash does not tell, and counts what is to be reported. */
 function inspector() {
   const erasedUsers = new Set()
+  const goneUsers = new Set()
   const unreadable = []
   const unproven = []
   let unlogged = null
@@ -993,11 +999,12 @@ function inspector() {
       if (line.unreadable) unreadable.push(placeOf(event))
       if (line.erased) erased++
       for (const user of usersErasedIn(line)) erasedUsers.add(user)
+      if (event.type === 'UserErased') goneUsers.add(event.stream_id)
       if (line.leaf === null) unlogged ??= placeOf(event)
       else logged++
     },
-    report(streams) {
-      const doubtful = [...erasedUsers].filter((user) => !streams.has(`user-${user}`))
+    report() {
+      const doubtful = [...erasedUsers].filter((user) => !goneUsers.has(`user-${user}`))
       return { logged, unlogged, erased, unreadable, doubtful, unproven }
     },
   }

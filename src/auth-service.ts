@@ -22,10 +22,11 @@ import type {
   TotpCodes,
 } from './app/ports/factors.ts'
 import type { Clock, Log } from './app/ports/process.ts'
+import { type Roles, roles, withFirstAdmin } from './app/roles.ts'
 import { type SignIn, signIn } from './app/sign-in.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
-import { AUTH_ENDPOINTS, authRoutes, contextOf } from './http/auth.ts'
+import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
@@ -35,6 +36,7 @@ import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { requireOwnPage } from './http/session-cookies.ts'
+import { USER_ENDPOINTS, userRoutes } from './http/users.ts'
 import { sharedCounters } from './infra/counters/shared-counters.ts'
 import { passkeyCeremonies, passkeySite } from './infra/credentials/passkey-ceremonies.ts'
 import { bcryptPasswordHasher } from './infra/credentials/password-hasher.ts'
@@ -79,6 +81,7 @@ const Token = {
   ownFactors: token<FactorsOfUsers>('ownFactors'),
   signIn: token<SignIn>('signIn'),
   accounts: token<Accounts>('accounts'),
+  roles: token<Roles>('roles'),
   service: token<Service>('service'),
 }
 
@@ -100,7 +103,13 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config, Token.log],
     )
     .inSingletonScope()
-  bind(Token.users).toResolvedValue(postgresUsers, [Token.db])
+  bind(Token.users).toResolvedValue(
+    ({ FIRST_ADMIN }, db, log) => {
+      const users = postgresUsers(db)
+      return FIRST_ADMIN === undefined ? users : withFirstAdmin(users, FIRST_ADMIN, log)
+    },
+    [Token.config, Token.db, Token.log],
+  )
   bind(Token.sessions).toResolvedValue(postgresSessions, [Token.db, Token.log])
   bind(Token.securityEvents).toResolvedValue(postgresSecurityEvents, [Token.db])
   bind(Token.attempts).toResolvedValue(postgresLoginAttempts, [Token.db])
@@ -182,6 +191,7 @@ const useCases = new ContainerModule(({ bind }) => {
       ],
     )
     .inSingletonScope()
+  bind(Token.roles).toResolvedValue(roles, [Token.users])
 })
 
 const http = new ContainerModule(({ bind }) => {
@@ -195,6 +205,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.accounts,
       Token.signIn,
       Token.ownFactors,
+      Token.roles,
     ])
     .inSingletonScope()
 })
@@ -208,6 +219,7 @@ function httpService(
   accounts: Accounts,
   signIn: SignIn,
   factors: FactorsOfUsers,
+  roles: Roles,
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
   const second = { points: config.RATE_LIMIT_PER_SECOND, seconds: 1 }
@@ -225,11 +237,17 @@ function httpService(
     admission({ tokens, internalApiKeys, limit, refusals, requireOwnPage: ownPage }),
   )
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
-  const shared = { requestContext: contextOf(clock), loginLimit, requireOwnPage: ownPage }
-  authRoutes(on, { ...shared, accounts, clock, registerLimit })
+  const shared = { clock, loginLimit, requireOwnPage: ownPage }
+  authRoutes(on, { ...shared, accounts, registerLimit })
   factorRoutes(on, { ...shared, factors, signIn })
+  userRoutes(on, { roles, clock })
   const title = 'Tasktrail auth-service'
-  const endpoints = [...healthEndpoints(BASE, 'auth'), ...AUTH_ENDPOINTS, ...FACTOR_ENDPOINTS]
+  const endpoints = [
+    ...healthEndpoints(BASE, 'auth'),
+    ...AUTH_ENDPOINTS,
+    ...FACTOR_ENDPOINTS,
+    ...USER_ENDPOINTS,
+  ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   return service(router, {
     log,
@@ -238,6 +256,18 @@ function httpService(
     clients: { origins: config.CORS_ORIGINS },
     spared: [`${BASE}/health`, '/ready', ...VALIDATE],
   })
+}
+
+/** Before anybody is answered; later, registration looks. */
+async function makeFirstAdmin(
+  { FIRST_ADMIN: username }: AuthServiceConfig,
+  { grantFirst }: Roles,
+  log: Log,
+  clock: Clock,
+): Promise<void> {
+  if (username === undefined) return
+  const context = { request_id: uuidv7(), ip: null, user_agent: 'FIRST_ADMIN', now: clock() }
+  if (await grantFirst(username, context)) log.info({ username }, 'made the first admin')
 }
 
 /** All of auth-service, wired; not yet listening. */
@@ -249,7 +279,10 @@ export function authService(config: AuthServiceConfig, log: Log, clock: Clock): 
   container.load(adapters, useCases, http)
   return {
     service: container.get(Token.service),
-    requireKeys: container.get(Token.db).requireKeys,
+    requireKeys: async () => {
+      await container.get(Token.db).requireKeys()
+      await makeFirstAdmin(config, container.get(Token.roles), log, clock)
+    },
     dispose: async () => {
       await container.get(Token.counters).close()
       await container.get(Token.db).close()

@@ -104,6 +104,10 @@ const authService = service.extend({
   LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),
   PUBLIC_URL: httpUrl.default('http://localhost:8080'),
   REQUIRE_SECOND_FACTOR: rolesOf,
+  FIRST_ADMIN: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must be a username')
+    .optional(),
 })
 
 /** Wraps the users' data keys. */

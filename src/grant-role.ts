@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { AppError } from './app/errors.ts'
+import { roles } from './app/roles.ts'
 import { command, UsageError } from './command-line.ts'
 import { ROLES, type Role } from './domain/user.ts'
 import { databaseFailure, findDatabase } from './find-database.ts'
@@ -22,9 +24,12 @@ async function grant([username = '', role = '']: readonly string[]): Promise<str
   try {
     const now = new Date()
     const requestContext = { request_id: randomUUID(), ip: null, user_agent: 'grant-role', now }
-    const user = await postgresUsers(db).setRole(username, role, requestContext)
+    const user = await roles(postgresUsers(db)).grant(username, role, requestContext)
     if (user === null) throw new Error(`There is no user "${username}".`)
     return `${user.username} now has the role ${user.role}.`
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'last_admin')) throw error
+    throw new Error('There is no other admin: make somebody else one first.')
   } finally {
     await db.close()
   }

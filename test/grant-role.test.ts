@@ -62,8 +62,8 @@ describe('npm run grant-role', () => {
     const { rows } = await sql.query('select role from users where id = $1', [id])
     expect(rows).to.deep.equal([{ role: 'user' }])
     expect(await rolesGranted(id)).to.deep.equal([
-      { username: 'Ada', details: { from: 'user', to: 'auditor' } },
-      { username: 'Ada', details: { from: 'auditor', to: 'user' } },
+      { username: 'Ada', details: { from: 'user', to: 'auditor', by: 0 } },
+      { username: 'Ada', details: { from: 'auditor', to: 'user', by: 0 } },
     ])
   })
 

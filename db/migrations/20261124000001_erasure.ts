@@ -123,6 +123,8 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop function erase_user;
+    -- Of roles_in_log, which replaces the one above by one that calls it.
+    drop function if exists append_user_event;
     drop function remove_erased_rows;
     drop function drop_rebuild_remains;
     drop index deleted_tasks_of_user;

@@ -1,4 +1,5 @@
 import { AppError } from './errors.ts'
+import type { Users } from './ports/accounts.ts'
 import type { Authentication, Caller } from './ports/authorization.ts'
 
 /** How long a proof of who somebody is lasts for what cannot be taken back. */
@@ -20,4 +21,14 @@ export function requireStepUp(
 ): void {
   const isRecent = now.getTime() / 1000 - auth_time <= RECENT_SECONDS
   if (!isRecent || (hasSecondFactor && !amr.includes('mfa'))) throw new AppError('step_up_required')
+}
+
+/** As `requireStepUp`, for callers of whom nothing else is known yet. */
+export async function requireOwnStepUp(
+  users: Pick<Users, 'find'>,
+  caller: Caller,
+  now: Date,
+): Promise<void> {
+  const own = await users.find(caller.user_id)
+  requireStepUp(caller, { hasSecondFactor: own?.has_second_factor ?? false, now })
 }

@@ -1,5 +1,5 @@
 import type { TaskEvent } from '../domain/task/events.ts'
-import { isTaskStreamId, type TaskView } from '../domain/task/view.ts'
+import type { TaskView } from '../domain/task/view.ts'
 import { chunks, type FullTexts, fullTexts } from './full-texts.ts'
 import { historyOf, valuesOf } from './history.ts'
 import type { AuditEvent } from './ports/audit.ts'
@@ -27,9 +27,7 @@ export function taskChanges(
   size: ChangesSize = PAGE,
 ): TaskChanges {
   return async (actor_id, after, limit) => {
-    const found = await store.summariesOfActor(actor_id, after, limit)
-    // An event of the account is not a change of a task; no event of the user follows it.
-    const page = found.filter(({ stream_id }) => isTaskStreamId(stream_id))
+    const page = await store.summariesOfActor(actor_id, after, limit)
     const events: AuditEvent[] = []
     let characters = 0
     for (const some of chunks(await followed(store, page), size.events)) {
@@ -38,7 +36,7 @@ export function taskChanges(
       events.push(...full)
       characters += JSON.stringify(full).length
     }
-    return { events, more: found.length === limit }
+    return { events, more: page.length === limit }
   }
 }
 

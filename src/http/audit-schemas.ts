@@ -19,7 +19,7 @@ export const auditEvent = z
     request_id: z.string(),
     changes: z.record(z.string(), z.strictObject({ from: value, to: value })).meta({
       description:
-        'By field; "photos" are all that the task has, "deleted" says whether the task is deleted',
+        'By field; "photos" are all that the task has, "deleted" says whether the task is deleted; "role" is a user\'s',
     }),
     undoes: z.array(z.int()).optional().meta({ description: 'Versions that this event undoes' }),
     erased: z
@@ -42,6 +42,7 @@ const FIELDS = [
   'due_date',
   'photos',
   'deleted',
+  'role',
 ] as const
 
 /** In the order of the schema, whatever order the event was stored in. */

@@ -24,7 +24,7 @@ const newPassword = text(MIN_PASSWORD, MAX_PASSWORD, { blank: true }).refine(
   (value) => !COMMON.has(value.normalize('NFKC').toLowerCase()),
   'must not be one of the most common passwords',
 )
-const role = z.enum(ROLES)
+export const role = z.enum(ROLES)
 
 export const registration = z
   .strictObject({

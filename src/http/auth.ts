@@ -2,7 +2,6 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Accounts } from '../app/accounts.ts'
 import { AppError } from '../app/errors.ts'
-import type { RequestContext } from '../app/ports/accounts.ts'
 import { tokenEnd } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
@@ -11,6 +10,7 @@ import type { Endpoint, routes } from './endpoint.ts'
 import { secondFactorAsked, stepUp as stepUpProof } from './factor-schemas.ts'
 import { proofOf } from './factors.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
+import { requestContextOf } from './request-context.ts'
 import {
   answerSession,
   clearSession,
@@ -190,20 +190,8 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   endSession,
 ] as readonly Endpoint[]
 
-/** What is on record of a request that concerns an account. */
-export const contextOf =
-  (clock: Clock) =>
-  (ctx: Context): RequestContext => ({
-    request_id: ctx.state.request_id,
-    // An IPv6 address may end with a zone name of any length.
-    ip: ctx.ip.slice(0, 45) || null,
-    user_agent: ctx.get('User-Agent').slice(0, 500) || null,
-    now: clock(),
-  })
-
 export type AuthRoutes = {
   readonly accounts: Accounts
-  readonly requestContext: (ctx: Context) => RequestContext
   readonly clock: Clock
   /** Counts logins by address. */
   readonly loginLimit: RateLimit
@@ -213,8 +201,8 @@ export type AuthRoutes = {
 }
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
-  const { accounts, clock, requestContext, loginLimit, registerLimit, requireOwnPage } =
-    dependencies
+  const { accounts, clock, loginLimit, registerLimit, requireOwnPage } = dependencies
+  const requestContext = (ctx: Context) => requestContextOf(ctx, clock)
 
   on(register, async ({ body }, ctx) => {
     await registerLimit(ctx, byAddress(ctx))

@@ -2,12 +2,13 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import type { FactorProof } from '../app/factor-proofs.ts'
 import type { FactorsOfUsers } from '../app/factors.ts'
-import type { RequestContext } from '../app/ports/accounts.ts'
+import type { Clock } from '../app/ports/process.ts'
 import type { SignIn } from '../app/sign-in.ts'
 import { signedIn } from './auth-schemas.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import * as schema from './factor-schemas.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
+import { requestContextOf } from './request-context.ts'
 import { answerSession, type RequireOwnPage } from './session-cookies.ts'
 
 const WRONG = ['code_invalid', 'challenge_invalid', 'database_unavailable'] as const
@@ -140,13 +141,14 @@ export const FACTOR_ENDPOINTS: readonly Endpoint[] = [
 export type FactorRoutes = {
   readonly factors: FactorsOfUsers
   readonly signIn: SignIn
-  readonly requestContext: (ctx: Context) => RequestContext
+  readonly clock: Clock
   readonly loginLimit: RateLimit
   readonly requireOwnPage: RequireOwnPage
 }
 
 export function factorRoutes(on: ReturnType<typeof routes>, dependencies: FactorRoutes): void {
-  const { factors, signIn, requestContext, loginLimit, requireOwnPage } = dependencies
+  const { factors, signIn, clock, loginLimit, requireOwnPage } = dependencies
+  const requestContext = (ctx: Context) => requestContextOf(ctx, clock)
 
   on(secondFactor, async ({ body }, ctx) => {
     await loginLimit(ctx, byAddress(ctx))

@@ -144,7 +144,7 @@ function changesOf(line: EventLine, to: Json, { facts }: StreamState, broken: Fa
   for (const name of Object.keys(line.changes)) {
     const from = line.changes[name]?.from ?? null
     // A digest; undefined: nothing tells.
-    const known = line.version === 1 ? NULL : facts?.[name]
+    const known = knownBefore(line, name, facts)
     const isKnown = brief(from) === known
     const isGone = isText(name) && (line.erased || line.unreadable) && from === null
     if (known !== undefined && !isKnown && !isGone) {
@@ -162,9 +162,20 @@ function changesOf(line: EventLine, to: Json, { facts }: StreamState, broken: Fa
   throw broken('its changes are not those of its stored fields')
 }
 
+function knownBefore(
+  { type, version, stored }: EventLine,
+  name: string,
+  facts: StreamState['facts'],
+) {
+  // The event says itself which role it took away.
+  if (type === 'UserRoleChanged') return brief(stored.data.from)
+  return version === 1 ? NULL : facts?.[name]
+}
+
 /** What changes should say: the stored values, with the texts decrypted where their keys are present. */
 function storedValues({ type, stored, text_keys, erased, unreadable }: EventLine, broken: Fault) {
   const { user_id, undoes, ...data } = stored.data
+  if (type === 'UserRoleChanged') return { role: data.to }
   const to: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(data)) {
     const key = isEncrypted(value) ? text_keys[name] : undefined

@@ -75,7 +75,7 @@ export async function verifyExport(
     const held = `holds ${report.events} events; its trailer counts ${trailer.count}.`
     throw new Broken({}, held)
   }
-  return { ...report, ...shown.report(trail.streams), log, roots: leaves.roots, whole, trailer }
+  return { ...report, ...shown.report(), log, roots: leaves.roots, whole, trailer }
 }
 
 /** Gives each line to `add`, and returns the last one, the trailer. Error: `Broken`, `Unreadable`. */
@@ -119,6 +119,7 @@ function trailerIn(trailer: Readonly<Record<string, unknown>>, text: string): Tr
 /** Checks of each event what its hash does not tell, and counts what is to be reported. */
 function inspector() {
   const erasedUsers = new Set<unknown>()
+  const goneUsers = new Set<string>()
   const unreadable: Place[] = []
   const unproven: (readonly [Place, readonly string[]])[] = []
   let unlogged: Place | null = null
@@ -131,11 +132,12 @@ function inspector() {
       if (line.unreadable) unreadable.push(placeOf(event))
       if (line.erased) erased++
       for (const user of usersErasedIn(line)) erasedUsers.add(user)
+      if (event.type === 'UserErased') goneUsers.add(event.stream_id)
       if (line.leaf === null) unlogged ??= placeOf(event)
       else logged++
     },
-    report(streams: ReadonlyMap<string, unknown>) {
-      const doubtful = [...erasedUsers].filter((user) => !streams.has(`user-${user}`))
+    report() {
+      const doubtful = [...erasedUsers].filter((user) => !goneUsers.has(`user-${user}`))
       return { logged, unlogged, erased, unreadable, doubtful, unproven }
     },
   }

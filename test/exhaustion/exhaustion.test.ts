@@ -18,6 +18,7 @@ import { append, created, ownedBy } from '../support/appends.ts'
 import { silent } from '../support/log.ts'
 import { killAll, until } from '../support/processes.ts'
 import { projectAudit } from '../support/project-audit.ts'
+import { giveRole } from '../support/roles.ts'
 import { type System, startSystem } from '../support/system.ts'
 
 /** How many times as much data, and the larger container too. */
@@ -82,7 +83,7 @@ describe('Whoever stores and asks for as much as they may', function () {
     owner = await system.newUser()
     stranger = await system.newUser()
     auditor = await system.newUser()
-    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    await giveRole(sql, auditor.id, 'auditor')
     await fill()
   })
   after(async () => {

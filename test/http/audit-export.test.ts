@@ -11,6 +11,7 @@ import { verifyExport } from '../../src/verifier/export.ts'
 import { type OpenLog, ORIGIN, openLog, signer } from '../support/open-log.ts'
 import { testDatabase } from '../support/postgres.ts'
 import { projectAudit } from '../support/project-audit.ts'
+import { giveRole } from '../support/roles.ts'
 import { type System, startSystem } from '../support/system.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: the contract check has just proven its shape
@@ -38,7 +39,7 @@ describe('An export of the audit trail', () => {
     ann = await system.newUser()
     bob = await system.newUser()
     auditor = await system.newUser()
-    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    await giveRole(sql, auditor.id, 'auditor')
     await log.log()
     await work(ann, 3)
     await work(bob, 2)
@@ -210,7 +211,7 @@ describe('An export of the audit trail', () => {
     )
     const rows = body.split('\r\n')
     expect(rows[0]).to.match(/^position,task_id,version,type,actor_id,occurred_at,recorded_at,/)
-    expect(rows[1]).to.match(/^1,\d+,1,TaskCreated,.*,title,,'=0,,$/)
+    expect(rows[1]).to.match(/^2,\d+,1,TaskCreated,.*,title,,'=0,,$/)
     expect(body).to.include(',description,,"a, ""b""\r\nc",,\r\n')
     const { trailer } = (await linesOf(ann)).at(-1)
     const [, size, root] = trailer.log.checkpoint.split('\n')

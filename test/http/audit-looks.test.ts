@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import pg from 'pg'
+import { giveRole } from '../support/roles.ts'
 import { type System, startSystem } from '../support/system.ts'
 
 describe("The record of auditors' looks", () => {
@@ -14,7 +15,7 @@ describe("The record of auditors' looks", () => {
     sql = new pg.Client(system.database.url)
     await sql.connect()
     const user = await system.newUser()
-    await sql.query(`update users set role = 'auditor' where id = $1`, [user.id])
+    await giveRole(sql, user.id, 'auditor')
     token = user.token
   })
   afterEach(async () => {
@@ -43,7 +44,7 @@ describe("The record of auditors' looks", () => {
     await look('?order=asc')
     expect(await recorded()).to.equal(3)
     const other = await system.newUser()
-    await sql.query(`update users set role = 'auditor' where id = $1`, [other.id])
+    await giveRole(sql, other.id, 'auditor')
     token = other.token
     await look()
     expect(await recorded()).to.equal(4)

@@ -20,6 +20,7 @@ import { findInDatabase } from '../support/find-in-database.ts'
 import { load } from '../support/load.ts'
 import { silent } from '../support/log.ts'
 import { until } from '../support/processes.ts'
+import { giveRole } from '../support/roles.ts'
 import { type Call, client, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -269,7 +270,7 @@ describe('The erasure of an account', () => {
       await system.newUser(),
       await system.newUser(),
     ]
-    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    await giveRole(sql, auditor.id, 'auditor')
     const id = await newTask(ann, { description: 'some text' })
     const foreign = await call(bob, 'PUT', `/tasks/${id}`, { body: { title: 'Mine' } })
     expect(foreign.status).to.equal(403)
@@ -308,7 +309,7 @@ describe('The erasure of an account', () => {
       await system.newUser(),
       await system.newUser(),
     ]
-    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    await giveRole(sql, auditor.id, 'auditor')
     const id = await newTask(ann, {})
     const [row] = await rows('select to_jsonb(t) as task from tasks t where id = $1', [id])
     await erase(ann)

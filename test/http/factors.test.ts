@@ -4,6 +4,7 @@ import jwt from 'jsonwebtoken'
 import { Secret, TOTP } from 'otpauth'
 import pg from 'pg'
 import { passkeyDevice } from '../support/passkey-device.ts'
+import { giveRole } from '../support/roles.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -418,7 +419,7 @@ describe('A second factor', () => {
   it('is what makes an auditor one, where REQUIRE_SECOND_FACTOR says so', async () => {
     const ann = await system.newUser()
     const { secret } = await addTotp(ann.token)
-    await sql.query(`update users set role = 'auditor' where id = $1`, [ann.id])
+    await giveRole(sql, ann.id, 'auditor')
     const roleOf = async (token: string) => {
       const headers = { 'x-internal-api-key': system.env.INTERNAL_API_KEY ?? '' }
       return (await system.call('POST', '/auth/validate', { token, headers })).body.user.role

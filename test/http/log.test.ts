@@ -16,6 +16,7 @@ import {
 import { eventEntry } from '../../src/verifier/entries.ts'
 import { type OpenLog, ORIGIN, openLog, signer } from '../support/open-log.ts'
 import { testDatabase } from '../support/postgres.ts'
+import { giveRole } from '../support/roles.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -58,7 +59,7 @@ describe('The log over HTTP', () => {
 
   const newAuditor = async () => {
     const user = await system.newUser()
-    await sql.query(`update users set role = 'auditor' where id = $1`, [user.id])
+    await giveRole(sql, user.id, 'auditor')
     return user
   }
   const get = (path: string, user: User | null = ann, headers: Record<string, string> = {}) =>
@@ -115,7 +116,7 @@ describe('The log over HTTP', () => {
     expect([status, body]).to.deep.equal([200, { from: 0, to: 0, hashes: [] }])
     expect((await get('/log/consistency?from=0&to=1')).body.code).to.equal('size_not_found')
     const began = performance.now()
-    const proof = await get('/audit/events/1/proof')
+    const proof = await get('/audit/events/2/proof')
     expect(refusal(proof)).to.deep.equal([503, 'proof_not_ready', 'no-store'])
     expect(proof.headers.get('retry-after')).to.equal('1')
     expect(performance.now() - began).to.be.below(1_000)

@@ -52,6 +52,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'put /auth/password': [204, 400, 401, 403, 413, 415],
   'get /auth/sessions': [200, 400, 401],
   'delete /auth/sessions/{id}': [204, 400, 401, 403, 404],
+  'put /auth/users/{id}/role': [200, 400, 401, 403, 404, 409, 413, 415],
   'get /auth/health': [200, 400],
   'get /ready': [200, 400],
   'post /tasks': [201, 400, 401, 403, 409, 413, 415, 422],

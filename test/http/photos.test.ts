@@ -4,6 +4,7 @@ import { blackPng, NO_PHOTOS } from '../support/images.ts'
 import { post, sha256 } from '../support/object-storage-contract.ts'
 import { type PhotoStorage, startPhotoStorage } from '../support/photo-storage.ts'
 import { complete, givenPhoto, jpeg, offered, promiseOf } from '../support/photos.ts'
+import { giveRole } from '../support/roles.ts'
 import { type Call, type System, startSystem } from '../support/system.ts'
 
 const KEY = 'an-internal-key-of-the-tests'
@@ -230,7 +231,9 @@ describe('Photos of a task', function () {
     const task = await newTask()
     const id = await given(task, await jpeg())
     const other = await system.newUser()
-    await query(`update users set role = 'auditor' where id = ${other.id}`)
+    const sql = new pg.Client(system.database.url)
+    await sql.connect()
+    await giveRole(sql, other.id, 'auditor').finally(() => sql.end())
     const { token } = other
     const promised = promiseOf(await jpeg())
     for (const [method, path, body] of [

@@ -5,6 +5,7 @@ import { type Database, openDatabase } from '../../src/infra/postgres/connection
 import { projector } from '../../src/infra/postgres/projections/projector.ts'
 import { silent } from '../support/log.ts'
 import { until } from '../support/processes.ts'
+import { giveRole } from '../support/roles.ts'
 import { skipped } from '../support/skipped.ts'
 import {
   hasBaseBackup,
@@ -190,7 +191,7 @@ describe('The past and the audit trail, read from a replica', function () {
   it('are recorded when an auditor looks, on the primary, also while the replica stands still', async () => {
     const [system] = systems
     const auditor = await system.newUser()
-    await postgres.primary.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    await giveRole(postgres.primary, auditor.id, 'auditor')
     await postgres.pause()
     try {
       await ok(system, auditor, '/audit/events?limit=3')

@@ -5,6 +5,7 @@ import { expect } from 'chai'
 import pg from 'pg'
 import { until } from '../support/processes.ts'
 import { projectAudit } from '../support/project-audit.ts'
+import { giveRole } from '../support/roles.ts'
 import { type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -71,14 +72,11 @@ describe('After a logout', () => {
 
     for (const [what, over] of [
       ['a logout', logOut],
-      [
-        'a demotion',
-        ({ id }: User) => sql.query(`update users set role = 'user' where id = $1`, [id]),
-      ],
+      ['a demotion', ({ id }: User) => giveRole(sql, id, 'user')],
     ] as const) {
       it(`an export goes no further, after ${what}`, async () => {
         const auditor = await system.newUser()
-        await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+        await giveRole(sql, auditor.id, 'auditor')
         const headers = {
           authorization: `Bearer ${auditor.token}`,
           accept: 'application/x-ndjson',

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
 import pg from 'pg'
+import { roles } from '../../src/app/roles.ts'
 import type { Role } from '../../src/domain/user.ts'
 import { postgresUsers } from '../../src/infra/postgres/accounts/users.ts'
 import { type Database, openDatabase } from '../../src/infra/postgres/connection/database.ts'
@@ -270,8 +271,10 @@ describe('Sessions', () => {
         (await validate(system, user.token)).body.user.role
       const seen: Role[] = []
       const requestContext = { request_id: 'r', ip: null, user_agent: null, now: new Date(now) }
+      const { grant } = roles(postgresUsers(db))
+      await grant((await one.newUser()).username, 'admin', requestContext)
       for (const role of ['auditor', 'admin', 'user'] as const) {
-        await postgresUsers(db).setRole(user.username.toUpperCase(), role, requestContext)
+        await grant(user.username.toUpperCase(), role, requestContext)
         seen.push(await roleOf(one), await roleOf(two))
       }
       expect(seen).to.deep.equal(['auditor', 'auditor', 'admin', 'admin', 'user', 'user'])

@@ -8,6 +8,7 @@ import { append, created } from '../support/appends.ts'
 import { load } from '../support/load.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 import { nextLink } from '../support/next-link.ts'
+import { giveRole } from '../support/roles.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -25,7 +26,7 @@ describe('The past of tasks', () => {
     await sql.connect()
     owner = await system.newUser()
     auditor = await system.newUser()
-    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    await giveRole(sql, auditor.id, 'auditor')
   })
   after(async () => {
     await sql.end()

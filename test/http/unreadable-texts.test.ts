@@ -6,6 +6,7 @@ import pg from 'pg'
 import { verifyExport } from '../../src/verifier/export.ts'
 import { notProven } from '../../src/verifier/report.ts'
 import { projectAudit } from '../support/project-audit.ts'
+import { giveRole } from '../support/roles.ts'
 import { type System, startSystem } from '../support/system.ts'
 
 type User = Awaited<ReturnType<System['newUser']>>
@@ -29,7 +30,7 @@ describe('A damaged text or key', () => {
     auditor = await system.newUser()
     ann = await system.newUser()
     bob = await system.newUser()
-    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    await giveRole(sql, auditor.id, 'auditor')
     whole = await newTask(ann)
     damaged = await newTask(ann)
     keyless = await newTask(bob)
@@ -57,7 +58,8 @@ describe('A damaged text or key', () => {
     (await call(user, 'POST', '/tasks', { title: 'One', description: 'words' })).body.task.id
 
   const expectShown = (events: readonly Shown[]) => {
-    const shown = events.map(({ task_id, type, unreadable = false, changes }) => {
+    expect(events[0]?.type).to.equal('UserRoleChanged')
+    const shown = events.slice(1).map(({ task_id, type, unreadable = false, changes }) => {
       return { task_id, type, unreadable, title: changes.title, description: changes.description }
     })
     const texts = { title: { from: null, to: 'One' }, description: { from: null, to: 'words' } }
@@ -91,8 +93,9 @@ describe('A damaged text or key', () => {
     const ndjson = await call(auditor, 'GET', '/audit/events', undefined, { Accept })
     const lines = linesOf(ndjson.body)
     expectShown(lines.slice(0, -1))
-    expect(lines.at(-1)).to.have.nested.property('trailer.count', 4)
+    expect(lines.at(-1)).to.have.nested.property('trailer.count', 5)
     expect(lines.map(({ text_keys = {} }) => Object.keys(text_keys))).to.deep.equal([
+      [],
       ['title', 'description'],
       ['title', 'description'],
       [],

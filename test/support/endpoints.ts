@@ -7,12 +7,14 @@ import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
+import { USER_ENDPOINTS } from '../../src/http/users.ts'
 
 /** What each service documents. */
 export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/auth', 'auth'),
   ...AUTH_ENDPOINTS,
   ...FACTOR_ENDPOINTS,
+  ...USER_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/tasks', 'task'),

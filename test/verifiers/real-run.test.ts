@@ -12,6 +12,7 @@ import {
 } from '../../src/transparency-log/proof-file.ts'
 import { bundlePath, grownTiles, tilePath } from '../../src/transparency-log/tiles.ts'
 import { until } from '../support/processes.ts'
+import { giveRole } from '../support/roles.ts'
 import { skipped } from '../support/skipped.ts'
 import { type System, startSystem } from '../support/system.ts'
 import { workers } from '../support/workers.ts'
@@ -111,7 +112,7 @@ describe(`The log of a running system before those verifiers (VERIFIER_SEED=${SE
     auditor = await system.newUser()
     const sql = new pg.Client(system.database.url)
     await sql.connect()
-    await sql.query(`update users set role = 'auditor' where id = $1`, [auditor.id])
+    await giveRole(sql, auditor.id, 'auditor')
     await sql.end()
 
     const [first = 0] = await work(users.slice(0, 1))

@@ -58,12 +58,22 @@ export type Users = {
     session_id: string,
     requestContext: RequestContext,
   ) => Promise<boolean>
-  /** Recorded as `role_changed`. The user with the new role, or null if there is no such user. */
-  readonly setRole: (
-    username: string,
-    role: Role,
-    requestContext: RequestContext,
-  ) => Promise<User | null>
+  /**
+   * Recorded as `role_changed`, and in the log as UserRoleChanged. False: the user has the role, or is not to have it
+   * because there is an admin. Errors: `user_not_found`; `last_admin`, which nobody takes from the last one;
+   * `admins_only`, if the actor is none any more.
+   */
+  readonly changeRole: (change: NewRole, requestContext: RequestContext) => Promise<boolean>
+}
+
+export type NewRole = {
+  readonly user_id: number
+  readonly role: Role
+  /** An admin, or `OPERATOR`. */
+  readonly actor_id: number
+  readonly session_id: string | null
+  /** Only as long as there is no admin. */
+  readonly onlyFirst: boolean
 }
 
 export type Session = {

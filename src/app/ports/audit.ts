@@ -1,6 +1,6 @@
 import type { Changes } from '../../domain/task/changes.ts'
 import type { TaskEvent } from '../../domain/task/events.ts'
-import type { UserEvent } from '../../domain/user.ts'
+import type { UserChanges, UserEvent } from '../../domain/user.ts'
 import type { Caller } from './authorization.ts'
 import type { Metadata } from './event-store.ts'
 
@@ -17,7 +17,7 @@ export type AuditEvent = {
   readonly occurred_at: string
   readonly recorded_at: string
   readonly request_id: string
-  readonly changes: Changes
+  readonly changes: Changes & UserChanges
   /** Versions that this event undoes. */
   readonly undoes?: readonly number[]
   /** Its texts can no longer be read: they are null. */

@@ -160,7 +160,7 @@ export type EventStore<Event, Row> = {
    * earlier position may still commit, so a reader that continues from the last position misses none.
    */
   readonly readAll: (after: number, limit: number) => Promise<readonly Recorded<Event>[]>
-  /** The same for the events of one actor, as summaries; up to position `until` if given. */
+  /** The same for what one actor did to tasks, as summaries; up to position `until` if given. */
   readonly summariesOfActor: (
     actor_id: number,
     after: number,

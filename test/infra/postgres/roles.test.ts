@@ -35,9 +35,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
       'insert(type) insert(user_agent) insert(user_id) insert(username)',
     sessions:
       'delete insert select update(amr) update(auth_time) update(ended_at) update(last_used_at)',
-    users:
-      'insert select update(credentials_version) update(password_hash) update(role) ' +
-      'update(updated_at)',
+    users: 'insert select update(credentials_version) update(password_hash) update(updated_at)',
   },
   tasktrail_task: {
     audit_accesses:
@@ -93,6 +91,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     projections: 'select',
     security_events: 'select',
     streams: 'select',
+    users: 'select(id) select(role)',
   },
 }
 const SEQUENCES = {
@@ -102,7 +101,13 @@ const SEQUENCES = {
   tasktrail_auditor: [],
 }
 const FUNCTIONS = {
-  tasktrail_auth: ['claim_key', 'erase_user', 'refresh_session', 'remove_erased_rows'],
+  tasktrail_auth: [
+    'change_role',
+    'claim_key',
+    'erase_user',
+    'refresh_session',
+    'remove_erased_rows',
+  ],
   tasktrail_task: ['append_events', 'claim_key', 'last_position', 'offer_photo', 'safe_position'],
   tasktrail_worker: [
     'claim_key',
@@ -210,6 +215,7 @@ describe('The roles of the database', () => {
     tasktrail_auth: [
       `update users set username = 'admin'`,
       `update users set email = 'x@example.com'`,
+      `update users set role = 'admin'`,
       'delete from users',
       'update sessions set user_id = 1',
       `update sessions set expires_at = 'infinity'`,
@@ -265,7 +271,7 @@ describe('The roles of the database', () => {
       'select from user_keys',
       'delete from audit_accesses',
       'update log_tiles set n = 1',
-      'select from users',
+      'select username from users',
       'select from sessions',
       'select from tasks',
       'select from commands',

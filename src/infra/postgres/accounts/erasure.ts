@@ -1,9 +1,6 @@
-import canonicalize from 'canonicalize'
-import { v7 as uuidv7 } from 'uuid'
 import type { Credentials, RequestContext } from '../../../app/ports/accounts.ts'
-import type { Metadata } from '../../../app/ports/event-store.ts'
-import { USER_EVENT_SCHEMA_VERSION } from '../../../domain/user.ts'
 import type { Database } from '../connection/database.ts'
+import { userEventValues } from './user-events.ts'
 
 const ERASE = {
   name: 'erase_user',
@@ -38,19 +35,12 @@ export async function eraseUser(
   db: Database,
   { user, credentials_version }: Credentials,
   session_id: string,
-  { request_id, ip, user_agent }: RequestContext,
+  requestContext: RequestContext,
 ): Promise<boolean> {
-  const correlation = { request_id, correlation_id: request_id, causation_id: uuidv7() }
-  const metadata: Metadata = { ...correlation, session_id, ip }
   const [done] = await db.query<{ erased: boolean }>(ERASE, [
     user.id,
     credentials_version,
-    uuidv7(),
-    USER_EVENT_SCHEMA_VERSION,
-    canonicalize(metadata),
-    ip,
-    user_agent,
-    request_id,
+    ...userEventValues(session_id, requestContext),
   ])
   if (!done?.erased) return false
   // The account is erased even if this fails: the worker removes what is left.

@@ -3,6 +3,7 @@ import type { Credentials, Users } from '../../../app/ports/accounts.ts'
 import type { User } from '../../../domain/user.ts'
 import { type Database, violates } from '../connection/database.ts'
 import { eraseUser } from './erasure.ts'
+import { changeRole } from './role-changes.ts'
 import { RECORD, requestContextValues } from './security-events.ts'
 
 const USER = 'id, username, email, role, created_at'
@@ -55,22 +56,6 @@ const CHANGE_PASSWORD = {
     select id from changed`,
 }
 
-const SET_ROLE = {
-  name: 'set_role',
-  text: `
-    with before as (
-      select id, role from users where lower(username) = lower($5) for update
-    ), changed as (
-      update users set role = $6, updated_at = $4::timestamptz
-      where id = (select id from before) returning ${USER}
-    ), recorded as (${RECORD}
-      select $1, $2, $3, $4, 'role_changed', changed.id, username, null,
-        jsonb_build_object('from', before.role, 'to', changed.role)
-      from changed, before
-    )
-    select * from changed`,
-}
-
 export function postgresUsers(db: Database): Users {
   return {
     async requireFree(username, email) {
@@ -114,14 +99,7 @@ export function postgresUsers(db: Database): Users {
     erase: (credentials, session_id, requestContext) =>
       eraseUser(db, credentials, session_id, requestContext),
 
-    async setRole(username, role, requestContext) {
-      const [user] = await db.query<User>(SET_ROLE, [
-        ...requestContextValues(requestContext),
-        username,
-        role,
-      ])
-      return user ?? null
-    },
+    changeRole: (change, requestContext) => changeRole(db, change, requestContext),
   }
 }
 

@@ -6,7 +6,13 @@ import {
   trackChanges,
 } from '../../../domain/task/changes.ts'
 import type { TaskEvent } from '../../../domain/task/events.ts'
-import { isUserStreamId, userId } from '../../../domain/user.ts'
+import {
+  changesOfUser,
+  isUserStreamId,
+  type UserChanges,
+  type UserEvent,
+  userId,
+} from '../../../domain/user.ts'
 import {
   BadEvent,
   type LogEvent,
@@ -145,7 +151,7 @@ export function auditProjection(tables: AuditTables = AUDIT_TABLES): Projection 
 type NewAuditRow = {
   readonly position: number
   readonly user_id: number
-  readonly changes: Changes
+  readonly changes: Changes & UserChanges
 }
 
 /** The rows of events in log order, and their streams' values after them. Error: `BadEvent`. */
@@ -159,7 +165,8 @@ function audit(
     try {
       requireKnown(event)
       if (isUserStreamId(stream_id)) {
-        return { position, user_id: userId(stream_id), changes: {} }
+        const changes = changesOfUser(event as UserEvent)
+        return { position, user_id: userId(stream_id), changes }
       }
       const soFar = facts.get(stream_id) ?? before.get(stream_id) ?? NO_FIELD_VALUES
       const next = trackChanges(soFar, event as TaskEvent)

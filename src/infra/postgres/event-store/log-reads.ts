@@ -15,7 +15,8 @@ const SUMMARIES_OF_ACTOR = {
   name: 'summaries_of_actor',
   text: `
     select ${SUMMARY_COLUMNS} from events
-    where actor_id = $1 and position > $2 and position <= $3 order by position limit $4`,
+    where actor_id = $1 and position > $2 and position <= $3 and stream_id like 'task-%'
+    order by position limit $4`,
 }
 
 const READ_AT = {

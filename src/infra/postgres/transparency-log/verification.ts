@@ -8,6 +8,7 @@ import type { Query } from '../projections/projection.ts'
 import { eventsAfter } from './exact-rows.ts'
 import { verifyLeaves } from './leaf-verification.ts'
 import { type RecordsReport, verifyRecords } from './logged-records.ts'
+import { requireRoles } from './role-verification.ts'
 import { requireAllRead, requireStreams } from './stream-verification.ts'
 import { type SignedTree, verifyTree } from './tree-verification.ts'
 
@@ -41,7 +42,8 @@ const UNEQUAL_ROWS = {
           select position from projections where name = 'audit'))) e
         using (position)
     where (a.stream_id, a.version, a.type, a.actor_id, a.occurred_at, a.recorded_at, a.request_id, a.hash,
-        a.task_id is not null or (a.changes = '{}' and a.undoes is null))
+        a.task_id is not null or (a.undoes is null and a.changes
+          = case e.type when 'UserRoleChanged' then jsonb_build_object('role', e.data) else '{}' end))
       is distinct from (e.stream_id, e.version, e.type, e.actor_id, e.occurred_at, e.recorded_at,
         e.metadata->>'request_id', e.hash, true)
       and not (a.position is null and exists (
@@ -83,7 +85,7 @@ export type LogReport = Report & {
 
 /**
  * Checks the log in the database: its checkpoint, its tiles, every event and its place in the log, every stream's
- * head, the audit trail's rows, and the records of accesses and security events. Call it in one repeatable-read
+ * head, the audit trail's rows, users' roles, and the records of accesses and security events. Call it in one repeatable-read
  * transaction, so that everything is from one moment. Keeps a little for each stream in memory. Error: `Broken`, at
  * the first event by position that is not as it was.
  */
@@ -104,6 +106,7 @@ export async function verifyLog(query: Query, options: VerifyOptions): Promise<L
   await requireStreams(query, trail.streams, since !== undefined)
   if (since === undefined) await requireAllRead(query, trail.report())
   await requireShown(query, trail.report(), after)
+  await requireRoles(query)
   const records = await verifyRecords(query, since?.size)
   const checkpoint = signed && { note: row.note ?? '', log: signed }
   const before = since?.size ?? 0

@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import pg from 'pg'
 import { AppError } from '../../../../src/app/errors.ts'
 import type { Credentials, NewUser, RequestContext } from '../../../../src/app/ports/accounts.ts'
+import { roles } from '../../../../src/app/roles.ts'
 import { postgresLoginAttempts } from '../../../../src/infra/postgres/accounts/login-attempts.ts'
 import { postgresSecurityEvents } from '../../../../src/infra/postgres/accounts/security-events.ts'
 import { postgresSessions } from '../../../../src/infra/postgres/accounts/sessions.ts'
@@ -111,13 +112,14 @@ describe('Accounts in PostgreSQL', () => {
 
     it('have none but the three roles', async () => {
       const { user } = await added()
-      const root = users.setRole(user.username, 'root' as 'user', requestContext())
+      const root = roles(users).grant(user.username, 'root' as 'user', requestContext())
       expect(await code(root)).to.match(/users_role_check/)
       expect((await users.find(user.id))?.user.role).to.equal('user')
     })
 
     it('get no role when there is no such user, and nothing is recorded', async () => {
-      expect(await users.setRole('nobody-at-all', 'admin', requestContext())).to.equal(null)
+      const { grant } = roles(users)
+      expect(await grant('nobody-at-all', 'admin', requestContext())).to.equal(null)
       const found = await rows(`select from security_events where username = 'nobody-at-all'`)
       expect(found).to.have.length(0)
     })

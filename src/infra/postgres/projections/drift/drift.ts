@@ -4,7 +4,7 @@ import type { AuditEvent } from '../../../../app/ports/audit.ts'
 import type { Recorded } from '../../../../app/ports/event-store.ts'
 import type { TaskEvent } from '../../../../domain/task/events.ts'
 import { isTaskStreamId, type TaskView, taskStreamId } from '../../../../domain/task/view.ts'
-import { userId, userStreamId } from '../../../../domain/user.ts'
+import { changesOfUser, type UserEvent, userId, userStreamId } from '../../../../domain/user.ts'
 import type { UserKeys } from '../../../encryption/user-keys.ts'
 import type { Database } from '../../connection/database.ts'
 import { foldRows, keyOwners } from '../../tasks/task-rows.ts'
@@ -35,8 +35,7 @@ const TASKS = {
           'type', type, 'schema_version', schema_version, 'data', data,
           'occurred_at', occurred_at) order by version), '[]') as events
         from events where stream_id = 'task-' || w.id) e
-      left join events u on u.type = 'UserErased' and u.version = 1
-        and u.stream_id
+      left join events u on u.type = 'UserErased' and u.stream_id
           = 'user-' || coalesce((e.events->0->'data'->>'user_id')::bigint, t.user_id)
     order by w.id`,
 }
@@ -149,11 +148,12 @@ export async function driftOfAudit(
   })
 }
 
-/** An event of a user changes no field. */
-const userHistoryOf = (events: readonly Recorded<TaskEvent>[]): readonly AuditEvent[] =>
-  events.map(({ stream_id, event_id, schema_version, data, metadata, ...event }) => {
+const userHistoryOf = (events: readonly Recorded<TaskEvent | UserEvent>[]): readonly AuditEvent[] =>
+  events.map((stored) => {
+    const { stream_id, event_id, schema_version, data, metadata, ...event } = stored
+    const changes = changesOfUser(stored as UserEvent)
     const { request_id } = metadata
-    return { ...event, task_id: null, user_id: userId(stream_id), request_id, changes: {} }
+    return { ...event, task_id: null, user_id: userId(stream_id), request_id, changes }
   })
 
 /**
