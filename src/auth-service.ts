@@ -26,6 +26,7 @@ import { type Roles, roles, withFirstAdmin } from './app/roles.ts'
 import { type SignIn, signIn } from './app/sign-in.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
+import { ACCOUNT_RECORD_ENDPOINTS, accountRecordRoutes } from './http/account-records.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
@@ -45,6 +46,7 @@ import { refreshTokens } from './infra/credentials/refresh-tokens.ts'
 import { jwtTokens } from './infra/credentials/tokens.ts'
 import { totpCodes } from './infra/credentials/totp-codes.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
+import { postgresAccountRecords } from './infra/postgres/accounts/account-records.ts'
 import { postgresChallenges } from './infra/postgres/accounts/challenges.ts'
 import { postgresFactors } from './infra/postgres/accounts/factors.ts'
 import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.ts'
@@ -241,12 +243,14 @@ function httpService(
   authRoutes(on, { ...shared, accounts, registerLimit })
   factorRoutes(on, { ...shared, factors, signIn })
   userRoutes(on, { roles, clock })
+  accountRecordRoutes(on, { records: postgresAccountRecords(db), tokens })
   const title = 'Tasktrail auth-service'
   const endpoints = [
     ...healthEndpoints(BASE, 'auth'),
     ...AUTH_ENDPOINTS,
     ...FACTOR_ENDPOINTS,
     ...USER_ENDPOINTS,
+    ...ACCOUNT_RECORD_ENDPOINTS,
   ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   return service(router, {

@@ -5,7 +5,6 @@ import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import { type Photos, photos } from './app/photos.ts'
 import type { AuditAccesses, AuditFacets, AuditTrail } from './app/ports/audit.ts'
-import type { AuthServiceHealth, TokenValidator } from './app/ports/authorization.ts'
 import type { ClosableCounters } from './app/ports/counters.ts'
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { ObjectStorage } from './app/ports/object-storage.ts'
@@ -30,6 +29,7 @@ import { healthEndpoints, healthRoutes, wholeHealth, wholeHealthRoute } from './
 import { requireKnownPosition, requirePast } from './http/known-position.ts'
 import { LOG_ENDPOINTS, logRoutes } from './http/log.ts'
 import { openApi } from './http/openapi.ts'
+import { PERSON_EXPORT_ENDPOINTS, personExportRoutes } from './http/person-export.ts'
 import { PHOTO_ENDPOINTS, photoRoutes } from './http/photos.ts'
 import { places } from './http/places.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
@@ -38,7 +38,10 @@ import { requireOwnPage } from './http/session-cookies.ts'
 import { TASK_HISTORY_ENDPOINTS, taskHistoryRoutes } from './http/task-history.ts'
 import { streamTaskEvents } from './http/task-stream.ts'
 import { TASK_ENDPOINTS, taskRoutes } from './http/tasks.ts'
-import { authServiceClient } from './infra/auth-client/auth-service-client.ts'
+import {
+  type AuthServiceClient,
+  authServiceClient,
+} from './infra/auth-client/auth-service-client.ts'
 import { serviceDiscovery } from './infra/auth-client/service-discovery.ts'
 import { sharedCounters } from './infra/counters/shared-counters.ts'
 import { encryptedEventStore } from './infra/encryption/encrypted-texts.ts'
@@ -79,7 +82,7 @@ const COSTLY_PER_SECOND = 10
 /** Pages and the like: each takes up to ten megabytes while it is built. */
 const READING = { all: 8, each: 4, waiting: 100, ms: 5_000, retryAfter: 1 }
 
-type AuthService = TokenValidator & AuthServiceHealth
+type AuthService = Omit<AuthServiceClient, 'close'>
 
 const Token = {
   config: token<TaskServiceConfig>('config'),
@@ -246,6 +249,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.published,
       Token.storage,
       Token.photos,
+      Token.photoRecords,
     ])
     .inSingletonScope()
 })
@@ -269,6 +273,7 @@ function httpService(
   published: TransparencyLog,
   storage: ObjectStorage,
   album: Photos,
+  photoRecords: PhotoRecords,
 ): Service {
   const { RATE_LIMIT_PER_SECOND: points } = config
   const limit = rateLimit(counters, { name: 'default', points, seconds: 1 })
@@ -299,6 +304,7 @@ function httpService(
     ...TASK_HISTORY_ENDPOINTS,
     ...TASK_ENDPOINTS,
     ...PHOTO_ENDPOINTS,
+    ...PERSON_EXPORT_ENDPOINTS,
     ...AUDIT_ENDPOINTS,
     ...LOG_ENDPOINTS,
   ]
@@ -344,6 +350,17 @@ function httpService(
     facets,
     exportAudit: exportAudit(trail, published),
     look,
+    copy,
+    limit: costly,
+    clock,
+    recheck: recheck(authService),
+  })
+  personExportRoutes(on, {
+    account: authService.accountRecords,
+    tasks,
+    photos: photoRecords,
+    storage,
+    exportAudit: exportAudit(trail, published),
     copy,
     limit: costly,
     clock,

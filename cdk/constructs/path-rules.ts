@@ -35,12 +35,9 @@ export const notFound = (): ListenerAction => ANSWERS['not-found']
 
 const isOwn = (target: Target): target is OwnAnswer => target in ANSWERS
 
-/** First match first: a rule's place in the list is its priority, with gaps. */
-const RULES = PATH_RULES.map((rule, index) => ({ ...rule, priority: (index + 1) * 10 }))
-
 /** A rule for every path that no service answers. */
 export function addOwnAnswers(scope: Construct, listener: ApplicationListener): void {
-  for (const { target, patterns, priority } of RULES) {
+  for (const { target, patterns, priority } of PATH_RULES) {
     if (!isOwn(target)) continue
     new ApplicationListenerRule(scope, `rule-${priority}`, {
       listener,
@@ -53,7 +50,7 @@ export function addOwnAnswers(scope: Construct, listener: ApplicationListener): 
 
 /** The paths of a service; each is a rule of its own. */
 export const pathsOf = (service: HttpServiceName) =>
-  RULES.filter(({ target }) => target === service).map(({ patterns, priority }) => ({
+  PATH_RULES.filter(({ target }) => target === service).map(({ patterns, priority }) => ({
     priority,
     conditions: [ListenerCondition.pathPatterns([...patterns])],
   }))

@@ -40,6 +40,7 @@ export type ExportAudit = (query: AuditQuery) => Promise<AuditExport>
 
 /** How long an export waits for a checkpoint that covers all of it. */
 const CHECKPOINT_MS = 2_000
+const AGAIN_MS = 20
 
 /**
  * Copies the query's results from the audit trail, with hashes of what lies between them in the log: whoever reads
@@ -49,8 +50,7 @@ export const exportAudit =
   (trail: AuditTrail, log: TransparencyLog): ExportAudit =>
   async (query) => {
     let count = 0
-    const { position, parked, batches } = await trail.read(query)
-    const checkpoint = await log.checkpointAt(position, CHECKPOINT_MS)
+    const { position, parked, batches, checkpoint } = await readTogether(trail, log, query)
     async function* counted() {
       for await (const batch of batches) {
         count += batch.length
@@ -71,6 +71,23 @@ export const exportAudit =
       },
     }
   }
+
+/**
+ * The trail and a checkpoint of the log that covers it. The log may be ahead of the trail, and whoever shows all events
+ * has to show each leaf: then the trail is read again, until it is where the checkpoint is.
+ */
+async function readTogether(trail: AuditTrail, log: TransparencyLog, query: AuditQuery) {
+  const first = await trail.read(query)
+  const checkpoint = await log.checkpointAt(first.position, CHECKPOINT_MS)
+  const deadline = performance.now() + CHECKPOINT_MS
+  let read = first
+  while (checkpoint !== null && read.position < checkpoint.position) {
+    if (performance.now() >= deadline) break
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
+    read = await trail.read(query)
+  }
+  return { ...read, checkpoint }
+}
 
 const isWhole = (query: AuditQuery): boolean =>
   Object.values(query).every((condition) => condition === null || condition === undefined)

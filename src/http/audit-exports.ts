@@ -4,12 +4,11 @@ import type { AuditExport, ExportAudit } from '../app/audit-export.ts'
 import type { AuditQuery, AuditTrail } from '../app/ports/audit.ts'
 import type { Caller } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
-import { type RecordAccess, visibleUser } from './audit-access.ts'
+import type { RecordAccess } from './audit-access.ts'
 import { csv, type Format, ndjson } from './audit-formats.ts'
 import type { Recheck } from './authenticate.ts'
 import { negotiate } from './content-types.ts'
-import { HttpError } from './errors.ts'
-import { places } from './places.ts'
+import { checked, exportPlaces, GRACE_MS, LONGEST_EXPORT_MS, paced } from './long-answers.ts'
 import type { RateLimit } from './rate-limit.ts'
 
 export type AuditExports = {
@@ -27,15 +26,6 @@ export type AuditExports = {
   /** How long a client may read more slowly than required. @default 30 s */
   readonly graceMs?: number
 }
-
-const EXPORTS_OF_USERS = 2
-const EXPORTS_OF_AUDITORS = 2
-const EXPORT_WAIT_MS = 1_000
-const LONGEST_EXPORT_MS = 3_600_000
-/** Bytes a second: a client that reads an export more slowly holds its place for too long. */
-const SLOWEST = 32 * 1024
-/** Milliseconds in all that it may be slower, or read nothing. */
-const GRACE_MS = 30_000
 
 const EXPORTS = {
   'application/x-ndjson': { extension: 'ndjson', format: ndjson },
@@ -89,39 +79,6 @@ export function sendExport(dependencies: AuditExports) {
       leave()
       throw error
     }
-  }
-}
-
-/** One for each user, out of few in all; some are reserved for auditors. */
-function exportPlaces() {
-  const refusal = new HttpError('export_under_way', { retryAfter: 10 })
-  const few = { ms: EXPORT_WAIT_MS, refusal, retryAfter: 5 }
-  const users = places({ ...few, all: EXPORTS_OF_USERS })
-  const auditors = places({ ...few, all: EXPORTS_OF_AUDITORS })
-  return (caller: Caller) => (visibleUser(caller) === null ? auditors : users)(caller.user_id)
-}
-
-/** The pieces, while the client reads fast enough; otherwise it is cut off. */
-async function* paced(pieces: AsyncIterable<string>, cutOff: () => void, grace: number) {
-  let credit = grace
-  for await (const piece of pieces) {
-    credit = Math.min(grace, credit + (piece.length / SLOWEST) * 1000)
-    const began = performance.now()
-    const late = setTimeout(cutOff, credit)
-    try {
-      yield piece
-    } finally {
-      clearTimeout(late)
-    }
-    credit -= performance.now() - began
-  }
-}
-
-/** The same batches; before each one the right to see it is checked again. */
-async function* checked<T>(batches: AsyncIterable<T>, check: () => Promise<void>) {
-  for await (const batch of batches) {
-    await check()
-    yield batch
   }
 }
 

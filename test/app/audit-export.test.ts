@@ -46,7 +46,11 @@ describe('An export', () => {
           for (let at = 0; at < all.length; at += atOnce) yield all.slice(at, at + atOnce)
         }
         const trail: Pick<AuditTrail, 'read'> = {
-          read: async () => ({ position: all.length, parked: [], batches: batches() }),
+          read: async () => ({
+            position: leaves.length + more,
+            parked: [],
+            batches: batches(),
+          }),
         }
         const size = leaves.length
         const log: Partial<TransparencyLog> = {
@@ -88,5 +92,33 @@ describe('An export', () => {
 
   it('of a part has no leaf that is not an event', async () => {
     await fc.assert(law(false), { numRuns: 300 })
+  })
+
+  it('is read again while the log is ahead of the trail, so that no leaf is missing', async () => {
+    let reached = 0
+    const trail: Pick<AuditTrail, 'read'> = {
+      read: async () => {
+        reached++
+        const shown = Array.from({ length: reached }, (_, n) => eventAt(n + 1))
+        const batches = (async function* () {
+          yield shown
+        })()
+        return { position: reached, parked: [], batches }
+      },
+    }
+    const log: Partial<TransparencyLog> = {
+      checkpointAt: async () => ({ size: 3, position: 3, note: '' }),
+      leavesOf: async (positions) => positions.map((position) => position - 1),
+      recordsIn: async () => [],
+      hashesOf: async (ranges) => ranges.map(named),
+    }
+    const exported = await exportAudit(
+      trail as AuditTrail,
+      log as TransparencyLog,
+    )({ user_id: null })
+    expect(exported.position).to.equal(3)
+    const shown: unknown[] = []
+    for await (const batch of exported.lines) shown.push(...batch)
+    expect(shown).to.have.length(3)
   })
 })

@@ -98,6 +98,7 @@ describe('The load balancer', () => {
     )
     expect(Object.fromEntries(forwarded)).to.deep.equal({
       '/auth': 'auth-service-tg',
+      '/auth/me/export': 'task-service-tg',
       '/tasks': 'task-service-tg',
       '/v1/tasks': 'task-service-tg',
       // Which asks auth-service: no answer is made up while no target lives.

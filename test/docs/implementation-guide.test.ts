@@ -207,7 +207,11 @@ describe('The implementation guide', () => {
       'not-found': '',
     }
     expect(ours).to.deep.equal(
-      PATH_RULES.map(({ patterns, target }, at) => [(at + 1) * 10, [...patterns], actions[target]]),
+      PATH_RULES.map(({ priority, patterns, target }) => [
+        priority,
+        [...patterns],
+        actions[target],
+      ]),
     )
   })
 

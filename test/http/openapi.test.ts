@@ -44,6 +44,8 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'post /auth/factors/passkey/confirm': [201, 400, 401, 403, 409, 413, 415],
   'post /auth/factors/recovery-codes': [201, 400, 401, 403, 413, 415],
   'delete /auth/factors/{id}': [204, 400, 401, 403, 404],
+  'get /auth/me/export': [200, 400, 401],
+  'post /internal/account-records': [200, 400, 401, 403, 413, 415],
   'post /auth/validate': [200, 400, 401, 403],
   'post /auth/validate/batch': [200, 400, 403, 413, 415],
   'post /auth/logout': [204, 400, 401, 403, 413, 415],

@@ -11,6 +11,8 @@ export const user = {
   session_id: 's-1',
   iat: 1_700_000_000,
   exp: 1_700_003_600,
+  auth_time: 1_700_000_000,
+  amr: ['pwd'],
 } as const
 
 /** Who a token belongs to, or the code of its refusal. */

@@ -1,9 +1,11 @@
+import { ACCOUNT_RECORD_ENDPOINTS } from '../../src/http/account-records.ts'
 import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import type { Endpoint } from '../../src/http/endpoint.ts'
 import { FACTOR_ENDPOINTS } from '../../src/http/factors.ts'
 import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
 import { LOG_ENDPOINTS } from '../../src/http/log.ts'
+import { PERSON_EXPORT_ENDPOINTS } from '../../src/http/person-export.ts'
 import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
@@ -14,6 +16,7 @@ export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/auth', 'auth'),
   ...AUTH_ENDPOINTS,
   ...FACTOR_ENDPOINTS,
+  ...ACCOUNT_RECORD_ENDPOINTS,
   ...USER_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [
@@ -23,6 +26,7 @@ export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...TASK_ENDPOINTS,
   ...PHOTO_ENDPOINTS,
   ...AUDIT_ENDPOINTS,
+  ...PERSON_EXPORT_ENDPOINTS,
   ...LOG_ENDPOINTS,
 ]
 export const ENDPOINTS = [...OF_AUTH_SERVICE, ...OF_TASK_SERVICE]

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Log } from '../../src/app/ports/process.ts'
 import { authService } from '../../src/auth-service.ts'
 import { authServiceConfig, taskServiceConfig } from '../../src/config.ts'
+import { route } from '../../src/http/routing.ts'
 import { type KeyWrap, secretKeyWrap } from '../../src/infra/encryption/text-cipher.ts'
 import type { Env } from '../../src/settings.ts'
 import { taskService } from '../../src/task-service.ts'
@@ -101,7 +102,9 @@ export async function startSystem(
   const taskPort = (await task.service.listen(0, '127.0.0.1')).port
 
   const urls = { auth: `http://127.0.0.1:${authPort}`, task: `http://127.0.0.1:${taskPort}` }
-  const call = client((path) => (/^(\/v1)?\/auth/.test(path) ? urls.auth : urls.task))
+  const isOfAuth = (path: string) =>
+    /^\/(v1\/)?(auth\/validate|internal\/account)/.test(path) || route(path) === 'auth-service'
+  const call = client((path) => (isOfAuth(path) ? urls.auth : urls.task))
   return {
     call,
     database: db,

@@ -46,11 +46,13 @@ export function validationOf(status: number, body: string): Validation {
     const { user } = sensible(validAnswer, body)
     return { outcome: 'valid', caller: user }
   }
-  if (status === 401) {
-    const { data } = deniedAnswer.safeParse(parsed(body))
-    return { outcome: 'denied', code: data?.code ?? 'token_invalid' }
-  }
+  if (status === 401) return denied(body)
   return refused(status)
+}
+
+function denied(body: string): Exclude<Validation, Refused | { readonly outcome: 'valid' }> {
+  const { data } = deniedAnswer.safeParse(parsed(body))
+  return { outcome: 'denied', code: data?.code ?? 'token_invalid' }
 }
 
 /**
@@ -70,6 +72,23 @@ export const validationsOf =
         : { outcome: 'denied', code: answer.code },
     )
   }
+
+const accountRecords = z.object({
+  records: z.array(z.looseObject({ kind: z.string() })),
+  next: z.string().nullable(),
+})
+
+/** What is kept of an account, or why auth-service does not say. */
+export type AccountRecordsAnswer =
+  | { readonly outcome: 'records'; readonly page: z.output<typeof accountRecords> }
+  | Exclude<Validation, { readonly outcome: 'valid' }>
+
+/** Throws for anything that is not an answer of a working auth-service. */
+export function accountRecordsOf(status: number, body: string): AccountRecordsAnswer {
+  if (status === 200) return { outcome: 'records', page: sensible(accountRecords, body) }
+  if (status === 401) return denied(body)
+  return refused(status)
+}
 
 /** Throws for anything that is not an answer of a working auth-service. */
 export function isHealthy(status: number): void {

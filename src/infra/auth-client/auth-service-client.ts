@@ -1,10 +1,17 @@
 import { BrokenCircuitError } from 'cockatiel'
 import { AppError } from '../../app/errors.ts'
+import type { OwnAccountRecords } from '../../app/ports/account-records.ts'
 import type { AuthServiceHealth, TokenValidator } from '../../app/ports/authorization.ts'
 import type { Log } from '../../app/ports/process.ts'
 import { batches } from '../batching/batches.ts'
 import { addressCooldowns } from './address-cooldowns.ts'
-import { isHealthy, type Validation, validationOf, validationsOf } from './auth-service-answers.ts'
+import {
+  accountRecordsOf,
+  isHealthy,
+  type Validation,
+  validationOf,
+  validationsOf,
+} from './auth-service-answers.ts'
 import { authServiceCall, type Question } from './auth-service-call.ts'
 import { guardedCalls } from './guarded-calls.ts'
 import type { Discovery } from './service-discovery.ts'
@@ -56,6 +63,12 @@ async function within<T>(ms: number, work: (control: AbortController) => Promise
   }
 }
 
+export type AuthServiceClient = TokenValidator &
+  AuthServiceHealth & {
+    readonly accountRecords: OwnAccountRecords
+    readonly close: () => void
+  }
+
 /**
  * The authorization port over HTTP: rotates over the instances that `discovery` names, attempts each call
  * twice, and answers with one call all callers who came before it began. Anything but a clear answer of
@@ -76,7 +89,7 @@ export function authServiceClient({
   /** Milliseconds. */
   readonly now?: () => number
   readonly settings?: Partial<typeof SETTINGS>
-}): TokenValidator & AuthServiceHealth & { readonly close: () => void } {
+}): AuthServiceClient {
   const limits = { ...SETTINGS, ...settings }
   const base = new URL(url)
   const { ask, close } = authServiceCall({ url: base, apiKey, ...limits })
@@ -173,6 +186,15 @@ export function authServiceClient({
       if (token.length > MAX_TOKEN || !TOKEN.test(token)) throw new AppError('token_invalid')
       const answer = await validate({ token, request_id })
       if (answer.outcome === 'valid') return answer.caller
+      if (answer.outcome === 'denied') throw new AppError(answer.code)
+      throw refused(request_id, answer.status)
+    },
+
+    accountRecords: async (token, after, request_id) => {
+      const question = { path: 'internal/account-records', token, request_id, json: { after } }
+      const deadline = now() + limits.total
+      const answer = await answerTo({ ...question, read: accountRecordsOf }, deadline)
+      if (answer.outcome === 'records') return answer.page
       if (answer.outcome === 'denied') throw new AppError(answer.code)
       throw refused(request_id, answer.status)
     },

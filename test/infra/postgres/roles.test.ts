@@ -102,6 +102,7 @@ const SEQUENCES = {
 }
 const FUNCTIONS = {
   tasktrail_auth: [
+    'account_records',
     'change_role',
     'claim_key',
     'erase_user',
