@@ -1,4 +1,5 @@
 import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
+import { AUDIT_RECORD_ENDPOINTS } from '../../src/http/audit-records.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import type { Endpoint } from '../../src/http/endpoint.ts'
 import { FACTOR_ENDPOINTS } from '../../src/http/factors.ts'
@@ -23,6 +24,7 @@ export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...TASK_ENDPOINTS,
   ...PHOTO_ENDPOINTS,
   ...AUDIT_ENDPOINTS,
+  ...AUDIT_RECORD_ENDPOINTS,
   ...LOG_ENDPOINTS,
 ]
 export const ENDPOINTS = [...OF_AUTH_SERVICE, ...OF_TASK_SERVICE]
