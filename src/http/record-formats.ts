@@ -56,6 +56,7 @@ const cells =
   ({ row }: AuditRecord): Cells =>
     columns.map((name) => {
       const value = row[name]
-      if (value === null || typeof value === 'string' || typeof value === 'number') return value
+      if (value === undefined || typeof value === 'string' || typeof value === 'number')
+        return value
       return JSON.stringify(value)
     })

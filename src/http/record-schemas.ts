@@ -50,14 +50,15 @@ const ms = (time: unknown): unknown =>
   typeof time === 'string' ? time.replace(/(\.\d{3})\d*Z$/, '$1Z') : time
 
 export function securityEventOf({ row }: AuditRecord): z.output<typeof securityEvent> {
-  const { id, type, user_id, username, session_id, ip, user_agent, request_id, details } = row
+  const { id, type, user_id = null, username = null, session_id = null } = row
+  const { ip = null, user_agent = null, request_id = null, details } = row
   const who = { user_id, username, session_id, ip, user_agent, request_id }
   const times = { occurred_at: ms(row.occurred_at), recorded_at: ms(row.recorded_at) }
   return { id, type, ...who, details, ...times } as z.output<typeof securityEvent>
 }
 
 export function accessOf({ row }: AuditRecord): z.output<typeof access> {
-  const { id, kind, user_id, role, session_id, ip, request_id, query } = row
+  const { id, kind, user_id, role, session_id = null, ip = null, request_id, query } = row
   const times = { accessed_at: ms(row.accessed_at), recorded_at: ms(row.recorded_at) }
   const found = { id, kind, user_id, role, session_id, ip, request_id, query, ...times }
   return found as z.output<typeof access>

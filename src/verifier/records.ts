@@ -16,14 +16,13 @@ export type RecordMark = {
 /** The id up to which a leaf covers each table. */
 export type RecordEnds = Readonly<Record<RecordTable, number>>
 
-/** Covers the whole row. A null column does not count, so that a new column changes no hash. */
+/** What is hashed of a row: a null column does not count, so that a new column changes no hash. */
+export const hashedPart = (row: object): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null))
+
+/** Covers the whole row. */
 export const recordHash = (table: RecordTable, row: object): string =>
-  sha256(
-    canonical({
-      table,
-      row: Object.fromEntries(Object.entries(row).filter(([, v]) => v !== null)),
-    }),
-  ).toString('hex')
+  sha256(canonical({ table, row: hashedPart(row) })).toString('hex')
 
 /** What a leaf says of all of them. */
 export const recordsDigest = (ends: RecordEnds, marks: Buffer): Buffer =>

@@ -3,7 +3,7 @@ export type RecordTable = 'audit_accesses' | 'security_events'
 
 export type AuditRecord = {
   readonly id: number
-  /** All that the log's hash covers: times with microseconds, columns that are null too. */
+  /** What the log's hash covers: times with microseconds, and no column that is null. */
   readonly row: Readonly<Record<string, unknown>>
 }
 

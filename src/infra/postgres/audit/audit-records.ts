@@ -5,6 +5,7 @@ import type {
   RecordsQuery,
   RecordTable,
 } from '../../../app/ports/audit-records.ts'
+import { hashedPart } from '../../../verifier/records.ts'
 import type { Database, Statement } from '../connection/database.ts'
 import { bisect, OUT_OF_ORDER } from '../event-store/by-time.ts'
 import { type ExactRecord, exactly, exactRecord } from '../transparency-log/exact-rows.ts'
@@ -105,7 +106,7 @@ export function postgresAuditRecords(db: Database): AuditRecords {
       [...values, limit + 1],
     )
     const records = found.slice(0, limit).map(({ id, row }) => {
-      return { id, row: exactly(row) as AuditRecord['row'] }
+      return { id, row: hashedPart(exactly(row) as object) }
     })
     if (found.length > limit) return { records, next: records.at(-1)?.id ?? null }
     if (rest === 'true') return { records, next: null }
