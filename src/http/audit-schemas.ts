@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { AUDIT_EVENT_TYPES } from '../app/audit-types.ts'
 import type { AuditEvent } from '../app/ports/audit.ts'
-import { id, instant, listOf, time } from './fields.ts'
-import { pageSize, photoFacts } from './task-schemas.ts'
+import { id, instant, listOf, pageSize, time } from './fields.ts'
+import { photoFacts } from './task-schemas.ts'
 
 const value = z.union([z.string(), z.boolean(), z.array(photoFacts), z.null()])
 

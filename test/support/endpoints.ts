@@ -1,3 +1,4 @@
+import { ACCOUNT_EVENT_ENDPOINTS } from '../../src/http/account-events.ts'
 import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
 import { AUDIT_RECORD_ENDPOINTS } from '../../src/http/audit-records.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
@@ -16,6 +17,7 @@ export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...AUTH_ENDPOINTS,
   ...FACTOR_ENDPOINTS,
   ...USER_ENDPOINTS,
+  ...ACCOUNT_EVENT_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/tasks', 'task'),

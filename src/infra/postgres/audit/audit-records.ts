@@ -81,7 +81,7 @@ function candidates(
   const selects = (isByKey && ranges.length === 0 ? ['true'] : ranges).map(
     (range) => `(select * from ${table} where ${range} and ${where} ${order} limit ${MOST_ROWS})`,
   )
-  const text = `select * from (${selects.join(' union all ')}) some ${order} limit ${MOST_ROWS}`
+  const text = `select * from (${selects.join(' union all ')}) e ${order} limit ${MOST_ROWS}`
   const shape = [...conditions.map(([name]) => name), types.length, from && 'from', to && 'to']
   const name = `${table}_${shape.join('_')}_${descending}`
   return { text, values, name, rest: rest.join(' and ') || 'true', order }
