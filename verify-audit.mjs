@@ -535,9 +535,9 @@ var WRONG = [
     /^(\xff\xfe|\xfe\xff)|^.{0,1}\0/,
     'is encoded in UTF-16, as ">" in Windows PowerShell writes it: save the answer unchanged, in UTF-8',
   ],
-  [/^(\xef\xbb\xbf)?"?position"?[,;\t]/, `is CSV, which cannot be verified: ${AGAIN}`],
+  [/^(\xef\xbb\xbf)?"?(position|id)"?[,;\t]/, `is CSV, which cannot be verified: ${AGAIN}`],
   [/^\s*</, 'is a page of HTML: something answered in place of the service'],
-  [/^\{\s*"events"/, `is a page of JSON: ${AGAIN}`],
+  [/^\{\s*"(events|security_events|accesses)"/, `is a page of JSON: ${AGAIN}`],
   [/^\{\s*"(error|title|status|code|message|type)"/, 'is an error message, not an export: read it'],
 ]
 
@@ -552,6 +552,7 @@ async function kindOf(file) {
   if (wrong !== undefined) throw new Unreadable(`${file} ${wrong}.`)
   const text = head.toString()
   if (text.startsWith('c2sp.org/tlog-proof@')) return 'proof'
+  if (/^\uFEFF?\{"(trailer":\{")?table":/.test(text)) return 'records'
   return /\n\n\u2014 /.test(text) ? 'checkpoint' : 'export'
 }
 async function beginningOf(file) {
@@ -925,7 +926,7 @@ async function verifyExport(file, trust, kept = []) {
     missing ??= gap
   }
   const trail = follow({ onGap, inspect: shown.add })
-  const trailer = await readExport(file, (text, number) => {
+  const add = (text, number) => {
     const read = readLine(text, number)
     if ('records' in read)
       leaves.add({ leaf: read.leaf ?? 0 }, read, () => recordsEntry(read.records))
@@ -933,10 +934,9 @@ async function verifyExport(file, trust, kept = []) {
       leaves.add(placeOf(read), read.line, () => eventEntry(read))
       trail.add(read)
     }
-  })
-  const log = trailer.log && openCheckpoint(trailer.log.checkpoint, trust)
-  const root = leaves.end(log?.size ?? 0, trailer.log?.after ?? [])
-  if (log !== null) requireRoot(log, root, leaves.roots, kept)
+  }
+  const trailer = await readExport(file, add, trailerOfEvents)
+  const log = requireSigned(trailer, leaves, trust, kept, REWRITTEN)
   const whole = Object.keys(trailer.query).length === 0 && trailer.parked.length === 0
   const lost = missing ?? leaves.hidden()
   if (whole && lost !== null) throw lost
@@ -948,8 +948,22 @@ async function verifyExport(file, trust, kept = []) {
   return { ...report, ...shown.report(), log, roots: leaves.roots, whole, trailer }
 }
 
-/** Gives each line to `add`, and returns the last one, the trailer. Error: `Broken`, `Unreadable`. */
-async function readExport(file, add) {
+/**
+ * The checkpoint of an export whose leaves have all been added; null: it has none. Error: `Broken`. `otherwise`: what is
+ * wrong if all but the root is right.
+ */
+function requireSigned({ log: given }, leaves, trust, kept, otherwise) {
+  const log = given && openCheckpoint(given.checkpoint, trust)
+  const root = leaves.end(log?.size ?? 0, given?.after ?? [])
+  if (log !== null) requireRoot(log, root, leaves.roots, kept, otherwise)
+  return log
+}
+
+/**
+ * Gives each line to `add`, and returns the last one, the trailer: its contents are printed, and decide what is required of
+ * the rest, so it must be as an export writes it. Error: `Broken`, `Unreadable`.
+ */
+async function readExport(file, add, trailerOf) {
   let [number, last, lastNumber] = [0, '', 0]
   for await (const lines of linesOf(file)) {
     for (const line2 of lines) {
@@ -965,23 +979,24 @@ async function readExport(file, add) {
   if (!isObject(line) || !isObject(line.trailer)) {
     throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
   }
-  return trailerIn(line.trailer, last)
-}
-
-/** Its contents are printed, and decide what is required of the rest: it must be as an export writes it. */
-function trailerIn(trailer, text) {
-  const { count: count2, position, parked, exported_at, exported_by, query, log } = trailer
-  const { checkpoint, after } = isObject(log) ? log : {}
-  const proof = log === null ? null : { checkpoint, after }
-  const facts = { count: count2, position, parked, exported_at, exported_by, query, log: proof }
+  const trailer = trailerOf(line.trailer)
+  const { query, log } = trailer
   const isRight =
     isObject(query) &&
-    Array.isArray(parked) &&
-    (log === null || (typeof checkpoint === 'string' && Array.isArray(after))) &&
-    JSON.stringify({ trailer: facts }) === text
+    (log === null || (typeof log.checkpoint === 'string' && Array.isArray(log.after))) &&
+    JSON.stringify({ trailer }) === last
   if (!isRight) throw new Broken({ thing: 'The trailer' }, 'is not one that an export writes.')
-  return facts
+  return trailer
 }
+var trailerOfEvents = (trailer) => {
+  const { count: count2, position, exported_at, exported_by, query, log } = trailer
+  const parked = Array.isArray(trailer.parked) ? trailer.parked : []
+  const said = { exported_at, exported_by, query, log: proofIn(log) }
+  return { count: count2, position, parked, ...said }
+}
+
+/** Its members in the order of an export. */
+var proofIn = (log) => (isObject(log) ? { checkpoint: log.checkpoint, after: log.after } : null)
 
 /** Checks of each event what its hash does not tell, and counts what is to be reported. */
 function inspector() {
@@ -1009,19 +1024,18 @@ function inspector() {
     },
   }
 }
+var REWRITTEN =
+  'though each hash and chain in it is right: an event was rewritten, hash and all, or has another position or leaf, or another line or hash of the log was changed.'
 
 /** What differs can be named only if it breaks a hash or a chain, too; a kept checkpoint narrows it down. */
-function requireRoot(log, root, roots, kept) {
+function requireRoot(log, root, roots, kept, otherwise) {
   if (root.equals(log.root)) return
   const told = kept.filter(({ size }) => roots.has(size) && size <= log.size)
   const isRight = ({ size, root: root2 }) => roots.get(size)?.equals(root2)
   const from = Math.max(0, ...told.filter(isRight).map(({ size }) => size))
   const to = Math.min(log.size, ...told.filter((old) => !isRight(old)).map(({ size }) => size))
   const where = told.length === 0 ? '' : ` It is among leaves ${from} to ${to - 1}.`
-  throw new Broken(
-    {},
-    `is not what its checkpoint signs, though each hash and chain in it is right: an event was rewritten, hash and all, or has another position or leaf, or another line or hash of the log was changed.${where}`,
-  )
+  throw new Broken({}, `is not what its checkpoint signs, ${otherwise}${where}`)
 }
 
 // src/transparency-log/proof-file.ts
@@ -1042,6 +1056,191 @@ function readProofFile(text) {
   return index === null || !proof ? null : { extra, index, proof, checkpoint: parts.body }
 }
 
+// src/verifier/records.ts
+
+/** Tables that the log covers besides events, in the order of their marks; rows are only added. */
+var RECORDS = ['audit_accesses', 'security_events']
+
+/** What is hashed of a row: a null column does not count, so that a new column changes no hash. */
+var hashedPart = (row) =>
+  Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null))
+
+/** Covers the whole row. */
+var recordHash = (table, row) => sha256(canonical({ table, row: hashedPart(row) })).toString('hex')
+
+/** What a leaf says of all of them. */
+var recordsDigest = (ends, marks) => sha256(Buffer.concat([sha256(canonical(ends)), marks]))
+var MARK_BYTES = 45
+var PREVIOUS = 255
+
+/** Null: they do not have the form of marks. */
+function readMarks(marks) {
+  if (marks.length % MARK_BYTES !== 0) return null
+  const isLinked = marks[0] === PREVIOUS
+  const records = []
+  for (let start = isLinked ? MARK_BYTES : 0; start < marks.length; start += MARK_BYTES) {
+    const table = RECORDS[marks.readUInt8(start)]
+    if (table === undefined) return null
+    records.push({
+      table,
+      id: marks.readUIntBE(start + 1, 6),
+      recorded_at: new Date(marks.readUIntBE(start + 7, 6)).toISOString(),
+      hash: marks.toString('hex', start + 13, start + MARK_BYTES),
+    })
+  }
+  return { previous: isLinked ? previousIn(marks) : undefined, records }
+}
+function previousIn(marks) {
+  const leaf = marks.readUIntBE(1, 6) - 1
+  return leaf < 0 ? null : { leaf, digest: marks.toString('hex', 13, MARK_BYTES) }
+}
+var isSamePrevious = (one, other) => one?.leaf === other?.leaf && one?.digest === other?.digest
+
+// src/verifier/records-export.ts
+
+/** What expires later is in no database any more when somebody removed it; an export takes an hour at most. */
+var KEPT_MS = 30 * 864e5 - 36e5
+
+/** Checks an export of accesses or security events, or the proof of one. Error: `Broken`, `Unreadable`. */
+async function verifyRecordsExport(file, trust, kept = []) {
+  const leaves = followLeaves(new Set(kept.map(({ size }) => size)))
+  const shown = follow2()
+  const add = (text, number) => {
+    const { table, line } = readLine2(text, number)
+    if ('row' in line) shown.addRow(table, line.id, recordHash(table, line.row))
+    else {
+      leaves.add({ leaf: line.leaf }, line, () => recordsEntry(line.records))
+      shown.addLeaf(table, line)
+    }
+  }
+  const trailer = await readExport(file, add, trailerOfRecords)
+  const log = requireSigned(trailer, leaves, trust, kept, CHANGED)
+  const whole = Object.keys(trailer.query).length === 0
+  return { ...shown.report(trailer, whole), log, roots: leaves.roots, trailer, whole }
+}
+var CHANGED = 'though each digest in it is right: another leaf or hash of the log was changed.'
+function trailerOfRecords(trailer) {
+  const { table, count: count2, last, exported_at, exported_by, query, log } = trailer
+  const known = RECORDS.find((name) => name === table)
+  const facts = {
+    table: known,
+    count: count2,
+    last,
+    exported_at,
+    exported_by,
+    query,
+    log: proofIn(log),
+  }
+  return facts
+}
+function readLine2(text, number) {
+  const broken = (why) => new Broken({ line: number }, why)
+  const read = parse2(text)
+  if (read === undefined) throw new Unreadable(`Line ${number} is not a line of an NDJSON export.`)
+  const line = isObject(read) ? read : {}
+  const table = RECORDS.find((name) => name === line.table)
+  if (table === undefined) throw broken('is of no table of records.')
+  const { row, leaf, before, marks: given } = line
+  if (isObject(row)) {
+    const isRight2 = isSize(row.id) && JSON.stringify({ table, row: hashedPart(row) }) === text
+    if (!isRight2) throw broken('is not a record as an export writes it.')
+    return { table, line: { row, id: row.id } }
+  }
+  const { audit_accesses, digest, security_events } = isObject(line.records) ? line.records : {}
+  const records = { audit_accesses, digest, security_events }
+  const bytes = Buffer.from(typeof given === 'string' ? given : '', 'base64')
+  const written = { table, leaf, before, records, marks: bytes.toString('base64') }
+  const ends = { audit_accesses, security_events }
+  const isRight =
+    isSize(leaf) && Array.isArray(before) && RECORDS.every((name) => isSize(ends[name]))
+  if (!isRight || JSON.stringify(written) !== text) {
+    throw broken('is not a leaf of records as an export writes it.')
+  }
+  const marks = readMarks(bytes)
+  if (marks === null || recordsDigest(ends, bytes).toString('hex') !== digest) {
+    throw new Broken({ leaf }, 'is changed: its marks are not what its digest is of.')
+  }
+  return { table, line: { leaf, before, records, marks } }
+}
+
+/** Compares records with the marks of the leaves before them. */
+function follow2() {
+  const tables = new Set()
+  const missing = []
+  let covering = null
+  let previous = null
+
+  /** The first leaf that does not follow the one that is shown before it. */
+  let skipped = null
+  let unlinked = null
+  let [first, id, count2, logged, newest] = [0, 0, 0, 0, '']
+  let unlogged = null
+  const close = () => {
+    if (covering === null) return
+    for (const mark of covering.open.values()) missing.push([mark, covering.leaf])
+  }
+  return {
+    addLeaf(table, { leaf, records, marks }) {
+      tables.add(table)
+      close()
+      const named = marks.previous
+      if (named === undefined) unlinked ??= leaf
+      else if (!isSamePrevious(named, previous)) {
+        const lost = named === null ? 'is the first of records' : `follows leaf ${named.leaf}`
+        skipped ??= new Broken({ leaf }, `${lost}, which is not the one that is shown before it.`)
+      }
+      previous = { leaf, digest: records.digest }
+      const own = marks.records.filter((mark) => mark.table === table)
+      const open2 = new Map(own.map((mark) => [mark.id, mark]))
+      covering = { leaf, end: records[table], open: open2 }
+      for (const { recorded_at } of marks.records) if (recorded_at > newest) newest = recorded_at
+    },
+    addRow(table, given, hash3) {
+      tables.add(table)
+      const broken = (why) => new Broken({ table, id: given }, why)
+      if (given <= id) throw broken(`comes after ${id}.`)
+      id = given
+      first ||= given
+      count2++
+      if (covering === null || given > covering.end) {
+        unlogged ??= given
+        return
+      }
+      const { leaf, open: open2 } = covering
+      const mark = open2.get(given)
+      if (mark === undefined)
+        throw broken(`is not covered by leaf ${leaf} of the log, behind which it stands.`)
+      if (mark.hash !== hash3) throw broken(`is changed since it was logged (leaf ${leaf}).`)
+      open2.delete(given)
+      logged++
+    },
+    report({ table, count: said, last }, whole) {
+      close()
+      if ([...tables].some((name) => name !== table)) {
+        throw new Broken({}, `has lines that are not of ${table}, of which its trailer is.`)
+      }
+      if (said !== count2)
+        throw new Broken({}, `holds ${count2} records; its trailer counts ${said}.`)
+      if (id > last)
+        throw new Broken({}, `goes beyond ${table} ${last}, where its trailer says it ends.`)
+      if (whole && skipped !== null) throw skipped
+      if (whole) requireExpired(missing, first, newest)
+      const end = previous && { leaf: previous.leaf, recorded_at: newest }
+      const removed = whole ? missing.length : 0
+      return { id, logged, unlogged, removed, unlinked: whole ? unlinked : null, end }
+    },
+  }
+}
+
+/** The oldest may be missing, if they are older than any that must be there. */
+function requireExpired(missing, first, newest) {
+  const expired = new Date(Date.parse(newest) - KEPT_MS)
+  for (const [{ table, id, recorded_at }, leaf] of missing) {
+    if ((first === 0 || id < first) && Date.parse(recorded_at) < expired.getTime()) continue
+    throw new Broken({ table, id }, `is missing: leaf ${leaf} of the log covers it.`)
+  }
+}
+
 // src/verifier/extends.ts
 
 /** From a checkpoint, an export or a proof file. Error: `Unreadable`, `Broken`. */
@@ -1052,7 +1251,10 @@ async function readKept(file, trust) {
 }
 async function noteIn(file) {
   const kind = await kindOf(file)
-  if (kind === 'export') return (await readExport(file, () => {})).log?.checkpoint
+  if (kind === 'export' || kind === 'records') {
+    const trailerOf = kind === 'export' ? trailerOfEvents : trailerOfRecords
+    return (await readExport(file, () => {}, trailerOf)).log?.checkpoint
+  }
   const text = await textIn(file, 'The file')
   return kind === 'checkpoint' ? text : readProofFile(text)?.checkpoint
 }
@@ -1192,14 +1394,11 @@ var describeLog = (log) => [
 var lackingIn = ({ lacking }) => lacking.map((what) => `The checkpoint: ${what}`)
 function describeExport(report) {
   const { trailer, erased, log, events, logged } = report
-  const { exported_at, exported_by, query } = trailer
-  const filters = Object.entries(query).map(([name, value]) => `${name}=${JSON.stringify(value)}`)
-  const asked = filters.length === 0 ? '' : `, filtered by ${filters.join(' ')}`
   const lines = [
     ...describe(report),
     ...(log === null ? [NO_LOG] : describeLog(log)),
     `In the log: ${count(logged, 'event')}. Not proven by it: ${count(events - logged, 'event')}.`,
-    `Its trailer says: exported at ${JSON.stringify(exported_at)} by user ${JSON.stringify(exported_by)}${asked}.`,
+    saysOf(trailer),
     extentOf(report),
   ]
   if (erased > 0) {
@@ -1207,6 +1406,12 @@ function describeExport(report) {
   }
   return lines
 }
+function saysOf({ exported_at, exported_by, query }) {
+  const filters = Object.entries(query).map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+  const asked = filters.length === 0 ? '' : `, filtered by ${filters.join(' ')}`
+  return `Its trailer says: exported at ${JSON.stringify(exported_at)} by user ${JSON.stringify(exported_by)}${asked}.`
+}
+var NO_LOG_OF_RECORDS = 'No checkpoint: nothing proves any of it.'
 var NO_LOG =
   'No checkpoint: the chains hold, but no signature proves them. Anyone with write access could have rewritten all of it.'
 function extentOf({ whole, log }) {
@@ -1221,6 +1426,42 @@ var describeProof = ({ log, index, event, entry }) => [
     ? `Proven: the log has the accesses and security events ${entry} as its leaf ${index}.`
     : `Proven: the log has ${nameOf(placeOf(event))}, hash ${event.hash}, as its leaf ${index}.`,
   ...describeLog(log),
+]
+function describeRecords(report) {
+  const { trailer, log, logged, id } = report
+  const { table, count: all } = trailer
+  const lines = [
+    `Nothing is broken: ${count(all, 'record')} of ${table}, up to id ${id}.`,
+    ...(log === null ? [NO_LOG_OF_RECORDS] : describeLog(log)),
+    `In the log: ${count(logged, 'record')}. Not proven by it: ${count(all - logged, 'record')}.`,
+    saysOf(trailer),
+    extentOfRecords(report),
+  ]
+  if (report.removed > 0)
+    lines.push(`Removed when they had expired: ${count(report.removed, 'record')}.`)
+  return lines
+}
+function extentOfRecords({ whole, end, trailer: { table } }) {
+  if (!whole) return 'It is a part: it proves what it holds, and nothing about other records.'
+  if (end === null) return `It claims to have all of ${table}; nothing proves that.`
+  return `It has all of ${table} up to leaf ${end.leaf} of the log, whose records go up to ${end.recorded_at}; nothing proves what is after it.`
+}
+
+/** The same for an export of records. */
+var notProvenOfRecords = ({ trailer: { table, count: all }, logged, unlogged, unlinked, log }) => [
+  ...(unlogged === null
+    ? []
+    : [
+        `${table} ${unlogged} and what follows, ${count(all - logged, 'record')} in all: not in the log of the checkpoint.`,
+      ]),
+  ...(unlinked === null
+    ? []
+    : [
+        `Leaf ${unlinked}: it names no leaf before it, so nothing proves that none is missing there.`,
+      ]),
+  ...(log === null
+    ? ['The export: it has no checkpoint, so nothing proves that nothing is missing.']
+    : lackingIn(log)),
 ]
 
 /** What is not proven in an export, a line each; empty only if everything is proven. */
@@ -1315,8 +1556,8 @@ async function keysIn(text) {
 // src/verify-audit.ts
 var USAGE = `Usage: node verify-audit.mjs <file> --key <key> [options]
 
-Checks an export of the audit trail, offline: every event, chain and text, and that the log holds them. Or a
-proof that the log holds one event (.tlog-proof), or a checkpoint.
+Checks an export of the audit trail, offline: every event, chain and text, and that the log holds them. Or an
+export of accesses or security events, a proof that the log holds one event (.tlog-proof), or a checkpoint.
 
   --key <key>             a verifier key of the log, or a file with one a line; repeat it for older keys
   --witness <key>         a verifier key of a witness that must have cosigned; repeat it for each
@@ -1356,6 +1597,15 @@ async function check(file, trust) {
     const older = kept.map(({ log: log2 }) => log2)
     const report = await verifyExport(file, trust, older)
     const conclusion2 = { says: describeExport(report), notProven: notProven(report) }
+    return both(conclusion2, compare(report.log, kept, report.roots, proofs))
+  }
+  if (kind === 'records') {
+    const report = await verifyRecordsExport(
+      file,
+      trust,
+      kept.map(({ log: log2 }) => log2),
+    )
+    const conclusion2 = { says: describeRecords(report), notProven: notProvenOfRecords(report) }
     return both(conclusion2, compare(report.log, kept, report.roots, proofs))
   }
   if (kind === 'proof') {

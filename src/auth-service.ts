@@ -26,6 +26,7 @@ import { type Roles, roles, withFirstAdmin } from './app/roles.ts'
 import { type SignIn, signIn } from './app/sign-in.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
+import { ACCOUNT_EVENT_ENDPOINTS, accountEventRoutes } from './http/account-events.ts'
 import { ACCOUNT_RECORD_ENDPOINTS, accountRecordRoutes } from './http/account-records.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
@@ -208,6 +209,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.signIn,
       Token.ownFactors,
       Token.roles,
+      Token.securityEvents,
     ])
     .inSingletonScope()
 })
@@ -222,6 +224,7 @@ function httpService(
   signIn: SignIn,
   factors: FactorsOfUsers,
   roles: Roles,
+  securityEvents: SecurityEvents,
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
   const second = { points: config.RATE_LIMIT_PER_SECOND, seconds: 1 }
@@ -244,6 +247,7 @@ function httpService(
   factorRoutes(on, { ...shared, factors, signIn })
   userRoutes(on, { roles, clock })
   accountRecordRoutes(on, { records: postgresAccountRecords(db), tokens })
+  accountEventRoutes(on, { securityEvents })
   const title = 'Tasktrail auth-service'
   const endpoints = [
     ...healthEndpoints(BASE, 'auth'),
@@ -251,6 +255,7 @@ function httpService(
     ...FACTOR_ENDPOINTS,
     ...USER_ENDPOINTS,
     ...ACCOUNT_RECORD_ENDPOINTS,
+    ...ACCOUNT_EVENT_ENDPOINTS,
   ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   return service(router, {

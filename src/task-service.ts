@@ -5,6 +5,7 @@ import { exportAudit } from './app/audit-export.ts'
 import { type HandleCommand, handleCommand } from './app/handle-command.ts'
 import { type Photos, photos } from './app/photos.ts'
 import type { AuditAccesses, AuditFacets, AuditTrail } from './app/ports/audit.ts'
+import type { AuditRecords } from './app/ports/audit-records.ts'
 import type { ClosableCounters } from './app/ports/counters.ts'
 import type { AppendNotifier, EventStore } from './app/ports/event-store.ts'
 import type { ObjectStorage } from './app/ports/object-storage.ts'
@@ -12,6 +13,7 @@ import type { PhotoRecords } from './app/ports/photos.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import type { TaskList } from './app/ports/tasks.ts'
 import type { TransparencyLog } from './app/ports/transparency-log.ts'
+import { exportRecords } from './app/records-export.ts'
 import { type TaskRequest, taskAggregate } from './app/task-aggregate.ts'
 import { STREAM_BATCH, taskChanges } from './app/task-changes.ts'
 import { timeTravel } from './app/time-travel.ts'
@@ -22,6 +24,8 @@ import type { TaskEvent } from './domain/task/events.ts'
 import type { TaskView } from './domain/task/view.ts'
 import { AUDIT_ENDPOINTS, auditRoutes } from './http/audit.ts'
 import { lookAt, oncePerMinute } from './http/audit-access.ts'
+import { sendExport } from './http/audit-exports.ts'
+import { AUDIT_RECORD_ENDPOINTS, auditRecordRoutes } from './http/audit-records.ts'
 import { admission, recheck } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
 import { routes } from './http/endpoint.ts'
@@ -52,6 +56,7 @@ import { lastingLinks } from './infra/object-links/lasting-links.ts'
 import { postgresAuditAccesses } from './infra/postgres/audit/audit-accesses.ts'
 import { postgresAuditFacets } from './infra/postgres/audit/audit-facets.ts'
 import { INDEX_ORDER_SETTINGS } from './infra/postgres/audit/audit-query.ts'
+import { postgresAuditRecords } from './infra/postgres/audit/audit-records.ts'
 import { postgresAuditTrail } from './infra/postgres/audit/audit-trail.ts'
 import { type Database, openDatabase, PLANNED_ONCE } from './infra/postgres/connection/database.ts'
 import { followReplica, type Replica } from './infra/postgres/connection/replica.ts'
@@ -101,6 +106,7 @@ const Token = {
   accesses: token<AuditAccesses>('accesses'),
   trail: token<AuditTrail>('trail'),
   facets: token<AuditFacets>('facets'),
+  records: token<AuditRecords>('records'),
   published: token<TransparencyLog>('published'),
   storage: token<ObjectStorage>('storage'),
   photoRecords: token<PhotoRecords>('photoRecords'),
@@ -177,6 +183,7 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.facets)
     .toResolvedValue((db) => postgresAuditFacets(db), [Token.auditReads])
     .inSingletonScope()
+  bind(Token.records).toResolvedValue(postgresAuditRecords, [Token.auditReads])
   bind(Token.published)
     .toResolvedValue(postgresTransparencyLog, [Token.auditReads])
     .inSingletonScope()
@@ -246,6 +253,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.accesses,
       Token.trail,
       Token.facets,
+      Token.records,
       Token.published,
       Token.storage,
       Token.photos,
@@ -270,6 +278,7 @@ function httpService(
   accesses: AuditAccesses,
   trail: AuditTrail,
   facets: AuditFacets,
+  records: AuditRecords,
   published: TransparencyLog,
   storage: ObjectStorage,
   album: Photos,
@@ -306,6 +315,7 @@ function httpService(
     ...PHOTO_ENDPOINTS,
     ...PERSON_EXPORT_ENDPOINTS,
     ...AUDIT_ENDPOINTS,
+    ...AUDIT_RECORD_ENDPOINTS,
     ...LOG_ENDPOINTS,
   ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
@@ -345,15 +355,21 @@ function httpService(
     seconds: 1,
   })
   photoRoutes(on, { photos: album, handle, limit: costly, reading })
+  const send = sendExport({ copy, limit: costly, clock, recheck: recheck(authService) })
   auditRoutes(on, {
     trail,
     facets,
     exportAudit: exportAudit(trail, published),
     look,
-    copy,
     limit: costly,
+    send,
+  })
+  auditRecordRoutes(on, {
+    records,
+    exportRecords: exportRecords(records, published),
+    send,
+    look,
     clock,
-    recheck: recheck(authService),
   })
   personExportRoutes(on, {
     account: authService.accountRecords,

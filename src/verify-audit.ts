@@ -18,21 +18,24 @@ import { compare, readConsistency, readKept } from './verifier/extends.ts'
 import { Unreadable } from './verifier/failures.ts'
 import { kindOf, textIn } from './verifier/files.ts'
 import { compareEvent, verifyProof } from './verifier/proof.ts'
+import { verifyRecordsExport } from './verifier/records-export.ts'
 import {
   type Conclusion,
   conclude,
   describeExport,
   describeLog,
   describeProof,
+  describeRecords,
   lackingIn,
   notProven,
+  notProvenOfRecords,
 } from './verifier/report.ts'
 import { readTrust, TRUST_OPTIONS, type Trust } from './verifier/trust.ts'
 
 const USAGE = `Usage: node verify-audit.mjs <file> --key <key> [options]
 
-Checks an export of the audit trail, offline: every event, chain and text, and that the log holds them. Or a
-proof that the log holds one event (.tlog-proof), or a checkpoint.
+Checks an export of the audit trail, offline: every event, chain and text, and that the log holds them. Or an
+export of accesses or security events, a proof that the log holds one event (.tlog-proof), or a checkpoint.
 
   --key <key>             a verifier key of the log, or a file with one a line; repeat it for older keys
   --witness <key>         a verifier key of a witness that must have cosigned; repeat it for each
@@ -75,6 +78,15 @@ async function check(file: string, trust: Trust): Promise<Conclusion> {
     const older = kept.map(({ log }) => log)
     const report = await verifyExport(file, trust, older)
     const conclusion = { says: describeExport(report), notProven: notProven(report) }
+    return both(conclusion, compare(report.log, kept, report.roots, proofs))
+  }
+  if (kind === 'records') {
+    const report = await verifyRecordsExport(
+      file,
+      trust,
+      kept.map(({ log }) => log),
+    )
+    const conclusion = { says: describeRecords(report), notProven: notProvenOfRecords(report) }
     return both(conclusion, compare(report.log, kept, report.roots, proofs))
   }
   if (kind === 'proof') {

@@ -39,7 +39,7 @@ export type AuditTrailer = {
 export type ExportAudit = (query: AuditQuery) => Promise<AuditExport>
 
 /** How long an export waits for a checkpoint that covers all of it. */
-const CHECKPOINT_MS = 2_000
+export const CHECKPOINT_MS = 2_000
 const AGAIN_MS = 20
 
 /**
@@ -89,11 +89,11 @@ async function readTogether(trail: AuditTrail, log: TransparencyLog, query: Audi
   return { ...read, checkpoint }
 }
 
-const isWhole = (query: AuditQuery): boolean =>
+export const isWhole = (query: object): boolean =>
   Object.values(query).every((condition) => condition === null || condition === undefined)
 
 type Place = Pick<Proven, 'leaf'>
-type Placed<T> = T & Place
+export type Placed<T> = T & Place
 type Records = { readonly records: LoggedRecords }
 
 /** The events with their leaves, and in a whole export what else is a leaf, all in the order of the leaves. */
@@ -141,10 +141,10 @@ async function* withRecords(
 }
 
 /** What lies in the log between the leaves that are shown. */
-function gapsOf(log: TransparencyLog) {
+export function gapsOf(log: TransparencyLog) {
   let next = 0
   return {
-    async *filled(lines: AsyncIterable<readonly Placed<ExportedEvent | Records>[]>) {
+    async *filled<T>(lines: AsyncIterable<readonly Placed<T>[]>) {
       for await (const batch of lines) {
         const ranges = batch.flatMap(({ leaf }) => {
           if (leaf === null) return []

@@ -28,7 +28,7 @@ export async function* ndjson(
   yield `${JSON.stringify({ trailer: last })}\n`
 }
 
-const base64 = (hash: Buffer): string => hash.toString('base64')
+export const base64 = (hash: Buffer): string => hash.toString('base64')
 
 function shownLine(line: ExportLine): object {
   const before = line.before.map(base64)
@@ -54,7 +54,7 @@ const COLUMNS = [
   'unreadable',
 ] as const
 
-type Cells = readonly (string | number | null | undefined)[]
+export type Cells = readonly (string | number | null | undefined)[]
 
 const BYTE_ORDER_MARK = '\ufeff'
 
@@ -62,14 +62,23 @@ export async function* csv(
   { position, parked, checkpoint, batches, trailer }: AuditExport,
   { exported_at }: ExportFacts,
 ): AsyncGenerator<string> {
-  // Without the byte order mark, Excel does not recognise UTF-8.
-  yield BYTE_ORDER_MARK + table([COLUMNS])
+  yield* head(COLUMNS)
   for await (const batch of batches) yield table(batch.flatMap(({ event }) => rowsOf(event)))
-  const note = checkpoint && readNote(checkpoint.note)
-  const { size, root } = (note && parseCheckpoint(note.text)) ?? {}
-  const counts = [trailer.count(), size, root && base64(root), position, exported_at]
+  const counts = [trailer.count(), ...checkpointCells(checkpoint), position, exported_at]
   const missing = parked.map((stream) => ['# parked', ...stream])
   yield table([...missing, ['# trailer', ...counts, parked.length]])
+}
+
+/** Without the byte order mark, Excel does not recognise UTF-8. */
+export function* head(columns: readonly string[]): Generator<string> {
+  yield BYTE_ORDER_MARK + table([columns], columns.length)
+}
+
+/** Size and root. */
+export function checkpointCells(checkpoint: AuditExport['checkpoint']): Cells {
+  const note = checkpoint && readNote(checkpoint.note)
+  const { size, root } = (note && parseCheckpoint(note.text)) ?? {}
+  return [size, root && base64(root)]
 }
 
 /** One row for each change of the event, or one without a change if it changed nothing. */
@@ -107,10 +116,8 @@ const OPTIONS: Options = {
   cast: { string: defused },
 }
 
-const table = (rows: readonly Cells[]): string => {
-  const width = COLUMNS.length
-  return stringify(
+export const table = (rows: readonly Cells[], width: number = COLUMNS.length): string =>
+  stringify(
     rows.map((row) => Array.from({ length: width }, (_, index) => row[index])),
     OPTIONS,
   )
-}

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { AUDIT_EVENT_TYPES } from '../app/audit-types.ts'
 import type { AuditEvent } from '../app/ports/audit.ts'
-import { id, instant, listOf, time } from './fields.ts'
-import { pageSize, photoFacts } from './task-schemas.ts'
+import { id, instant, listOf, pageSize, time } from './fields.ts'
+import { photoFacts } from './task-schemas.ts'
 
 const value = z.union([z.string(), z.boolean(), z.array(photoFacts), z.null()])
 
@@ -70,10 +70,7 @@ export function auditEventOf(event: AuditEvent): z.output<typeof auditEvent> {
   }
 }
 
-export const auditConditions = {
-  actor_id: id.optional().meta({ description: 'Who did it' }),
-  task_id: id.optional(),
-  type: listOf(AUDIT_EVENT_TYPES).optional().meta({ description: 'Comma-separated' }),
+export const rowConditions = {
   from: time.optional().meta({ description: 'Recorded at this time or later' }),
   to: time.optional().meta({ description: 'Recorded before this time' }),
   request_id: z
@@ -85,8 +82,19 @@ export const auditConditions = {
     .optional(),
 }
 
-export const auditQuery = {
-  ...auditConditions,
+export const auditConditions = {
+  actor_id: z
+    .literal('0')
+    .transform(Number)
+    .or(id)
+    .optional()
+    .meta({ description: 'Who did it; 0: an operator' }),
+  task_id: id.optional(),
+  type: listOf(AUDIT_EVENT_TYPES).optional().meta({ description: 'Comma-separated' }),
+  ...rowConditions,
+}
+
+export const pageConditions = {
   order: z
     .enum(['asc', 'desc'])
     .optional()
@@ -96,6 +104,8 @@ export const auditQuery = {
     description: 'next_cursor of the previous page, with the same order',
   }),
 }
+
+export const auditQuery = { ...auditConditions, ...pageConditions }
 
 const parked = z.tuple([z.string(), z.int()])
 
@@ -108,9 +118,9 @@ const stored = z.strictObject({
   prev_hash: z.string().nullable(),
 })
 
-const base64Hash = z.string().meta({ description: 'SHA-256, base64' })
+export const base64Hash = z.string().meta({ description: 'SHA-256, base64' })
 
-const leaf = {
+export const leaf = {
   leaf: z
     .int()
     .nullable()
@@ -121,7 +131,7 @@ const leaf = {
   }),
 }
 
-const records = z
+export const records = z
   .strictObject({ audit_accesses: z.int(), digest: z.string(), security_events: z.int() })
   .meta({
     description:

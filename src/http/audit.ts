@@ -1,12 +1,22 @@
 import { z } from 'zod'
-import type { AuditCount, AuditFacets } from '../app/ports/audit.ts'
+import type { ExportAudit } from '../app/audit-export.ts'
+import type { AuditCount, AuditFacets, AuditQuery, AuditTrail } from '../app/ports/audit.ts'
 import { type RecordAccess, visibleUser } from './audit-access.ts'
-import { type AuditExports, exportType, given, sendExport, tellReached } from './audit-exports.ts'
+import {
+  type ExportSource,
+  exportType,
+  given,
+  type SendExport,
+  tellReached,
+} from './audit-exports.ts'
+import { csv, type ExportFacts, ndjson } from './audit-formats.ts'
+import { refusePage } from './audit-pages.ts'
 import * as schema from './audit-schemas.ts'
 import { readCursor, writeCursor } from './cursors.ts'
 import type { Endpoint, routes } from './endpoint.ts'
-import { type Fault, HttpError } from './errors.ts'
+import { checked } from './long-answers.ts'
 import { inPlace, places } from './places.ts'
+import type { RateLimit } from './rate-limit.ts'
 
 /** How far the trail had got. */
 const REACHED = {
@@ -88,8 +98,13 @@ const facets = {
 
 export const AUDIT_ENDPOINTS: readonly Endpoint[] = [findEvents, facets] as readonly Endpoint[]
 
-export type AuditRoutes = AuditExports & {
+export type AuditRoutes = {
+  readonly trail: AuditTrail
   readonly facets: AuditFacets
+  readonly exportAudit: ExportAudit
+  readonly send: SendExport
+  /** How often a user may ask for what is costly. */
+  readonly limit: RateLimit
   /** Records that the caller viewed the trail. */
   readonly look: RecordAccess
 }
@@ -97,20 +112,36 @@ export type AuditRoutes = AuditExports & {
 const PAGE_SIZE = 50
 const PAGES_AT_ONCE = 6
 const PAGE_WAIT_MS = 1_000
-type Query = z.output<z.ZodObject<typeof schema.auditQuery>>
 
 export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRoutes): void {
-  const { trail, look, limit, facets: count } = dependencies
-  const send = sendExport(dependencies)
+  const { trail, look, limit, send, exportAudit, facets: count } = dependencies
   // A query may take as long as the database allows, and few connections serve everybody.
   const enter = places({ all: PAGES_AT_ONCE, ms: PAGE_WAIT_MS, retryAfter: 1 })
 
+  const source = (wanted: AuditQuery): ExportSource => ({
+    name: 'audit',
+    of: {},
+    query: given(wanted),
+    reach: () => trail.read(wanted),
+    async open(check) {
+      const exported = await exportAudit(wanted)
+      const { batches, lines } = exported
+      const seen = { batches: checked(batches, check), lines: checked(lines, check) }
+      const reading = { ...exported, ...seen }
+      const formats = {
+        'application/x-ndjson': (facts: ExportFacts) => ndjson(reading, facts),
+        'text/csv': (facts: ExportFacts) => csv(reading, facts),
+      }
+      return { reached: exported, formats }
+    },
+  })
+
   on(findEvents, async ({ query }, ctx, caller) => {
     const exporting = exportType(ctx)
-    refuse(faultsIn(query, exporting !== null))
+    refusePage(query, exporting !== null)
     const { order = 'desc', limit = PAGE_SIZE, cursor, ...conditions } = query
     const wanted = { user_id: visibleUser(caller), ...conditions }
-    if (exporting !== null) return send(ctx, caller, exporting, wanted)
+    if (exporting !== null) return send(ctx, caller, exporting, source(wanted))
 
     const after = readCursor(order, cursor)
     const page = { descending: order === 'desc', limit, after }
@@ -127,7 +158,7 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
   })
 
   on(facets, async ({ query }, ctx, caller) => {
-    refuse(faultsIn(query, false))
+    refusePage(query, false)
     await limit(ctx, String(caller.user_id))
     const wanted = { user_id: visibleUser(caller), ...query }
     await inPlace(enter, caller.user_id, async () => {
@@ -146,27 +177,4 @@ export function auditRoutes(on: ReturnType<typeof routes>, dependencies: AuditRo
       }
     })
   })
-}
-
-function faultsIn(
-  { from, to, limit, cursor, order }: Partial<Query>,
-  isExport: boolean,
-): readonly Fault[] {
-  const faults: Fault[] = []
-  if (from !== undefined && to !== undefined && from > to) {
-    faults.push({ field: 'from', message: 'from must not be later than to' })
-  }
-  if (!isExport) return faults
-  for (const [field, given] of Object.entries({ limit, cursor })) {
-    if (given === undefined) continue
-    faults.push({ field, message: `${field} is not allowed for an export, which holds all events` })
-  }
-  if (order === 'desc') {
-    faults.push({ field: 'order', message: 'order must be asc for an export' })
-  }
-  return faults
-}
-
-function refuse(faults: readonly Fault[]): void {
-  if (faults.length > 0) throw new HttpError('validation_failed', { faults })
 }

@@ -21,6 +21,7 @@ export type HttpErrorCode =
   | 'auditors_only'
   | 'cross_site_request'
   | 'event_not_found'
+  | 'record_not_found'
   | 'checkpoint_not_found'
   | 'tile_not_found'
   | 'size_not_found'
@@ -81,6 +82,7 @@ export const STATUS = {
   factor_not_found: 404,
   user_not_found: 404,
   event_not_found: 404,
+  record_not_found: 404,
   checkpoint_not_found: 404,
   tile_not_found: 404,
   size_not_found: 404,
@@ -174,6 +176,7 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   too_many_factors: 'You have as many factors as there may be: remove one first',
   session_not_found: (ctx) => `Session with id ${ctx.params.id} not found`,
   user_not_found: (ctx) => `User with id ${ctx.params.id} not found`,
+  record_not_found: (ctx) => `There is nothing on record with id ${ctx.params.id}`,
   event_not_found: (ctx) => `Event with position ${ctx.params.position} not found`,
   checkpoint_not_found: 'Nothing of the log has been published yet',
   tile_not_found: 'The log is not that long yet, or not that high',

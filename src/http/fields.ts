@@ -89,6 +89,12 @@ export const id = z
   .transform(Number)
   .refine(Number.isSafeInteger, 'must be at most 9007199254740991')
 
+export const pageSize = z
+  .string()
+  .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 200')
+  .transform(Number)
+  .refine((limit) => limit >= 1 && limit <= 200, 'must be a whole number from 1 to 200')
+
 /** `a,b` in a query, each one of `values`. */
 export const listOf = <const T extends string>(values: readonly [T, ...T[]]) => {
   const each = z.array(z.enum(values))

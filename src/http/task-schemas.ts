@@ -3,7 +3,7 @@ import type { TaskCursor, TaskSort } from '../app/ports/tasks.ts'
 import { TASK_PRIORITIES, TASK_STATUSES } from '../domain/task/events.ts'
 import { PHOTO_TYPES, type Photo } from '../domain/task/photos.ts'
 import type { TaskView } from '../domain/task/view.ts'
-import { id, instant, listOf, text, time } from './fields.ts'
+import { id, instant, listOf, pageSize, text, time } from './fields.ts'
 import { preconditions } from './preconditions.ts'
 
 const title = text(1, 200, { trim: true, empty: 'is required' }).meta({
@@ -41,12 +41,6 @@ export const taskId = { id }
 
 const SORTS = ['created_at', 'updated_at', 'due_date', 'priority'] as const satisfies TaskSort[]
 const ORDERS = SORTS.flatMap((sort) => [sort, `-${sort}`] as const)
-
-export const pageSize = z
-  .string()
-  .regex(/^\d{1,3}$/, 'must be a whole number from 1 to 200')
-  .transform(Number)
-  .refine((limit) => limit >= 1 && limit <= 200, 'must be a whole number from 1 to 200')
 
 export const listQuery = {
   limit: pageSize

@@ -7,16 +7,19 @@ import { followLeaves, type Leaves } from './leaves.ts'
 import { follow, type Report, type StreamState } from './trail.ts'
 import type { Trust } from './trust.ts'
 
-/** The last line. Only its checkpoint is signed; what proves nothing is only said. */
-export type Trailer = {
+/** Of the last line: only its checkpoint is signed; what proves nothing is only said. */
+export type TrailerFacts = {
   readonly count: number
-  readonly position: number
-  readonly parked: readonly unknown[]
   readonly exported_at: unknown
   readonly exported_by: unknown
   readonly query: Readonly<Record<string, unknown>>
   /** Null: there was no checkpoint yet. `after`: hashes of what lies behind the last leaf, in base64. */
   readonly log: { readonly checkpoint: string; readonly after: readonly unknown[] } | null
+}
+
+export type Trailer = TrailerFacts & {
+  readonly position: number
+  readonly parked: readonly unknown[]
 }
 
 export type ExportReport = Report & {
@@ -55,7 +58,7 @@ export async function verifyExport(
     missing ??= gap
   }
   const trail = follow<ShownEvent>({ onGap, inspect: shown.add })
-  const trailer = await readExport(file, (text, number) => {
+  const add = (text: string, number: number) => {
     const read = readLine(text, number)
     if ('records' in read)
       leaves.add({ leaf: read.leaf ?? 0 }, read, () => recordsEntry(read.records))
@@ -63,10 +66,9 @@ export async function verifyExport(
       leaves.add(placeOf(read), read.line, () => eventEntry(read))
       trail.add(read)
     }
-  })
-  const log = trailer.log && openCheckpoint(trailer.log.checkpoint, trust)
-  const root = leaves.end(log?.size ?? 0, trailer.log?.after ?? [])
-  if (log !== null) requireRoot(log, root, leaves.roots, kept)
+  }
+  const trailer = await readExport(file, add, trailerOfEvents)
+  const log = requireSigned(trailer, leaves, trust, kept, REWRITTEN)
   const whole = Object.keys(trailer.query).length === 0 && trailer.parked.length === 0
   const lost = missing ?? leaves.hidden()
   if (whole && lost !== null) throw lost
@@ -78,11 +80,34 @@ export async function verifyExport(
   return { ...report, ...shown.report(), log, roots: leaves.roots, whole, trailer }
 }
 
-/** Gives each line to `add`, and returns the last one, the trailer. Error: `Broken`, `Unreadable`. */
-export async function readExport(
+/**
+ * The checkpoint of an export whose leaves have all been added; null: it has none. Error: `Broken`. `otherwise`: what is
+ * wrong if all but the root is right.
+ */
+export function requireSigned(
+  { log: given }: TrailerFacts,
+  leaves: Leaves,
+  trust: Trust,
+  kept: readonly SignedCheckpoint[],
+  otherwise: string,
+): SignedCheckpoint | null {
+  const log = given && openCheckpoint(given.checkpoint, trust)
+  const root = leaves.end(log?.size ?? 0, given?.after ?? [])
+  if (log !== null) requireRoot(log, root, leaves.roots, kept, otherwise)
+  return log
+}
+
+type ReadTrailer<T> = (trailer: Readonly<Record<string, unknown>>) => T
+
+/**
+ * Gives each line to `add`, and returns the last one, the trailer: its contents are printed, and decide what is required of
+ * the rest, so it must be as an export writes it. Error: `Broken`, `Unreadable`.
+ */
+export async function readExport<T extends TrailerFacts>(
   file: string,
   add: (text: string, number: number) => void,
-): Promise<Trailer> {
+  trailerOf: ReadTrailer<T>,
+): Promise<T> {
   let [number, last, lastNumber] = [0, '', 0]
   for await (const lines of linesOf(file)) {
     for (const line of lines) {
@@ -98,23 +123,26 @@ export async function readExport(
   if (!isObject(line) || !isObject(line.trailer)) {
     throw new Unreadable(`${file} is cut off: its last line is not the trailer.`)
   }
-  return trailerIn(line.trailer, last)
-}
-
-/** Its contents are printed, and decide what is required of the rest: it must be as an export writes it. */
-function trailerIn(trailer: Readonly<Record<string, unknown>>, text: string): Trailer {
-  const { count, position, parked, exported_at, exported_by, query, log } = trailer
-  const { checkpoint, after } = isObject(log) ? log : {}
-  const proof = log === null ? null : { checkpoint, after }
-  const facts = { count, position, parked, exported_at, exported_by, query, log: proof }
+  const trailer = trailerOf(line.trailer)
+  const { query, log } = trailer
   const isRight =
     isObject(query) &&
-    Array.isArray(parked) &&
-    (log === null || (typeof checkpoint === 'string' && Array.isArray(after))) &&
-    JSON.stringify({ trailer: facts }) === text
+    (log === null || (typeof log.checkpoint === 'string' && Array.isArray(log.after))) &&
+    JSON.stringify({ trailer }) === last
   if (!isRight) throw new Broken({ thing: 'The trailer' }, 'is not one that an export writes.')
-  return facts as Trailer
+  return trailer
 }
+
+export const trailerOfEvents: ReadTrailer<Trailer> = (trailer) => {
+  const { count, position, exported_at, exported_by, query, log } = trailer
+  const parked = Array.isArray(trailer.parked) ? trailer.parked : []
+  const said = { exported_at, exported_by, query, log: proofIn(log) }
+  return { count, position, parked, ...said } as Trailer
+}
+
+/** Its members in the order of an export. */
+export const proofIn = (log: unknown): TrailerFacts['log'] =>
+  isObject(log) ? ({ checkpoint: log.checkpoint, after: log.after } as TrailerFacts['log']) : null
 
 /** Checks of each event what its hash does not tell, and counts what is to be reported. */
 function inspector() {
@@ -143,12 +171,17 @@ function inspector() {
   }
 }
 
+const REWRITTEN =
+  'though each hash and chain in it is right: an event was rewritten, hash and all, or has another position or leaf, or ' +
+  'another line or hash of the log was changed.'
+
 /** What differs can be named only if it breaks a hash or a chain, too; a kept checkpoint narrows it down. */
 function requireRoot(
   log: SignedCheckpoint,
   root: Buffer,
   roots: Leaves['roots'],
   kept: readonly SignedCheckpoint[],
+  otherwise: string,
 ): void {
   if (root.equals(log.root)) return
   const told = kept.filter(({ size }) => roots.has(size) && size <= log.size)
@@ -156,10 +189,5 @@ function requireRoot(
   const from = Math.max(0, ...told.filter(isRight).map(({ size }) => size))
   const to = Math.min(log.size, ...told.filter((old) => !isRight(old)).map(({ size }) => size))
   const where = told.length === 0 ? '' : ` It is among leaves ${from} to ${to - 1}.`
-  throw new Broken(
-    {},
-    'is not what its checkpoint signs, though each hash and chain in it is right: an event was rewritten, ' +
-      'hash and all, or has another position or leaf, or another line or hash of the log was ' +
-      `changed.${where}`,
-  )
+  throw new Broken({}, `is not what its checkpoint signs, ${otherwise}${where}`)
 }

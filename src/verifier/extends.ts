@@ -2,9 +2,10 @@ import { hashes } from '../transparency-log/lines.ts'
 import { readProofFile } from '../transparency-log/proof-file.ts'
 import { EMPTY_ROOT, isConsistent, isSize } from '../transparency-log/tree.ts'
 import { openCheckpoint, type SignedCheckpoint } from './checkpoints.ts'
-import { readExport } from './export.ts'
+import { readExport, type TrailerFacts, trailerOfEvents } from './export.ts'
 import { Broken, Unreadable } from './failures.ts'
 import { isObject, kindOf, parse, textIn } from './files.ts'
+import { trailerOfRecords } from './records-export.ts'
 import type { Conclusion } from './report.ts'
 import type { Trust } from './trust.ts'
 
@@ -27,7 +28,10 @@ export async function readKept(file: string, trust: Trust): Promise<Kept> {
 
 async function noteIn(file: string): Promise<string | undefined> {
   const kind = await kindOf(file)
-  if (kind === 'export') return (await readExport(file, () => {})).log?.checkpoint
+  if (kind === 'export' || kind === 'records') {
+    const trailerOf = kind === 'export' ? trailerOfEvents : trailerOfRecords
+    return (await readExport<TrailerFacts>(file, () => {}, trailerOf)).log?.checkpoint
+  }
   const text = await textIn(file, 'The file')
   return kind === 'checkpoint' ? text : readProofFile(text)?.checkpoint
 }

@@ -19,14 +19,14 @@ const WRONG: readonly (readonly [begins: RegExp, is: string])[] = [
     /^(\xff\xfe|\xfe\xff)|^.{0,1}\0/,
     'is encoded in UTF-16, as ">" in Windows PowerShell writes it: save the answer unchanged, in UTF-8',
   ],
-  [/^(\xef\xbb\xbf)?"?position"?[,;\t]/, `is CSV, which cannot be verified: ${AGAIN}`],
+  [/^(\xef\xbb\xbf)?"?(position|id)"?[,;\t]/, `is CSV, which cannot be verified: ${AGAIN}`],
   [/^\s*</, 'is a page of HTML: something answered in place of the service'],
-  [/^\{\s*"events"/, `is a page of JSON: ${AGAIN}`],
+  [/^\{\s*"(events|security_events|accesses)"/, `is a page of JSON: ${AGAIN}`],
   [/^\{\s*"(error|title|status|code|message|type)"/, 'is an error message, not an export: read it'],
 ]
 
 /** By its beginning; whatever else it may be is checked as an export. Error: `Unreadable`. */
-export async function kindOf(file: string): Promise<'export' | 'proof' | 'checkpoint'> {
+export async function kindOf(file: string): Promise<'export' | 'records' | 'proof' | 'checkpoint'> {
   const head = await beginningOf(file).catch(rethrow(file))
   for (const [name, begins] of Object.entries(COMPRESSED)) {
     if (!head.toString('hex').startsWith(begins)) continue
@@ -36,6 +36,7 @@ export async function kindOf(file: string): Promise<'export' | 'proof' | 'checkp
   if (wrong !== undefined) throw new Unreadable(`${file} ${wrong}.`)
   const text = head.toString()
   if (text.startsWith('c2sp.org/tlog-proof@')) return 'proof'
+  if (/^\uFEFF?\{"(trailer":\{")?table":/.test(text)) return 'records'
   return /\n\n\u2014 /.test(text) ? 'checkpoint' : 'export'
 }
 

@@ -16,26 +16,41 @@ export type RecordMark = {
 /** The id up to which a leaf covers each table. */
 export type RecordEnds = Readonly<Record<RecordTable, number>>
 
-/** Covers the whole row. A null column does not count, so that a new column changes no hash. */
+/** What is hashed of a row: a null column does not count, so that a new column changes no hash. */
+export const hashedPart = (row: object): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null))
+
+/** Covers the whole row. */
 export const recordHash = (table: RecordTable, row: object): string =>
-  sha256(
-    canonical({
-      table,
-      row: Object.fromEntries(Object.entries(row).filter(([, v]) => v !== null)),
-    }),
-  ).toString('hex')
+  sha256(canonical({ table, row: hashedPart(row) })).toString('hex')
 
 /** What a leaf says of all of them. */
 export const recordsDigest = (ends: RecordEnds, marks: Buffer): Buffer =>
   sha256(Buffer.concat([sha256(canonical(ends)), marks]))
 
-// Table (1), id (6), recorded_at in ms (6), hash (32).
-const MARK_BYTES = 45
+/** The leaf of records before one; null: it is the first. */
+export type PreviousRecords = { readonly leaf: number; readonly digest: string } | null
 
-export function writeRecordMarks(records: readonly RecordMark[]): Buffer {
-  const marks = Buffer.alloc(records.length * MARK_BYTES)
+export type Marks = {
+  /** Undefined: the leaf was written before leaves named the one before. */
+  readonly previous: PreviousRecords | undefined
+  readonly records: readonly RecordMark[]
+}
+
+// Table (1), id (6), recorded_at in ms (6), hash (32). The first one is of another kind: it names the leaf of records
+// before this one, so that whoever has the last one knows whether any is missing.
+const MARK_BYTES = 45
+const PREVIOUS = 255
+
+export function writeMarks(previous: PreviousRecords, records: readonly RecordMark[]): Buffer {
+  const marks = Buffer.alloc((1 + records.length) * MARK_BYTES)
+  marks.writeUInt8(PREVIOUS)
+  if (previous !== null) {
+    marks.writeUIntBE(previous.leaf + 1, 1, 6)
+    marks.write(previous.digest, 13, 'hex')
+  }
   for (const [index, { table, id, recorded_at, hash }] of records.entries()) {
-    const start = index * MARK_BYTES
+    const start = (1 + index) * MARK_BYTES
     marks.writeUInt8(RECORDS.indexOf(table), start)
     marks.writeUIntBE(id, start + 1, 6)
     marks.writeUIntBE(Date.parse(recorded_at), start + 7, 6)
@@ -45,19 +60,27 @@ export function writeRecordMarks(records: readonly RecordMark[]): Buffer {
 }
 
 /** Null: they do not have the form of marks. */
-export function readRecordMarks(marks: Buffer): readonly RecordMark[] | null {
-  const count = marks.length / MARK_BYTES
-  if (!Number.isInteger(count)) return null
-  const read: RecordMark[] = []
-  for (let start = 0; start < marks.length; start += MARK_BYTES) {
+export function readMarks(marks: Buffer): Marks | null {
+  if (marks.length % MARK_BYTES !== 0) return null
+  const isLinked = marks[0] === PREVIOUS
+  const records: RecordMark[] = []
+  for (let start = isLinked ? MARK_BYTES : 0; start < marks.length; start += MARK_BYTES) {
     const table = RECORDS[marks.readUInt8(start)]
     if (table === undefined) return null
-    read.push({
+    records.push({
       table,
       id: marks.readUIntBE(start + 1, 6),
       recorded_at: new Date(marks.readUIntBE(start + 7, 6)).toISOString(),
       hash: marks.toString('hex', start + 13, start + MARK_BYTES),
     })
   }
-  return read
+  return { previous: isLinked ? previousIn(marks) : undefined, records }
 }
+
+function previousIn(marks: Buffer): PreviousRecords {
+  const leaf = marks.readUIntBE(1, 6) - 1
+  return leaf < 0 ? null : { leaf, digest: marks.toString('hex', 13, MARK_BYTES) }
+}
+
+export const isSamePrevious = (one: PreviousRecords, other: PreviousRecords): boolean =>
+  one?.leaf === other?.leaf && one?.digest === other?.digest

@@ -1,7 +1,8 @@
 import type { SignedCheckpoint } from './checkpoints.ts'
-import type { ExportReport } from './export.ts'
+import type { ExportReport, TrailerFacts } from './export.ts'
 import { Broken, nameOf, placeOf } from './failures.ts'
 import { fromOf, type ProofReport } from './proof.ts'
+import type { RecordsReport } from './records-export.ts'
 import type { Report } from './trail.ts'
 
 // What Node has for it would take as long to load as all the rest.
@@ -33,15 +34,11 @@ export const lackingIn = ({ lacking }: SignedCheckpoint): readonly string[] =>
 
 export function describeExport(report: ExportReport): readonly string[] {
   const { trailer, erased, log, events, logged } = report
-  const { exported_at, exported_by, query } = trailer
-  const filters = Object.entries(query).map(([name, value]) => `${name}=${JSON.stringify(value)}`)
-  const asked = filters.length === 0 ? '' : `, filtered by ${filters.join(' ')}`
   const lines = [
     ...describe(report),
     ...(log === null ? [NO_LOG] : describeLog(log)),
     `In the log: ${count(logged, 'event')}. Not proven by it: ${count(events - logged, 'event')}.`,
-    `Its trailer says: exported at ${JSON.stringify(exported_at)} by user ` +
-      `${JSON.stringify(exported_by)}${asked}.`,
+    saysOf(trailer),
     extentOf(report),
   ]
   if (erased > 0) {
@@ -50,6 +47,16 @@ export function describeExport(report: ExportReport): readonly string[] {
   return lines
 }
 
+function saysOf({ exported_at, exported_by, query }: TrailerFacts): string {
+  const filters = Object.entries(query).map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+  const asked = filters.length === 0 ? '' : `, filtered by ${filters.join(' ')}`
+  return (
+    `Its trailer says: exported at ${JSON.stringify(exported_at)} by user ` +
+    `${JSON.stringify(exported_by)}${asked}.`
+  )
+}
+
+const NO_LOG_OF_RECORDS = 'No checkpoint: nothing proves any of it.'
 const NO_LOG =
   'No checkpoint: the chains hold, but no signature proves them. Anyone with write access could have ' +
   'rewritten all of it.'
@@ -70,6 +77,54 @@ export const describeProof = ({ log, index, event, entry }: ProofReport): readon
     ? `Proven: the log has the accesses and security events ${entry} as its leaf ${index}.`
     : `Proven: the log has ${nameOf(placeOf(event))}, hash ${event.hash}, as its leaf ${index}.`,
   ...describeLog(log),
+]
+
+export function describeRecords(report: RecordsReport): readonly string[] {
+  const { trailer, log, logged, id } = report
+  const { table, count: all } = trailer
+  const lines = [
+    `Nothing is broken: ${count(all, 'record')} of ${table}, up to id ${id}.`,
+    ...(log === null ? [NO_LOG_OF_RECORDS] : describeLog(log)),
+    `In the log: ${count(logged, 'record')}. Not proven by it: ${count(all - logged, 'record')}.`,
+    saysOf(trailer),
+    extentOfRecords(report),
+  ]
+  if (report.removed > 0)
+    lines.push(`Removed when they had expired: ${count(report.removed, 'record')}.`)
+  return lines
+}
+
+function extentOfRecords({ whole, end, trailer: { table } }: RecordsReport): string {
+  if (!whole) return 'It is a part: it proves what it holds, and nothing about other records.'
+  if (end === null) return `It claims to have all of ${table}; nothing proves that.`
+  return (
+    `It has all of ${table} up to leaf ${end.leaf} of the log, whose records go up to ${end.recorded_at}; nothing ` +
+    'proves what is after it.'
+  )
+}
+
+/** The same for an export of records. */
+export const notProvenOfRecords = ({
+  trailer: { table, count: all },
+  logged,
+  unlogged,
+  unlinked,
+  log,
+}: RecordsReport): readonly string[] => [
+  ...(unlogged === null
+    ? []
+    : [
+        `${table} ${unlogged} and what follows, ${count(all - logged, 'record')} in all: not in the log of the ` +
+          'checkpoint.',
+      ]),
+  ...(unlinked === null
+    ? []
+    : [
+        `Leaf ${unlinked}: it names no leaf before it, so nothing proves that none is missing there.`,
+      ]),
+  ...(log === null
+    ? ['The export: it has no checkpoint, so nothing proves that nothing is missing.']
+    : lackingIn(log)),
 ]
 
 /** What is not proven in an export, a line each; empty only if everything is proven. */

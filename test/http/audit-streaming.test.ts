@@ -7,6 +7,7 @@ import { AppError } from '../../src/app/errors.ts'
 import type { AuditEvent, AuditTrail, ExportedEvent } from '../../src/app/ports/audit.ts'
 import type { Caller } from '../../src/app/ports/authorization.ts'
 import { auditRoutes } from '../../src/http/audit.ts'
+import { sendExport } from '../../src/http/audit-exports.ts'
 import { csv } from '../../src/http/audit-formats.ts'
 import { routes } from '../../src/http/endpoint.ts'
 import { type Service, service, strictRouter } from '../../src/http/server.ts'
@@ -97,16 +98,19 @@ describe('Of what is asked of the audit trail', () => {
       {
         trail: { find } as AuditTrail,
         facets: () => Promise.reject(new Error('nobody counts here')),
-        longestExportMs,
         exportAudit: async () => exportOf(endless()),
         look: async () => {},
-        copy: async () => {},
         limit: async () => {},
-        clock: () => new Date(),
-        graceMs,
-        recheck: async () => {
-          if (over) throw new AppError('session_ended')
-        },
+        send: sendExport({
+          longestExportMs,
+          copy: async () => {},
+          limit: async () => {},
+          clock: () => new Date(),
+          graceMs,
+          recheck: async () => {
+            if (over) throw new AppError('session_ended')
+          },
+        }),
       },
     )
     server = service(router, {

@@ -1,5 +1,7 @@
+import { ACCOUNT_EVENT_ENDPOINTS } from '../../src/http/account-events.ts'
 import { ACCOUNT_RECORD_ENDPOINTS } from '../../src/http/account-records.ts'
 import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
+import { AUDIT_RECORD_ENDPOINTS } from '../../src/http/audit-records.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import type { Endpoint } from '../../src/http/endpoint.ts'
 import { FACTOR_ENDPOINTS } from '../../src/http/factors.ts'
@@ -18,6 +20,7 @@ export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...FACTOR_ENDPOINTS,
   ...ACCOUNT_RECORD_ENDPOINTS,
   ...USER_ENDPOINTS,
+  ...ACCOUNT_EVENT_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/tasks', 'task'),
@@ -27,6 +30,7 @@ export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...PHOTO_ENDPOINTS,
   ...AUDIT_ENDPOINTS,
   ...PERSON_EXPORT_ENDPOINTS,
+  ...AUDIT_RECORD_ENDPOINTS,
   ...LOG_ENDPOINTS,
 ]
 export const ENDPOINTS = [...OF_AUTH_SERVICE, ...OF_TASK_SERVICE]

@@ -165,6 +165,21 @@ export type SecurityEvents = {
     who: { readonly user_id: number | null; readonly username: string | null },
     requestContext: RequestContext,
   ) => Promise<void>
+  /** What happened to a user's account, newest first, before the event with this id. */
+  readonly ofUser: (
+    user_id: number,
+    page: { readonly before: number | undefined; readonly limit: number },
+  ) => Promise<readonly SecurityEvent[]>
+}
+
+export type SecurityEvent = {
+  readonly id: number
+  readonly type: string
+  readonly ip: string | null
+  readonly user_agent: string | null
+  readonly session_id: string | null
+  readonly details: Readonly<Record<string, unknown>>
+  readonly occurred_at: string
 }
 
 /**

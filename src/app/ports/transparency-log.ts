@@ -1,9 +1,17 @@
-/** What a leaf covers that is not an event: how far it goes in both tables, and the digest of what is new in it. */
-export type LoggedRecords = {
-  readonly audit_accesses: number
+/** How far a leaf goes in the tables of records, by id. */
+export type RecordsCovered = { readonly audit_accesses: number; readonly security_events: number }
+
+/** What a leaf covers that is not an event: how far it goes, and the digest of what is new in it. */
+export type LoggedRecords = RecordsCovered & {
   /** Lower-case hex. */
   readonly digest: string
-  readonly security_events: number
+}
+
+/** A leaf of records, with its marks: what the digest is of, byte by byte (src/verifier/records.ts). */
+export type MarkedRecords = {
+  readonly leaf: number
+  readonly records: LoggedRecords
+  readonly marks: Buffer
 }
 
 /** A checkpoint that enough witnesses have signed. */
@@ -36,6 +44,11 @@ export type TransparencyLog = {
   readonly checkpoint: () => Promise<PublishedCheckpoint | null>
   /** The same, as soon as it covers the position, or after `ms`; at once if nothing has been published yet. */
   readonly checkpointAt: (position: number, ms: number) => Promise<PublishedCheckpoint | null>
+  /** The same, as soon as it covers a row of a table of records; id 0: any does. */
+  readonly checkpointOfRecord: (
+    record: { readonly table: keyof RecordsCovered; readonly id: number },
+    ms: number,
+  ) => Promise<PublishedCheckpoint | null>
   /** Verifier keys of those who sign for the log, a line each; null before the first checkpoint. */
   readonly verifierKeys: () => Promise<string | null>
   /** The first `width` hashes of a tile, one after another; null if the published tree has no tile that wide. */
@@ -69,6 +82,16 @@ export type TransparencyLog = {
   readonly recordsIn: (
     range: LeafRange,
   ) => Promise<readonly { readonly leaf: number; readonly records: LoggedRecords }[]>
+  /** For each row of a table its leaf; null if the tree of that size covers none such. */
+  readonly leavesOfRecords: (
+    table: keyof RecordsCovered,
+    ids: readonly number[],
+    size: number,
+  ) => Promise<readonly (number | null)[]>
+  /** These leaves of records, in order. */
+  readonly markedRecords: (leaves: readonly number[]) => Promise<readonly MarkedRecords[]>
+  /** How far the tree of that size goes. */
+  readonly recordsCovered: (size: number) => Promise<RecordsCovered>
   /** For each range of leaves the hashes of the fewest complete subtrees that it consists of. Ranges in order. */
   readonly hashesOf: (ranges: readonly LeafRange[]) => Promise<readonly (readonly Buffer[])[]>
 }

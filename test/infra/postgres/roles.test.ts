@@ -32,7 +32,8 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     refresh_tokens: 'insert(hash) insert(session_id)',
     security_events:
       'insert(details) insert(ip) insert(occurred_at) insert(request_id) insert(session_id) ' +
-      'insert(type) insert(user_agent) insert(user_id) insert(username)',
+      'insert(type) insert(user_agent) insert(user_id) insert(username) select(details) select(id) ' +
+      'select(ip) select(occurred_at) select(session_id) select(type) select(user_agent) select(user_id)',
     sessions:
       'delete insert select update(amr) update(auth_time) update(ended_at) update(last_used_at)',
     users: 'insert select update(credentials_version) update(password_hash) update(updated_at)',
@@ -40,7 +41,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
   tasktrail_task: {
     audit_accesses:
       'insert(accessed_at) insert(ip) insert(kind) insert(query) insert(request_id) insert(role) ' +
-      'insert(session_id) insert(user_id)',
+      'insert(session_id) insert(user_id) select',
     audit_events: 'select',
     commands: 'select',
     events: 'select',
@@ -53,6 +54,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     photos: 'select update(height) update(version) update(width)',
     projections: 'select',
     replica_marks: 'delete insert select',
+    security_events: 'select',
     streams: 'select',
     tasks: 'select',
     user_keys: 'insert(user_id) insert(wrapped_by) insert(wrapped_key) select',
@@ -223,6 +225,7 @@ describe('The roles of the database', () => {
       'select from tasks',
       'select from events',
       'select from user_keys',
+      'select username from security_events',
       'delete from security_events',
       'drop table users',
       'create table loot (password text)',
@@ -233,7 +236,6 @@ describe('The roles of the database', () => {
       'select from users',
       'select from sessions',
       'select from login_attempts',
-      'select from security_events',
       `insert into events (stream_id) values ('task-1')`,
       `update events set type = 'TaskDeleted'`,
       'delete from events',
@@ -244,7 +246,6 @@ describe('The roles of the database', () => {
       'update user_keys set wrapped_key = null',
       'delete from user_keys',
       'update audit_events set actor_id = 1',
-      'select from audit_accesses',
       'delete from audit_accesses',
       'update log_checkpoint set position = 1',
       'select remove_erased_rows(1)',

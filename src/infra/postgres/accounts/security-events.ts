@@ -1,4 +1,4 @@
-import type { RequestContext, SecurityEvents } from '../../../app/ports/accounts.ts'
+import type { RequestContext, SecurityEvent, SecurityEvents } from '../../../app/ports/accounts.ts'
 import type { Database } from '../connection/database.ts'
 
 /**
@@ -21,10 +21,21 @@ const ADD = {
   text: `${RECORD} values ($1, $2, $3, $4, $5, $6, $7, null, '{}')`,
 }
 
+// "Nulls last" is the order of the index of users' events alone.
+const OF_USER = {
+  name: 'security_events_of_user',
+  text: `
+    select id, type, ip, user_agent, session_id, details, occurred_at from security_events
+    where user_id = $1 and id < $2 order by id desc nulls last limit $3`,
+}
+
 export function postgresSecurityEvents(db: Database): SecurityEvents {
   return {
     async add(type, { user_id, username }, requestContext) {
       await db.query(ADD, [...requestContextValues(requestContext), type, user_id, username])
     },
+
+    ofUser: (user_id, { before = Number.MAX_SAFE_INTEGER, limit }) =>
+      db.query<SecurityEvent>(OF_USER, [user_id, before, limit]),
   }
 }

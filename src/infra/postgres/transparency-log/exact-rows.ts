@@ -39,14 +39,19 @@ const RECORD_TIMES = {
   security_events: ['occurred_at', 'recorded_at'],
 } as const satisfies Record<RecordTable, readonly string[]>
 
+/** What is selected of a row that is named `r`, as it is hashed: times to the microsecond, numbers as they stand. */
+export const exactRecord = (table: RecordTable) => `
+  id, ${instant('recorded_at', 'MS', 'ZAD')},
+  (to_jsonb(r) || jsonb_build_object(${RECORD_TIMES[table]
+    .map((name) => `'${name}', ${timeOf(name, 'US', 'ZAD')}`)
+    .join(', ')}))::text as row`
+
+export type ExactRecord = Pick<RecordMark, 'id' | 'recorded_at'> & { readonly row: string }
+
 const readRecords = (table: RecordTable) => ({
   name: `read_${table}_exactly`,
   text: `
-    select id, ${instant('recorded_at', 'MS', 'ZAD')},
-      (to_jsonb(r) || jsonb_build_object(${RECORD_TIMES[table]
-        .map((name) => `'${name}', ${timeOf(name, 'US', 'ZAD')}`)
-        .join(', ')}))::text as row
-    from ${table} r where id > $1 and id <= $2 order by id limit $3`,
+    select ${exactRecord(table)} from ${table} r where id > $1 and id <= $2 order by id limit $3`,
 })
 
 /** Rows of a table of records, hashed as stored. */
@@ -57,8 +62,7 @@ export async function recordsAfter(
   upTo: number,
   limit: number,
 ): Promise<readonly RecordMark[]> {
-  type Row = Pick<RecordMark, 'id' | 'recorded_at'> & { readonly row: string }
-  const rows = await query<Row>(readRecords(table), [after, upTo, limit])
+  const rows = await query<ExactRecord>(readRecords(table), [after, upTo, limit])
   return rows.map(({ id, recorded_at, row }) => {
     return { table, id, recorded_at, hash: recordHash(table, exactly(row) as object) }
   })

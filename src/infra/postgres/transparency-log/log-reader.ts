@@ -4,6 +4,7 @@ import type {
   LoggedEvent,
   LoggedRecords,
   PublishedCheckpoint,
+  RecordsCovered,
   TransparencyLog,
 } from '../../../app/ports/transparency-log.ts'
 import { type ReadTiles, tileProofs } from '../../../transparency-log/tile-proofs.ts'
@@ -90,6 +91,32 @@ const RECORDS = {
     from log_records where leaf >= $1 and leaf < $2 order by leaf limit 1000`,
 }
 
+const ENDS = { audit_accesses: 'access_id', security_events: 'security_event_id' } as const
+
+const leavesOfRecords = (table: keyof RecordsCovered) => ({
+  name: `leaves_of_${table}`,
+  text: `
+    select id, leaf from unnest($1::bigint[]) as asked (id)
+      cross join lateral (
+        select leaf from log_records where ${ENDS[table]} >= asked.id
+        order by ${ENDS[table]}, leaf limit 1) first`,
+})
+
+const MARKED_RECORDS = {
+  name: 'marked_records',
+  text: `
+    select leaf, access_id as audit_accesses, encode(digest, 'hex') as digest,
+      security_event_id as security_events, marks
+    from log_records where leaf = any ($1) order by leaf`,
+}
+
+const RECORDS_COVERED = {
+  name: 'records_covered',
+  text: `
+    select access_id as audit_accesses, security_event_id as security_events
+    from log_records where leaf < $1 order by leaf desc limit 1`,
+}
+
 const POLL_MS = 50
 const CACHE_BYTES = 8 * 1024 * 1024
 const FULL = TILE_WIDTH * HASH_BYTES
@@ -130,19 +157,31 @@ export function postgresTransparencyLog(db: Database): TransparencyLog {
   })
   const publishedSize = async () => (await checkpoint())?.size ?? 0
 
+  const covered = async (size: number): Promise<RecordsCovered> => {
+    const [row] = await db.query<RecordsCovered>(RECORDS_COVERED, [size])
+    return row ?? { audit_accesses: 0, security_events: 0 }
+  }
+
+  /** The first that is enough, or after `ms` the last that there is. */
+  async function checkpointWhen(
+    isEnough: (found: PublishedCheckpoint) => boolean | Promise<boolean>,
+    ms: number,
+  ): Promise<PublishedCheckpoint | null> {
+    const deadline = performance.now() + ms
+    for (;;) {
+      const found = await checkpoint()
+      if (found === null || (await isEnough(found)) || performance.now() >= deadline) return found
+      await sleep(POLL_MS)
+    }
+  }
+
   return {
     checkpoint,
 
-    async checkpointAt(position, ms) {
-      const deadline = performance.now() + ms
-      for (;;) {
-        const found = await checkpoint()
-        if (found === null || found.position >= position || performance.now() >= deadline) {
-          return found
-        }
-        await sleep(POLL_MS)
-      }
-    },
+    checkpointAt: (position, ms) => checkpointWhen((found) => found.position >= position, ms),
+
+    checkpointOfRecord: ({ table, id }, ms) =>
+      checkpointWhen(async ({ size }) => (await covered(size))[table] >= id, ms),
 
     async verifierKeys() {
       const [row] = await db.query<{ verifier_keys: string | null }>(VERIFIER_KEYS, [])
@@ -190,6 +229,23 @@ export function postgresTransparencyLog(db: Database): TransparencyLog {
       const rows = await db.query<LoggedRecords & { leaf: number }>(RECORDS, [from, to])
       return rows.map(({ leaf, ...records }) => ({ leaf, records }))
     },
+
+    async leavesOfRecords(table, ids, size) {
+      const rows = await db.query<{ id: number; leaf: number }>(leavesOfRecords(table), [ids])
+      const found = new Map(rows.map(({ id, leaf }) => [id, leaf]))
+      return ids.map((id) => {
+        const leaf = found.get(id)
+        return leaf === undefined || leaf >= size ? null : leaf
+      })
+    },
+
+    async markedRecords(leaves) {
+      type Row = LoggedRecords & { readonly leaf: number; readonly marks: Buffer }
+      const rows = await db.query<Row>(MARKED_RECORDS, [leaves])
+      return rows.map(({ leaf, marks, ...records }) => ({ leaf, records, marks }))
+    },
+
+    recordsCovered: covered,
 
     async hashesOf(ranges) {
       // One that still grows is in no cache.

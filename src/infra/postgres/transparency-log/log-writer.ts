@@ -3,7 +3,7 @@ import type { NoteSigners } from '../../../transparency-log/keys.ts'
 import { signersAfter, writeNote } from '../../../transparency-log/signed-note.ts'
 import { leafHash } from '../../../transparency-log/tree.ts'
 import { eventEntry, recordsEntry } from '../../../verifier/entries.ts'
-import { recordsDigest, writeRecordMarks } from '../../../verifier/records.ts'
+import { type PreviousRecords, recordsDigest, writeMarks } from '../../../verifier/records.ts'
 import type { LeaderSession } from '../connection/leader.ts'
 import type { Query } from '../projections/projection.ts'
 import { chainedEvents, MOST_EVENTS } from './chained-events.ts'
@@ -76,6 +76,11 @@ const ADD_RECORDS = {
       values ($1, $2, $3, $4, $5)`,
 }
 
+const LAST_RECORDS = {
+  name: 'last_records',
+  text: `select leaf, encode(digest, 'hex') as digest from log_records order by leaf desc limit 1`,
+}
+
 const SIGN = {
   name: 'sign_checkpoint',
   text: `
@@ -138,7 +143,8 @@ export function logWriter(options: LogWriterOptions): LogWriter {
   const addRecords = async (query: Query, last: CheckpointRow, tree: StoredTree) => {
     const { ends, records } = await recordsToLog(query, last)
     if (records.length > 0) {
-      const marks = writeRecordMarks(records)
+      const [previous = null] = await query<NonNullable<PreviousRecords>>(LAST_RECORDS, [])
+      const marks = writeMarks(previous, records)
       const digest = recordsDigest(ends, marks)
       const { audit_accesses, security_events } = ends
       await query(ADD_RECORDS, [tree.size(), audit_accesses, security_events, marks, digest])

@@ -1,10 +1,13 @@
 import { Broken } from '../../../verifier/failures.ts'
 import {
+  isSamePrevious,
+  type Marks,
+  type PreviousRecords,
   RECORDS,
   type RecordEnds,
   type RecordMark,
   type RecordTable,
-  readRecordMarks,
+  readMarks,
   recordsDigest,
 } from '../../../verifier/records.ts'
 import type { Query } from '../projections/projection.ts'
@@ -61,7 +64,8 @@ const READ_RECORDS = {
 const BEFORE = {
   name: 'records_before',
   text: `
-    select access_id as audit_accesses, security_event_id as security_events
+    select access_id as audit_accesses, security_event_id as security_events, leaf,
+      encode(digest, 'hex') as digest
     from log_records where leaf < $1 order by leaf desc limit 1`,
 }
 const countAfter = (table: RecordTable) => ({
@@ -90,11 +94,14 @@ export async function verifyRecords(
     audit_accesses: { logged: 0, unlogged: 0, removed: 0 },
     security_events: { logged: 0, unlogged: 0, removed: 0 },
   }
-  const [before] = await query<RecordEnds>(BEFORE, [from])
-  const begin = before ?? NO_RECORDS
-  let ends = begin
+  const [before] = await query<RecordEnds & NonNullable<PreviousRecords>>(BEFORE, [from])
+  const begin: RecordEnds = before ?? NO_RECORDS
+  let [ends, previous]: [RecordEnds, PreviousRecords] = [begin, before ?? null]
   for await (const leaf of leavesOf(query, from)) {
-    const marks = marksOf(leaf)
+    const { records: marks, previous: named } = marksOf(leaf)
+    if (named !== undefined && !isSamePrevious(named, previous)) {
+      throw new Broken({ leaf: leaf.leaf }, 'does not name the leaf of records before it.')
+    }
     for (const table of RECORDS) {
       const after = ends[table] === 0 ? Number.MIN_SAFE_INTEGER : ends[table]
       const limit = marks.length + 1
@@ -107,6 +114,7 @@ export async function verifyRecords(
       }
     }
     ends = leaf
+    previous = leaf
   }
   for (const table of RECORDS) {
     const [counted] = await query<{ rows: number; unlogged: number }>(countAfter(table), [
@@ -132,8 +140,9 @@ async function* leavesOf(query: Query, from: number): AsyncGenerator<RecordsLeaf
   }
 }
 
-function marksOf({ leaf, marks, digest, audit_accesses, security_events }: RecordsLeaf) {
-  const read = readRecordMarks(marks)
+function marksOf(row: RecordsLeaf): Marks {
+  const { leaf, marks, digest, audit_accesses, security_events } = row
+  const read = readMarks(marks)
   const made = recordsDigest({ audit_accesses, security_events }, marks).toString('hex')
   if (read === null || made !== digest) {
     throw new Broken({ leaf }, 'is changed: what it covers of accesses and security events.')
