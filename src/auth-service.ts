@@ -5,6 +5,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { type Accounts, accounts } from './app/accounts.ts'
 import { type FactorProofs, factorProofs } from './app/factor-proofs.ts'
 import { type FactorsOfUsers, factorsOfUsers } from './app/factors.ts'
+import type { AccountLinks } from './app/ports/account-links.ts'
 import type {
   LoginAttempts,
   PasswordHasher,
@@ -22,10 +23,12 @@ import type {
   TotpCodes,
 } from './app/ports/factors.ts'
 import type { Clock, Log } from './app/ports/process.ts'
+import { type Recovery, recovery } from './app/recovery.ts'
 import { type Roles, roles, withFirstAdmin } from './app/roles.ts'
 import { type SignIn, signIn } from './app/sign-in.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
+import { accountPage } from './http/account-page.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
@@ -34,6 +37,7 @@ import { FACTOR_ENDPOINTS, factorRoutes } from './http/factors.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
+import { RECOVERY_ENDPOINTS, recoveryRoutes } from './http/recovery.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { requireOwnPage } from './http/session-cookies.ts'
 import { USER_ENDPOINTS, userRoutes } from './http/users.ts'
@@ -45,6 +49,7 @@ import { refreshTokens } from './infra/credentials/refresh-tokens.ts'
 import { jwtTokens } from './infra/credentials/tokens.ts'
 import { totpCodes } from './infra/credentials/totp-codes.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
+import { postgresAccountLinks } from './infra/postgres/accounts/account-links.ts'
 import { postgresChallenges } from './infra/postgres/accounts/challenges.ts'
 import { postgresFactors } from './infra/postgres/accounts/factors.ts'
 import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.ts'
@@ -71,6 +76,7 @@ const Token = {
   sessions: token<Sessions>('sessions'),
   securityEvents: token<SecurityEvents>('securityEvents'),
   attempts: token<LoginAttempts>('attempts'),
+  links: token<AccountLinks>('links'),
   hasher: token<PasswordHasher>('hasher'),
   tokens: token<Tokens>('tokens'),
   counters: token<ClosableCounters>('counters'),
@@ -82,6 +88,7 @@ const Token = {
   signIn: token<SignIn>('signIn'),
   accounts: token<Accounts>('accounts'),
   roles: token<Roles>('roles'),
+  recovery: token<Recovery>('recovery'),
   service: token<Service>('service'),
 }
 
@@ -113,6 +120,7 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.sessions).toResolvedValue(postgresSessions, [Token.db, Token.log])
   bind(Token.securityEvents).toResolvedValue(postgresSecurityEvents, [Token.db])
   bind(Token.attempts).toResolvedValue(postgresLoginAttempts, [Token.db])
+  bind(Token.links).toResolvedValue(postgresAccountLinks, [Token.db])
   bind(Token.hasher)
     .toResolvedValue(
       ({ PASSWORD_PEPPER, BCRYPT_COST }) => bcryptPasswordHasher(PASSWORD_PEPPER, BCRYPT_COST),
@@ -172,8 +180,20 @@ const useCases = new ContainerModule(({ bind }) => {
   )
   bind(Token.accounts)
     .toResolvedValue(
-      (config, users, sessions, securityEvents, attempts, hasher, tokens, signIn, proofs, log) => {
-        const adapters = { users, sessions, securityEvents, attempts, hasher, tokens, log }
+      (
+        config,
+        users,
+        sessions,
+        securityEvents,
+        attempts,
+        links,
+        hasher,
+        tokens,
+        signIn,
+        proofs,
+        log,
+      ) => {
+        const adapters = { users, sessions, securityEvents, attempts, links, hasher, tokens, log }
         const secondFactorRoles = config.REQUIRE_SECOND_FACTOR
         return accounts({ ...adapters, signIn, proofs, secondFactorRoles })
       },
@@ -183,6 +203,7 @@ const useCases = new ContainerModule(({ bind }) => {
         Token.sessions,
         Token.securityEvents,
         Token.attempts,
+        Token.links,
         Token.hasher,
         Token.tokens,
         Token.signIn,
@@ -192,6 +213,9 @@ const useCases = new ContainerModule(({ bind }) => {
     )
     .inSingletonScope()
   bind(Token.roles).toResolvedValue(roles, [Token.users])
+  bind(Token.recovery)
+    .toResolvedValue((links, hasher) => recovery({ links, hasher }), [Token.links, Token.hasher])
+    .inSingletonScope()
 })
 
 const http = new ContainerModule(({ bind }) => {
@@ -206,6 +230,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.signIn,
       Token.ownFactors,
       Token.roles,
+      Token.recovery,
     ])
     .inSingletonScope()
 })
@@ -220,14 +245,19 @@ function httpService(
   signIn: SignIn,
   factors: FactorsOfUsers,
   roles: Roles,
+  recovery: Recovery,
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
   const second = { points: config.RATE_LIMIT_PER_SECOND, seconds: 1 }
   const minute = { points: config.LOGIN_LIMIT_PER_MINUTE, seconds: 60 }
+  const hour = { points: config.MAIL_LIMIT_PER_HOUR, seconds: 3_600 }
   const limit = rateLimit(counters, { name: 'default', ...second })
   const refusals = refusalLimit(counters, { name: 'refused', ...second })
   const loginLimit = rateLimit(counters, { name: 'login', ...minute })
   const registerLimit = rateLimit(counters, { name: 'register', ...minute })
+  const resetLimit = rateLimit(counters, { name: 'reset', ...minute })
+  const linkLimit = rateLimit(counters, { name: 'link', ...minute })
+  const mailLimit = rateLimit(counters, { name: 'mail', ...hour })
   const router = strictRouter()
   const { INTERNAL_API_KEY: current, INTERNAL_API_KEY_PREVIOUS: previous } = config
   const internalApiKeys = previous === undefined ? [current] : [current, previous]
@@ -238,13 +268,16 @@ function httpService(
   )
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
   const shared = { clock, loginLimit, requireOwnPage: ownPage }
-  authRoutes(on, { ...shared, accounts, registerLimit })
+  authRoutes(on, { ...shared, accounts, registerLimit, mailLimit })
   factorRoutes(on, { ...shared, factors, signIn })
   userRoutes(on, { roles, clock })
+  recoveryRoutes(on, { clock, recovery, resetLimit, linkLimit, mailLimit })
+  accountPage(router, `${BASE}/link`)
   const title = 'Tasktrail auth-service'
   const endpoints = [
     ...healthEndpoints(BASE, 'auth'),
     ...AUTH_ENDPOINTS,
+    ...RECOVERY_ENDPOINTS,
     ...FACTOR_ENDPOINTS,
     ...USER_ENDPOINTS,
   ]

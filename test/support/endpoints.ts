@@ -5,6 +5,7 @@ import { FACTOR_ENDPOINTS } from '../../src/http/factors.ts'
 import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
 import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
+import { RECOVERY_ENDPOINTS } from '../../src/http/recovery.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 import { USER_ENDPOINTS } from '../../src/http/users.ts'
@@ -15,6 +16,7 @@ export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...AUTH_ENDPOINTS,
   ...FACTOR_ENDPOINTS,
   ...USER_ENDPOINTS,
+  ...RECOVERY_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/tasks', 'task'),
