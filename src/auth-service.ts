@@ -5,6 +5,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { type Accounts, accounts } from './app/accounts.ts'
 import { type FactorProofs, factorProofs } from './app/factor-proofs.ts'
 import { type FactorsOfUsers, factorsOfUsers } from './app/factors.ts'
+import type { AccountLinks } from './app/ports/account-links.ts'
 import type {
   LoginAttempts,
   PasswordHasher,
@@ -22,11 +23,13 @@ import type {
   TotpCodes,
 } from './app/ports/factors.ts'
 import type { Clock, Log } from './app/ports/process.ts'
+import { type Recovery, recovery } from './app/recovery.ts'
 import { type Roles, roles, withFirstAdmin } from './app/roles.ts'
 import { type SignIn, signIn } from './app/sign-in.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
 import { ACCOUNT_EVENT_ENDPOINTS, accountEventRoutes } from './http/account-events.ts'
+import { accountPage } from './http/account-page.ts'
 import { ACCOUNT_RECORD_ENDPOINTS, accountRecordRoutes } from './http/account-records.ts'
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
@@ -36,6 +39,7 @@ import { FACTOR_ENDPOINTS, factorRoutes } from './http/factors.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
+import { RECOVERY_ENDPOINTS, recoveryRoutes } from './http/recovery.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { requireOwnPage } from './http/session-cookies.ts'
 import { USER_ENDPOINTS, userRoutes } from './http/users.ts'
@@ -47,6 +51,7 @@ import { refreshTokens } from './infra/credentials/refresh-tokens.ts'
 import { jwtTokens } from './infra/credentials/tokens.ts'
 import { totpCodes } from './infra/credentials/totp-codes.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
+import { postgresAccountLinks } from './infra/postgres/accounts/account-links.ts'
 import { postgresAccountRecords } from './infra/postgres/accounts/account-records.ts'
 import { postgresChallenges } from './infra/postgres/accounts/challenges.ts'
 import { postgresFactors } from './infra/postgres/accounts/factors.ts'
@@ -74,6 +79,7 @@ const Token = {
   sessions: token<Sessions>('sessions'),
   securityEvents: token<SecurityEvents>('securityEvents'),
   attempts: token<LoginAttempts>('attempts'),
+  links: token<AccountLinks>('links'),
   hasher: token<PasswordHasher>('hasher'),
   tokens: token<Tokens>('tokens'),
   counters: token<ClosableCounters>('counters'),
@@ -85,6 +91,7 @@ const Token = {
   signIn: token<SignIn>('signIn'),
   accounts: token<Accounts>('accounts'),
   roles: token<Roles>('roles'),
+  recovery: token<Recovery>('recovery'),
   service: token<Service>('service'),
 }
 
@@ -116,6 +123,7 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.sessions).toResolvedValue(postgresSessions, [Token.db, Token.log])
   bind(Token.securityEvents).toResolvedValue(postgresSecurityEvents, [Token.db])
   bind(Token.attempts).toResolvedValue(postgresLoginAttempts, [Token.db])
+  bind(Token.links).toResolvedValue(postgresAccountLinks, [Token.db])
   bind(Token.hasher)
     .toResolvedValue(
       ({ PASSWORD_PEPPER, BCRYPT_COST }) => bcryptPasswordHasher(PASSWORD_PEPPER, BCRYPT_COST),
@@ -175,8 +183,20 @@ const useCases = new ContainerModule(({ bind }) => {
   )
   bind(Token.accounts)
     .toResolvedValue(
-      (config, users, sessions, securityEvents, attempts, hasher, tokens, signIn, proofs, log) => {
-        const adapters = { users, sessions, securityEvents, attempts, hasher, tokens, log }
+      (
+        config,
+        users,
+        sessions,
+        securityEvents,
+        attempts,
+        links,
+        hasher,
+        tokens,
+        signIn,
+        proofs,
+        log,
+      ) => {
+        const adapters = { users, sessions, securityEvents, attempts, links, hasher, tokens, log }
         const secondFactorRoles = config.REQUIRE_SECOND_FACTOR
         return accounts({ ...adapters, signIn, proofs, secondFactorRoles })
       },
@@ -186,6 +206,7 @@ const useCases = new ContainerModule(({ bind }) => {
         Token.sessions,
         Token.securityEvents,
         Token.attempts,
+        Token.links,
         Token.hasher,
         Token.tokens,
         Token.signIn,
@@ -195,6 +216,9 @@ const useCases = new ContainerModule(({ bind }) => {
     )
     .inSingletonScope()
   bind(Token.roles).toResolvedValue(roles, [Token.users])
+  bind(Token.recovery)
+    .toResolvedValue((links, hasher) => recovery({ links, hasher }), [Token.links, Token.hasher])
+    .inSingletonScope()
 })
 
 const http = new ContainerModule(({ bind }) => {
@@ -210,6 +234,7 @@ const http = new ContainerModule(({ bind }) => {
       Token.ownFactors,
       Token.roles,
       Token.securityEvents,
+      Token.recovery,
     ])
     .inSingletonScope()
 })
@@ -225,14 +250,19 @@ function httpService(
   factors: FactorsOfUsers,
   roles: Roles,
   securityEvents: SecurityEvents,
+  recovery: Recovery,
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
   const second = { points: config.RATE_LIMIT_PER_SECOND, seconds: 1 }
   const minute = { points: config.LOGIN_LIMIT_PER_MINUTE, seconds: 60 }
+  const hour = { points: config.MAIL_LIMIT_PER_HOUR, seconds: 3_600 }
   const limit = rateLimit(counters, { name: 'default', ...second })
   const refusals = refusalLimit(counters, { name: 'refused', ...second })
   const loginLimit = rateLimit(counters, { name: 'login', ...minute })
   const registerLimit = rateLimit(counters, { name: 'register', ...minute })
+  const resetLimit = rateLimit(counters, { name: 'reset', ...minute })
+  const linkLimit = rateLimit(counters, { name: 'link', ...minute })
+  const mailLimit = rateLimit(counters, { name: 'mail', ...hour })
   const router = strictRouter()
   const { INTERNAL_API_KEY: current, INTERNAL_API_KEY_PREVIOUS: previous } = config
   const internalApiKeys = previous === undefined ? [current] : [current, previous]
@@ -243,15 +273,18 @@ function httpService(
   )
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
   const shared = { clock, loginLimit, requireOwnPage: ownPage }
-  authRoutes(on, { ...shared, accounts, registerLimit })
+  authRoutes(on, { ...shared, accounts, registerLimit, mailLimit })
   factorRoutes(on, { ...shared, factors, signIn })
   userRoutes(on, { roles, clock })
   accountRecordRoutes(on, { records: postgresAccountRecords(db), tokens })
   accountEventRoutes(on, { securityEvents })
+  recoveryRoutes(on, { clock, recovery, resetLimit, linkLimit, mailLimit })
+  accountPage(router, `${BASE}/link`)
   const title = 'Tasktrail auth-service'
   const endpoints = [
     ...healthEndpoints(BASE, 'auth'),
     ...AUTH_ENDPOINTS,
+    ...RECOVERY_ENDPOINTS,
     ...FACTOR_ENDPOINTS,
     ...USER_ENDPOINTS,
     ...ACCOUNT_RECORD_ENDPOINTS,

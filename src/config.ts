@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ROLES, type Role } from './domain/user.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import type { Login } from './infra/postgres/connection/logins.ts'
+import { mailOf, mailVariables, placeOfMails } from './mail-config.ts'
 import { photosOf, photosVariables, placeOfPhotos } from './photos-config.ts'
 import { redis } from './redis-config.ts'
 import {
@@ -102,6 +103,7 @@ const authService = service.extend({
   PASSWORD_PEPPER: secret(16),
   BCRYPT_COST: whole(10, 20, 12),
   LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),
+  MAIL_LIMIT_PER_HOUR: whole(0, 1_000_000, 5),
   PUBLIC_URL: httpUrl.default('http://localhost:8080'),
   REQUIRE_SECOND_FACTOR: rolesOf,
   FIRST_ADMIN: z
@@ -267,7 +269,10 @@ function replicaOf<Config extends object>(config: Config) {
 }
 
 export type WorkerConfig = ReturnType<typeof workerConfig>
-export const workerConfig = storing(worker)
+export function workerConfig(env: Env) {
+  const settings = storing(worker.extend(placeOfMails(env)) as typeof worker)(env)
+  return Object.assign(settings, { mail: mailOf(settings) })
+}
 
 export type WitnessConfig = z.output<typeof witness>
 export const witnessConfig = (env: Env): WitnessConfig => parse(witness, env)
@@ -282,7 +287,7 @@ const VARIABLES = {
     ...Object.keys({ ...replicaUrl.shape, ...replicaParts.shape }),
     ...photosVariables,
   ],
-  worker: [...variablesOf(worker), ...photosVariables],
+  worker: [...variablesOf(worker), ...photosVariables, ...mailVariables],
   witness: Object.keys(witness.shape),
 }
 

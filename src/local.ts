@@ -21,6 +21,7 @@ import {
   embeddedEnv,
   keepSecrets,
   logDirectory,
+  mailsDirectory,
   photosDirectory,
   postgresDirectory,
   secretsFile,
@@ -29,6 +30,7 @@ import {
 import { startEmbeddedPostgres } from './infra/local/embedded-postgres.ts'
 import { freePorts, requireFree } from './infra/local/free-ports.ts'
 import { type KeptRunning, keepRunning, type Running } from './infra/local/keep-running.ts'
+import { keptMail } from './infra/local/kept-mail.ts'
 import { whenLauncherDies } from './infra/local/launchers.ts'
 import { type LogFiles, openLogFiles } from './infra/local/log-files.ts'
 import { localStorage } from './infra/local/objects/local-storage.ts'
@@ -73,6 +75,7 @@ async function start(): Promise<void> {
   const own = {
     DRAIN_SECONDS: '0',
     WITNESS_DIR,
+    MAIL_DIR: mailsDirectory(env),
     PUBLIC_URL: url,
     ...others,
     ...env,
@@ -270,6 +273,8 @@ function service({ name, health, env }: Service): Promise<KeptRunning> {
   const { signal } = stopping
   const log = (line: string) => {
     logs?.write(name, line)
+    const mail = keptMail(line)
+    if (mail !== null) return void mail.then(say)
     const short = shortLine(name, line)
     if (short !== null) (short.isWarning ? console.error : console.log)(short.text)
   }

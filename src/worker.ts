@@ -14,6 +14,7 @@ import { type KeyWrap, secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from './infra/encryption/user-keys.ts'
 import { thumbnailsApart } from './infra/images/thumbnails-apart.ts'
 import { type ErasedRows, erasedRows } from './infra/postgres/accounts/erased-rows.ts'
+import { postgresOutbox } from './infra/postgres/accounts/mails.ts'
 import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
 import { expiredRecords } from './infra/postgres/audit/expired-records.ts'
 import { type Database, openDatabase } from './infra/postgres/connection/database.ts'
@@ -34,6 +35,7 @@ import { LOG_SESSION, logWriter } from './infra/postgres/transparency-log/log-wr
 import { unloggedSeconds } from './infra/postgres/transparency-log/unlogged.ts'
 import { WitnessContradicts } from './infra/witnesses/witness-contradicts.ts'
 import { witnesses } from './infra/witnesses/witnesses.ts'
+import { mailJobs } from './mail-jobs.ts'
 import { openObjectStorage } from './object-storage.ts'
 import { photoJobs } from './photo-jobs.ts'
 import { configured, type Running, run, serviceUsage } from './process.ts'
@@ -303,6 +305,17 @@ function photos(
   return photoJobs({ upkeep, storage, thumbnailer, connection, role: ROLE, metrics, clock, log })
 }
 
+function mails(
+  { mail: config, database: { connection } }: WorkerConfig,
+  db: Database,
+  metrics: WorkerMetrics,
+  clock: Clock,
+  log: Log,
+): Background {
+  const outbox = postgresOutbox(db)
+  return mailJobs({ outbox, config, connection, role: ROLE, metrics, clock, log })
+}
+
 /** All of the worker, running; not yet listening. */
 export async function worker(config: WorkerConfig, log: Log, clock: Clock): Promise<Running> {
   const storage = await openObjectStorage(config.photos)
@@ -314,6 +327,7 @@ export async function worker(config: WorkerConfig, log: Log, clock: Clock): Prom
   const [db, metrics] = [container.get(Token.db), container.get(Token.metrics)]
   const running = [
     ...photos(config, storage, db, metrics, clock, log),
+    mails(config, db, metrics, clock, log),
     ...BACKGROUND.map((token): Background => container.get(token)),
   ]
   return {

@@ -49,6 +49,7 @@ describe('The configuration', () => {
       BCRYPT_COST: 12,
       RATE_LIMIT_PER_SECOND: 100,
       LOGIN_LIMIT_PER_MINUTE: 30,
+      MAIL_LIMIT_PER_HOUR: 5,
       DRAIN_SECONDS: 5,
       database: {
         connection: {
@@ -500,6 +501,72 @@ describe('The place of photos', () => {
     }
     for (const service of ['auth-service', 'witness'] as const) {
       expect(environmentOf(service, env)).to.deep.equal({})
+    }
+  })
+})
+
+describe('The place of mails', () => {
+  const SMTP = {
+    SMTP_URL: 'smtp://user:p%40ss@mail.example.com:587',
+    MAIL_FROM: 'Tasktrail <no-reply@example.com>',
+    PUBLIC_URL: 'https://api.example.com/',
+  }
+  const mailOf = (env: Env) => workerConfig({ ...WORKER, ...env }).mail
+
+  it('is nowhere unless it is named', () => {
+    expect(mailOf({})).to.equal(null)
+  })
+
+  it('is a server that speaks SMTP', () => {
+    const { SMTP_URL: url, MAIL_FROM: from } = SMTP
+    expect(mailOf(SMTP)).to.deep.equal({
+      publicUrl: 'https://api.example.com',
+      smtp: { url, from },
+    })
+    for (const SMTP_URL of ['smtps://mail.example.com', 'smtp://127.0.0.1:25?tls=none']) {
+      expect(mailOf({ ...SMTP, SMTP_URL })).to.have.property('smtp')
+    }
+  })
+
+  it('is a directory, for one machine', () => {
+    const { PUBLIC_URL } = SMTP
+    const from = 'Tasktrail <tasktrail@localhost>'
+    expect(mailOf({ MAIL_DIR: '/var/mail', PUBLIC_URL })).to.deep.equal({
+      publicUrl: 'https://api.example.com',
+      directory: { directory: '/var/mail', from },
+    })
+    expect(mailOf({ MAIL_DIR: '/var/mail', ...SMTP })).to.have.property('smtp')
+  })
+
+  it('needs to know who sends, and where links lead', () => {
+    const { SMTP_URL } = SMTP
+    const bare = refusal(workerConfig, { ...WORKER, SMTP_URL })
+    expect(bare).to.include('MAIL_FROM is missing; PUBLIC_URL is missing')
+  })
+
+  for (const [name, value] of [
+    ['SMTP_URL', 'mail.example.com:587'],
+    ['SMTP_URL', 'http://mail.example.com'],
+    ['SMTP_URL', 'smtps://mail.example.com?tls=none'],
+    ['SMTP_URL', 'smtp://mail.example.com?tls.rejectUnauthorized=false'],
+    ['MAIL_FROM', 'Tasktrail'],
+    ['MAIL_FROM', 'a@example.com, b@example.com'],
+    ['MAIL_FROM', 'Tasktrail <a@example.com>\r\nBcc: b@example.com'],
+    ['PUBLIC_URL', 'api.example.com'],
+  ] as const) {
+    it(`is refused with ${name} ${JSON.stringify(value)}`, () => {
+      expect(refusal(workerConfig, { ...WORKER, ...SMTP, [name]: value })).to.match(
+        new RegExp(`^The environment is malformed: ${name} must be`),
+      )
+    })
+  }
+
+  it('is known to the worker alone', () => {
+    expect(environmentOf('worker', SMTP)).to.deep.equal(SMTP)
+    const { PUBLIC_URL } = SMTP
+    expect(environmentOf('auth-service', SMTP)).to.deep.equal({ PUBLIC_URL })
+    for (const service of ['task-service', 'witness'] as const) {
+      expect(environmentOf(service, SMTP)).to.deep.equal({})
     }
   })
 })

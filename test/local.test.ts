@@ -113,6 +113,24 @@ describe('npm start on a new machine', function () {
     expect(JSON.parse(list).tasks[0]).to.include({ title: 'Write the first program', version: 1 })
   })
 
+  it('keeps mails as files, and prints their links, which no log has', async () => {
+    const body = { username: 'grace', email: 'grace@example.com', password: 'a good long password' }
+    await call('/v1/auth/register', { method: 'POST', body: JSON.stringify(body) })
+    const line = await runner.line(/ {2}http\S+\/v1\/auth\/link#verify\.\S{43}$/)
+    const said = runner.out[runner.out.indexOf(line) - 1] ?? ''
+    const [, file = ''] = /^mail: Confirm your address: (.*\.eml)$/.exec(said) ?? []
+    expect(file.startsWith(place('data', 'mail'))).to.equal(true)
+    expect(statSync(file).mode & 0o777).to.equal(0o600)
+    const [, token = ''] = line.split('#verify.')
+    const answer = await call('/v1/auth/email/verify', {
+      method: 'POST',
+      body: JSON.stringify({ token }),
+    })
+    expect(answer.body).to.deep.equal({ status: 'confirmed' })
+    const logs = readdirSync(place('data', 'logs')).map((name) => place('data', 'logs', name))
+    for (const log of logs) expect(readFileSync(log, 'utf8'), log).to.not.include(token)
+  })
+
   it('applies the path rules', async () => {
     const token = await login()
     expect((await call('/health')).body).to.deep.equal({

@@ -2,10 +2,12 @@ import type { Role, User } from '../domain/user.ts'
 import { AppError } from './errors.ts'
 import type { FactorProof, FactorProofs } from './factor-proofs.ts'
 import { limitingKey } from './limiting-key.ts'
+import type { AccountLinks } from './ports/account-links.ts'
 import type {
   Credentials,
   LoginAttempts,
   PasswordHasher,
+  Profile,
   RefusedAction,
   RequestContext,
   SecurityEvents,
@@ -25,6 +27,7 @@ export type AccountsDependencies = {
   readonly sessions: Sessions
   readonly securityEvents: SecurityEvents
   readonly attempts: LoginAttempts
+  readonly links: AccountLinks
   readonly hasher: PasswordHasher
   readonly tokens: Tokens
   readonly signIn: SignIn
@@ -34,18 +37,21 @@ export type AccountsDependencies = {
   readonly log: Log
 }
 
+/** From the wish to change an address until both have to have confirmed it. */
+const CHANGE_MS = 24 * 3_600_000
+
 type Answer = { readonly token: string; readonly caller: Caller | AppError }
 
 export type Accounts = ReturnType<typeof accounts>
 
 /** Registration, sessions and passwords. Error of every use case: `database_unavailable`. */
 export function accounts(on: AccountsDependencies) {
-  const { users, sessions, securityEvents, attempts, hasher, tokens, signIn, proofs } = on
-  const { secondFactorRoles, log } = on
+  const { users, sessions, securityEvents, attempts, links, hasher, tokens, signIn } = on
+  const { proofs, secondFactorRoles, log } = on
 
   /** Errors: `too_many_attempts`, `hashing_busy`. Null: there is no such user, or the password is wrong. */
   async function prove(
-    username: string,
+    given: string,
     find: () => Promise<Credentials | null>,
     password: string,
     failure: RefusedAction,
@@ -54,18 +60,21 @@ export function accounts(on: AccountsDependencies) {
     const address = limitingKey(requestContext.ip ?? '')
     // Looked up first: an attempt counts only if its outcome can become known.
     const credentials = await find()
-    await attempts.begin(username, address, requestContext.now)
+    // By the name that was given: one count for username and email would tell that they belong together.
+    await attempts.begin(given, address, requestContext.now)
     const hash = credentials?.password_hash ?? null
     const proven = await hasher.verify(password, hash).catch(async (busy) => {
-      await noted('withdraw a login attempt', attempts.withdraw(username, address))
+      await noted('withdraw a login attempt', attempts.withdraw(given, address))
       throw busy
     })
     if (credentials === null || !proven) {
       const user_id = credentials?.user.id ?? null
+      // The record is kept longer than any account: no address comes into it.
+      const username = credentials?.user.username ?? (given.includes('@') ? null : given)
       await securityEvents.add(failure, { user_id, username }, requestContext)
       return null
     }
-    await noted('clear the attempts before a login', attempts.clear(username, address))
+    await noted('clear the attempts before a login', attempts.clear(given, address))
     return credentials
   }
 
@@ -145,25 +154,31 @@ export function accounts(on: AccountsDependencies) {
   }
 
   return {
-    /** Errors: `username_taken`, `email_taken`, `hashing_busy`. */
+    /**
+     * Says nothing of the email, whoever has it: its mailbox learns that (ADR 30). Errors: `username_taken`,
+     * `hashing_busy`.
+     */
     async register(
       { username, email, password }: { username: string; email: string; password: string },
       requestContext: RequestContext,
     ): Promise<User> {
       // A registration that cannot succeed must not take a hashing slot from logins. In a race `add`
       // decides.
-      await users.requireFree(username, email)
+      await users.requireFree(username)
       const password_hash = await hasher.hash(password)
       return users.add({ username, email, password_hash }, requestContext)
     },
 
-    /** Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
+    /**
+     * By the username, or by a confirmed email. Errors: `invalid_credentials`, `too_many_attempts`,
+     * `hashing_busy`.
+     */
     async login(
       username: string,
       password: string,
       requestContext: RequestContext,
     ): Promise<SignedIn | SecondFactorAsked> {
-      const find = () => users.findByUsername(username)
+      const find = () => users.findByLogin(username)
       const credentials = await prove(username, find, password, 'login_failed', requestContext)
       if (credentials === null) throw new AppError('invalid_credentials')
       if (hasher.isOutdated(credentials.password_hash)) await rehash(credentials, password)
@@ -202,10 +217,23 @@ export function accounts(on: AccountsDependencies) {
     validateAll,
 
     /** Error: `session_ended`, if the account was erased after the token was validated. */
-    async me(caller: Caller): Promise<User> {
-      const credentials = await users.find(caller.user_id)
-      if (credentials === null) throw new AppError('session_ended')
-      return credentials.user
+    async me(caller: Caller, now: Date): Promise<Profile> {
+      const profile = await users.profile(caller.user_id, now)
+      if (profile === null) throw new AppError('session_ended')
+      return profile
+    },
+
+    /** Asks both mailboxes. Errors: those of `changePassword`. */
+    async changeEmail(
+      caller: Caller,
+      { email, password }: { email: string; password: string },
+      requestContext: RequestContext,
+    ): Promise<void> {
+      const failure = 'email_change_failed'
+      const credentials = await confirmStrongly(caller, password, failure, requestContext)
+      const expires_at = new Date(requestContext.now.getTime() + CHANGE_MS)
+      const asked = await links.askToChange(credentials, email, expires_at, requestContext)
+      if (!asked) throw new AppError('session_ended')
     },
 
     async logout(caller: Caller, requestContext: RequestContext): Promise<void> {

@@ -6,6 +6,7 @@ export type AppErrorCode =
   | 'quota_exceeded'
   | 'username_taken'
   | 'email_taken'
+  | 'link_invalid'
   | 'invalid_credentials'
   | 'wrong_password'
   | 'token_missing'

@@ -26,12 +26,10 @@ const newPassword = text(MIN_PASSWORD, MAX_PASSWORD, { blank: true }).refine(
 )
 export const role = z.enum(ROLES)
 
+const email = z.email('must be an email address').max(100, 'must have at most 100 characters')
+
 export const registration = z
-  .strictObject({
-    username,
-    email: z.email('must be an email address').max(100, 'must have at most 100 characters'),
-    password: newPassword,
-  })
+  .strictObject({ username, email, password: newPassword })
   .meta({ id: 'Registration' })
 
 const inCookies = z.boolean().optional().meta({
@@ -39,7 +37,17 @@ const inCookies = z.boolean().optional().meta({
     'For pages of a browser: answer with cookies that no script can read, in place of tokens',
 })
 
-export const login = z.strictObject({ username, password, cookie: inCookies }).meta({ id: 'Login' })
+export const login = z
+  .strictObject({
+    username: z
+      .string()
+      .max(100, 'must have at most 100 characters')
+      .regex(/^(?:[A-Za-z0-9_.-]{3,50}|[!-~]+@[!-~]+)$/, 'must be a username, or an email address')
+      .meta({ description: 'Or the email address of the account, once it is confirmed' }),
+    password,
+    cookie: inCookies,
+  })
+  .meta({ id: 'Login' })
 
 export const refresh = z
   .strictObject({
@@ -58,11 +66,44 @@ export const passwordChange = z
 
 export const erasure = z.strictObject({ password }).meta({ id: 'Erasure' })
 
+/** The secret of a link in a mail. */
+const linkToken = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'must be the token of a link in a mail')
+
+export const link = z.strictObject({ token: linkToken }).meta({ id: 'Link' })
+
+export const emailChange = z.strictObject({ email, password }).meta({ id: 'EmailChange' })
+
+export const resetRequest = z.strictObject({ email }).meta({ id: 'PasswordResetRequest' })
+
+export const passwordReset = z
+  .strictObject({ token: linkToken, new_password: newPassword })
+  .meta({ id: 'PasswordReset' })
+
 export const sessionId = { id: z.uuid('must be a UUID') }
 
 const identity = { id: z.int(), username: z.string(), email: z.string(), role }
 
 export const user = z.strictObject({ ...identity, created_at: instant }).meta({ id: 'User' })
+
+export const profile = z
+  .strictObject({
+    ...user.shape,
+    email_confirmed: z.boolean().meta({ description: 'By a link in a mail to it' }),
+    pending_email: z
+      .string()
+      .nullable()
+      .meta({ description: 'What the email becomes when both addresses have confirmed it' }),
+  })
+  .meta({ id: 'Profile' })
+
+export const confirmed = z.strictObject({
+  status: z.enum(['confirmed', 'waiting']).meta({
+    description:
+      '`confirmed`: it is the address of the account; `waiting`: the other address has to confirm the change too',
+  }),
+})
+
+export const asked = z.strictObject({ message: z.string() })
 
 const expires_in = z.int().meta({ description: 'Seconds until the access token expires' })
 const token = z

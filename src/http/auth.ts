@@ -20,15 +20,19 @@ import {
 } from './session-cookies.ts'
 
 const oneUser = z.strictObject({ user: schema.user })
+const profile = z.strictObject({ user: schema.profile })
 
 const register = {
   method: 'post',
   path: '/auth/register',
   summary: 'Create an account',
+  description:
+    "A link to confirm the email is mailed to it. Until then it is nobody's: whether another account has it, only " +
+    'its mailbox is told.',
   access: 'public',
   body: schema.registration,
   answers: { 201: { description: 'Created', body: oneUser } },
-  errors: ['username_taken', 'email_taken', 'hashing_busy', 'database_unavailable'],
+  errors: ['username_taken', 'hashing_busy', 'database_unavailable'],
 } as const satisfies Endpoint
 
 const login = {
@@ -123,7 +127,7 @@ const me = {
   path: '/auth/me',
   summary: 'The caller',
   access: 'token',
-  answers: { 200: { description: 'The user', body: oneUser } },
+  answers: { 200: { description: 'The user', body: profile } },
 } as const satisfies Endpoint
 
 const STRONGLY = [
@@ -132,6 +136,19 @@ const STRONGLY = [
   'too_many_attempts',
   'hashing_busy',
 ] as const
+
+const changeEmail = {
+  method: 'patch',
+  path: '/auth/me',
+  summary: 'Change the email',
+  description:
+    'Mails a link to the new address and, if it is confirmed, one to the old: within a day both have to confirm, and ' +
+    'only then is it another one. The old one gets a link that stops it, too.',
+  access: 'token',
+  body: schema.emailChange,
+  answers: { 202: { description: 'Asked for; nothing has changed yet', body: profile } },
+  errors: STRONGLY,
+} as const satisfies Endpoint
 
 const erase = {
   method: 'delete',
@@ -184,6 +201,7 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   validateBatch,
   logout,
   me,
+  changeEmail,
   erase,
   changePassword,
   listSessions,
@@ -198,10 +216,12 @@ export type AuthRoutes = {
   /** Counts registrations by address: each costs a hash, as a login does. */
   readonly registerLimit: RateLimit
   readonly requireOwnPage: RequireOwnPage
+  /** Counts by user what has mails sent. */
+  readonly mailLimit: RateLimit
 }
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
-  const { accounts, clock, loginLimit, registerLimit, requireOwnPage } = dependencies
+  const { accounts, clock, loginLimit, registerLimit, mailLimit, requireOwnPage } = dependencies
   const requestContext = (ctx: Context) => requestContextOf(ctx, clock)
 
   on(register, async ({ body }, ctx) => {
@@ -258,7 +278,14 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   })
 
   on(me, async (_input, ctx, caller) => {
-    ctx.body = { user: await accounts.me(caller) }
+    ctx.body = { user: await accounts.me(caller, clock()) }
+  })
+
+  on(changeEmail, async ({ body }, ctx, caller) => {
+    await mailLimit(ctx, String(caller.user_id))
+    await accounts.changeEmail(caller, body, requestContext(ctx))
+    ctx.body = { user: await accounts.me(caller, clock()) }
+    ctx.status = 202
   })
 
   on(erase, async ({ body }, ctx, caller) => {

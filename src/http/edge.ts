@@ -35,6 +35,12 @@ export const OPEN_PATHS: readonly string[] = [
   '/auth/login/passkey',
   '/auth/passkeys/challenge',
   '/auth/refresh',
+  '/auth/email/verify',
+  '/auth/email/cancel',
+  '/auth/password/reset-request',
+  '/auth/password/reset',
+  '/auth/link',
+  '/auth/link/start.js',
   ...documents('/auth'),
   ...documents('/tasks'),
 ]

@@ -187,7 +187,7 @@ describe('The erasure of an account', () => {
     await system.call('POST', '/auth/login', { body: { username: ann.username, password: 'no' } })
     const places = (text = '') => findInDatabase(sql, text)
     for (const text of texts) expect(await places(text)).to.deep.equal([])
-    expect(await places(email)).to.deep.equal(['users.email'])
+    expect(await places(email)).to.deep.equal(['mails.address', 'users.email'])
     await erase(ann)
     for (const text of [...texts, email]) expect(await places(text)).to.deep.equal([])
     expect(await places(ann.username)).to.deep.equal(['security_events.username'])

@@ -8,6 +8,7 @@ import type { Caller } from '../../src/app/ports/authorization.ts'
 import { AUDIT_ENDPOINTS } from '../../src/http/audit.ts'
 import { AUTH_ENDPOINTS } from '../../src/http/auth.ts'
 import type { Endpoint } from '../../src/http/endpoint.ts'
+import { RECOVERY_ENDPOINTS } from '../../src/http/recovery.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 import { bcryptPasswordHasher } from '../../src/infra/credentials/password-hasher.ts'
@@ -138,12 +139,16 @@ describe('The auth service', function () {
 
     const endpoints = [
       ...AUTH_ENDPOINTS,
+      ...RECOVERY_ENDPOINTS,
       ...TASK_ENDPOINTS,
       ...TASK_HISTORY_ENDPOINTS,
       ...AUDIT_ENDPOINTS,
     ].filter(({ access }) => access === 'token')
     const NEXT_PASSWORD = 'a good long password'
-    const body = (path: string) => {
+    const body = (path: string, method: string) => {
+      if (method === 'patch' && path === '/auth/me') {
+        return { email: 'ann@example.com', password: ann.password }
+      }
       if (path === '/auth/password') {
         return { current_password: ann.password, new_password: NEXT_PASSWORD }
       }
@@ -257,7 +262,7 @@ describe('The auth service', function () {
                 'x-request-id': request_id,
                 ...(authorization !== undefined && { authorization }),
               },
-              ...(endpoint.body !== undefined && { body: body(endpoint.path) }),
+              ...(endpoint.body !== undefined && { body: body(endpoint.path, endpoint.method) }),
             })
 
           const [before, [bad, good]] = [await state(), [randomUUID(), randomUUID()]]
@@ -290,7 +295,10 @@ describe('The auth service', function () {
       for (const endpoint of [...others.filter((one) => !goesOn(one)), ...erasure]) {
         const { token, session_id } = await session(credentials)
         const id = endpoint.path.startsWith('/auth') ? session_id : task
-        const facts = { token, ...(endpoint.body !== undefined && { body: body(endpoint.path) }) }
+        const facts = {
+          token,
+          ...(endpoint.body !== undefined && { body: body(endpoint.path, endpoint.method) }),
+        }
         const path = endpoint.path.replace(':id', String(id))
         const { status } = await system.call(endpoint.method.toUpperCase(), path, facts)
         expect(status, `${endpoint.method} ${path}`).to.be.within(200, 204)

@@ -9,6 +9,7 @@ import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
 import { LOG_ENDPOINTS } from '../../src/http/log.ts'
 import { PERSON_EXPORT_ENDPOINTS } from '../../src/http/person-export.ts'
 import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
+import { RECOVERY_ENDPOINTS } from '../../src/http/recovery.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 import { USER_ENDPOINTS } from '../../src/http/users.ts'
@@ -21,6 +22,7 @@ export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...ACCOUNT_RECORD_ENDPOINTS,
   ...USER_ENDPOINTS,
   ...ACCOUNT_EVENT_ENDPOINTS,
+  ...RECOVERY_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/tasks', 'task'),

@@ -98,7 +98,7 @@ export function nastyBody(of: Readonly<Record<string, Schema>>): fc.Arbitrary<Bu
     nastyText.map(asJson),
     fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
     fc.constantFrom('[', '{"a":', '[[],').map((piece) => Buffer.from(piece.repeat(9_000))),
-    fc.constantFrom(65_536, 65_537, 100_000).map((size) => Buffer.alloc(size, '{"title":"a"} ')),
+    fc.constantFrom(131_072, 131_073, 200_000).map((size) => Buffer.alloc(size, '{"title":"a"} ')),
   )
   return mostly(4, json, mostly(1, damaged(json), strange))
 }

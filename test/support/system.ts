@@ -84,7 +84,11 @@ export async function startSystem(
   const note = (facts: object, message: string) =>
     void lines.push(JSON.stringify({ facts, message }))
   const log: Log = { info: note, warn: note, error: note }
-  const limits = { RATE_LIMIT_PER_SECOND: '0', LOGIN_LIMIT_PER_MINUTE: '0' }
+  const limits = {
+    RATE_LIMIT_PER_SECOND: '0',
+    LOGIN_LIMIT_PER_MINUTE: '0',
+    MAIL_LIMIT_PER_HOUR: '0',
+  }
   const env = {
     ...SECRETS,
     ...limits,

@@ -1,4 +1,5 @@
 import type { Role, User } from '../../domain/user.ts'
+import type { SecurityEventType } from '../security-event-types.ts'
 import type { Authentication, Caller } from './authorization.ts'
 
 /** The request behind a security event, for the record. */
@@ -26,17 +27,29 @@ export type Credentials = {
   readonly has_second_factor: boolean
 }
 
+/** A user as only they themselves are shown. */
+export type Profile = User & {
+  /** Whether the mailbox has said that it is theirs. */
+  readonly email_confirmed: boolean
+  /** What the email is to become, once both mailboxes have confirmed that. */
+  readonly pending_email: string | null
+}
+
 /**
- * Usernames and emails are unique whatever their letter case. Each change is recorded as a security
- * event in the same transaction. Error of every method: `database_unavailable`.
+ * Usernames are unique whatever their letter case, and so are emails once they are confirmed; before that anybody may
+ * have given them. Each change is recorded as a security event in the same transaction. Error of every method:
+ * `database_unavailable`.
  */
 export type Users = {
-  /** Errors: `username_taken`, `email_taken`. A free name may be taken by the time of `add`. */
-  readonly requireFree: (username: string, email: string) => Promise<void>
-  /** Recorded as `registered`. Errors: `username_taken`, `email_taken`. */
+  /** Error: `username_taken`. A free name may be taken by the time of `add`. */
+  readonly requireFree: (username: string) => Promise<void>
+  /** Recorded as `registered`. Error: `username_taken`. */
   readonly add: (user: NewUser, requestContext: RequestContext) => Promise<User>
   readonly find: (id: number) => Promise<Credentials | null>
   readonly findByUsername: (username: string) => Promise<Credentials | null>
+  /** By the username, or by an email that is confirmed; no username is an email. */
+  readonly findByLogin: (login: string) => Promise<Credentials | null>
+  readonly profile: (id: number, now: Date) => Promise<Profile | null>
   /** The same password under another hash. Does nothing if the password was changed meanwhile. */
   readonly rehash: (credentials: Credentials, password_hash: string) => Promise<void>
   /**
@@ -145,18 +158,21 @@ export type Sessions = {
   readonly end: (
     user_id: number,
     id: string,
-    type: 'logged_out' | 'session_ended',
+    type: Extract<SecurityEventType, 'logged_out' | 'session_ended'>,
     requestContext: RequestContext,
   ) => Promise<boolean>
 }
 
-export type RefusedAction =
+export type RefusedAction = Extract<
+  SecurityEventType,
   | 'login_failed'
   | 'password_change_failed'
+  | 'email_change_failed'
   | 'erasure_failed'
   | 'step_up_failed'
   | 'second_factor_failed'
   | 'passkey_failed'
+>
 
 /** Refused actions; those that succeed are recorded together with the change itself. Append-only. */
 export type SecurityEvents = {

@@ -34,6 +34,9 @@ export const witnessDirectory = (env: DataDirEnv): string => join(dataDirectory(
 /** Where `npm start` keeps photos. */
 export const photosDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'photos')
 
+/** Where `npm start` keeps mails, if there is nobody to send them. */
+export const mailsDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'mail')
+
 /** Where `npm start` keeps the logs of its processes. */
 export const logDirectory = (env: DataDirEnv): string => join(dataDirectory(env), 'logs')
 

@@ -24,7 +24,9 @@ const ROLES = ['tasktrail_auth', 'tasktrail_task', 'tasktrail_worker', 'tasktrai
 /** What each role may do to each table; to a table that is not named, nothing. */
 const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
   tasktrail_auth: {
+    account_links: 'select update(used_at)',
     challenges: 'delete insert select update(expires_at)',
+    email_changes: 'insert select update',
     factors: 'delete insert select update(last_step) update(last_used_at) update(sign_count)',
     key_fingerprints: 'select',
     login_attempts: 'delete insert select update',
@@ -60,15 +62,20 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     user_keys: 'insert(user_id) insert(wrapped_by) insert(wrapped_key) select',
   },
   tasktrail_worker: {
+    account_links: 'insert select update(used_at)',
     audit_accesses: 'select',
     audit_events: 'delete insert select update',
     audit_facts: 'delete insert select update',
+    email_changes: 'select',
     events: 'select',
     key_fingerprints: 'select update(fingerprint) update(since)',
     log_bundles: 'insert select update(first_position) update(places)',
     log_checkpoint: 'select update',
     log_records: 'insert select',
     log_tiles: 'insert select update(hashes)',
+    mails:
+      'delete select update(given_up_at) update(next_try_at) update(sent_at) update(tries) ' +
+      'update(why)',
     parked_streams: 'delete insert select update',
     photos:
       'delete select update(gone_at) update(thumbnails) update(thumbnails_due_at) ' +
@@ -79,6 +86,9 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     tasks: 'select',
     user_keys: 'select update(wrapped_by) update(wrapped_key)',
     user_usage: 'delete insert select update',
+    users:
+      'select(credentials_version) select(email) select(email_confirmed_at) select(id) ' +
+      'select(username)',
   },
   tasktrail_auditor: {
     audit_accesses: 'select',
@@ -107,9 +117,11 @@ const FUNCTIONS = {
     'account_records',
     'change_role',
     'claim_key',
+    'confirm_address',
     'erase_user',
     'refresh_session',
     'remove_erased_rows',
+    'request_password_reset',
   ],
   tasktrail_task: ['append_events', 'claim_key', 'last_position', 'offer_photo', 'safe_position'],
   tasktrail_worker: [
@@ -122,6 +134,7 @@ const FUNCTIONS = {
     'remove_expired_answers',
     'remove_expired_records',
     'remove_old_logins',
+    'remove_old_mails',
     'safe_position',
     'settled_id',
   ],
@@ -219,6 +232,9 @@ describe('The roles of the database', () => {
       `update users set username = 'admin'`,
       `update users set email = 'x@example.com'`,
       `update users set role = 'admin'`,
+      'update users set email_confirmed_at = now()',
+      'select from mails',
+      'delete from account_links',
       'delete from users',
       'update sessions set user_id = 1',
       `update sessions set expires_at = 'infinity'`,
@@ -253,7 +269,9 @@ describe('The roles of the database', () => {
       'alter table events disable trigger all',
     ],
     tasktrail_worker: [
-      'select from users',
+      'select password_hash from users',
+      'update users set email_confirmed_at = now()',
+      'insert into mails default values',
       'insert into security_events default values',
       'insert into audit_accesses default values',
       'select from commands',
@@ -314,6 +332,9 @@ const REPLACEABLE = [
     'challenges',
     'login_attempts',
     'key_fingerprints',
+    'mails',
+    'account_links',
+    'email_changes',
     'replica_marks',
   ],
   // Nobody can make the same signatures again, but without their tiles they prove nothing.

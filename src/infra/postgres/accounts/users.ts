@@ -1,5 +1,5 @@
 import { AppError } from '../../../app/errors.ts'
-import type { Credentials, Users } from '../../../app/ports/accounts.ts'
+import type { Credentials, Profile, Users } from '../../../app/ports/accounts.ts'
 import type { User } from '../../../domain/user.ts'
 import { type Database, violates } from '../connection/database.ts'
 import { eraseUser } from './erasure.ts'
@@ -22,9 +22,7 @@ const ADD = {
 
 const TAKEN = {
   name: 'taken',
-  text: `
-    select exists (select from users where lower(username) = lower($1)) as username,
-      exists (select from users where lower(email) = lower($2)) as email`,
+  text: 'select exists (select from users where lower(username) = lower($1)) as taken',
 }
 
 const CREDENTIALS = `
@@ -36,6 +34,25 @@ const FIND = { name: 'find_user', text: `select ${CREDENTIALS} from users where 
 const FIND_BY_USERNAME = {
   name: 'find_user_by_username',
   text: `select ${CREDENTIALS} from users where lower(username) = lower($1)`,
+}
+
+// Both are looked for, whichever it is: it takes as long for one that is known as for one that is not.
+const FIND_BY_LOGIN = {
+  name: 'find_user_by_login',
+  text: `
+    select ${CREDENTIALS} from users where lower(username) = lower($1)
+    union all
+    select ${CREDENTIALS} from users
+    where lower(email) = lower($1) and email_confirmed_at is not null`,
+}
+
+const PROFILE = {
+  name: 'user_profile',
+  text: `
+    select ${USER}, email_confirmed_at is not null as email_confirmed, (
+        select new_email from email_changes
+        where user_id = id and ended_at is null and expires_at > $2) as pending_email
+    from users where id = $1`,
 }
 
 const REHASH = {
@@ -58,13 +75,9 @@ const CHANGE_PASSWORD = {
 
 export function postgresUsers(db: Database): Users {
   return {
-    async requireFree(username, email) {
-      const [taken] = await db.query<{ username: boolean; email: boolean }>(TAKEN, [
-        username,
-        email,
-      ])
-      if (taken?.username) throw new AppError('username_taken')
-      if (taken?.email) throw new AppError('email_taken')
+    async requireFree(username) {
+      const [found] = await db.query<{ taken: boolean }>(TAKEN, [username])
+      if (found?.taken) throw new AppError('username_taken')
     },
 
     async add({ username, email, password_hash }, requestContext) {
@@ -74,13 +87,18 @@ export function postgresUsers(db: Database): Users {
         return user as User
       } catch (error) {
         if (violates(error, 'users_username_key')) throw new AppError('username_taken')
-        if (violates(error, 'users_email_key')) throw new AppError('email_taken')
         throw error
       }
     },
 
     find: async (id) => credentials(await db.query<Row>(FIND, [id])),
     findByUsername: async (name) => credentials(await db.query<Row>(FIND_BY_USERNAME, [name])),
+    findByLogin: async (login) => credentials(await db.query<Row>(FIND_BY_LOGIN, [login])),
+
+    async profile(id, now) {
+      const [profile] = await db.query<Profile>(PROFILE, [id, now])
+      return profile ?? null
+    },
 
     async rehash({ user, password_hash: before }, password_hash) {
       await db.query(REHASH, [user.id, before, password_hash])

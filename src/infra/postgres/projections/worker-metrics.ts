@@ -13,6 +13,8 @@ export type WorkerMetrics = {
   readonly thumbnails: (areMade: boolean) => void
   readonly removedPhotos: (photos: number) => void
   readonly swept: (objects: number) => void
+  readonly mailed: (became: 'sent' | 'postponed' | 'given_up', mails: number) => void
+  readonly mailsWaiting: (counts: { waiting: number; oldest_seconds: number }) => void
   /** In Prometheus format. */
   readonly text: () => Promise<string>
   readonly contentType: string
@@ -55,6 +57,23 @@ export function workerMetrics(): WorkerMetrics {
   const removedPhotos = counter('tasktrail_removed_photos_total', 'Photos removed for good')
   const swept = counter('tasktrail_swept_objects_total', 'Objects removed that nobody knew')
 
+  const mails = new Counter({
+    name: 'tasktrail_mails_total',
+    help: 'Tries to send a mail, by what became of it',
+    registers,
+    labelNames: ['became'] as const,
+  })
+  const waitingMails = new Gauge({
+    name: 'tasktrail_mails_waiting',
+    help: 'Mails that have not been sent yet',
+    registers,
+  })
+  const oldestMail = new Gauge({
+    name: 'tasktrail_mails_oldest_seconds',
+    help: 'Age of the oldest mail that has not been sent yet',
+    registers,
+  })
+
   return {
     batch(projection, count) {
       batches.inc({ projection })
@@ -80,6 +99,11 @@ export function workerMetrics(): WorkerMetrics {
     thumbnails: (areMade) => (areMade ? thumbnails : failedThumbnails).inc(),
     removedPhotos: (photos) => removedPhotos.inc(photos),
     swept: (objects) => swept.inc(objects),
+    mailed: (became, count) => mails.inc({ became }, count),
+    mailsWaiting({ waiting, oldest_seconds }) {
+      waitingMails.set(waiting)
+      oldestMail.set(oldest_seconds)
+    },
     text: () => registry.metrics(),
     contentType: registry.contentType,
   }

@@ -70,27 +70,41 @@ describe('Accounts in PostgreSQL', () => {
     )
 
   describe('Users', () => {
-    for (const [field, taken] of [
-      ['username', 'username_taken'],
-      ['email', 'email_taken'],
-    ] as const) {
-      it(`have one ${field} each, whatever its letter case, however many race for it`, async () => {
-        const name = `Race-${randomUUID().slice(0, 8)}@x.example`
-        const racers = Array.from({ length: 10 }, (_, index) => {
-          const same = index % 2 ? name.toUpperCase() : name
-          return code(users.add(newUser({ [field]: same }), requestContext()))
-        })
-        const outcomes = await Promise.all(racers)
-        expect(outcomes.filter((outcome) => outcome === 'done')).to.have.length(1)
-        expect(outcomes.filter((outcome) => outcome === taken)).to.have.length(9)
+    it('have one username each, whatever its letter case, however many race for it', async () => {
+      const name = `Race-${randomUUID().slice(0, 8)}`
+      const racers = Array.from({ length: 10 }, (_, index) => {
+        const username = index % 2 ? name.toUpperCase() : name
+        return code(users.add(newUser({ username }), requestContext()))
       })
-    }
+      const outcomes = await Promise.all(racers)
+      expect(outcomes.filter((outcome) => outcome === 'done')).to.have.length(1)
+      expect(outcomes.filter((outcome) => outcome === 'username_taken')).to.have.length(9)
+    })
+
+    it('may give the same email, until it is confirmed', async () => {
+      const email = `${randomUUID().slice(0, 8)}@x.example`
+      const [one, two] = [
+        await users.add(newUser({ email }), requestContext()),
+        await users.add(newUser({ email: email.toUpperCase() }), requestContext()),
+      ]
+      const confirm = 'update users set email_confirmed_at = now() where id = $1'
+      await rows(confirm, [one.id])
+      const again = await rows(confirm, [two.id]).catch((error) => error.constraint)
+      expect(again).to.equal('users_confirmed_email_key')
+    })
+
+    it('are found by an email in any letter case once it is confirmed, and not before', async () => {
+      const { user } = await added()
+      expect(await users.findByLogin(user.email)).to.equal(null)
+      await rows('update users set email_confirmed_at = now() where id = $1', [user.id])
+      expect((await users.findByLogin(user.email.toUpperCase()))?.user).to.deep.equal(user)
+    })
 
     it('are found by their name in any letter case', async () => {
       const { user } = await added()
       expect((await users.findByUsername(user.username.toUpperCase()))?.user).to.deep.equal(user)
-      expect(await users.findByUsername('nobody-at-all')).to.equal(null)
-      expect(await users.findByUsername('%')).to.equal(null)
+      expect(await users.findByLogin('nobody-at-all')).to.equal(null)
+      expect(await users.findByLogin('%')).to.equal(null)
     })
 
     it('change a password once when two changes race', async () => {
@@ -134,7 +148,7 @@ describe('Accounts in PostgreSQL', () => {
         'no more events',
       )
       await sql.query('drop trigger refused on security_events; drop function refuse_all')
-      expect(await users.findByUsername(username)).to.equal(null)
+      expect(await users.findByLogin(username)).to.equal(null)
     })
   })
 

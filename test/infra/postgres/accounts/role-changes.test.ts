@@ -145,6 +145,8 @@ describe('Roles in the log', () => {
 
   it('stand in the row only as the log has them, even for the superuser', async () => {
     const [ann, bob] = [await newUser(), await withRole('auditor')]
+    // Its id is held by these.
+    await rows('delete from mails where user_id = $1', [bob.id])
     const insert = `insert into users (username, email, password_hash, role, created_at, updated_at)
       values ('eve', 'eve@example.com', '', 'admin', now(), now())`
     for (const statement of [

@@ -20,6 +20,12 @@ const KINDS = {
     where user_id = p_user_id`,
   audit_access: `select to_char(id, 'FM0000000000000000'), to_jsonb(a) from audit_accesses a
     where user_id = p_user_id`,
+  mail: `select to_char(id, 'FM0000000000000000'), to_jsonb(m) - 'user_id' from mails m
+    where user_id = p_user_id`,
+  mailed_link: `select encode(token_hash, 'hex'),
+      to_jsonb(l) - 'token_hash' - 'user_id' - 'credentials_version'
+    from account_links l where user_id = p_user_id`,
+  email_change: `select '', to_jsonb(c) - 'user_id' from email_changes c where user_id = p_user_id`,
   usage: `select '', to_jsonb(w) - 'user_id' from user_usage w where user_id = p_user_id`,
 }
 
