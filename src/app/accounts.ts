@@ -2,6 +2,7 @@ import type { Role, User } from '../domain/user.ts'
 import { AppError } from './errors.ts'
 import type { FactorProof, FactorProofs } from './factor-proofs.ts'
 import { limitingKey } from './limiting-key.ts'
+import type { PasswordPolicy } from './password-policy.ts'
 import type {
   Credentials,
   LoginAttempts,
@@ -26,6 +27,7 @@ export type AccountsDependencies = {
   readonly securityEvents: SecurityEvents
   readonly attempts: LoginAttempts
   readonly hasher: PasswordHasher
+  readonly passwords: PasswordPolicy
   readonly tokens: Tokens
   readonly signIn: SignIn
   readonly proofs: FactorProofs
@@ -40,8 +42,8 @@ export type Accounts = ReturnType<typeof accounts>
 
 /** Registration, sessions and passwords. Error of every use case: `database_unavailable`. */
 export function accounts(on: AccountsDependencies) {
-  const { users, sessions, securityEvents, attempts, hasher, tokens, signIn, proofs } = on
-  const { secondFactorRoles, log } = on
+  const { users, sessions, securityEvents, attempts, hasher, passwords, tokens } = on
+  const { signIn, proofs, secondFactorRoles, log } = on
 
   /** Errors: `too_many_attempts`, `hashing_busy`. Null: there is no such user, or the password is wrong. */
   async function prove(
@@ -145,11 +147,12 @@ export function accounts(on: AccountsDependencies) {
   }
 
   return {
-    /** Errors: `username_taken`, `email_taken`, `hashing_busy`. */
+    /** Errors: `username_taken`, `email_taken`, `hashing_busy`, `PasswordRefused`. */
     async register(
       { username, email, password }: { username: string; email: string; password: string },
       requestContext: RequestContext,
     ): Promise<User> {
+      await passwords.requireFor({ username, email }, password)
       // A registration that cannot succeed must not take a hashing slot from logins. In a race `add`
       // decides.
       await users.requireFree(username, email)
@@ -157,7 +160,7 @@ export function accounts(on: AccountsDependencies) {
       return users.add({ username, email, password_hash }, requestContext)
     },
 
-    /** Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`. */
+    /** Errors: `invalid_credentials`, `too_many_attempts`, `hashing_busy`, `account_locked`. */
     async login(
       username: string,
       password: string,
@@ -167,6 +170,14 @@ export function accounts(on: AccountsDependencies) {
       const credentials = await prove(username, find, password, 'login_failed', requestContext)
       if (credentials === null) throw new AppError('invalid_credentials')
       if (hasher.isOutdated(credentials.password_hash)) await rehash(credentials, password)
+      // Only whoever knows the password is told, and it may be somebody else.
+      if (credentials.locked) {
+        await securityEvents.add(
+          'login_failed',
+          { user_id: credentials.user.id, username },
+          requestContext,
+        )
+      }
       return signIn.begin(credentials, { amr: ['pwd'] }, requestContext)
     },
 
@@ -213,7 +224,7 @@ export function accounts(on: AccountsDependencies) {
     },
 
     /**
-     * Ends every session. Errors: `wrong_password`, `too_many_attempts`, `hashing_busy`, and
+     * Ends every session. Errors: `wrong_password`, `too_many_attempts`, `hashing_busy`, `PasswordRefused`, and
      * `session_ended` if the password was changed meanwhile.
      */
     async changePassword(
@@ -223,11 +234,10 @@ export function accounts(on: AccountsDependencies) {
     ): Promise<void> {
       const failure = 'password_change_failed'
       const credentials = await confirmStrongly(caller, current, failure, requestContext)
-      const changed = await users.changePassword(
-        credentials,
-        await hasher.hash(next),
-        requestContext,
-      )
+      await passwords.requireNext(credentials, next)
+      const hash = await hasher.hash(next)
+      const kept = passwords.kept(credentials.user.role)
+      const changed = await users.changePassword(credentials, { hash, kept }, requestContext)
       if (!changed) throw new AppError('session_ended')
     },
 

@@ -3,12 +3,14 @@ import { z } from 'zod'
 import type { Accounts } from '../app/accounts.ts'
 import { AppError } from '../app/errors.ts'
 import { tokenEnd } from '../app/ports/authorization.ts'
+import type { Origins } from '../app/ports/origins.ts'
 import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
 import { accessToken } from './authenticate.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { secondFactorAsked, stepUp as stepUpProof } from './factor-schemas.ts'
 import { proofOf } from './factors.ts'
+import { orFaultOf } from './passwords.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
 import { requestContextOf } from './request-context.ts'
 import {
@@ -49,6 +51,7 @@ const login = {
     'hashing_busy',
     'database_unavailable',
     'cross_site_request',
+    'account_locked',
   ],
 } as const satisfies Endpoint
 
@@ -192,6 +195,7 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
 
 export type AuthRoutes = {
   readonly accounts: Accounts
+  readonly origins: Origins
   readonly clock: Clock
   /** Counts logins by address. */
   readonly loginLimit: RateLimit
@@ -201,12 +205,13 @@ export type AuthRoutes = {
 }
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
-  const { accounts, clock, loginLimit, registerLimit, requireOwnPage } = dependencies
+  const { accounts, origins, clock, loginLimit, registerLimit, requireOwnPage } = dependencies
   const requestContext = (ctx: Context) => requestContextOf(ctx, clock)
 
   on(register, async ({ body }, ctx) => {
     await registerLimit(ctx, byAddress(ctx))
-    ctx.body = { user: await accounts.register(body, requestContext(ctx)) }
+    const registered = accounts.register(body, requestContext(ctx))
+    ctx.body = { user: await orFaultOf('password', registered) }
     ctx.status = 201
   })
 
@@ -268,15 +273,18 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
 
   on(changePassword, async ({ body }, ctx, caller) => {
     const change = { current: body.current_password, next: body.new_password }
-    await accounts.changePassword(caller, change, requestContext(ctx))
+    await orFaultOf('new_password', accounts.changePassword(caller, change, requestContext(ctx)))
     ctx.status = 204
   })
 
   on(listSessions, async (_input, ctx, caller) => {
     const sessions = await accounts.sessions(caller, clock())
     ctx.body = {
-      sessions: sessions.map(({ user_id, ...session }) => {
-        return { ...session, current: session.id === caller.session_id }
+      sessions: sessions.map((session) => {
+        return {
+          ...schema.sessionShown(session, origins),
+          current: session.id === caller.session_id,
+        }
       }),
     }
   })

@@ -35,6 +35,7 @@ export const OPEN_PATHS: readonly string[] = [
   '/auth/login/passkey',
   '/auth/passkeys/challenge',
   '/auth/refresh',
+  '/auth/password/strength',
   ...documents('/auth'),
   ...documents('/tasks'),
 ]

@@ -5,8 +5,10 @@ import type { Endpoint } from '../../src/http/endpoint.ts'
 import { FACTOR_ENDPOINTS } from '../../src/http/factors.ts'
 import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
 import { LOG_ENDPOINTS } from '../../src/http/log.ts'
+import { PASSWORD_ENDPOINTS } from '../../src/http/passwords.ts'
 import { PERSON_EXPORT_ENDPOINTS } from '../../src/http/person-export.ts'
 import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
+import { PROFILE_ENDPOINTS } from '../../src/http/profile.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
 import { USER_ENDPOINTS } from '../../src/http/users.ts'
@@ -17,6 +19,8 @@ export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...AUTH_ENDPOINTS,
   ...FACTOR_ENDPOINTS,
   ...ACCOUNT_RECORD_ENDPOINTS,
+  ...PASSWORD_ENDPOINTS,
+  ...PROFILE_ENDPOINTS,
   ...USER_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [

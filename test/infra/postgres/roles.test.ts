@@ -26,6 +26,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
   tasktrail_auth: {
     challenges: 'delete insert select update(expires_at)',
     factors: 'delete insert select update(last_step) update(last_used_at) update(sign_count)',
+    former_passwords: 'delete insert select',
     key_fingerprints: 'select',
     login_attempts: 'delete insert select update',
     recovery_codes: 'delete insert select',
@@ -106,8 +107,12 @@ const FUNCTIONS = {
     'change_role',
     'claim_key',
     'erase_user',
+    'lock_user',
     'refresh_session',
     'remove_erased_rows',
+    'rename_user',
+    'unlock_user',
+    'user_ngrams',
   ],
   tasktrail_task: ['append_events', 'claim_key', 'last_position', 'offer_photo', 'safe_position'],
   tasktrail_worker: [

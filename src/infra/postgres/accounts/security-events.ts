@@ -21,10 +21,20 @@ const ADD = {
   text: `${RECORD} values ($1, $2, $3, $4, $5, $6, $7, null, '{}')`,
 }
 
+const VIEWED = {
+  name: 'record_users_viewed',
+  text: `${RECORD} values ($1, $2, $3, $4, 'users_viewed', $5, $6, $7, $8)`,
+}
+
 export function postgresSecurityEvents(db: Database): SecurityEvents {
   return {
     async add(type, { user_id, username }, requestContext) {
       await db.query(ADD, [...requestContextValues(requestContext), type, user_id, username])
+    },
+
+    async viewed({ user_id, username, session_id }, what, requestContext) {
+      const who = [user_id, username, session_id]
+      await db.query(VIEWED, [...requestContextValues(requestContext), ...who, what])
     },
   }
 }
