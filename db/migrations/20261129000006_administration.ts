@@ -39,7 +39,7 @@ export async function up(knex: Knex): Promise<void> {
     declare
       before text;
     begin
-      select username into before from users where id = p_user_id for update;
+      select username into before from users where id = p_user_id for no key update;
       if not found or before = p_username then
         return;
       end if;
