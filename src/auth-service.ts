@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import { type Accounts, accounts } from './app/accounts.ts'
 import { type FactorProofs, factorProofs } from './app/factor-proofs.ts'
 import { type FactorsOfUsers, factorsOfUsers } from './app/factors.ts'
+import { type PasswordPolicy, passwordPolicy } from './app/password-policy.ts'
 import type { AccountLinks } from './app/ports/account-links.ts'
 import type {
   LoginAttempts,
@@ -22,10 +25,15 @@ import type {
   RecoveryCodes,
   TotpCodes,
 } from './app/ports/factors.ts'
+import type { Origins } from './app/ports/origins.ts'
+import type { FormerPasswords, PasswordStrength } from './app/ports/passwords.ts'
 import type { Clock, Log } from './app/ports/process.ts'
+import type { UserChanges, UserList } from './app/ports/users.ts'
+import { type Profile, profile } from './app/profile.ts'
 import { type Recovery, recovery } from './app/recovery.ts'
 import { type Roles, roles, withFirstAdmin } from './app/roles.ts'
 import { type SignIn, signIn } from './app/sign-in.ts'
+import { type UserAdministration, userAdministration } from './app/users.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
 import { ACCOUNT_EVENT_ENDPOINTS, accountEventRoutes } from './http/account-events.ts'
@@ -38,26 +46,35 @@ import { routes } from './http/endpoint.ts'
 import { FACTOR_ENDPOINTS, factorRoutes } from './http/factors.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
 import { openApi } from './http/openapi.ts'
+import { PASSWORD_ENDPOINTS, passwordRoutes } from './http/passwords.ts'
+import { PROFILE_ENDPOINTS, profileRoutes } from './http/profile.ts'
 import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { RECOVERY_ENDPOINTS, recoveryRoutes } from './http/recovery.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { requireOwnPage } from './http/session-cookies.ts'
 import { USER_ENDPOINTS, userRoutes } from './http/users.ts'
 import { sharedCounters } from './infra/counters/shared-counters.ts'
+import { breachedPasswords } from './infra/credentials/breached-passwords.ts'
+import { commonPasswords } from './infra/credentials/common-passwords.ts'
 import { passkeyCeremonies, passkeySite } from './infra/credentials/passkey-ceremonies.ts'
 import { bcryptPasswordHasher } from './infra/credentials/password-hasher.ts'
 import { recoveryCodes } from './infra/credentials/recovery-codes.ts'
 import { refreshTokens } from './infra/credentials/refresh-tokens.ts'
+import { strengthApart } from './infra/credentials/strength-apart.ts'
 import { jwtTokens } from './infra/credentials/tokens.ts'
 import { totpCodes } from './infra/credentials/totp-codes.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
+import { origins } from './infra/places/origins.ts'
 import { postgresAccountLinks } from './infra/postgres/accounts/account-links.ts'
 import { postgresAccountRecords } from './infra/postgres/accounts/account-records.ts'
 import { postgresChallenges } from './infra/postgres/accounts/challenges.ts'
 import { postgresFactors } from './infra/postgres/accounts/factors.ts'
+import { postgresFormerPasswords } from './infra/postgres/accounts/former-passwords.ts'
 import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.ts'
 import { postgresSecurityEvents } from './infra/postgres/accounts/security-events.ts'
 import { postgresSessions } from './infra/postgres/accounts/sessions.ts'
+import { postgresUserChanges } from './infra/postgres/accounts/user-changes.ts'
+import { postgresUserList } from './infra/postgres/accounts/user-list.ts'
 import { postgresUsers } from './infra/postgres/accounts/users.ts'
 import { type Database, openDatabase, PLANNED_ONCE } from './infra/postgres/connection/database.ts'
 import { type KeyedDatabase, keyedDatabase } from './infra/postgres/keys/required-key.ts'
@@ -70,6 +87,12 @@ const BASE = '/auth'
 /** Answered even under overload: task-service depends on it. */
 const VALIDATE = ['/auth/validate', '/auth/validate/batch']
 
+/** What runs in a thread of its own: beside this program, in the source as in an image. */
+const STRENGTH = new URL(
+  `password-strength${extname(fileURLToPath(import.meta.url))}`,
+  import.meta.url,
+)
+
 const Token = {
   config: token<AuthServiceConfig>('config'),
   log: token<Log>('log'),
@@ -81,6 +104,14 @@ const Token = {
   attempts: token<LoginAttempts>('attempts'),
   links: token<AccountLinks>('links'),
   hasher: token<PasswordHasher>('hasher'),
+  strength: token<PasswordStrength>('strength'),
+  formerPasswords: token<FormerPasswords>('formerPasswords'),
+  passwords: token<PasswordPolicy>('passwords'),
+  origins: token<Origins>('origins'),
+  userList: token<UserList>('userList'),
+  userChanges: token<UserChanges>('userChanges'),
+  profile: token<Profile>('profile'),
+  userAdministration: token<UserAdministration>('userAdministration'),
   tokens: token<Tokens>('tokens'),
   counters: token<ClosableCounters>('counters'),
   factors: token<Factors>('factors'),
@@ -120,6 +151,8 @@ const adapters = new ContainerModule(({ bind }) => {
     },
     [Token.config, Token.db, Token.log],
   )
+  bind(Token.userList).toResolvedValue(postgresUserList, [Token.db])
+  bind(Token.userChanges).toResolvedValue(postgresUserChanges, [Token.db])
   bind(Token.sessions).toResolvedValue(postgresSessions, [Token.db, Token.log])
   bind(Token.securityEvents).toResolvedValue(postgresSecurityEvents, [Token.db])
   bind(Token.attempts).toResolvedValue(postgresLoginAttempts, [Token.db])
@@ -130,6 +163,11 @@ const adapters = new ContainerModule(({ bind }) => {
       [Token.config],
     )
     .inSingletonScope()
+  bind(Token.origins)
+    .toResolvedValue(({ COUNTRY_DATABASE }) => origins(COUNTRY_DATABASE), [Token.config])
+    .inSingletonScope()
+  bind(Token.strength).toResolvedValue(() => strengthApart(STRENGTH))
+  bind(Token.formerPasswords).toResolvedValue(postgresFormerPasswords, [Token.db])
   bind(Token.tokens).toResolvedValue(
     ({ JWT_SECRET, JWT_SECRET_PREVIOUS }) => jwtTokens(JWT_SECRET, JWT_SECRET_PREVIOUS),
     [Token.config],
@@ -181,6 +219,23 @@ const useCases = new ContainerModule(({ bind }) => {
       Token.proofs,
     ],
   )
+  bind(Token.passwords)
+    .toResolvedValue(passwordsOf, [
+      Token.config,
+      Token.strength,
+      Token.formerPasswords,
+      Token.hasher,
+    ])
+    .inSingletonScope()
+  bind(Token.profile).toResolvedValue(
+    (users, changes) => profile({ users, changes }),
+    [Token.users, Token.userChanges],
+  )
+  bind(Token.userAdministration).toResolvedValue(
+    (users, list, changes, sessions, securityEvents) =>
+      userAdministration({ users, list, changes, sessions, securityEvents }),
+    [Token.users, Token.userList, Token.userChanges, Token.sessions, Token.securityEvents],
+  )
   bind(Token.accounts)
     .toResolvedValue(
       (
@@ -191,15 +246,16 @@ const useCases = new ContainerModule(({ bind }) => {
         attempts,
         links,
         hasher,
+        passwords,
         tokens,
         signIn,
         proofs,
         log,
-      ) => {
-        const adapters = { users, sessions, securityEvents, attempts, links, hasher, tokens, log }
-        const secondFactorRoles = config.REQUIRE_SECOND_FACTOR
-        return accounts({ ...adapters, signIn, proofs, secondFactorRoles })
-      },
+      ) =>
+        accounts({
+          ...{ users, sessions, securityEvents, attempts, links, hasher, passwords, tokens, log },
+          ...{ signIn, proofs, secondFactorRoles: config.REQUIRE_SECOND_FACTOR },
+        }),
       [
         Token.config,
         Token.users,
@@ -208,6 +264,7 @@ const useCases = new ContainerModule(({ bind }) => {
         Token.attempts,
         Token.links,
         Token.hasher,
+        Token.passwords,
         Token.tokens,
         Token.signIn,
         Token.proofs,
@@ -217,7 +274,10 @@ const useCases = new ContainerModule(({ bind }) => {
     .inSingletonScope()
   bind(Token.roles).toResolvedValue(roles, [Token.users])
   bind(Token.recovery)
-    .toResolvedValue((links, hasher) => recovery({ links, hasher }), [Token.links, Token.hasher])
+    .toResolvedValue(
+      (links, hasher, passwords) => recovery({ links, hasher, passwords }),
+      [Token.links, Token.hasher, Token.passwords],
+    )
     .inSingletonScope()
 })
 
@@ -235,9 +295,31 @@ const http = new ContainerModule(({ bind }) => {
       Token.roles,
       Token.securityEvents,
       Token.recovery,
+      Token.passwords,
+      Token.origins,
+      Token.profile,
+      Token.userAdministration,
     ])
     .inSingletonScope()
 })
+
+function passwordsOf(
+  config: AuthServiceConfig,
+  strength: PasswordStrength,
+  former: FormerPasswords,
+  hasher: PasswordHasher,
+): PasswordPolicy {
+  const { PASSWORD_MIN_LENGTH: minLength, BREACHED_PASSWORDS: list } = config
+  return passwordPolicy({
+    minLength,
+    history: { length: config.PASSWORD_HISTORY, roles: config.PASSWORD_HISTORY_ROLES },
+    common: commonPasswords(minLength),
+    breached: list === undefined ? async () => false : breachedPasswords(list),
+    strength,
+    former,
+    hasher,
+  })
+}
 
 function httpService(
   config: AuthServiceConfig,
@@ -251,6 +333,10 @@ function httpService(
   roles: Roles,
   securityEvents: SecurityEvents,
   recovery: Recovery,
+  passwords: PasswordPolicy,
+  origins: Origins,
+  profile: Profile,
+  users: UserAdministration,
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
   const second = { points: config.RATE_LIMIT_PER_SECOND, seconds: 1 }
@@ -263,6 +349,9 @@ function httpService(
   const resetLimit = rateLimit(counters, { name: 'reset', ...minute })
   const linkLimit = rateLimit(counters, { name: 'link', ...minute })
   const mailLimit = rateLimit(counters, { name: 'mail', ...hour })
+  // Somebody who types has one or two estimates a second.
+  const estimates = { points: Math.ceil(config.RATE_LIMIT_PER_SECOND / 10), seconds: 1 }
+  const strengthLimit = rateLimit(counters, { name: 'strength', ...estimates })
   const router = strictRouter()
   const { INTERNAL_API_KEY: current, INTERNAL_API_KEY_PREVIOUS: previous } = config
   const internalApiKeys = previous === undefined ? [current] : [current, previous]
@@ -273,19 +362,23 @@ function httpService(
   )
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
   const shared = { clock, loginLimit, requireOwnPage: ownPage }
-  authRoutes(on, { ...shared, accounts, registerLimit, mailLimit })
+  authRoutes(on, { ...shared, accounts, origins, registerLimit })
   factorRoutes(on, { ...shared, factors, signIn })
-  userRoutes(on, { roles, clock })
   accountRecordRoutes(on, { records: postgresAccountRecords(db), tokens })
   accountEventRoutes(on, { securityEvents })
   recoveryRoutes(on, { clock, recovery, resetLimit, linkLimit, mailLimit })
   accountPage(router, `${BASE}/link`)
+  userRoutes(on, { users, roles, origins, clock })
+  profileRoutes(on, { accounts, profile, clock, mailLimit })
+  passwordRoutes(on, { passwords, limit: strengthLimit })
   const title = 'Tasktrail auth-service'
   const endpoints = [
     ...healthEndpoints(BASE, 'auth'),
     ...AUTH_ENDPOINTS,
     ...RECOVERY_ENDPOINTS,
     ...FACTOR_ENDPOINTS,
+    ...PASSWORD_ENDPOINTS,
+    ...PROFILE_ENDPOINTS,
     ...USER_ENDPOINTS,
     ...ACCOUNT_RECORD_ENDPOINTS,
     ...ACCOUNT_EVENT_ENDPOINTS,

@@ -1,5 +1,7 @@
 import { z } from 'zod'
 import { ROLES, type Role } from './domain/user.ts'
+import { rangeFilesIn } from './infra/credentials/breached-passwords.ts'
+import { isCountries } from './infra/places/country.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import type { Login } from './infra/postgres/connection/logins.ts'
 import { mailOf, mailVariables, placeOfMails } from './mail-config.ts'
@@ -70,16 +72,17 @@ const origins = z
   })
 
 /** Roles, separated by commas. */
-const rolesOf = z
-  .string()
-  .default('')
-  .transform((text, context): ReadonlySet<Role> => {
-    const given = text.split(/[\s,]+/).filter((word) => word !== '')
-    const roles = ROLES.filter((role) => given.includes(role))
-    if (given.every((word) => ROLES.some((role) => role === word))) return new Set(roles)
-    context.addIssue(`must be roles, separated by commas: ${ROLES.join(', ')}`)
-    return z.NEVER
-  })
+const rolesOf = (fallback = '') =>
+  z
+    .string()
+    .default(fallback)
+    .transform((text, context): ReadonlySet<Role> => {
+      const given = text.split(/[\s,]+/).filter((word) => word !== '')
+      const roles = ROLES.filter((role) => given.includes(role))
+      if (given.every((word) => ROLES.some((role) => role === word))) return new Set(roles)
+      context.addIssue(`must be roles, separated by commas: ${ROLES.join(', ')}`)
+      return z.NEVER
+    })
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
 
@@ -95,6 +98,18 @@ const service = z.object({
   ...redis,
 })
 
+/** A list of passwords in the form of Have I Been Pwned's. */
+const breachedList = z
+  .string()
+  .refine(
+    (directory) => rangeFilesIn(directory) !== null,
+    'must be a directory with range files such as 0A1B2.txt that this process can read',
+  )
+
+const countryDatabase = z
+  .string()
+  .refine(isCountries, 'must be a database of countries (MMDB) that this process can read')
+
 const authService = service.extend({
   JWT_SECRET: secret(32),
   JWT_SECRET_PREVIOUS: secret(32).optional(),
@@ -105,11 +120,16 @@ const authService = service.extend({
   LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),
   MAIL_LIMIT_PER_HOUR: whole(0, 1_000_000, 5),
   PUBLIC_URL: httpUrl.default('http://localhost:8080'),
-  REQUIRE_SECOND_FACTOR: rolesOf,
+  REQUIRE_SECOND_FACTOR: rolesOf(),
   FIRST_ADMIN: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must be a username')
     .optional(),
+  PASSWORD_MIN_LENGTH: whole(8, 64, 8),
+  PASSWORD_HISTORY: whole(0, 24, 0),
+  PASSWORD_HISTORY_ROLES: rolesOf('auditor,admin'),
+  BREACHED_PASSWORDS: breachedList.optional(),
+  COUNTRY_DATABASE: countryDatabase.optional(),
 })
 
 /** Wraps the users' data keys. */

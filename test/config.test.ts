@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import {
@@ -50,6 +53,9 @@ describe('The configuration', () => {
       RATE_LIMIT_PER_SECOND: 100,
       LOGIN_LIMIT_PER_MINUTE: 30,
       MAIL_LIMIT_PER_HOUR: 5,
+      PASSWORD_MIN_LENGTH: 8,
+      PASSWORD_HISTORY: 0,
+      PASSWORD_HISTORY_ROLES: new Set(['auditor', 'admin']),
       DRAIN_SECONDS: 5,
       database: {
         connection: {
@@ -149,6 +155,32 @@ describe('The configuration', () => {
     }
   })
 
+  it('takes the roles that have a history of passwords by their names', () => {
+    const said = (PASSWORD_HISTORY_ROLES: string) =>
+      refusal(authServiceConfig, { ...AUTH, PASSWORD_HISTORY_ROLES })
+    const { PASSWORD_HISTORY_ROLES } = authServiceConfig({
+      ...AUTH,
+      PASSWORD_HISTORY_ROLES: 'admin, user',
+    })
+    expect([...PASSWORD_HISTORY_ROLES]).to.have.members(['admin', 'user'])
+    for (const wrong of ['root', 'admin,Auditor', 'admin;user']) {
+      expect(said(wrong), wrong).to.include('PASSWORD_HISTORY_ROLES must be roles, separated by')
+    }
+  })
+
+  it('takes as a list of breached passwords a directory that has range files', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'tasktrail-ranges-'))
+    const said = (BREACHED_PASSWORDS: string) =>
+      refusal(authServiceConfig, { ...AUTH, BREACHED_PASSWORDS })
+    const rule = 'BREACHED_PASSWORDS must be a directory with range files such as 0A1B2.txt'
+    expect(said(directory)).to.include(rule)
+    expect(said(join(directory, 'nowhere'))).to.include(rule)
+    await writeFile(join(directory, '0A1B2'), '')
+    expect(said(directory)).to.equal('')
+    expect(said(join(directory, '0A1B2'))).to.include(rule)
+    await rm(directory, { recursive: true })
+  })
+
   it('of task-service takes what it does not say of a replica from the database', () => {
     const own = { READ_DB_HOST: 'replica.internal', READ_DB_POOL_MAX: '3' }
     const { database, replica } = taskServiceConfig({ ...TASK, DB_PORT: '6000', ...own })
@@ -239,6 +271,8 @@ describe('The configuration', () => {
     ['DRAIN_SECONDS', 0, 60],
     ['JWT_EXPIRATION', 1, 86_400],
     ['BCRYPT_COST', 10, 20],
+    ['PASSWORD_MIN_LENGTH', 8, 64],
+    ['PASSWORD_HISTORY', 0, 24],
   ]
   for (const [name, min, max] of RANGES) {
     it(`takes ${name} from ${min} to ${max}, as a whole number in digits`, () => {

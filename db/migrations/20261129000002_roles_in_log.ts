@@ -99,6 +99,13 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
+    -- Whether somebody else could still give roles.
+    create function other_admin(p_user_id bigint) returns boolean
+    language sql stable set search_path = public, pg_temp as $$
+      select exists (select from users where role = 'admin' and id <> p_user_id)
+    $$;
+    revoke execute on function other_admin from public;
+
     -- Outcomes: 'changed'; 'unchanged' (the user has the role); 'user_not_found'; 'admins_only' (the actor is no admin
     -- any more); 'last_admin'; with p_only_first 'not_first' (there is an admin). Actor 0 is an operator. Roles change
     -- one after the other: what this finds out about who is an admin holds until it has committed.
@@ -135,7 +142,7 @@ export async function up(knex: Knex): Promise<void> {
       if p_only_first and exists (select from users where role = 'admin') then
         return 'not_first';
       end if;
-      if old_role = 'admin' and not exists (select from users where role = 'admin' and id <> p_user_id) then
+      if old_role = 'admin' and not other_admin(p_user_id) then
         return 'last_admin';
       end if;
       changed_at := append_user_event(p_user_id, p_event_id, 'UserRoleChanged', p_schema_version,
@@ -217,5 +224,6 @@ export async function down(knex: Knex): Promise<void> {
     grant update (role) on users to tasktrail_auth;
     drop index users_with_role;
     drop function change_role;
+    drop function other_admin;
   `)
 }

@@ -12,6 +12,8 @@ const KINDS = {
     from factors f where user_id = p_user_id`,
   recovery_codes: `select '', jsonb_build_object('left', count(*))
     from recovery_codes where user_id = p_user_id`,
+  former_password: `select id::text, jsonb_build_object('replaced_at', replaced_at)
+    from former_passwords where user_id = p_user_id`,
   challenge: `select encode(hash, 'hex'), jsonb_build_object('purpose', purpose, 'expires_at', expires_at)
     from challenges where user_id = p_user_id`,
   login_attempt: `select ip, to_jsonb(a) - 'account' from login_attempts a

@@ -2,6 +2,7 @@ import type { Role, User } from '../domain/user.ts'
 import { AppError } from './errors.ts'
 import type { FactorProof, FactorProofs } from './factor-proofs.ts'
 import { limitingKey } from './limiting-key.ts'
+import type { PasswordPolicy } from './password-policy.ts'
 import type { AccountLinks } from './ports/account-links.ts'
 import type {
   Credentials,
@@ -29,6 +30,7 @@ export type AccountsDependencies = {
   readonly attempts: LoginAttempts
   readonly links: AccountLinks
   readonly hasher: PasswordHasher
+  readonly passwords: PasswordPolicy
   readonly tokens: Tokens
   readonly signIn: SignIn
   readonly proofs: FactorProofs
@@ -46,8 +48,8 @@ export type Accounts = ReturnType<typeof accounts>
 
 /** Registration, sessions and passwords. Error of every use case: `database_unavailable`. */
 export function accounts(on: AccountsDependencies) {
-  const { users, sessions, securityEvents, attempts, links, hasher, tokens, signIn } = on
-  const { proofs, secondFactorRoles, log } = on
+  const { users, sessions, securityEvents, attempts, links, hasher, passwords, tokens } = on
+  const { signIn, proofs, secondFactorRoles, log } = on
 
   /** Errors: `too_many_attempts`, `hashing_busy`. Null: there is no such user, or the password is wrong. */
   async function prove(
@@ -156,12 +158,13 @@ export function accounts(on: AccountsDependencies) {
   return {
     /**
      * Says nothing of the email, whoever has it: its mailbox learns that (ADR 30). Errors: `username_taken`,
-     * `hashing_busy`.
+     * `hashing_busy`, `PasswordRefused`.
      */
     async register(
       { username, email, password }: { username: string; email: string; password: string },
       requestContext: RequestContext,
     ): Promise<User> {
+      await passwords.requireFor({ username, email }, password)
       // A registration that cannot succeed must not take a hashing slot from logins. In a race `add`
       // decides.
       await users.requireFree(username)
@@ -171,7 +174,7 @@ export function accounts(on: AccountsDependencies) {
 
     /**
      * By the username, or by a confirmed email. Errors: `invalid_credentials`, `too_many_attempts`,
-     * `hashing_busy`.
+     * `hashing_busy`, `account_locked`.
      */
     async login(
       username: string,
@@ -182,6 +185,14 @@ export function accounts(on: AccountsDependencies) {
       const credentials = await prove(username, find, password, 'login_failed', requestContext)
       if (credentials === null) throw new AppError('invalid_credentials')
       if (hasher.isOutdated(credentials.password_hash)) await rehash(credentials, password)
+      // Only whoever knows the password is told, and it may be somebody else.
+      if (credentials.locked) {
+        await securityEvents.add(
+          'login_failed',
+          { user_id: credentials.user.id, username },
+          requestContext,
+        )
+      }
       return signIn.begin(credentials, { amr: ['pwd'] }, requestContext)
     },
 
@@ -241,7 +252,7 @@ export function accounts(on: AccountsDependencies) {
     },
 
     /**
-     * Ends every session. Errors: `wrong_password`, `too_many_attempts`, `hashing_busy`, and
+     * Ends every session. Errors: `wrong_password`, `too_many_attempts`, `hashing_busy`, `PasswordRefused`, and
      * `session_ended` if the password was changed meanwhile.
      */
     async changePassword(
@@ -251,11 +262,10 @@ export function accounts(on: AccountsDependencies) {
     ): Promise<void> {
       const failure = 'password_change_failed'
       const credentials = await confirmStrongly(caller, current, failure, requestContext)
-      const changed = await users.changePassword(
-        credentials,
-        await hasher.hash(next),
-        requestContext,
-      )
+      await passwords.requireNext(credentials, next)
+      const hash = await hasher.hash(next)
+      const kept = passwords.kept(credentials.user.role)
+      const changed = await users.changePassword(credentials, { hash, kept }, requestContext)
       if (!changed) throw new AppError('session_ended')
     },
 

@@ -1,4 +1,5 @@
 import { AppError } from './errors.ts'
+import type { PasswordPolicy } from './password-policy.ts'
 import type { AccountLinks } from './ports/account-links.ts'
 import type { PasswordHasher, RequestContext } from './ports/accounts.ts'
 import type { LinkKind } from './ports/mails.ts'
@@ -6,6 +7,7 @@ import type { LinkKind } from './ports/mails.ts'
 export type RecoveryDependencies = {
   readonly links: AccountLinks
   readonly hasher: PasswordHasher
+  readonly passwords: PasswordPolicy
 }
 
 export type Recovery = ReturnType<typeof recovery>
@@ -13,7 +15,7 @@ export type Recovery = ReturnType<typeof recovery>
 const CONFIRMING: readonly LinkKind[] = ['verify', 'change-old', 'change-new']
 
 /** What links in mails do. Error of every use case: `database_unavailable`. */
-export function recovery({ links, hasher }: RecoveryDependencies) {
+export function recovery({ links, hasher, passwords }: RecoveryDependencies) {
   async function refuse(
     token: string,
     wanted: readonly LinkKind[],
@@ -39,13 +41,14 @@ export function recovery({ links, hasher }: RecoveryDependencies) {
       }
     },
 
-    /** Errors: `link_invalid`, `hashing_busy`. */
+    /** Errors: `link_invalid`, `hashing_busy`, `PasswordRefused`, after which the link is still good. */
     async reset(token: string, password: string, requestContext: RequestContext): Promise<void> {
       // Nobody takes a hashing slot from logins with a link that is none.
       const found = await links.resettable(token, requestContext.now)
-      if (found === null) await refuse(token, ['reset'], requestContext)
-      const password_hash = await hasher.hash(password)
-      if (!(await links.reset(token, password_hash, requestContext))) {
+      if (found === null) return refuse(token, ['reset'], requestContext)
+      await passwords.requireNext(found, password)
+      const next = { hash: await hasher.hash(password), kept: passwords.kept(found.user.role) }
+      if (!(await links.reset(token, next, requestContext))) {
         await refuse(token, ['reset'], requestContext)
       }
     },

@@ -85,6 +85,7 @@ export function signIn(on: SignInDependencies) {
     { amr, details }: Proof,
     requestContext: RequestContext,
   ): Promise<SignedIn> {
+    requireUnlocked(credentials)
     const { now } = requestContext
     const sid = newSessionId()
     const ends = new Date(now.getTime() + IDLE_MS)
@@ -115,13 +116,14 @@ export function signIn(on: SignInDependencies) {
   return {
     /**
      * Begins a session of a user who has proven who they are, or asks for the second factor if they have one and it is
-     * not part of the proof. Error: `invalid_credentials`, if the account is gone.
+     * not part of the proof. Errors: `account_locked`; `invalid_credentials`, if the account is gone.
      */
     async begin(
       credentials: Credentials,
       proof: Proof,
       requestContext: RequestContext,
     ): Promise<SignedIn | SecondFactorAsked> {
+      requireUnlocked(credentials)
       const isEnough = !credentials.has_second_factor || proof.amr.includes('mfa')
       if (!isEnough) return ask(credentials, proof.amr, requestContext.now)
       return open(credentials, proof, requestContext)
@@ -186,6 +188,11 @@ export function signIn(on: SignInDependencies) {
       return signedIn(user, session, nonces.reduce(next, given), requestContext.now)
     },
   }
+}
+
+/** Only those who have proven something are told. */
+function requireUnlocked({ locked }: Credentials): void {
+  if (locked) throw new AppError('account_locked')
 }
 
 const seconds = (time: Date): number => Math.floor(time.getTime() / 1000)

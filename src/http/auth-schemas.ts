@@ -1,29 +1,23 @@
-import { dictionary } from '@zxcvbn-ts/language-common'
 import { z } from 'zod'
+import type { Session } from '../app/ports/accounts.ts'
 import { AMR } from '../app/ports/authorization.ts'
+import type { Origins } from '../app/ports/origins.ts'
 import { ROLES } from '../domain/user.ts'
-import { instant, text } from './fields.ts'
+import { instant, pageSize, text } from './fields.ts'
 import { REQUEST_ID } from './request-id.ts'
 
 /** Validations in one call. */
 const MAX_BATCH = 100
 
+/** More may be asked for, and other things: app/password-policy.ts. */
 const MIN_PASSWORD = 8
 const MAX_PASSWORD = 256
-
-/** The 3,000 most common of the passwords that are long enough (NIST 800-63B). */
-const COMMON = new Set(
-  dictionary['passwords-common'].filter(({ length }) => length >= MIN_PASSWORD).slice(0, 3_000),
-)
 
 const username = z
   .string()
   .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must have 3 to 50 characters of A-Z a-z 0-9 _ . -')
 const password = text(1, MAX_PASSWORD, { blank: true })
-const newPassword = text(MIN_PASSWORD, MAX_PASSWORD, { blank: true }).refine(
-  (value) => !COMMON.has(value.normalize('NFKC').toLowerCase()),
-  'must not be one of the most common passwords',
-)
+export const newPassword = text(MIN_PASSWORD, MAX_PASSWORD, { blank: true })
 export const role = z.enum(ROLES)
 
 const email = z.email('must be an email address').max(100, 'must have at most 100 characters')
@@ -64,14 +58,33 @@ export const passwordChange = z
   .strictObject({ current_password: password, new_password: newPassword })
   .meta({ id: 'PasswordChange' })
 
+export const estimate = z
+  .strictObject({
+    password: text(0, MAX_PASSWORD),
+    username: text(0, 50).optional(),
+    email: text(0, 100).optional(),
+  })
+  .meta({ id: 'Estimate' })
+
+export const strength = z
+  .strictObject({
+    score: z.int().min(0).max(4).meta({ description: '0: guessed at once; 3 and 4: strong' }),
+    guesses: z.number().meta({ description: 'How many it takes, about' }),
+    warning: z.string().nullable().meta({ description: 'What makes it weak' }),
+    suggestions: z.array(z.string()),
+    refused: z
+      .string()
+      .nullable()
+      .meta({ description: 'The rule that it would break as a new password' }),
+  })
+  .meta({ id: 'Strength' })
+
 export const erasure = z.strictObject({ password }).meta({ id: 'Erasure' })
 
 /** The secret of a link in a mail. */
 const linkToken = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'must be the token of a link in a mail')
 
 export const link = z.strictObject({ token: linkToken }).meta({ id: 'Link' })
-
-export const emailChange = z.strictObject({ email, password }).meta({ id: 'EmailChange' })
 
 export const resetRequest = z.strictObject({ email }).meta({ id: 'PasswordResetRequest' })
 
@@ -127,6 +140,54 @@ export const signedIn = z
   })
   .meta({ id: 'SignedIn' })
 
+/** A name and an address change in ways of their own: asked for together, one could fail after the other. */
+export const profileChange = z
+  .strictObject({
+    username: username.optional(),
+    email: email.optional(),
+    password: password.optional().meta({ description: 'The current one, with an email' }),
+  })
+  .refine((change) => change.email === undefined || change.password !== undefined, {
+    error: 'must be given with an email',
+    path: ['password'],
+  })
+  .refine((change) => change.email === undefined || change.username === undefined, {
+    error: 'must not be changed together with the email',
+    path: ['username'],
+  })
+  .meta({ id: 'ProfileChange' })
+
+export const listedUser = z
+  .strictObject({
+    ...identity,
+    created_at: instant,
+    locked: z.boolean(),
+    locked_at: instant.nullable(),
+    lock_reason: z.string().nullable(),
+    last_login_at: instant.nullable().meta({
+      description: 'Of the sessions that are still known: they are for 30 days after their end',
+    }),
+  })
+  .meta({ id: 'ListedUser' })
+
+const boolean = z
+  .enum(['true', 'false'], 'must be true or false')
+  .transform((value) => value === 'true')
+
+export const userQuery = {
+  q: text(1, 100).optional().meta({ description: 'Part of a username or an email' }),
+  role: role.optional(),
+  locked: boolean.optional(),
+  limit: pageSize.optional().meta({ description: 'Page size, 1 to 200; default 50' }),
+  cursor: z.string().max(500, 'must be a cursor of this list').optional(),
+}
+
+const reason = text(1, 500, { trim: true })
+
+export const lock = z.strictObject({ reason }).meta({ id: 'Lock' })
+
+export const unlock = z.strictObject({ reason: reason.optional() }).meta({ id: 'Unlock' })
+
 export const steppedUp = z.strictObject({ token, expires_in }).meta({ id: 'SteppedUp' })
 
 export const validated = z.strictObject({
@@ -168,18 +229,37 @@ export const validatedBatch = z.strictObject({
   ),
 })
 
+const session = {
+  id: z.uuid(),
+  created_at: instant,
+  last_used_at: instant,
+  expires_at: instant,
+  ip: z.string().nullable(),
+  user_agent: z.string().nullable(),
+  device: z.string().meta({
+    description: 'What the user agent says, in words',
+    examples: ['Firefox on Windows', 'curl', 'an unknown program'],
+  }),
+  place: z
+    .string()
+    .nullable()
+    .meta({
+      description: 'Where the address is, in words; null: that is not known',
+      examples: ['Germany', 'a private network'],
+    }),
+}
+
 export const sessions = z.strictObject({
-  sessions: z.array(
-    z
-      .strictObject({
-        id: z.uuid(),
-        created_at: instant,
-        last_used_at: instant,
-        expires_at: instant,
-        ip: z.string().nullable(),
-        user_agent: z.string().nullable(),
-        current: z.boolean(),
-      })
-      .meta({ id: 'Session' }),
-  ),
+  sessions: z.array(z.strictObject({ ...session, current: z.boolean() }).meta({ id: 'Session' })),
+})
+
+export const sessionsOfUser = z.strictObject({
+  sessions: z.array(z.strictObject(session).meta({ id: 'SessionOfUser' })),
+})
+
+/** As answers show it. */
+export const sessionShown = ({ user_id, ...session }: Session, origins: Origins) => ({
+  ...session,
+  device: origins.device(session.user_agent),
+  place: origins.place(session.ip),
 })

@@ -3,12 +3,14 @@ import { z } from 'zod'
 import type { Accounts } from '../app/accounts.ts'
 import { AppError } from '../app/errors.ts'
 import { tokenEnd } from '../app/ports/authorization.ts'
+import type { Origins } from '../app/ports/origins.ts'
 import type { Clock } from '../app/ports/process.ts'
 import * as schema from './auth-schemas.ts'
 import { accessToken } from './authenticate.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { secondFactorAsked, stepUp as stepUpProof } from './factor-schemas.ts'
 import { proofOf } from './factors.ts'
+import { orFaultOf } from './passwords.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
 import { requestContextOf } from './request-context.ts'
 import {
@@ -53,6 +55,7 @@ const login = {
     'hashing_busy',
     'database_unavailable',
     'cross_site_request',
+    'account_locked',
   ],
 } as const satisfies Endpoint
 
@@ -137,19 +140,6 @@ const STRONGLY = [
   'hashing_busy',
 ] as const
 
-const changeEmail = {
-  method: 'patch',
-  path: '/auth/me',
-  summary: 'Change the email',
-  description:
-    'Mails a link to the new address and, if it is confirmed, one to the old: within a day both have to confirm, and ' +
-    'only then is it another one. The old one gets a link that stops it, too.',
-  access: 'token',
-  body: schema.emailChange,
-  answers: { 202: { description: 'Asked for; nothing has changed yet', body: profile } },
-  errors: STRONGLY,
-} as const satisfies Endpoint
-
 const erase = {
   method: 'delete',
   path: '/auth/me',
@@ -201,7 +191,6 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   validateBatch,
   logout,
   me,
-  changeEmail,
   erase,
   changePassword,
   listSessions,
@@ -210,23 +199,23 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
 
 export type AuthRoutes = {
   readonly accounts: Accounts
+  readonly origins: Origins
   readonly clock: Clock
   /** Counts logins by address. */
   readonly loginLimit: RateLimit
   /** Counts registrations by address: each costs a hash, as a login does. */
   readonly registerLimit: RateLimit
   readonly requireOwnPage: RequireOwnPage
-  /** Counts by user what has mails sent. */
-  readonly mailLimit: RateLimit
 }
 
 export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRoutes): void {
-  const { accounts, clock, loginLimit, registerLimit, mailLimit, requireOwnPage } = dependencies
+  const { accounts, origins, clock, loginLimit, registerLimit, requireOwnPage } = dependencies
   const requestContext = (ctx: Context) => requestContextOf(ctx, clock)
 
   on(register, async ({ body }, ctx) => {
     await registerLimit(ctx, byAddress(ctx))
-    ctx.body = { user: await accounts.register(body, requestContext(ctx)) }
+    const registered = accounts.register(body, requestContext(ctx))
+    ctx.body = { user: await orFaultOf('password', registered) }
     ctx.status = 201
   })
 
@@ -281,13 +270,6 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
     ctx.body = { user: await accounts.me(caller, clock()) }
   })
 
-  on(changeEmail, async ({ body }, ctx, caller) => {
-    await mailLimit(ctx, String(caller.user_id))
-    await accounts.changeEmail(caller, body, requestContext(ctx))
-    ctx.body = { user: await accounts.me(caller, clock()) }
-    ctx.status = 202
-  })
-
   on(erase, async ({ body }, ctx, caller) => {
     await accounts.erase(caller, body.password, requestContext(ctx))
     ctx.status = 204
@@ -295,15 +277,18 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
 
   on(changePassword, async ({ body }, ctx, caller) => {
     const change = { current: body.current_password, next: body.new_password }
-    await accounts.changePassword(caller, change, requestContext(ctx))
+    await orFaultOf('new_password', accounts.changePassword(caller, change, requestContext(ctx)))
     ctx.status = 204
   })
 
   on(listSessions, async (_input, ctx, caller) => {
     const sessions = await accounts.sessions(caller, clock())
     ctx.body = {
-      sessions: sessions.map(({ user_id, ...session }) => {
-        return { ...session, current: session.id === caller.session_id }
+      sessions: sessions.map((session) => {
+        return {
+          ...schema.sessionShown(session, origins),
+          current: session.id === caller.session_id,
+        }
       }),
     }
   })

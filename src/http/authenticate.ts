@@ -4,8 +4,8 @@ import { LRUCache } from 'lru-cache'
 import { AppError } from '../app/errors.ts'
 import type { Caller, TokenValidator } from '../app/ports/authorization.ts'
 import { tokenOf } from './edge.ts'
-import type { Admit } from './endpoint.ts'
-import { HttpError, STATUS } from './errors.ts'
+import type { Admit, Endpoint } from './endpoint.ts'
+import { HttpError, refusalOf, STATUS } from './errors.ts'
 import { byAddress, type RateLimit, type RefusalLimit } from './rate-limit.ts'
 import type { RequireOwnPage } from './session-cookies.ts'
 
@@ -68,7 +68,7 @@ export function admission(on: Admission): Admit {
     }
   }
 
-  return async (ctx, access) => {
+  return async (ctx, { access, roles }) => {
     switch (access) {
       case 'open':
         return undefined
@@ -83,10 +83,15 @@ export function admission(on: Admission): Admit {
         const caller = await validate(ctx)
         ctx.state.user_id = caller.user_id
         await limit(ctx, String(caller.user_id))
+        requireRole(caller, roles)
         return caller
       }
     }
   }
+}
+
+function requireRole({ role }: Caller, roles: Endpoint['roles']): void {
+  if (roles !== undefined && !roles.includes(role)) throw new HttpError(refusalOf(roles))
 }
 
 /** Error: that of `TokenValidator`, or `session_ended` if the caller's role has changed. */

@@ -41,6 +41,7 @@ export const OPEN_PATHS: readonly string[] = [
   '/auth/password/reset',
   '/auth/link',
   '/auth/link/start.js',
+  '/auth/password/strength',
   ...documents('/auth'),
   ...documents('/tasks'),
 ]

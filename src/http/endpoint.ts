@@ -2,6 +2,7 @@ import type { Router } from '@koa/router'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Caller } from '../app/ports/authorization.ts'
+import type { Role } from '../domain/user.ts'
 import { readBody, refuseBody } from './body.ts'
 import { negotiate } from './content-types.ts'
 import { type ErrorCode, type Fault, HttpError } from './errors.ts'
@@ -43,6 +44,8 @@ export type Endpoint<
    * Tasktrail's own services, with the internal key, and with a user's token where they ask about it.
    */
   readonly access: 'open' | 'public' | 'token' | 'internal' | 'internal-with-token'
+  /** Of those who hold a token: whose role lets them. @default every role */
+  readonly roles?: readonly [Role, ...Role[]]
   readonly params?: P
   readonly query?: Q
   readonly headers?: H
@@ -59,8 +62,11 @@ export type Input<P extends Shape, Q extends Shape, H extends Shape, B extends S
   readonly body: z.output<z.ZodObject<B>>
 }
 
-/** Throws unless the endpoint's access allows the call. Returns the caller where access is by token. */
-export type Admit = (ctx: Context, access: Endpoint['access']) => Promise<Caller | undefined>
+/** Throws unless the endpoint's access and roles allow the call. Returns the caller where access is by token. */
+export type Admit = (
+  ctx: Context,
+  endpoint: Pick<Endpoint, 'access' | 'roles'>,
+) => Promise<Caller | undefined>
 
 /** Of those that are still on their way: each may be of 128 KiB, and takes as long as it takes. */
 const BODIES: Places = { all: 256, each: 32, waiting: 100, ms: 2_000, retryAfter: 2 }
@@ -85,14 +91,14 @@ export function routes(router: Router, admit: Admit) {
     const types = typesOf(endpoint)
     router[endpoint.method](endpoint.path, async (context: Context) => {
       context.state.route = endpoint.path
-      let caller = await admit(context, endpoint.access)
+      let caller = await admit(context, endpoint)
       if (types.length > 0) negotiate(context, types)
       const isWhole = context.req.complete
       const read = () => (endpoint.body ? readBody(context) : refuseBody(context))
       const whose = caller?.user_id ?? byAddress(context)
       const body = await (isWhole ? read() : inPlace(bodies, whose, read))
       // A body may arrive slowly, and the session may have ended since.
-      if (!isWhole && endpoint.access === 'token') caller = await admit(context, endpoint.access)
+      if (!isWhole && endpoint.access === 'token') caller = await admit(context, endpoint)
       await handler(parse(context, body), context, caller as Caller)
     })
   }

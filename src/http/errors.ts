@@ -4,6 +4,7 @@ import { KEPT_DAYS } from '../app/photo-keys.ts'
 import { LONGEST_SIDE, MOST_PIXELS, MOST_PIXELS_OF_AVIF } from '../app/ports/images.ts'
 import type { DomainErrorCode } from '../domain/errors.ts'
 import { MOST_PHOTOS } from '../domain/task/photos.ts'
+import type { Role } from '../domain/user.ts'
 import { TOKEN_MESSAGE } from './edge.ts'
 import { MAX_BODY } from './json.ts'
 import { asWritten } from './versions.ts'
@@ -19,6 +20,7 @@ export type HttpErrorCode =
   | 'method_not_allowed'
   | 'internal_key_required'
   | 'auditors_only'
+  | 'admins_only'
   | 'cross_site_request'
   | 'event_not_found'
   | 'record_not_found'
@@ -63,15 +65,16 @@ export const STATUS = {
   session_ended: 401,
   invalid_credentials: 401,
   wrong_password: 403,
+  account_locked: 403,
   task_forbidden: 403,
   quota_exceeded: 403,
   internal_key_required: 403,
   auditors_only: 403,
+  admins_only: 403,
   cross_site_request: 403,
   step_up_required: 403,
   code_invalid: 403,
   challenge_invalid: 403,
-  admins_only: 403,
   task_not_found: 404,
   photo_not_found: 404,
   thumbnail_not_found: 404,
@@ -101,6 +104,7 @@ export const STATUS = {
   email_taken: 409,
   passkey_known: 409,
   too_many_factors: 409,
+  own_account: 409,
   last_admin: 409,
   photo_gone: 410,
   link_invalid: 410,
@@ -142,6 +146,10 @@ const QUOTA: Readonly<Record<Quota['of'], (used: number, limit: number) => strin
     `${KEPT_DAYS} days more`,
 }
 
+/** What a call says to those whose role it is not for. */
+export const refusalOf = (roles: readonly Role[]): 'auditors_only' | 'admins_only' =>
+  roles.includes('auditor') ? 'auditors_only' : 'admins_only'
+
 type Message = string | ((ctx: Context, error: Error) => string)
 
 export const MESSAGE: Record<ErrorCode, Message> = {
@@ -152,6 +160,7 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   session_ended: 'Session has ended',
   invalid_credentials: 'Invalid username or password',
   wrong_password: 'The current password is wrong',
+  account_locked: 'This account is locked: ask an admin',
   task_forbidden: 'You do not have permission to access this resource',
   quota_exceeded: (_, error) => {
     const quota = error instanceof AppError ? error.quota : undefined
@@ -159,10 +168,10 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   },
   internal_key_required: 'Only services of Tasktrail may call this',
   auditors_only: 'Only auditors and admins may call this',
+  admins_only: 'Only admins may call this',
   cross_site_request:
     'A cookie was sent from a page of another site: send the token in the Authorization header',
   step_up_required: 'Prove once more that it is you (POST /auth/step-up), and repeat this call',
-  admins_only: 'Only admins may call this',
   task_not_found: (ctx) => `Task with id ${ctx.params.id} not found`,
   photo_not_found: (ctx) => `Task with id ${ctx.params.id} has no photo ${ctx.params.photo_id}`,
   thumbnail_not_found: 'There is no thumbnail of this photo, or not yet',
@@ -175,7 +184,7 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   factor_not_found: (ctx) => `Factor with id ${ctx.params.id} not found`,
   passkey_known: 'This passkey is in use already',
   too_many_factors: 'You have as many factors as there may be: remove one first',
-  session_not_found: (ctx) => `Session with id ${ctx.params.id} not found`,
+  session_not_found: (ctx) => `Session with id ${ctx.params.session_id ?? ctx.params.id} not found`,
   user_not_found: (ctx) => `User with id ${ctx.params.id} not found`,
   record_not_found: (ctx) => `There is nothing on record with id ${ctx.params.id}`,
   event_not_found: (ctx) => `Event with position ${ctx.params.position} not found`,
@@ -192,9 +201,10 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   write_conflict: 'Others changed the task at the same time; try again',
   idempotency_key_in_use: 'A request with this Idempotency-Key is still running',
   username_taken: 'Username already exists',
-  last_admin: 'There is no other admin: make somebody else one first',
   email_taken: 'Another account has confirmed this address',
   link_invalid: 'This link was used, has expired, or is none; ask for a new one',
+  own_account: 'This is your own account: another admin has to do it',
+  last_admin: 'This is the last admin who can log in',
   too_many_photos: `A task has at most ${MOST_PHOTOS} photos, those included that are on their way`,
   photo_not_uploaded: 'Nothing has been uploaded with the form of this photo',
   photo_differs: 'What was uploaded has another size or checksum than was promised',

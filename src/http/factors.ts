@@ -25,7 +25,7 @@ const secondFactor = {
   access: 'public',
   body: schema.secondFactor,
   answers: { 200: { description: 'Tokens of a new session', body: signedIn } },
-  errors: [...WRONG, 'too_many_attempts', 'cross_site_request'],
+  errors: [...WRONG, 'too_many_attempts', 'account_locked', 'cross_site_request'],
 } as const satisfies Endpoint
 
 const passkeyChallenge = {
@@ -49,7 +49,7 @@ const passkeySignIn = {
   access: 'public',
   body: schema.passkeySignIn,
   answers: { 200: { description: 'Tokens of a new session', body: signedIn } },
-  errors: [...WRONG, 'cross_site_request'],
+  errors: [...WRONG, 'account_locked', 'cross_site_request'],
 } as const satisfies Endpoint
 
 const list = {

@@ -133,7 +133,8 @@ export function faultsOf(
   })
 }
 
-const label = (field: string): string =>
+/** What messages call a field. */
+export const label = (field: string): string =>
   (field.charAt(0).toUpperCase() + field.slice(1)).replaceAll('_', ' ')
 
 function rule(issue: z.core.$ZodIssue): string {

@@ -6,9 +6,10 @@ import {
   type ZodOpenApiPathsObject,
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
+import { ROLES, type Role } from '../domain/user.ts'
 import { BASE, COOKIES } from './edge.ts'
 import { type Answer, type Endpoint, typesOf } from './endpoint.ts'
-import { type ErrorCode, STATUS } from './errors.ts'
+import { type ErrorCode, refusalOf, STATUS } from './errors.ts'
 import { MAX_BODY } from './json.ts'
 
 const error = z
@@ -69,7 +70,9 @@ export function openApi(title: string, version: string, endpoints: readonly Endp
   })
 }
 
-const SECURITY = {
+type Security = Record<string, string[]>
+
+const SECURITY: Readonly<Record<Endpoint['access'], Security[]>> = {
   open: [],
   public: [],
   token: [{ token: [] }, { cookie: [] }],
@@ -77,8 +80,26 @@ const SECURITY = {
   'internal-with-token': [{ token: [], internal: [] }],
 }
 
+/** Which of those roles: one alternative for each (OpenAPI 3.1 lists roles where OAuth has scopes). */
+const ofRoles = (security: readonly Security[], roles: readonly Role[]): Security[] =>
+  roles.flatMap((role) =>
+    security.map((each) => Object.fromEntries(Object.keys(each).map((scheme) => [scheme, [role]]))),
+  )
+
+/** Who may call, by their role. */
+function callers({ access, roles, description }: Endpoint) {
+  const paragraph = roles && `For the role${roles.length > 1 ? 's' : ''} ${roles.join(' and ')}.`
+  const said = [paragraph, description].filter((part) => part !== undefined).join('\n\n')
+  return {
+    ...(said !== '' && { description: said }),
+    security: roles ? ofRoles(SECURITY[access], roles) : SECURITY[access],
+    // Also where it is everyone, so that each call says it.
+    ...(access === 'token' && { 'x-roles': roles ?? ROLES }),
+  }
+}
+
 function operation(endpoint: Endpoint): ZodOpenApiOperationObject {
-  const { method, path, summary, description, access, body, answers } = endpoint
+  const { method, path, summary, body, answers } = endpoint
   const operationId = `${method} ${path}`.replace(/[^A-Za-z]+(\w)?/g, (_, first: string = '') =>
     first.toUpperCase(),
   )
@@ -86,8 +107,7 @@ function operation(endpoint: Endpoint): ZodOpenApiOperationObject {
   return {
     operationId,
     summary,
-    ...(description && { description }),
-    security: SECURITY[access],
+    ...callers(endpoint),
     requestParams: {
       path: z.object(endpoint.params ?? {}),
       query: z.object(endpoint.query ?? {}),
@@ -149,6 +169,7 @@ function errorResponses(endpoint: Endpoint): ZodOpenApiResponsesObject {
     ...(endpoint.access === 'token' && endpoint.method !== 'get'
       ? (['cross_site_request'] as const)
       : []),
+    ...(endpoint.roles ? [refusalOf(endpoint.roles)] : []),
     ...(typesOf(endpoint).length > 0 ? (['not_acceptable'] as const) : []),
     ...(endpoint.body ? WITH_BODY : (['unexpected_body'] as const)),
     ...(endpoint.errors ?? []),

@@ -4,6 +4,7 @@ import type { Clock } from '../app/ports/process.ts'
 import type { Recovery } from '../app/recovery.ts'
 import * as schema from './auth-schemas.ts'
 import type { Endpoint, routes } from './endpoint.ts'
+import { orFaultOf } from './passwords.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
 import { requestContextOf } from './request-context.ts'
 
@@ -113,7 +114,8 @@ export function recoveryRoutes(on: ReturnType<typeof routes>, dependencies: Reco
 
   on(reset, async ({ body }, ctx) => {
     await linkLimit(ctx, byAddress(ctx))
-    await recovery.reset(body.token, body.new_password, requestContext(ctx))
+    const setting = recovery.reset(body.token, body.new_password, requestContext(ctx))
+    await orFaultOf('new_password', setting)
     ctx.status = 204
   })
 }

@@ -10,6 +10,7 @@ const OPEN = [
   '/health',
   '/auth/register',
   '/auth/login',
+  '/auth/password/strength',
   ...['/auth', '/tasks'].flatMap((base) => [
     `${base}/health`,
     `${base}/openapi.json`,
@@ -133,7 +134,7 @@ describe('The deprecation of paths without the base path', () => {
 
   it('is not said of health, documents, internal calls and what is not ours', () => {
     for (const path of [
-      ...OPEN.filter((path) => !/register|login/.test(path)),
+      ...OPEN.filter((path) => !/register|login|strength/.test(path)),
       ...['/ready', '/auth/validate', '/auth/validate/batch', '/worker/health', '/witness/health'],
       ...['/', '/nothing', '/tasksx', '/v1/tasks', '/v2/tasks', '/objects'],
     ]) {

@@ -538,7 +538,7 @@ describe('The erasure of an account', () => {
     const requestContext = { request_id: 'r', ip: null, user_agent: null, now: new Date() }
     try {
       const credentials = await users.find(ann.id).then((found) => found ?? expect.fail('no user'))
-      await users.changePassword(credentials, 'another hash', requestContext)
+      await users.changePassword(credentials, { hash: 'another hash', kept: 0 }, requestContext)
       expect(await users.erase(credentials, randomUUID(), requestContext)).to.equal(false)
       expect(await users.find(ann.id)).to.have.property('password_hash', 'another hash')
     } finally {

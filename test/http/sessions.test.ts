@@ -295,9 +295,12 @@ describe('Sessions', () => {
         expires_at: new Date(now + 30 * DAY).toISOString(),
         ip: '198.51.100.7',
         user_agent: 'Phone/1.0',
+        device: 'Phone',
+        place: null,
         current: true,
       })
       expect(sessions[1]).to.include({ id: sidOf(user.token), current: false, ip: '127.0.0.1' })
+      expect(sessions[1]).to.include({ device: 'node', place: 'a private network' })
       expect(sessions).to.have.length(2)
       expect((await list(ann.token)).map(({ id }: { id: string }) => id)).not.to.include(
         sidOf(token),

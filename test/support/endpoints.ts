@@ -7,8 +7,10 @@ import type { Endpoint } from '../../src/http/endpoint.ts'
 import { FACTOR_ENDPOINTS } from '../../src/http/factors.ts'
 import { healthEndpoints, wholeHealth } from '../../src/http/health.ts'
 import { LOG_ENDPOINTS } from '../../src/http/log.ts'
+import { PASSWORD_ENDPOINTS } from '../../src/http/passwords.ts'
 import { PERSON_EXPORT_ENDPOINTS } from '../../src/http/person-export.ts'
 import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
+import { PROFILE_ENDPOINTS } from '../../src/http/profile.ts'
 import { RECOVERY_ENDPOINTS } from '../../src/http/recovery.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
@@ -20,6 +22,8 @@ export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...AUTH_ENDPOINTS,
   ...FACTOR_ENDPOINTS,
   ...ACCOUNT_RECORD_ENDPOINTS,
+  ...PASSWORD_ENDPOINTS,
+  ...PROFILE_ENDPOINTS,
   ...USER_ENDPOINTS,
   ...ACCOUNT_EVENT_ENDPOINTS,
   ...RECOVERY_ENDPOINTS,

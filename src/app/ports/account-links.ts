@@ -5,7 +5,7 @@ import type { LinkKind } from './mails.ts'
  * The account that the link would set a password of, and its link. Only its token leads there, and only as long as the
  * link is valid.
  */
-export type Resettable = Pick<Credentials, 'user' | 'credentials_version'>
+export type Resettable = Pick<Credentials, 'user' | 'credentials_version' | 'password_hash'>
 
 /**
  * What a link in a mail does, each time together with its security event. A link is used once, and only in time. Error
@@ -25,12 +25,12 @@ export type AccountLinks = {
   /** Null: this is no valid link to set a password. */
   readonly resettable: (token: string, now: Date) => Promise<Resettable | null>
   /**
-   * Sets the password, ends all sessions and clears the attempts to log in. False: somebody was first, or the account
-   * has changed.
+   * Sets the password, ends all sessions, clears the attempts to log in, and keeps so many former hashes. False:
+   * somebody was first, or the account has changed.
    */
   readonly reset: (
     token: string,
-    password_hash: string,
+    next: { readonly hash: string; readonly kept: number },
     requestContext: RequestContext,
   ) => Promise<boolean>
   /** Records `link_refused`: what the link was to do, and why it does not. */

@@ -25,6 +25,8 @@ export type Credentials = {
   readonly password_hash: string
   readonly credentials_version: number
   readonly has_second_factor: boolean
+  /** Nobody can log in. */
+  readonly locked: boolean
 }
 
 /** A user as only they themselves are shown. */
@@ -53,12 +55,12 @@ export type Users = {
   /** The same password under another hash. Does nothing if the password was changed meanwhile. */
   readonly rehash: (credentials: Credentials, password_hash: string) => Promise<void>
   /**
-   * Ends every session of the user. Recorded as `password_changed`. False if the password was changed
-   * meanwhile.
+   * Ends every session of the user, and keeps so many former hashes. Recorded as `password_changed`. False if the
+   * password was changed meanwhile.
    */
   readonly changePassword: (
     credentials: Credentials,
-    password_hash: string,
+    next: { readonly hash: string; readonly kept: number },
     requestContext: RequestContext,
   ) => Promise<boolean>
   /**
@@ -161,6 +163,15 @@ export type Sessions = {
     type: Extract<SecurityEventType, 'logged_out' | 'session_ended'>,
     requestContext: RequestContext,
   ) => Promise<boolean>
+  /**
+   * Ends all of a user's, or one, for an admin, whose id is `by`. Each is recorded as `session_ended`. How many there
+   * were.
+   */
+  readonly endFor: (
+    user_id: number,
+    which: { readonly by: number; readonly session_id?: string },
+    requestContext: RequestContext,
+  ) => Promise<number>
 }
 
 export type RefusedAction = Extract<
@@ -174,7 +185,7 @@ export type RefusedAction = Extract<
   | 'passkey_failed'
 >
 
-/** Refused actions; those that succeed are recorded together with the change itself. Append-only. */
+/** Refused actions and looks; what succeeds is recorded together with the change itself. Append-only. */
 export type SecurityEvents = {
   readonly add: (
     type: RefusedAction,
@@ -186,6 +197,12 @@ export type SecurityEvents = {
     user_id: number,
     page: { readonly before: number | undefined; readonly limit: number },
   ) => Promise<readonly SecurityEvent[]>
+  /** An admin is about to see users: which ones, or what they searched for. Recorded as `users_viewed`. */
+  readonly viewed: (
+    admin: Caller,
+    what: Readonly<Record<string, unknown>>,
+    requestContext: RequestContext,
+  ) => Promise<void>
 }
 
 export type SecurityEvent = {

@@ -2,6 +2,7 @@ import type { AccountLinks, Resettable } from '../../../app/ports/account-links.
 import type { User } from '../../../domain/user.ts'
 import { hashOfLink } from '../../credentials/link-tokens.ts'
 import type { Database } from '../connection/database.ts'
+import { keepFormer } from './former-passwords.ts'
 import { RECORD, requestContextValues } from './security-events.ts'
 
 const CONFIRM = {
@@ -33,7 +34,7 @@ const CANCEL = {
 const RESETTABLE = {
   name: 'resettable',
   text: `
-    select u.id, u.username, u.email, u.role, u.created_at, u.credentials_version
+    select u.id, u.username, u.email, u.role, u.created_at, u.credentials_version, u.password_hash
     from account_links l
       join users u on u.id = l.user_id and u.credentials_version = l.credentials_version
     where l.token_hash = $1 and l.kind = 'reset' and l.used_at is null and l.expires_at > $2`,
@@ -47,12 +48,16 @@ const RESET = {
       update account_links set used_at = $4
       where token_hash = $5 and kind = 'reset' and used_at is null and expires_at > $4
       returning user_id, credentials_version
+    ), before as (
+      select u.id, u.password_hash
+      from users u join link on u.id = link.user_id and u.credentials_version = link.credentials_version
+      for update of u
     ), changed as (
       update users u set password_hash = $6, credentials_version = u.credentials_version + 1,
         updated_at = $4::timestamptz
-      from link where u.id = link.user_id and u.credentials_version = link.credentials_version
+      from before where u.id = before.id
       returning u.id, u.username, u.email
-    ), cleared as (
+    ), ${keepFormer('$7', '$4::timestamptz')}, cleared as (
       delete from login_attempts using changed
       where account in (lower(changed.username), lower(changed.email))
     ), recorded as (${RECORD}
@@ -126,17 +131,17 @@ export function postgresAccountLinks({ query }: Pick<Database, 'query'>): Accoun
     },
 
     async resettable(token, now) {
-      const [row] = await query<User & { credentials_version: number }>(RESETTABLE, [
+      const [row] = await query<User & Omit<Resettable, 'user'>>(RESETTABLE, [
         hashOfLink(token),
         now,
       ])
       if (row === undefined) return null
-      const { credentials_version, ...user } = row
-      return { user, credentials_version } satisfies Resettable
+      const { credentials_version, password_hash, ...user } = row
+      return { user, credentials_version, password_hash }
     },
 
-    async reset(token, password_hash, requestContext) {
-      const facts = [hashOfLink(token), password_hash]
+    async reset(token, { hash, kept }, requestContext) {
+      const facts = [hashOfLink(token), hash, kept]
       return (await query(RESET, [...requestContextValues(requestContext), ...facts])).length > 0
     },
 

@@ -29,6 +29,11 @@ const OF_USER = {
     where user_id = $1 and id < $2 order by id desc nulls last limit $3`,
 }
 
+const VIEWED = {
+  name: 'record_users_viewed',
+  text: `${RECORD} values ($1, $2, $3, $4, 'users_viewed', $5, $6, $7, $8)`,
+}
+
 export function postgresSecurityEvents(db: Database): SecurityEvents {
   return {
     async add(type, { user_id, username }, requestContext) {
@@ -37,5 +42,10 @@ export function postgresSecurityEvents(db: Database): SecurityEvents {
 
     ofUser: (user_id, { before = Number.MAX_SAFE_INTEGER, limit }) =>
       db.query<SecurityEvent>(OF_USER, [user_id, before, limit]),
+
+    async viewed({ user_id, username, session_id }, what, requestContext) {
+      const who = [user_id, username, session_id]
+      await db.query(VIEWED, [...requestContextValues(requestContext), ...who, what])
+    },
   }
 }

@@ -90,6 +90,22 @@ const END = {
     select id from ended`,
 }
 
+const END_FOR = {
+  name: 'end_sessions_for',
+  text: `
+    with ended as (
+      update sessions set ended_at = $4::timestamptz from (
+        select s.id as live_id, u.username from ${LIVE}
+        where s.user_id = $5 and s.id = coalesce($6::uuid, s.id) and s.expires_at > $4
+      ) live
+      where id = live_id and ended_at is null returning id, user_id, username
+    ), recorded as (${RECORD}
+      select $1, $2, $3, $4, 'session_ended', user_id, username, id, jsonb_build_object('by', $7::bigint)
+      from ended
+    )
+    select id from ended`,
+}
+
 export function postgresSessions(db: Database, log: Log): Sessions {
   /** For information only: the session works without it. */
   const touch = (ids: readonly string[], now: Date): Promise<unknown> =>
@@ -132,6 +148,11 @@ export function postgresSessions(db: Database, log: Log): Sessions {
     async stepUp({ session_id, username }, amr, requestContext) {
       const values = [...requestContextValues(requestContext), session_id, amr, username, { amr }]
       return (await db.query(STEP_UP, values)).length > 0
+    },
+
+    async endFor(user_id, { by, session_id }, requestContext) {
+      const which = [user_id, session_id ?? null, by]
+      return (await db.query(END_FOR, [...requestContextValues(requestContext), ...which])).length
     },
 
     ofUser: (user_id, now) => db.query<Session>(OF_USER, [user_id, now]),

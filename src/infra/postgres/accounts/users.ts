@@ -3,6 +3,7 @@ import type { Credentials, Profile, Users } from '../../../app/ports/accounts.ts
 import type { User } from '../../../domain/user.ts'
 import { type Database, violates } from '../connection/database.ts'
 import { eraseUser } from './erasure.ts'
+import { keepFormer } from './former-passwords.ts'
 import { changeRole } from './role-changes.ts'
 import { RECORD, requestContextValues } from './security-events.ts'
 
@@ -27,7 +28,8 @@ const TAKEN = {
 
 const CREDENTIALS = `
   ${USER}, password_hash, credentials_version,
-  exists (select from factors where user_id = users.id) as has_second_factor`
+  exists (select from factors where user_id = users.id) as has_second_factor,
+  locked_at is not null as locked`
 
 const FIND = { name: 'find_user', text: `select ${CREDENTIALS} from users where id = $1` }
 
@@ -63,11 +65,13 @@ const REHASH = {
 const CHANGE_PASSWORD = {
   name: 'change_password',
   text: `
-    with changed as (
+    with before as (
+      select id, password_hash from users where id = $5 and credentials_version = $6 for update
+    ), changed as (
       update users set password_hash = $7, credentials_version = credentials_version + 1,
         updated_at = $4::timestamptz
-      where id = $5 and credentials_version = $6 returning id, username
-    ), recorded as (${RECORD}
+      where id = (select id from before) returning id, username
+    ), ${keepFormer('$8', '$4::timestamptz')}, recorded as (${RECORD}
       select $1, $2, $3, $4, 'password_changed', id, username, null, '{}' from changed
     )
     select id from changed`,
@@ -104,12 +108,13 @@ export function postgresUsers(db: Database): Users {
       await db.query(REHASH, [user.id, before, password_hash])
     },
 
-    async changePassword({ user, credentials_version }, password_hash, requestContext) {
+    async changePassword({ user, credentials_version }, { hash, kept }, requestContext) {
       const values = [
         ...requestContextValues(requestContext),
         user.id,
         credentials_version,
-        password_hash,
+        hash,
+        kept,
       ]
       return (await db.query(CHANGE_PASSWORD, values)).length > 0
     },
@@ -125,6 +130,6 @@ type Row = User & Omit<Credentials, 'user'>
 
 function credentials([row]: readonly Row[]): Credentials | null {
   if (row === undefined) return null
-  const { password_hash, credentials_version, has_second_factor, ...user } = row
-  return { user, password_hash, credentials_version, has_second_factor }
+  const { password_hash, credentials_version, has_second_factor, locked, ...user } = row
+  return { user, password_hash, credentials_version, has_second_factor, locked }
 }

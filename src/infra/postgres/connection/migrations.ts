@@ -51,6 +51,7 @@ export const IRREPLACEABLE = [
   'events',
   'streams',
   'users',
+  'former_passwords',
   'user_keys',
   'factors',
   'recovery_codes',

@@ -110,7 +110,7 @@ describe('Accounts in PostgreSQL', () => {
     it('change a password once when two changes race', async () => {
       const credentials = await added()
       const changes = ['one', 'two', 'three'].map((hash) =>
-        users.changePassword(credentials, hash, requestContext()),
+        users.changePassword(credentials, { hash: hash, kept: 0 }, requestContext()),
       )
       expect((await Promise.all(changes)).filter(Boolean)).to.have.length(1)
       const changed = (await users.find(credentials.user.id)) as Credentials
@@ -119,7 +119,7 @@ describe('Accounts in PostgreSQL', () => {
 
     it('keep a password that was changed while the old one was hashed again', async () => {
       const credentials = await added()
-      await users.changePassword(credentials, 'new', requestContext())
+      await users.changePassword(credentials, { hash: 'new', kept: 0 }, requestContext())
       await users.rehash(credentials, 'the old one again')
       expect((await users.find(credentials.user.id))?.password_hash).to.equal('new')
     })
@@ -224,7 +224,7 @@ describe('Accounts in PostgreSQL', () => {
 
     it('that begin on a password which has changed meanwhile are over at once', async () => {
       const credentials = await added()
-      await users.changePassword(credentials, 'new', requestContext())
+      await users.changePassword(credentials, { hash: 'new', kept: 0 }, requestContext())
       const id = await begun(credentials)
       expect((await sessions.use([id], NOW)).size).to.equal(0)
       expect(await sessions.ofUser(credentials.user.id, NOW)).to.deep.equal([])
