@@ -49,6 +49,11 @@ const notice =
     ],
   })
 
+/** What an admin has done; from where, is theirs. */
+const decision =
+  (subject: string, says: readonly string[]): Kind =>
+  () => ({ subject, links: [], write: () => says })
+
 /** Asks whether the address is that of the account. */
 const verification: Kind = (mail, { circumstances, forgot, now }) => {
   const { account, holder, address } = mail
@@ -219,6 +224,20 @@ export const MAIL_OF: Readonly<Record<SecurityEventType, Kind | null>> = {
     ({ details }) => `Your role was changed from ${text(details.from)} to ${text(details.to)}.`,
     'If you did not expect it, ask whoever runs this service.',
   ),
+  username_changed: notice(
+    'Your username was changed',
+    (_, { account }) =>
+      `The username of your account was changed: it is now "${account?.username}".`,
+  ),
+  users_viewed: null,
+  account_locked: decision('Your account was locked', [
+    'Whoever runs this service has locked your account: all its sessions have ended, and nobody can log in. What is ' +
+      'in it stays as it is.',
+    'If you do not know why, ask them.',
+  ]),
+  account_unlocked: decision('Your account was unlocked', [
+    'Whoever runs this service has unlocked your account: you can log in again.',
+  ]),
   account_erased: notice(
     'Your account was erased',
     () =>

@@ -27,6 +27,10 @@ export const SECURITY_EVENT_TYPES = [
   'email_changed',
   'link_refused',
   'role_changed',
+  'username_changed',
+  'users_viewed',
+  'account_locked',
+  'account_unlocked',
   'account_erased',
   'erasure_failed',
 ] as const

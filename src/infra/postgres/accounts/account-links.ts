@@ -54,7 +54,7 @@ const RESET = {
     ), changed as (
       update users u set password_hash = $6, credentials_version = u.credentials_version + 1,
         updated_at = $4::timestamptz
-      from link where u.id = link.user_id and u.credentials_version = link.credentials_version
+      from before where u.id = before.id
       returning u.id, u.username, u.email
     ), ${keepFormer('$7', '$4::timestamptz')}, cleared as (
       delete from login_attempts using changed
