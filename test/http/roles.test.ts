@@ -1,5 +1,8 @@
 import { expect } from 'chai'
 import pg from 'pg'
+import { authService } from '../../src/auth-service.ts'
+import { authServiceConfig } from '../../src/config.ts'
+import { silent } from '../support/log.ts'
 import { projectAudit } from '../support/project-audit.ts'
 import { giveRole } from '../support/roles.ts'
 import { type System, startSystem } from '../support/system.ts'
@@ -101,7 +104,28 @@ describe('The role of a user', () => {
     ahead = 0
   })
 
-  it('is not the first admin’s when there is another, and a service that starts looks too', async () => {
+  it('is the first admin’s from the start of a service on, if there is no other', async () => {
+    const other = await startSystem()
+    try {
+      const ada = await other.newUser()
+      const env = { ...other.env, FIRST_ADMIN: ada.username.toUpperCase() }
+      for (let start = 0; start < 2; start++) {
+        const auth = authService(authServiceConfig(env), silent, () => new Date())
+        await auth.requireKeys().finally(auth.dispose)
+      }
+      const me = await other.call('GET', '/auth/me', { token: ada.token })
+      expect(me.body.user.role).to.equal('admin')
+      const { body } = await other.call('GET', '/auth/events', { token: ada.token })
+      const [{ type, user_agent, details }] = body.events
+      const expected = { from: 'user', to: 'admin', by: 0 }
+      expect([type, user_agent, details]).to.deep.equal(['role_changed', 'FIRST_ADMIN', expected])
+      expect(body.events).to.have.length(3)
+    } finally {
+      await other.stop()
+    }
+  })
+
+  it('is not the first admin’s when there is another', async () => {
     const registration = { email: 'first@example.com', password: 'a long enough secret' }
     const body = { username: 'The-First', ...registration }
     const { body: registered } = await system.call('POST', '/auth/register', { body })
