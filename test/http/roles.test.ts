@@ -1,7 +1,12 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
 import { authService } from '../../src/auth-service.ts'
 import { authServiceConfig } from '../../src/config.ts'
+import { verifyExport } from '../../src/verifier/export.ts'
+import { destroyKey } from '../support/erase.ts'
 import { silent } from '../support/log.ts'
 import { projectAudit } from '../support/project-audit.ts'
 import { giveRole } from '../support/roles.ts'
@@ -102,6 +107,25 @@ describe('The role of a user', () => {
     const again = await put({ ...admin, token: proven.body.token }, ann.id, { role: 'auditor' })
     expect(again.status).to.equal(200)
     ahead = 0
+  })
+
+  it('does not pass for an erasure: without UserErased nothing says that an account is gone', async () => {
+    const eve = await system.newUser()
+    await giveRole(sql, eve.id, 'auditor')
+    await system.call('POST', '/tasks', { token: eve.token, body: { title: 'x' } })
+    await projectAudit(system.database)
+    await destroyKey(sql, eve.id)
+    const headers = { Accept: 'application/x-ndjson' }
+    const { body } = await system.call('GET', '/audit/events', { token: admin.token, headers })
+    const directory = await mkdtemp(join(tmpdir(), 'tasktrail-roles-'))
+    try {
+      const file = join(directory, 'export.ndjson')
+      await writeFile(file, body)
+      const { doubtful } = await verifyExport(file, { keys: [], witnesses: [], quorum: 0 })
+      expect(doubtful).to.deep.equal([eve.id])
+    } finally {
+      await rm(directory, { recursive: true })
+    }
   })
 
   it('is the first admin’s from the start of a service on, if there is no other', async () => {
