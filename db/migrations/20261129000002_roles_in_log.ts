@@ -171,7 +171,7 @@ export async function up(knex: Knex): Promise<void> {
     grant execute on function change_role to tasktrail_auth;
     revoke update (role) on users from tasktrail_auth;
     -- Who verifies the log compares them with it.
-    grant select (id, role) on users to tasktrail_auditor;
+    grant select (id, role) on users to tasktrail_auditor, tasktrail_worker;
   `)
   await rolesGivenBefore(knex)
   await knex.raw(`
@@ -220,7 +220,7 @@ export async function down(knex: Knex): Promise<void> {
     drop trigger users_begin_without_role on users;
     drop function require_logged_role;
     drop function logged_role;
-    revoke select (id, role) on users from tasktrail_auditor;
+    revoke select (id, role) on users from tasktrail_auditor, tasktrail_worker;
     grant update (role) on users to tasktrail_auth;
     drop index users_with_role;
     drop function change_role;

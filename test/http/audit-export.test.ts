@@ -124,6 +124,37 @@ describe('An export of the audit trail', () => {
     }
   })
 
+  it('shows who was given a role as the log has it, and in no other way', async () => {
+    const { body } = await copy(auditor, NDJSON)
+    const file = join(directory, 'roles.ndjson')
+    for (const [from, to] of [
+      [
+        '"changes":{"role":{"from":"user","to":"auditor"}}',
+        '"changes":{"role":{"from":"user","to":"admin"}}',
+      ],
+      [
+        '"changes":{"role":{"from":"user","to":"auditor"}}',
+        '"changes":{"role":{"from":"admin","to":"auditor"}}',
+      ],
+      ['"changes":{"role":{"from":"user","to":"auditor"}}', '"changes":{}'],
+      ['"actor":{"user_id":0}', '"actor":{"user_id":1}'],
+      ['"data":{"from":"user","to":"auditor"}', '"data":{"from":"user","to":"admin"}'],
+      ['"data":{"from":"user","to":"auditor"}', '"data":{"from":"user","to":"auditor","more":1}'],
+    ] as const) {
+      // The database keeps its own order of names.
+      const written = body.includes(from)
+        ? from
+        : from.replace(/("from":"user"),("to":"auditor")/, '$2,$1')
+      expect(body).to.include(written)
+      await writeFile(file, body.replace(written, to))
+      const why = await verifyExport(file, { keys: [signer.key], witnesses: [], quorum: 0 }).then(
+        () => 'proven',
+        (error: Error) => error.message,
+      )
+      expect(why, to).to.match(/^user-\d+ version 1 \(position 1\) is changed/)
+    }
+  })
+
   it('ends with a trailer that tells how many events there are', async () => {
     const before = Date.now()
     for (const user of [ann, auditor]) {

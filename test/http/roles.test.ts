@@ -1,5 +1,13 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
+import { authService } from '../../src/auth-service.ts'
+import { authServiceConfig } from '../../src/config.ts'
+import { verifyExport } from '../../src/verifier/export.ts'
+import { destroyKey } from '../support/erase.ts'
+import { silent } from '../support/log.ts'
 import { projectAudit } from '../support/project-audit.ts'
 import { giveRole } from '../support/roles.ts'
 import { type System, startSystem } from '../support/system.ts'
@@ -101,7 +109,47 @@ describe('The role of a user', () => {
     ahead = 0
   })
 
-  it('is not the first admin’s when there is another, and a service that starts looks too', async () => {
+  it('does not pass for an erasure: without UserErased nothing says that an account is gone', async () => {
+    const eve = await system.newUser()
+    await giveRole(sql, eve.id, 'auditor')
+    await system.call('POST', '/tasks', { token: eve.token, body: { title: 'x' } })
+    await projectAudit(system.database)
+    await destroyKey(sql, eve.id)
+    const headers = { Accept: 'application/x-ndjson' }
+    const { body } = await system.call('GET', '/audit/events', { token: admin.token, headers })
+    const directory = await mkdtemp(join(tmpdir(), 'tasktrail-roles-'))
+    try {
+      const file = join(directory, 'export.ndjson')
+      await writeFile(file, body)
+      const { doubtful } = await verifyExport(file, { keys: [], witnesses: [], quorum: 0 })
+      expect(doubtful).to.deep.equal([eve.id])
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+
+  it('is the first admin’s from the start of a service on, if there is no other', async () => {
+    const other = await startSystem()
+    try {
+      const ada = await other.newUser()
+      const env = { ...other.env, FIRST_ADMIN: ada.username.toUpperCase() }
+      for (let start = 0; start < 2; start++) {
+        const auth = authService(authServiceConfig(env), silent, () => new Date())
+        await auth.requireKeys().finally(auth.dispose)
+      }
+      const me = await other.call('GET', '/auth/me', { token: ada.token })
+      expect(me.body.user.role).to.equal('admin')
+      const { body } = await other.call('GET', '/auth/events', { token: ada.token })
+      const [{ type, user_agent, details }] = body.events
+      const expected = { from: 'user', to: 'admin', by: 0 }
+      expect([type, user_agent, details]).to.deep.equal(['role_changed', 'FIRST_ADMIN', expected])
+      expect(body.events).to.have.length(3)
+    } finally {
+      await other.stop()
+    }
+  })
+
+  it('is not the first admin’s when there is another', async () => {
     const registration = { email: 'first@example.com', password: 'a long enough secret' }
     const body = { username: 'The-First', ...registration }
     const { body: registered } = await system.call('POST', '/auth/register', { body })

@@ -7,6 +7,7 @@ import { Broken, Unreadable } from '../../src/verifier/failures.ts'
 import { verifyRecordsExport } from '../../src/verifier/records-export.ts'
 import { describeRecords, notProvenOfRecords } from '../../src/verifier/report.ts'
 import { logKey } from '../support/exports.ts'
+import { startProcess } from '../support/processes.ts'
 import { type RecordLines, recordsLog, recordsText } from '../support/record-exports.ts'
 
 const TRUST = { keys: [logKey.key], witnesses: [], quorum: 0 }
@@ -133,6 +134,50 @@ describe('An export of records, offline', () => {
     log.records({ security_events: 1 })
     expect(await verdict(await log.export('security_events'))).to.equal(
       'Leaf 0: it names no leaf before it, so nothing proves that none is missing there.',
+    )
+  })
+
+  it('is what verify-audit.mjs takes, and of two exports it says that they are of one log', async () => {
+    const log = sample()
+    const older = await log.export('security_events')
+    log.event()
+    log.records({ security_events: 1 })
+    const newer = await log.export('security_events')
+    const paths = await Promise.all(
+      [older, newer].map(async (made, at) => {
+        const path = join(directory, `command-${at}.ndjson`)
+        await writeFile(path, recordsText(made))
+        return path
+      }),
+    )
+    const [kept = '', file = ''] = paths
+    const run = async (...args: string[]) => {
+      const started = startProcess(process.execPath, [
+        'verify-audit.mjs',
+        ...args,
+        '--key',
+        logKey.key.text,
+      ])
+      return {
+        ended: await started.ended,
+        out: started.out.join('\n'),
+        err: started.err.join('\n'),
+      }
+    }
+    const proven = await run(file)
+    expect(proven.ended, proven.err).to.equal('code 0')
+    expect(proven.out).to.match(
+      /^Nothing is broken: 6 records of security_events, up to id \d+\.\n/,
+    )
+    const broken = await run(kept, '--extends', file)
+    expect([broken.ended, broken.err]).to.deep.equal([
+      'code 1',
+      `BROKEN: The checkpoint covers 7 leaves, ${file} 9: it is the older one, or the log was rolled back.`,
+    ])
+    const open = await run(file, '--extends', kept)
+    expect(open.ended).to.equal('code 3')
+    expect(open.err).to.include(
+      'name the answer of GET /log/consistency?from=7&to=9 with --consistency.',
     )
   })
 

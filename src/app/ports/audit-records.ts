@@ -40,7 +40,7 @@ export type AuditRecords = {
   ) => Promise<{ readonly records: readonly AuditRecord[]; readonly next: number | null }>
   /** The greatest id; 0 without one. */
   readonly last: (table: RecordTable) => Promise<number>
-  /** All up to this id, oldest first. */
+  /** All up to this id, oldest first. Fails if some expire and go meanwhile that were not read. */
   readonly read: (
     table: RecordTable,
     query: RecordsQuery,

@@ -33,6 +33,11 @@ const boundsOf = (table: RecordTable) => {
   }
 }
 
+const stillThere = (table: RecordTable) => ({
+  name: `still_there_of_${table}`,
+  text: `select exists (select from ${table} where id <= $1) as is_there`,
+})
+
 const last = (table: RecordTable) => ({
   name: `last_of_${table}`,
   text: `select coalesce(max(id), 0) as id from ${table}`,
@@ -127,6 +132,12 @@ export function postgresAuditRecords(db: Database): AuditRecords {
     return found ?? { above: 0, below: 0 }
   }
 
+  /** The oldest go first: as long as one is there that was read, none is missing of those after it. */
+  async function requireNoneRemoved(table: RecordTable, read: number): Promise<void> {
+    const [found] = await db.query<{ is_there: boolean }>(stillThere(table), [read])
+    if (!found?.is_there) throw new Error(`${table} expired while they were read`)
+  }
+
   return {
     async find(table, query, wanted) {
       const { above, below } = await bounds(table, query)
@@ -152,6 +163,7 @@ export function postgresAuditRecords(db: Database): AuditRecords {
           { above: after, below: end },
           { descending: false, limit: BATCH },
         )
+        if (after > above) await requireNoneRemoved(table, after)
         if (some.records.length > 0) yield some.records
         after = some.next
       }

@@ -344,6 +344,11 @@ describe('Accounts in PostgreSQL', () => {
         expect(await refused).to.equal('permission denied for table security_events')
       })
     }
+
+    it('cannot be read by auth-service, but for what it shows to users', async () => {
+      const read = db.query({ name: '', text: 'select username from security_events' }, [])
+      expect(await code(read)).to.equal('permission denied for table security_events')
+    })
   })
 
   describe('A connection', () => {

@@ -97,6 +97,34 @@ describe('Records in PostgreSQL', () => {
     expect(pages).to.equal(3)
   })
 
+  it('that go while all are read are not left out in silence', async () => {
+    const { read, last } = postgresAuditRecords(db)
+    const end = await last('security_events')
+    const whole: number[] = []
+    for await (const batch of read('security_events', {}, end)) whole.push(batch.length)
+    expect(whole.reduce((sum, some) => sum + some, 0)).to.equal(ROWS)
+
+    await sql.query('begin; alter table security_events disable trigger all')
+    await sql.query('create table kept as select * from security_events; commit')
+    const remove = (upTo: number) => sql.query('delete from security_events where id <= $1', [upTo])
+    const readWhile = async (removed: number) => {
+      let batches = 0
+      try {
+        for await (const _ of read('security_events', {}, end)) {
+          if (++batches === 1) await remove(removed)
+        }
+        return 'all'
+      } catch (error) {
+        return (error as Error).message
+      }
+    }
+    expect(await readWhile(999)).to.equal('all')
+    expect(await readWhile(4_000)).to.equal('security_events expired while they were read')
+    await sql.query(`insert into security_events overriding system value
+      select * from kept where id not in (select id from security_events);
+      alter table security_events enable trigger all; drop table kept`)
+  })
+
   it('are read by an index whatever is asked for, never by a scan or a sort of all', async () => {
     asked = []
     const { find } = postgresAuditRecords(db)

@@ -157,7 +157,7 @@ describe('The event store on PostgreSQL', () => {
       'alter table events disable trigger all',
       'drop table events',
       'select password_hash from users',
-      'select * from security_events',
+      'update security_events set type = type',
     ]
     try {
       for (const statement of statements) {
@@ -192,7 +192,7 @@ describe('The event store on PostgreSQL', () => {
     superuser.query(
       `insert into events (stream_id, version, event_id, type, schema_version, data, actor_id,
          metadata, occurred_at, hash)
-       select 'timed-' || gen_random_uuid(), 1, gen_random_uuid(), 'TaskDeleted', 1, '{}', $1, '{}',
+       select 'task-timed-' || gen_random_uuid(), 1, gen_random_uuid(), 'TaskDeleted', 1, '{}', $1, '{}',
          $2::timestamptz + make_interval(secs => s), sha256('')
        from unnest($3::float[]) with ordinality as t (s, n) order by n`,
       [actor_id, base, seconds],
