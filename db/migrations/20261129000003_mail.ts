@@ -274,8 +274,8 @@ export async function up(knex: Knex): Promise<void> {
       to tasktrail_worker;
     grant select, insert, update (used_at) on account_links to tasktrail_worker;
     grant select on email_changes to tasktrail_worker;
-    -- Whom it writes to: nothing that lets anybody in.
-    grant select (id, username, email, email_confirmed_at, credentials_version) on users
+    -- Whom it writes to, and whose roles it compares with the log: nothing that lets anybody in.
+    grant select (id, username, email, email_confirmed_at, role, credentials_version) on users
       to tasktrail_worker;
   `)
 }
@@ -292,7 +292,7 @@ export async function down(knex: Knex): Promise<void> {
     drop function request_password_reset;
     drop function confirm_address;
     drop function remove_old_mails;
-    revoke select (id, username, email, email_confirmed_at, credentials_version) on users
+    revoke select (id, username, email, email_confirmed_at, role, credentials_version) on users
       from tasktrail_worker;
     drop table email_changes;
     drop table account_links;

@@ -88,7 +88,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     user_usage: 'delete insert select update',
     users:
       'select(credentials_version) select(email) select(email_confirmed_at) select(id) ' +
-      'select(username)',
+      'select(role) select(username)',
   },
   tasktrail_auditor: {
     audit_accesses: 'select',

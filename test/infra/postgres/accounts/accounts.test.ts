@@ -346,7 +346,7 @@ describe('Accounts in PostgreSQL', () => {
     }
 
     it('cannot be read by auth-service', async () => {
-      const read = db.query({ name: '', text: 'select from security_events' }, [])
+      const read = db.query({ name: '', text: 'select username from security_events' }, [])
       expect(await code(read)).to.equal('permission denied for table security_events')
     })
   })
