@@ -107,8 +107,8 @@ export const SERVICES: Readonly<
     script: '/app/worker.js',
     databaseUser: 'worker',
     databasePrefix: 'WORKER',
-    // One that listens, and three that lead: the audit projection, the checkpoints, the drift check.
-    sessions: 4,
+    // One that listens, and four that lead: the audit projection, the checkpoints, the drift check, mails.
+    sessions: 5,
     maxTasks: WORKER_TASKS,
     secrets: { ...TEXT_KEYS, LOG_KEY: 'log-key', LOG_KEY_PREVIOUS: 'previous-log-key' },
     // No load balancer has to drain it first.

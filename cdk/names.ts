@@ -87,6 +87,8 @@ export const ENDPOINT_NAMES = [
   'ecs-telemetry',
   'logs',
   'secretsmanager',
+  // Only where mails are sent.
+  'email',
 ] as const
 export type EndpointName = (typeof ENDPOINT_NAMES)[number]
 

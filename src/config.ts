@@ -318,7 +318,9 @@ const OF_THE_MACHINE = /^(PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|NODE_\w+|SSL_CERT_\w+|
 export function environmentOf(service: keyof typeof VARIABLES, env: Env): Env {
   const variables = VARIABLES[service]
   // The SDK of AWS looks for its credentials in many of them.
-  const usesAws = variables.includes('PHOTOS_BUCKET') && Boolean(env.PHOTOS_BUCKET)
+  const usesAws = ['PHOTOS_BUCKET', 'SES_REGION'].some(
+    (name) => variables.includes(name) && Boolean(env[name]),
+  )
   const concerns = (name: string) =>
     variables.includes(name) || OF_THE_MACHINE.test(name) || (usesAws && /^AWS_/.test(name))
   return Object.fromEntries(Object.entries(env).filter(([name]) => concerns(name)))

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { SesOptions } from './infra/mail/ses.ts'
 import type { SmtpOptions } from './infra/mail/smtp.ts'
 import { type Env, filled, httpUrl, present } from './settings.ts'
 
@@ -21,6 +22,13 @@ const sender = z
 const publicUrl = httpUrl.transform((url) => url.replace(/\/+$/, ''))
 
 const mailsBySmtp = z.object({ SMTP_URL: smtpUrl, MAIL_FROM: sender, PUBLIC_URL: publicUrl })
+const mailsBySes = z.object({
+  SES_REGION: z
+    .string()
+    .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'must be a region of AWS such as eu-central-1'),
+  MAIL_FROM: sender,
+  PUBLIC_URL: publicUrl,
+})
 /** Mails as files, as `npm start` has them. */
 const mailsInDirectory = z.object({
   MAIL_DIR: filled,
@@ -32,16 +40,22 @@ const mailsInDirectory = z.object({
 export type MailConfig =
   | ({ readonly publicUrl: string } & (
       | { readonly smtp: SmtpOptions }
+      | { readonly ses: SesOptions }
       | { readonly directory: { readonly directory: string; readonly from: string } }
     ))
   | null
 
-export const mailVariables = Object.keys({ ...mailsBySmtp.shape, ...mailsInDirectory.shape })
+export const mailVariables = Object.keys({
+  ...mailsBySmtp.shape,
+  ...mailsBySes.shape,
+  ...mailsInDirectory.shape,
+})
 
 /** The settings for mails, if the environment names somebody who takes them. */
 export function placeOfMails(env: Env): z.ZodRawShape {
-  const { SMTP_URL, MAIL_DIR } = present(env)
+  const { SMTP_URL, SES_REGION, MAIL_DIR } = present(env)
   if (SMTP_URL !== undefined) return mailsBySmtp.shape
+  if (SES_REGION !== undefined) return mailsBySes.shape
   return MAIL_DIR === undefined ? {} : mailsInDirectory.shape
 }
 
@@ -50,6 +64,14 @@ export function mailOf(settings: object): MailConfig {
   if ('SMTP_URL' in settings) {
     const { SMTP_URL: url, MAIL_FROM: from, PUBLIC_URL } = settings as z.output<typeof mailsBySmtp>
     return { publicUrl: PUBLIC_URL, smtp: { url, from } }
+  }
+  if ('SES_REGION' in settings) {
+    const {
+      SES_REGION: region,
+      MAIL_FROM: from,
+      PUBLIC_URL,
+    } = settings as z.output<typeof mailsBySes>
+    return { publicUrl: PUBLIC_URL, ses: { region, from } }
   }
   if (!('MAIL_DIR' in settings)) return null
   const named = settings as z.output<typeof mailsInDirectory>

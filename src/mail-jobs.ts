@@ -4,6 +4,7 @@ import type { Mailer } from './app/ports/mail.ts'
 import type { Outbox } from './app/ports/mails.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import { mailDirectory } from './infra/mail/mail-directory.ts'
+import { sesMailer } from './infra/mail/ses.ts'
 import { smtpMailer } from './infra/mail/smtp.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import { type LeaderSession, type Leadership, lead } from './infra/postgres/connection/leader.ts'
@@ -31,7 +32,10 @@ export function mailJobs(jobs: MailJobs): { readonly close: () => Promise<void> 
   const { outbox, config, connection, role, metrics, clock, log } = jobs
   const mailer = config === null ? null : mailerOf(config, log)
   if (mailer === null) {
-    log.warn({}, 'no mail is sent, for there is no SMTP_URL: mails wait for a day')
+    log.warn(
+      {},
+      'no mail is sent, for neither SMTP_URL nor SES_REGION is set: mails wait for a day',
+    )
   }
   const send =
     config === null || mailer === null
@@ -100,5 +104,6 @@ function keeping({ outbox, metrics, clock, log }: MailJobs): () => Promise<void>
 
 function mailerOf(config: NonNullable<MailConfig>, log: Log): Mailer {
   if ('smtp' in config) return smtpMailer(config.smtp)
+  if ('ses' in config) return sesMailer(config.ses)
   return mailDirectory({ ...config.directory, log })
 }

@@ -562,6 +562,18 @@ describe('The place of mails', () => {
     }
   })
 
+  it('is SES, which gets the credentials of AWS', () => {
+    const { SMTP_URL: _, ...others } = SMTP
+    const env = { ...others, SES_REGION: 'eu-central-1' }
+    expect(mailOf(env)).to.deep.equal({
+      publicUrl: 'https://api.example.com',
+      ses: { region: 'eu-central-1', from: SMTP.MAIL_FROM },
+    })
+    const aws = { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: '/v2' }
+    expect(environmentOf('worker', { ...env, ...aws })).to.include(aws)
+    expect(environmentOf('worker', { ...SMTP, ...aws })).to.not.have.keys(Object.keys(aws))
+  })
+
   it('is a directory, for one machine', () => {
     const { PUBLIC_URL } = SMTP
     const from = 'Tasktrail <tasktrail@localhost>'
@@ -583,13 +595,16 @@ describe('The place of mails', () => {
     ['SMTP_URL', 'http://mail.example.com'],
     ['SMTP_URL', 'smtps://mail.example.com?tls=none'],
     ['SMTP_URL', 'smtp://mail.example.com?tls.rejectUnauthorized=false'],
+    ['SES_REGION', 'Frankfurt'],
     ['MAIL_FROM', 'Tasktrail'],
     ['MAIL_FROM', 'a@example.com, b@example.com'],
     ['MAIL_FROM', 'Tasktrail <a@example.com>\r\nBcc: b@example.com'],
     ['PUBLIC_URL', 'api.example.com'],
   ] as const) {
     it(`is refused with ${name} ${JSON.stringify(value)}`, () => {
-      expect(refusal(workerConfig, { ...WORKER, ...SMTP, [name]: value })).to.match(
+      const { SMTP_URL: _, ...others } = SMTP
+      const place = name === 'SES_REGION' ? others : SMTP
+      expect(refusal(workerConfig, { ...WORKER, ...place, [name]: value })).to.match(
         new RegExp(`^The environment is malformed: ${name} must be`),
       )
     })

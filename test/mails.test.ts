@@ -85,7 +85,8 @@ describe('Mails and the processes that send them', function () {
     const worker = await processes.start()
     await happen('password_changed', 3)
     await until(() => linesOf(worker, 'mail lag').length > 0, 'it has looked')
-    const warned = 'no mail is sent, for there is no SMTP_URL: mails wait for a day'
+    const warned =
+      'no mail is sent, for neither SMTP_URL nor SES_REGION is set: mails wait for a day'
     expect(linesOf(worker, warned)).to.have.length(1)
     expect(await waiting()).to.equal(3)
     worker.child.kill('SIGTERM')

@@ -86,6 +86,11 @@ const RULES: readonly ((environment: Environment) => string)[] = [
       ? `certificateArn must be a certificate of the account ${account}`
       : '',
 
+  ({ name, mail }) =>
+    name !== 'dev' && mail?.publicUrl.startsWith('http:')
+      ? 'mail.publicUrl must begin with https: only dev may be called over plain HTTP'
+      : '',
+
   ({ name, corsOrigins }) =>
     name !== 'dev' && corsOrigins.some((origin) => origin.startsWith('http:'))
       ? 'corsOrigins must begin with https: only dev may be called from plain HTTP'

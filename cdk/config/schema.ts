@@ -188,6 +188,22 @@ const photos = z.strictObject({
   encryption: z.enum(['s3', 'kms'], "must be s3, S3's own keys, or kms, our key").default('s3'),
 })
 
+const mail = z.strictObject({
+  domain: matching(
+    /^[a-z0-9-]+(\.[a-z0-9-]+)+$/,
+    'must be the domain that mails come from, such as example.com',
+  ),
+  /** What stands before the @. */
+  sender: matching(/^[a-z0-9]+([._-][a-z0-9]+)*$/, 'must be the name of a mailbox').default(
+    'no-reply',
+  ),
+  // Links in mails lead there.
+  publicUrl: matching(
+    /^https?:\/\/[a-z0-9-]+(\.[a-z0-9-]+)+$/,
+    'must be the address that users call, such as https://tasks.example.com',
+  ),
+})
+
 const nodeType = matching(/^cache\.[a-z]\w*\.\w+$/, 'must be a node type such as cache.t3.micro')
 
 const redis = z.discriminatedUnion(
@@ -253,6 +269,8 @@ export const environmentSchema = z.strictObject({
   log: log.default({}),
   /** A bucket for photos. @default - none */
   photos: photos.optional(),
+  /** Whose mails SES sends. @default - nobody sends mails: addresses stay unconfirmed */
+  mail: mail.optional(),
   /** Where requests are counted for all tasks. @default - each task counts for itself */
   redis: redis.optional(),
   nodes: nodes.optional(),
@@ -276,5 +294,6 @@ export type OwnVpcConfig = Extract<Environment['vpc'], { readonly by: 'own' }>
 export type ExistingVpcConfig = Exclude<Environment['vpc'], OwnVpcConfig>
 
 export type EdgeConfig = NonNullable<Environment['edge']>
+export type MailConfig = NonNullable<Environment['mail']>
 export type RedisConfig = NonNullable<Environment['redis']>
 export type ServiceConfig = Environment['services'][keyof Environment['services']]

@@ -9,6 +9,7 @@ import { AppSecrets } from '../constructs/app-secrets.ts'
 import { auroraDatabase } from '../constructs/aurora-database.ts'
 import { customerKey } from '../constructs/customer-key.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
+import { MailIdentity } from '../constructs/mail-identity.ts'
 import { PhotoBucket } from '../constructs/photo-bucket.ts'
 import { rdsDatabase } from '../constructs/rds-database.ts'
 import { WitnessStore } from '../constructs/witness-store.ts'
@@ -25,12 +26,13 @@ export type DataProps = StackProps & {
   readonly network: NetworkStack
 }
 
-/** What must outlive every deployment: the key, the secrets, the database, the photos, and what the witness knows. */
+/** What must outlive every deployment: the key, the secrets, the database, the photos, who sends mails, and what the witness knows. */
 export class DataStack extends Stack {
   readonly key: Key
   readonly secrets: AppSecrets
   readonly witnessStore: WitnessStore
   readonly #photos: PhotoBucket | undefined
+  readonly #mail: MailIdentity | undefined
 
   constructor(scope: Construct, id: string, props: DataProps) {
     super(scope, id, props)
@@ -44,14 +46,20 @@ export class DataStack extends Stack {
       securityGroup: fixedGroup(this, witnessStore),
     })
     const { environment } = props
-    const { photos } = environment
+    const { photos, mail } = environment
     this.#photos = photos && new PhotoBucket(this, 'Photos', { environment, photos, key: this.key })
+    this.#mail = mail && new MailIdentity(this, 'Mail', { mail, role: this.#photos?.roles.worker })
     const { engine } = environment.database
     const database = engine === 'rds' ? rdsDatabase : auroraDatabase
     const { address, readAddress, administratorSecret } = database(this, this.key, props)
     this.#publish('Address', DATABASE_ADDRESS, address)
     if (readAddress !== null) this.#publish('ReadAddress', DATABASE_READ_ADDRESS, readAddress)
     this.#publish('AdministratorSecret', DATABASE_ADMIN_SECRET, administratorSecret)
+  }
+
+  /** What a task may do in AWS, if anything. */
+  taskRole(name: ServiceName): Role | undefined {
+    return name === 'worker' ? (this.#mail?.role ?? this.photoRole(name)) : this.photoRole(name)
   }
 
   /** By which a task comes to the photos, if it does. */

@@ -151,7 +151,7 @@ export class NetworkStack extends Stack {
   }
 
   /** Images, secrets, logs and ECS itself, over HTTPS; nodes must reach ECS, or they never join. */
-  #letOut({ egress, vpc }: Environment): void {
+  #letOut({ egress, vpc, mail }: Environment): void {
     const { services, witness, migration, photoEvents = [], nodes = [] } = this
     const users = [...Object.values(services), witness, migration, photoEvents, nodes].flat()
     if (egress.via === 'nat') {
@@ -161,7 +161,7 @@ export class NetworkStack extends Stack {
       }
       return
     }
-    for (const group of this.#endpointGroups(egress)) {
+    for (const group of this.#endpointGroups(egress, mail !== undefined)) {
       for (const user of users) group.connections.allowFrom(user, HTTPS, 'AWS, by its endpoints')
     }
     for (const user of users) {
@@ -170,8 +170,13 @@ export class NetworkStack extends Stack {
   }
 
   /** Of the endpoints created here, and of those that the VPC already has. */
-  #endpointGroups({ existing, s3GatewayExists }: Endpoints): readonly ISecurityGroup[] {
-    const except = ENDPOINT_NAMES.filter((name) => existing[name] !== undefined)
+  #endpointGroups(
+    { existing, s3GatewayExists }: Endpoints,
+    sendsMails: boolean,
+  ): readonly ISecurityGroup[] {
+    const except = ENDPOINT_NAMES.filter(
+      (name) => existing[name] !== undefined || (name === 'email' && !sendsMails),
+    )
     const own = this.#group('endpoints', 'Endpoints of AWS services in this VPC')
     new VpcEndpoints(this, 'Endpoints', {
       vpc: this.vpc,

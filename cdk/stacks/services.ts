@@ -26,6 +26,7 @@ import { DesiredCounts } from '../constructs/desired-counts.ts'
 import type { EcsServiceProps } from '../constructs/ecs-service.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { HttpService } from '../constructs/http-service.ts'
+import { sender } from '../constructs/mail-identity.ts'
 import { Migration } from '../constructs/migration.ts'
 import { PhotoEvents } from '../constructs/photo-events.ts'
 import { ReplicaAlarm } from '../constructs/replica-alarm.ts'
@@ -264,7 +265,7 @@ export class ServicesStack extends Stack {
   #task(name: ServiceName): ContainerTask {
     const { environment, data } = this.#props
     const { size, poolMax } = environment.services[name]
-    const role = data.photoRole(name)
+    const role = data.taskRole(name)
     const { healthPath, script } = SERVICES[name]
     return new ContainerTask(this, name, {
       name,
@@ -284,7 +285,7 @@ export class ServicesStack extends Stack {
         ...(isHttpService(name) && this.#redis()),
         ...addresses(name),
         ...(name !== 'worker' && this.#origins()),
-        ...(name === 'worker' && this.#log()),
+        ...(name === 'worker' && { ...this.#log(), ...this.#mail() }),
         ...SERVICES[name].environment,
       },
       secrets: this.#secrets(name),
@@ -300,6 +301,17 @@ export class ServicesStack extends Stack {
     return {
       PHOTOS_BUCKET: photosBucket(photos.bucketPrefix, environment.name),
       AWS_REGION: region,
+    }
+  }
+
+  /** Whose mails the worker sends, by SES. */
+  #mail(): Record<string, string> | undefined {
+    const { mail, region } = this.#props.environment
+    if (mail === undefined) return undefined
+    return {
+      SES_REGION: region,
+      MAIL_FROM: `Tasktrail <${sender(mail)}>`,
+      PUBLIC_URL: mail.publicUrl,
     }
   }
 

@@ -95,6 +95,11 @@ export async function up(knex: Knex): Promise<void> {
     language plpgsql security definer set search_path = public, pg_temp as $$
     begin
       delete from login_attempts where account = lower(old.email);
+      -- What nobody's account is noted with yet, and what was said to that mailbox of other accounts.
+      if old.email_confirmed_at is not null then
+        delete from mails where lower(address) = lower(old.email)
+          and (user_id is null or sent_at is not null);
+      end if;
       perform set_config('tasktrail.erased_address',
         case when old.email_confirmed_at is null then '' else old.email end, true);
       return null;
@@ -270,12 +275,12 @@ export async function up(knex: Knex): Promise<void> {
     grant select, insert, update on email_changes to tasktrail_auth;
 
     grant execute on function remove_old_mails to tasktrail_worker;
-    grant select, delete, update (tries, next_try_at, sent_at, given_up_at, why) on mails
+    grant select, delete, update (user_id, tries, next_try_at, sent_at, given_up_at, why) on mails
       to tasktrail_worker;
     grant select, insert, update (used_at) on account_links to tasktrail_worker;
     grant select on email_changes to tasktrail_worker;
-    -- Whom it writes to: nothing that lets anybody in.
-    grant select (id, username, email, email_confirmed_at, credentials_version) on users
+    -- Whom it writes to, and whose roles it compares with the log: nothing that lets anybody in.
+    grant select (id, username, email, email_confirmed_at, role, credentials_version) on users
       to tasktrail_worker;
   `)
 }
@@ -292,7 +297,7 @@ export async function down(knex: Knex): Promise<void> {
     drop function request_password_reset;
     drop function confirm_address;
     drop function remove_old_mails;
-    revoke select (id, username, email, email_confirmed_at, credentials_version) on users
+    revoke select (id, username, email, email_confirmed_at, role, credentials_version) on users
       from tasktrail_worker;
     drop table email_changes;
     drop table account_links;

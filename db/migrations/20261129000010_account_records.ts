@@ -17,7 +17,9 @@ const KINDS = {
   challenge: `select encode(hash, 'hex'), jsonb_build_object('purpose', purpose, 'expires_at', expires_at)
     from challenges where user_id = p_user_id`,
   login_attempt: `select ip, to_jsonb(a) - 'account' from login_attempts a
-    where account = (select lower(username) from users where id = p_user_id)`,
+    where account in (
+      select unnest(array[lower(username), case when email_confirmed_at is not null then lower(email) end])
+      from users where id = p_user_id)`,
   security_event: `select to_char(id, 'FM0000000000000000'), to_jsonb(e) from security_events e
     where user_id = p_user_id`,
   audit_access: `select to_char(id, 'FM0000000000000000'), to_jsonb(a) from audit_accesses a

@@ -208,12 +208,12 @@ const WRONG: readonly (readonly [what: string, input: unknown, sentence: string]
   [
     'more connections than the database takes',
     services({ poolMax: 11 }),
-    'prod: database.maxConnections must be at least 502: all services with their maximum number of tasks, ' +
+    'prod: database.maxConnections must be at least 506: all services with their maximum number of tasks, ' +
       'twice over during a deployment.',
   ],
   [
     'more connections than the memory of its class has room for',
-    database({ instanceType: 't3.micro', maxConnections: 445 }),
+    database({ instanceType: 't3.micro', maxConnections: 449 }),
     'prod: database.maxConnections must be at most 112 on t3.micro: each connection takes memory.',
   ],
   [

@@ -509,6 +509,9 @@ describe('An address and its mailbox', () => {
       const user = await confirmed()
       await post('/auth/password/reset-request', { email: user.email })
       await mailbox.arrived()
+      await login(user.email, 'a wrong password')
+      // One is noted with the account, one was never looked at.
+      await post('/auth/password/reset-request', { email: user.email })
       await change(user, `new-${user.email}`)
       const { status } = await system.call('DELETE', '/auth/me', {
         token: user.token,
@@ -519,6 +522,10 @@ describe('An address and its mailbox', () => {
         const { rows } = await sql.query(`select from ${table} where user_id = $1`, [user.id])
         expect(rows, table).to.deep.equal([])
       }
+      const left = `
+        select kind as of from mails where address = $1
+        union all select account from login_attempts where account = $1`
+      expect((await sql.query(left, [user.email])).rows).to.deep.equal([{ of: 'account_erased' }])
       const mails = await mailbox.arrived()
       expect(mails.map(({ to, subject }) => [to, subject])).to.deep.equal([
         [user.email, 'Your account was erased'],

@@ -76,7 +76,7 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     log_tiles: 'insert select update(hashes)',
     mails:
       'delete select update(given_up_at) update(next_try_at) update(sent_at) update(tries) ' +
-      'update(why)',
+      'update(user_id) update(why)',
     parked_streams: 'delete insert select update',
     photos:
       'delete select update(gone_at) update(thumbnails) update(thumbnails_due_at) ' +

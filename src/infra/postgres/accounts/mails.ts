@@ -40,7 +40,9 @@ const MAKE_LINK = {
   text: `
     with ended as (
       update account_links set used_at = $9
-      where user_id = $4 and kind = $3 and mail_id < $2 and used_at is null)
+      where user_id = $4 and kind = $3 and mail_id < $2 and used_at is null
+    ), known as (
+      update mails set user_id = $4 where id = $2 and user_id is null)
     insert into account_links (token_hash, mail_id, kind, user_id, address, credentials_version,
       expires_at, created_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
