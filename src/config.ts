@@ -72,15 +72,15 @@ const origins = z
   })
 
 /** Roles, separated by commas. */
-const rolesOf = (fallback = '') =>
+const rolesOf = (fallback = '', of: readonly Role[] = ROLES) =>
   z
     .string()
     .default(fallback)
     .transform((text, context): ReadonlySet<Role> => {
       const given = text.split(/[\s,]+/).filter((word) => word !== '')
-      const roles = ROLES.filter((role) => given.includes(role))
-      if (given.every((word) => ROLES.some((role) => role === word))) return new Set(roles)
-      context.addIssue(`must be roles, separated by commas: ${ROLES.join(', ')}`)
+      const roles = of.filter((role) => given.includes(role))
+      if (given.every((word) => of.some((role) => role === word))) return new Set(roles)
+      context.addIssue(`must be roles, separated by commas: ${of.join(', ')}`)
       return z.NEVER
     })
 
@@ -120,7 +120,8 @@ const authService = service.extend({
   LOGIN_LIMIT_PER_MINUTE: whole(0, 1_000_000, 30),
   MAIL_LIMIT_PER_HOUR: whole(0, 1_000_000, 5),
   PUBLIC_URL: httpUrl.default('http://localhost:8080'),
-  REQUIRE_SECOND_FACTOR: rolesOf(),
+  // Whoever lacks it counts as a user: of that role it could not be required.
+  REQUIRE_SECOND_FACTOR: rolesOf('', ['auditor', 'admin']),
   FIRST_ADMIN: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must be a username')

@@ -280,6 +280,14 @@ export function accounts(on: AccountsDependencies) {
     sessions: (caller: Caller, now: Date): Promise<readonly Session[]> =>
       sessions.ofUser(caller.user_id, now),
 
+    /** All but the one that asks. */
+    async endOtherSessions(caller: Caller, requestContext: RequestContext): Promise<void> {
+      const own = await sessions.ofUser(caller.user_id, requestContext.now)
+      for (const { id } of own.filter(({ id }) => id !== caller.session_id)) {
+        await sessions.end(caller.user_id, id, 'session_ended', requestContext)
+      }
+    },
+
     /** Error: `session_not_found`. */
     async endSession(caller: Caller, id: string, requestContext: RequestContext): Promise<void> {
       const ended = await sessions.end(caller.user_id, id, 'session_ended', requestContext)

@@ -172,6 +172,14 @@ const listSessions = {
   answers: { 200: { description: 'Newest first', body: schema.sessions } },
 } as const satisfies Endpoint
 
+const endOtherSessions = {
+  method: 'delete',
+  path: '/auth/sessions',
+  summary: "End the caller's other sessions",
+  access: 'token',
+  answers: { 204: { description: 'They have ended on every instance; this one goes on' } },
+} as const satisfies Endpoint
+
 const endSession = {
   method: 'delete',
   path: '/auth/sessions/:id',
@@ -194,6 +202,7 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   erase,
   changePassword,
   listSessions,
+  endOtherSessions,
   endSession,
 ] as readonly Endpoint[]
 
@@ -291,6 +300,11 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
         }
       }),
     }
+  })
+
+  on(endOtherSessions, async (_input, ctx, caller) => {
+    await accounts.endOtherSessions(caller, requestContext(ctx))
+    ctx.status = 204
   })
 
   on(endSession, async ({ params }, ctx, caller) => {

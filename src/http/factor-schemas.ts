@@ -27,7 +27,7 @@ export const credential = z
 
 const proofs = {
   totp: totp.optional().meta({ description: 'The code that the authenticator app shows' }),
-  recovery_code: text(1, 40).optional().meta({ description: 'One of the ten; good once' }),
+  recovery_code: text(1, 60).optional().meta({ description: 'One of the ten; good once' }),
   passkey: z
     .strictObject({ challenge, credential })
     .optional()
@@ -87,7 +87,7 @@ export const factors = z.strictObject({
 
 const codes = z.array(z.string()).meta({
   description: 'Shown this once; each stands in for the second factor, once',
-  examples: [['k3vq-7m2x-h0wd-9ctz']],
+  examples: [['k3vq-7m2x-h0wd-9ctz-5rjb-ne8k']],
 })
 
 export const addedFactor = z.strictObject({ factor, recovery_codes: codes.optional() })

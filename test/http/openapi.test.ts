@@ -67,6 +67,7 @@ const PROMISED: Readonly<Record<string, readonly number[]>> = {
   'post /auth/users/{id}/lock': [200, 400, 401, 403, 404, 409, 413, 415],
   'post /auth/users/{id}/unlock': [200, 400, 401, 403, 404, 413, 415],
   'get /auth/sessions': [200, 400, 401],
+  'delete /auth/sessions': [204, 400, 401, 403],
   'delete /auth/sessions/{id}': [204, 400, 401, 403, 404],
   'get /auth/events': [200, 400, 401],
   'put /auth/users/{id}/role': [200, 400, 401, 403, 404, 409, 413, 415],

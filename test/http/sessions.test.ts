@@ -354,6 +354,21 @@ describe('Sessions', () => {
       expect((await validate(two, other)).status).to.equal(401)
     })
 
+    it('may be ending all the others at once: the current one goes on', async () => {
+      const user = await one.newUser()
+      const others = [await login(user), await login(user)]
+      const { status } = await one.call('DELETE', '/auth/sessions', { token: user.token })
+      expect(status).to.equal(204)
+      for (const token of others)
+        expect(await waysIn(token)).to.deep.equal(['401 Session has ended'])
+      expect(await list(user.token)).to.have.length(1)
+      const { rows } = await sql.query(
+        `select from security_events where type = 'session_ended' and user_id = $1`,
+        [user.id],
+      )
+      expect(rows).to.have.length(2)
+    })
+
     it('may end the current one', async () => {
       const token = await login(ann)
       expect((await end(token, sidOf(token))).status).to.equal(204)
