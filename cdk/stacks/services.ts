@@ -26,6 +26,7 @@ import { DesiredCounts } from '../constructs/desired-counts.ts'
 import type { EcsServiceProps } from '../constructs/ecs-service.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { HttpService } from '../constructs/http-service.ts'
+import { MailAlarm } from '../constructs/mail-alarm.ts'
 import { sender } from '../constructs/mail-identity.ts'
 import { Migration } from '../constructs/migration.ts'
 import { PhotoEvents } from '../constructs/photo-events.ts'
@@ -163,8 +164,11 @@ export class ServicesStack extends Stack {
   }
 
   #worker(): WorkerService {
-    const { alarms } = this.#props.platform
-    return new WorkerService(this, 'worker-service', { ...this.#place('worker'), topic: alarms })
+    const { environment, platform } = this.#props
+    const place = this.#place('worker')
+    const topic = platform.alarms
+    if (environment.mail) new MailAlarm(this, 'Mails', { topic, logGroup: place.task.logs })
+    return new WorkerService(this, 'worker-service', { ...place, topic })
   }
 
   /** On Fargate wherever the others run: a machine of ours would mount the files for everybody on it. */

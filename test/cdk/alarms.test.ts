@@ -20,6 +20,7 @@ describe('Alarms', () => {
     synthesis = synthesise(
       variation({
         canary: { url: 'https://tasks.example.com' },
+        mail: { domain: 'example.com', publicUrl: 'https://tasks.example.com' },
         edge: { domain: 'tasks.example.com' },
         database: { ...prod.database, readReplica: true } as typeof prod.database,
       }),
@@ -47,6 +48,7 @@ describe('Alarms', () => {
       'task-mgmt-log-refused',
       'task-mgmt-witness-down',
       'task-mgmt-drift-found',
+      'task-mgmt-mails-waiting',
       'task-mgmt-canary-failing',
       'task-mgmt-photo-bucket-4xx',
       'task-mgmt-photo-bucket-5xx',

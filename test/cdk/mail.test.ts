@@ -101,10 +101,28 @@ describe('Mails on AWS', function () {
     expect(services(undefined).filter((name) => /email/.test(name))).to.deep.equal([])
   })
 
+  it('ring when one has waited for ten minutes, fifteen minutes long', () => {
+    const { services } = synthesis.templates
+    const alarm = only(services, 'AWS::CloudWatch::Alarm', { AlarmName: 'task-mgmt-mails-waiting' })
+    expect(alarm).to.include({
+      MetricName: 'OldestMail',
+      Statistic: 'Maximum',
+      Threshold: 600,
+      Period: 300,
+      EvaluationPeriods: 3,
+    })
+    const filter = properties(services, 'AWS::Logs::MetricFilter').find(
+      ({ MetricTransformations: [{ MetricName }] }) => MetricName === 'OldestMail',
+    )
+    expect(filter?.LogGroupName).to.equal('/ecs/worker')
+    expect(filter?.FilterPattern).to.equal('{ $.msg = "mail lag" }')
+    expect(filter?.MetricTransformations[0].MetricValue).to.equal('$.oldest_seconds')
+  })
+
   it('are nowhere, nor anything that belongs to them, where nobody sends any', () => {
     const { templates } = synthesise(parseEnvironment(dev))
     expect(JSON.stringify(Object.values(templates).map(({ Resources }) => Resources))).to.not.match(
-      /AWS::SES|ses:|SES_REGION|MAIL_FROM/,
+      /AWS::SES|ses:|SES_REGION|MAIL_FROM|OldestMail/,
     )
   })
 
