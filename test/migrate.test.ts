@@ -190,7 +190,7 @@ describe('npm run migrate', () => {
       expect(await as(task, 'task', 'select id from tasks')).to.deep.equal([])
       expect(await as(task, 'task', 'select id from users')).to.equal('42501')
       expect(await as(worker, 'worker', 'select n from log_tiles')).to.deep.equal([])
-      expect(await as(worker, 'worker', 'select id from users')).to.equal('42501')
+      expect(await as(worker, 'worker', 'select password_hash from users')).to.equal('42501')
 
       const changed = { ...passwords, TASK_DB_PASSWORD: 'renewed' }
       expect((await migrate(['latest'], { ...env, ...changed })).ended).to.equal('code 0')

@@ -104,7 +104,7 @@ describe('An administrator who is not a superuser, as on RDS', function () {
     for (const [user, may, mayNot] of [
       [AUTH.databaseUser, 'users', 'tasks'],
       [TASK.databaseUser, 'tasks', 'users'],
-      [WORKER.databaseUser, 'log_records', 'users'],
+      [WORKER.databaseUser, 'log_records', 'login_attempts'],
     ] as const) {
       const password = PASSWORDS[user] ?? ''
       expect(await as(user, password, `select from ${may}`)).to.deep.equal([])
