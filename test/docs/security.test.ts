@@ -6,6 +6,8 @@ import { literals, read, rows, section } from './markdown.ts'
 const page = read('docs/security.md')
 const threats = rows(section(page, '## Threats'))
 
+const asvs = rows(section(page, '## ASVS 5, level 2: authentication, sessions, recovery'))
+
 const titlesIn = (file: string): readonly string[] =>
   [...readFileSync(file, 'utf8').matchAll(/^\s*it\(\s*(['"`])(.*?)\1,/gms)].map(
     ([, , title]) => title ?? '',
@@ -17,7 +19,11 @@ describe('docs/security.md', () => {
     expect(threats.map(([id]) => id)).to.deep.equal(threats.map((_, index) => `S${index + 1}`))
   })
 
-  for (const [id = '', , , tests = ''] of threats) {
+  const named = [
+    ...threats.map(([id = '', , , tests = '']) => [id, tests] as const),
+    ...asvs.flatMap(([id = '', , tests = '']) => (tests === '' ? [] : [[id, tests] as const])),
+  ]
+  for (const [id, tests] of named) {
     it(`names tests for ${id} that are there`, () => {
       for (const test of tests.split('<br>')) {
         const [, file = '', title = ''] = test.match(/^`(test\/[\w/-]+\.test\.ts)` › (.+)$/) ?? []
@@ -26,6 +32,11 @@ describe('docs/security.md', () => {
       }
     })
   }
+
+  it('says of each row of ASVS which test or document shows it, or why none does', () => {
+    expect(asvs.length).to.be.greaterThan(50)
+    for (const [id, , tests, remarks] of asvs) expect(`${tests}${remarks}`, id).to.not.equal('')
+  })
 
   it('says of each table what bounds it', () => {
     const bounded = rows(section(page, '## What grows, and what bounds it')).flatMap(
