@@ -117,6 +117,22 @@ describe('npm run audit:verify', () => {
     }
   })
 
+  it('names a user who has a role that the log does not give', async () => {
+    await log.root.query(`
+      insert into users (username, email, password_hash, created_at, updated_at)
+        values ('eve', 'eve@example.com', '', now(), now());
+      alter table users disable trigger all;
+      update users set role = 'admin'`)
+    for (const more of [[], ['--full']]) {
+      const { code, err } = await verify(more)
+      expect(err).to.deep.equal(['BROKEN: users 1 has the role admin; the log gives user.'])
+      expect(code).to.equal(1)
+    }
+    await log.root.query(
+      `delete from users; alter table users enable always trigger users_role_follows_log`,
+    )
+  })
+
   it('names the first broken event, and ends with 1', async () => {
     const change = (by: number) => `
       alter table events disable trigger all;

@@ -124,7 +124,8 @@ describe('Roles in the log', () => {
   })
 
   it('leave an admin, however many take the role from each other at once', async () => {
-    const admins = await Promise.all([1, 2, 3, 4].map(() => withRole('admin')))
+    const admins: Awaited<ReturnType<typeof withRole>>[] = []
+    for (let n = 0; n < 4; n++) admins.push(await withRole('admin'))
     const ring = admins.map(({ id }, at) => ({ by: id, of: admins[(at + 1) % 4]?.id ?? 0 }))
     const outcomes = await Promise.all(
       ring.map(({ by, of }) => code(use.change(caller(by, 'admin'), of, 'user', context()))),
