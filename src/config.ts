@@ -1,5 +1,13 @@
 import { z } from 'zod'
 import { ROLES, type Role } from './domain/user.ts'
+import {
+  identitySettings,
+  isProviderSecret,
+  oidcClients,
+  settingsOfIdentity,
+  userPoolOf,
+  userPoolVariables,
+} from './identity-config.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
 import type { Login } from './infra/postgres/connection/logins.ts'
 import { mailOf, mailVariables, placeOfMails } from './mail-config.ts'
@@ -110,6 +118,7 @@ const authService = service.extend({
     .string()
     .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must be a username')
     .optional(),
+  ...identitySettings,
 })
 
 /** Wraps the users' data keys. */
@@ -231,7 +240,11 @@ const configOf =
   }
 
 export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
-export const authServiceConfig = configOf(authService)
+export function authServiceConfig(env: Env) {
+  const own = authService.extend(settingsOfIdentity(env)) as unknown as typeof authService
+  const settings = configOf(own)(env)
+  return { ...settings, providers: oidcClients(settings), userPool: userPoolOf(settings) }
+}
 
 /** The settings of a process that stores photos. */
 const storing =
@@ -281,7 +294,7 @@ const variablesOf = (own: z.ZodObject): readonly string[] =>
   [own, databaseUrl, databaseParts].flatMap(({ shape }) => Object.keys(shape))
 
 const VARIABLES = {
-  'auth-service': variablesOf(authService),
+  'auth-service': [...variablesOf(authService), ...userPoolVariables],
   'task-service': [
     ...variablesOf(taskService),
     ...Object.keys({ ...replicaUrl.shape, ...replicaParts.shape }),
@@ -298,9 +311,16 @@ const OF_THE_MACHINE = /^(PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|NODE_\w+|SSL_CERT_\w+|
 export function environmentOf(service: keyof typeof VARIABLES, env: Env): Env {
   const variables = VARIABLES[service]
   // The SDK of AWS looks for its credentials in many of them.
-  const usesAws = variables.includes('PHOTOS_BUCKET') && Boolean(env.PHOTOS_BUCKET)
+  const usesAws =
+    service === 'auth-service'
+      ? env.IDENTITY === 'cognito'
+      : variables.includes('PHOTOS_BUCKET') && Boolean(env.PHOTOS_BUCKET)
+  const ofProviders = service === 'auth-service' ? isProviderSecret : () => false
   const concerns = (name: string) =>
-    variables.includes(name) || OF_THE_MACHINE.test(name) || (usesAws && /^AWS_/.test(name))
+    variables.includes(name) ||
+    OF_THE_MACHINE.test(name) ||
+    (usesAws && /^AWS_/.test(name)) ||
+    ofProviders(name)
   return Object.fromEntries(Object.entries(env).filter(([name]) => concerns(name)))
 }
 

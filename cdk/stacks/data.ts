@@ -11,12 +11,15 @@ import { customerKey } from '../constructs/customer-key.ts'
 import { fixedGroup } from '../constructs/fixed-group.ts'
 import { PhotoBucket } from '../constructs/photo-bucket.ts'
 import { rdsDatabase } from '../constructs/rds-database.ts'
+import { AccountsPool } from '../constructs/user-pool.ts'
 import { WitnessStore } from '../constructs/witness-store.ts'
 import {
   DATABASE_ADDRESS,
   DATABASE_ADMIN_SECRET,
   DATABASE_READ_ADDRESS,
   EDGE_LOG_GROUPS,
+  USER_POOL_CLIENT_ID,
+  USER_POOL_ID,
 } from '../names.ts'
 import type { NetworkStack } from './network.ts'
 
@@ -30,6 +33,8 @@ export class DataStack extends Stack {
   readonly key: Key
   readonly secrets: AppSecrets
   readonly witnessStore: WitnessStore
+  /** Only if accounts are in it. */
+  readonly accounts: AccountsPool | undefined
   readonly #photos: PhotoBucket | undefined
 
   constructor(scope: Construct, id: string, props: DataProps) {
@@ -46,6 +51,7 @@ export class DataStack extends Stack {
     const { environment } = props
     const { photos } = environment
     this.#photos = photos && new PhotoBucket(this, 'Photos', { environment, photos, key: this.key })
+    this.accounts = this.#accounts(environment)
     const { engine } = environment.database
     const database = engine === 'rds' ? rdsDatabase : auroraDatabase
     const { address, readAddress, administratorSecret } = database(this, this.key, props)
@@ -54,10 +60,21 @@ export class DataStack extends Stack {
     this.#publish('AdministratorSecret', DATABASE_ADMIN_SECRET, administratorSecret)
   }
 
-  /** By which a task comes to the photos, if it does. */
-  photoRole(name: ServiceName): Role | undefined {
-    const roles: Readonly<Partial<Record<ServiceName, Role>>> = this.#photos?.roles ?? {}
-    return roles[name]
+  /** By which a task comes to the photos, or to the user pool, if it does. */
+  role(name: ServiceName): Role | undefined {
+    if (name === 'auth-service') return this.accounts?.role
+    return this.#photos?.roles[name]
+  }
+
+  #accounts({ identity, deletionProtection }: Environment): AccountsPool | undefined {
+    if (identity.by !== 'cognito') return undefined
+    const { key } = this
+    const accounts = new AccountsPool(this, 'Accounts', {
+      ...{ config: identity, key, deletionProtection },
+    })
+    this.#publish('UserPoolId', USER_POOL_ID, accounts.userPoolId)
+    this.#publish('UserPoolClientId', USER_POOL_CLIENT_ID, accounts.clientId)
+    return accounts
   }
 
   #publish(id: string, parameterName: string, stringValue: string): void {

@@ -46,6 +46,8 @@ import {
   REDIS_URL,
   SERVICE_PORT,
   type SecretName,
+  USER_POOL_CLIENT_ID,
+  USER_POOL_ID,
   WITNESS,
 } from '../names.ts'
 import type { DataStack } from './data.ts'
@@ -264,7 +266,7 @@ export class ServicesStack extends Stack {
   #task(name: ServiceName): ContainerTask {
     const { environment, data } = this.#props
     const { size, poolMax } = environment.services[name]
-    const role = data.photoRole(name)
+    const role = data.role(name)
     const { healthPath, script } = SERVICES[name]
     return new ContainerTask(this, name, {
       name,
@@ -281,6 +283,7 @@ export class ServicesStack extends Stack {
         ...this.#database(),
         ...(name === 'task-service' && this.#replica(poolMax)),
         ...this.#photos(name),
+        ...(name === 'auth-service' && this.#userPool()),
         ...(isHttpService(name) && this.#redis()),
         ...addresses(name),
         ...(name !== 'worker' && this.#origins()),
@@ -296,10 +299,23 @@ export class ServicesStack extends Stack {
   #photos(name: ServiceName): Record<string, string> | undefined {
     const { environment, data } = this.#props
     const { photos, region } = environment
-    if (photos === undefined || data.photoRole(name) === undefined) return undefined
+    const isOurs = name !== 'auth-service' && data.role(name) !== undefined
+    if (photos === undefined || !isOurs) return undefined
     return {
       PHOTOS_BUCKET: photosBucket(photos.bucketPrefix, environment.name),
       AWS_REGION: region,
+    }
+  }
+
+  /** Who is asked who somebody is. */
+  #userPool(): Record<string, string> | undefined {
+    const { environment, data } = this.#props
+    if (data.accounts === undefined) return undefined
+    return {
+      IDENTITY: 'cognito',
+      COGNITO_USER_POOL_ID: this.#parameter(USER_POOL_ID),
+      COGNITO_CLIENT_ID: this.#parameter(USER_POOL_CLIENT_ID),
+      AWS_REGION: environment.region,
     }
   }
 
@@ -315,12 +331,16 @@ export class ServicesStack extends Stack {
   }
 
   #secrets(name: ServiceName): Record<string, SecretField> {
-    const login = this.#props.data.secrets.logins[name]
+    const { secrets, accounts } = this.#props.data
+    const login = secrets.logins[name]
     const redis = this.#props.environment.redis !== undefined && isHttpService(name)
     return {
       ...loginWith(login),
       ...this.#values(SERVICES[name].secrets),
       ...(redis && this.#values({ REDIS_PASSWORD: 'redis-password' })),
+      ...(name === 'auth-service' && accounts !== undefined
+        ? { COGNITO_CLIENT_SECRET: { secret: accounts.clientSecret, field: SECRET_FIELD } }
+        : {}),
     }
   }
 

@@ -20,7 +20,7 @@ const username = z
   .string()
   .regex(/^[A-Za-z0-9_.-]{3,50}$/, 'must have 3 to 50 characters of A-Z a-z 0-9 _ . -')
 const password = text(1, MAX_PASSWORD, { blank: true })
-const newPassword = text(MIN_PASSWORD, MAX_PASSWORD, { blank: true }).refine(
+export const newPassword = text(MIN_PASSWORD, MAX_PASSWORD, { blank: true }).refine(
   (value) => !COMMON.has(value.normalize('NFKC').toLowerCase()),
   'must not be one of the most common passwords',
 )
@@ -32,7 +32,7 @@ export const registration = z
   .strictObject({ username, email, password: newPassword })
   .meta({ id: 'Registration' })
 
-const inCookies = z.boolean().optional().meta({
+export const inCookies = z.boolean().optional().meta({
   description:
     'For pages of a browser: answer with cookies that no script can read, in place of tokens',
 })
@@ -64,7 +64,13 @@ export const passwordChange = z
   .strictObject({ current_password: password, new_password: newPassword })
   .meta({ id: 'PasswordChange' })
 
-export const erasure = z.strictObject({ password }).meta({ id: 'Erasure' })
+export const erasure = z
+  .strictObject({
+    password: password
+      .optional()
+      .meta({ description: 'Of an account that has one; any other was just signed in to' }),
+  })
+  .meta({ id: 'Erasure' })
 
 /** The secret of a link in a mail. */
 const linkToken = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'must be the token of a link in a mail')

@@ -4,6 +4,7 @@ import type { Accounts } from '../app/accounts.ts'
 import { AppError } from '../app/errors.ts'
 import { tokenEnd } from '../app/ports/authorization.ts'
 import type { Clock } from '../app/ports/process.ts'
+import type { SecondFactorAsked, SignedIn } from '../app/sign-in.ts'
 import * as schema from './auth-schemas.ts'
 import { accessToken } from './authenticate.ts'
 import type { Endpoint, routes } from './endpoint.ts'
@@ -18,9 +19,13 @@ import {
   refreshCookie,
   setAccess,
 } from './session-cookies.ts'
+import { onItsWay } from './user-pool.ts'
 
 const oneUser = z.strictObject({ user: schema.user })
 const profile = z.strictObject({ user: schema.profile })
+
+/** Of what a user pool is asked. */
+const OF_POOL = ['too_many_attempts', 'provider_unavailable'] as const
 
 const register = {
   method: 'post',
@@ -31,8 +36,21 @@ const register = {
     'its mailbox is told.',
   access: 'public',
   body: schema.registration,
-  answers: { 201: { description: 'Created', body: oneUser } },
-  errors: ['username_taken', 'hashing_busy', 'database_unavailable'],
+  answers: {
+    201: { description: 'Created', body: oneUser },
+    202: {
+      description: 'With a user pool: a code to confirm it is on its way to the address',
+      body: onItsWay,
+    },
+  },
+  errors: [
+    'username_taken',
+    'email_taken',
+    'hashing_busy',
+    'database_unavailable',
+    ...OF_POOL,
+    'pool_refused',
+  ],
 } as const satisfies Endpoint
 
 const login = {
@@ -53,6 +71,12 @@ const login = {
     'hashing_busy',
     'database_unavailable',
     'cross_site_request',
+    ...OF_POOL,
+    'sign_up_unconfirmed',
+    'password_reset_required',
+    'provider_refused',
+    'email_unverified',
+    'identity_unlinked',
   ],
 } as const satisfies Endpoint
 
@@ -78,10 +102,12 @@ const stepUp = {
     'For ten minutes the new access token is good for what asks for it (`step_up_required`). The token says when and ' +
     'how its user proved who they are: `auth_time` and `amr` (RFC 8176).',
   access: 'token',
+  identity: 'local',
   body: stepUpProof,
   answers: { 200: { description: 'Another access token of this session', body: schema.steppedUp } },
   errors: [
     'wrong_password',
+    'password_not_set',
     'too_many_attempts',
     'hashing_busy',
     'code_invalid',
@@ -145,6 +171,7 @@ const changeEmail = {
     'Mails a link to the new address and, if it is confirmed, one to the old: within a day both have to confirm, and ' +
     'only then is it another one. The old one gets a link that stops it, too.',
   access: 'token',
+  identity: 'local',
   body: schema.emailChange,
   answers: { 202: { description: 'Asked for; nothing has changed yet', body: profile } },
   errors: STRONGLY,
@@ -161,7 +188,7 @@ const erase = {
   access: 'token',
   body: schema.erasure,
   answers: { 204: { description: 'Erased' } },
-  errors: STRONGLY,
+  errors: [...STRONGLY, 'provider_unavailable'],
 } as const satisfies Endpoint
 
 const changePassword = {
@@ -169,9 +196,10 @@ const changePassword = {
   path: '/auth/password',
   summary: 'Change the password',
   access: 'token',
+  identity: 'local',
   body: schema.passwordChange,
   answers: { 204: { description: 'Changed; all sessions of the user have ended' } },
-  errors: STRONGLY,
+  errors: [...STRONGLY, 'password_not_set'],
 } as const satisfies Endpoint
 
 const listSessions = {
@@ -208,8 +236,16 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   endSession,
 ] as readonly Endpoint[]
 
+/** Of our own, or of a user pool, which answers some calls otherwise. */
+type EitherAccounts = Omit<Accounts, 'register' | 'login'> & {
+  readonly register: (
+    ...given: Parameters<Accounts['register']>
+  ) => Promise<Awaited<ReturnType<Accounts['register']>> | null>
+  readonly login: (...given: Parameters<Accounts['login']>) => Promise<SignedIn | SecondFactorAsked>
+}
+
 export type AuthRoutes = {
-  readonly accounts: Accounts
+  readonly accounts: EitherAccounts
   readonly clock: Clock
   /** Counts logins by address. */
   readonly loginLimit: RateLimit
@@ -226,8 +262,9 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
 
   on(register, async ({ body }, ctx) => {
     await registerLimit(ctx, byAddress(ctx))
-    ctx.body = { user: await accounts.register(body, requestContext(ctx)) }
-    ctx.status = 201
+    const user = await accounts.register(body, requestContext(ctx))
+    ctx.body = user ? { user } : { message: 'A code is on its way to confirm the address' }
+    ctx.status = user ? 201 : 202
   })
 
   on(login, async ({ body }, ctx) => {

@@ -150,6 +150,7 @@ function errorResponses(endpoint: Endpoint): ZodOpenApiResponsesObject {
       ? (['cross_site_request'] as const)
       : []),
     ...(typesOf(endpoint).length > 0 ? (['not_acceptable'] as const) : []),
+    ...(endpoint.identity ? (['identity_elsewhere'] as const) : []),
     ...(endpoint.body ? WITH_BODY : (['unexpected_body'] as const)),
     ...(endpoint.errors ?? []),
   ])

@@ -53,6 +53,7 @@ export const IRREPLACEABLE = [
   'users',
   'user_keys',
   'factors',
+  'identities',
   'recovery_codes',
   'photos',
   'log_tiles',
