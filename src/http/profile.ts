@@ -18,6 +18,7 @@ const change = {
     'a link; so is the old one, if it is confirmed. Within a day both have to confirm, and only then is it another ' +
     'one. The old one gets a link that stops it, too.',
   access: 'token',
+  identity: 'local',
   body: schema.profileChange,
   answers: {
     200: {
