@@ -229,10 +229,15 @@ describe('npm start', function () {
     expect((await post('/tasks', { title: 'Logged' }, token)).status).to.equal(201)
     expect((await call('/tasks/9', { token })).status).to.equal(404)
     await runner.line(/^GET \/tasks\/9 404 \d+ ms task_not_found$/)
+    await runner.line(/^ {2}http.*#verify/)
     await stop(runner)
     const begin = runner.out.indexOf('Ctrl-C stops it.') + 1
-    const shown = runner.out.slice(begin, -1).map((line) => line.replace(/\d+ ms/, 'x ms'))
+    const shown = runner.out
+      .slice(begin, -1)
+      .map((line) => line.replace(/\d+ ms/, 'x ms').replace(/: \/.*|#verify.*/, ''))
     expect(shown).to.have.members([
+      'mail: Confirm your address',
+      `  http://127.0.0.1:${port()}/v1/auth/link`,
       'POST /auth/register 201 x ms',
       'POST /auth/login 200 x ms',
       'POST /tasks 201 x ms',

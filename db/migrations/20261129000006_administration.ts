@@ -117,6 +117,10 @@ export async function up(knex: Knex): Promise<void> {
     end
     $$;
 
+    create trigger administration_is_mailed after insert on security_events for each row
+      when (new.type in ('username_changed', 'account_locked', 'account_unlocked'))
+      execute function mail_of_event();
+
     revoke execute on function rename_user, lock_user, unlock_user from public;
     grant execute on function rename_user, lock_user, unlock_user to tasktrail_auth;
   `)
@@ -128,6 +132,7 @@ export async function down(knex: Knex): Promise<void> {
     language sql stable set search_path = public, pg_temp as $$
       select exists (select from users where role = 'admin' and id <> p_user_id)
     $$;
+    drop trigger administration_is_mailed on security_events;
     drop function rename_user;
     drop function lock_user;
     drop function unlock_user;

@@ -216,7 +216,7 @@ export const MAIL_OF: Readonly<Record<SecurityEventType, Kind | null>> = {
       party === 'old'
         ? 'The address of your account is another one now. This is the last mail to this one.'
         : `This is now the address of the account "${account?.username}".`,
-    'If it was not you, answer whoever runs this service at once: only they can give the account back.',
+    'If it was not you, tell whoever runs this service at once: only they can give the account back.',
   ),
   link_refused: null,
   identity_linked: notice(
