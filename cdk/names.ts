@@ -26,6 +26,12 @@ export const DATABASE_READ_ADDRESS = '/task-mgmt/database/read-address'
 export const REDIS_URL = '/task-mgmt/redis/url'
 export const DATABASE_ADMIN_SECRET = '/task-mgmt/database/administrator-secret'
 
+/** What auth-service asks, if accounts are in a user pool. */
+export const USER_POOL_ID = '/task-mgmt/user-pool/id'
+export const USER_POOL_CLIENT_ID = '/task-mgmt/user-pool/client-id'
+export const USER_POOL = 'task-mgmt-users'
+export const USER_POOL_CLIENT_SECRET = 'task-mgmt/user-pool-client'
+
 /** What ElastiCache has of ours, and the user of our services there. */
 export const REDIS = 'task-mgmt-redis'
 export const REDIS_USER = 'tasktrail'

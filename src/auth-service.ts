@@ -1,13 +1,15 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Container, ContainerModule } from 'inversify'
 import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import { type Accounts, accounts } from './app/accounts.ts'
+import { type ExternalSignIn, externalSignIn } from './app/external-sign-in.ts'
 import { type FactorProofs, factorProofs } from './app/factor-proofs.ts'
 import { type FactorsOfUsers, factorsOfUsers } from './app/factors.ts'
 import { type PasswordPolicy, passwordPolicy } from './app/password-policy.ts'
+import { type PoolAccounts, poolAccounts } from './app/pool-accounts.ts'
 import type { AccountLinks } from './app/ports/account-links.ts'
 import type {
   LoginAttempts,
@@ -25,14 +27,21 @@ import type {
   RecoveryCodes,
   TotpCodes,
 } from './app/ports/factors.ts'
+import type {
+  Identities,
+  IdentityProviders,
+  ProviderSignIns,
+} from './app/ports/identity-providers.ts'
 import type { Origins } from './app/ports/origins.ts'
 import type { FormerPasswords, PasswordStrength } from './app/ports/passwords.ts'
 import type { Clock, Log } from './app/ports/process.ts'
+import type { PoolLogins } from './app/ports/user-pool.ts'
 import type { UserChanges, UserList } from './app/ports/users.ts'
 import { type Profile, profile } from './app/profile.ts'
 import { type Recovery, recovery } from './app/recovery.ts'
 import { type Roles, roles, withFirstAdmin } from './app/roles.ts'
 import { type SignIn, signIn } from './app/sign-in.ts'
+import { requireOwnStepUp } from './app/step-up.ts'
 import { type UserAdministration, userAdministration } from './app/users.ts'
 import { commandLine } from './command-line.ts'
 import { type AuthServiceConfig, authServiceConfig } from './config.ts'
@@ -42,6 +51,7 @@ import { ACCOUNT_RECORD_ENDPOINTS, accountRecordRoutes } from './http/account-re
 import { AUTH_ENDPOINTS, authRoutes } from './http/auth.ts'
 import { admission } from './http/authenticate.ts'
 import { docsRoutes } from './http/docs.ts'
+import { BASE as VERSION } from './http/edge.ts'
 import { routes } from './http/endpoint.ts'
 import { FACTOR_ENDPOINTS, factorRoutes } from './http/factors.ts'
 import { healthEndpoints, healthRoutes } from './http/health.ts'
@@ -52,7 +62,10 @@ import { rateLimit, refusalLimit } from './http/rate-limit.ts'
 import { RECOVERY_ENDPOINTS, recoveryRoutes } from './http/recovery.ts'
 import { type Service, service, strictRouter } from './http/server.ts'
 import { requireOwnPage } from './http/session-cookies.ts'
+import { SIGN_IN_WITH_ENDPOINTS, signInWithRoutes } from './http/sign-in-with.ts'
+import { USER_POOL_ENDPOINTS, userPoolRoutes } from './http/user-pool.ts'
 import { USER_ENDPOINTS, userRoutes } from './http/users.ts'
+import { cognitoUserPool, issuerOf } from './infra/cognito/user-pool.ts'
 import { sharedCounters } from './infra/counters/shared-counters.ts'
 import { breachedPasswords } from './infra/credentials/breached-passwords.ts'
 import { commonPasswords } from './infra/credentials/common-passwords.ts'
@@ -64,13 +77,17 @@ import { strengthApart } from './infra/credentials/strength-apart.ts'
 import { jwtTokens } from './infra/credentials/tokens.ts'
 import { totpCodes } from './infra/credentials/totp-codes.ts'
 import { secretKeyWrap } from './infra/encryption/text-cipher.ts'
+import { oidcProvider } from './infra/oidc/oidc-provider.ts'
 import { origins } from './infra/places/origins.ts'
 import { postgresAccountLinks } from './infra/postgres/accounts/account-links.ts'
 import { postgresAccountRecords } from './infra/postgres/accounts/account-records.ts'
 import { postgresChallenges } from './infra/postgres/accounts/challenges.ts'
 import { postgresFactors } from './infra/postgres/accounts/factors.ts'
 import { postgresFormerPasswords } from './infra/postgres/accounts/former-passwords.ts'
+import { postgresIdentities } from './infra/postgres/accounts/identities.ts'
 import { postgresLoginAttempts } from './infra/postgres/accounts/login-attempts.ts'
+import { postgresPoolLogins } from './infra/postgres/accounts/pool-logins.ts'
+import { postgresProviderSignIns } from './infra/postgres/accounts/provider-sign-ins.ts'
 import { postgresSecurityEvents } from './infra/postgres/accounts/security-events.ts'
 import { postgresSessions } from './infra/postgres/accounts/sessions.ts'
 import { postgresUserChanges } from './infra/postgres/accounts/user-changes.ts'
@@ -120,9 +137,15 @@ const Token = {
   proofs: token<FactorProofs>('proofs'),
   ownFactors: token<FactorsOfUsers>('ownFactors'),
   signIn: token<SignIn>('signIn'),
+  providers: token<IdentityProviders>('providers'),
+  signIns: token<ProviderSignIns>('signIns'),
+  identities: token<Identities>('identities'),
   accounts: token<Accounts>('accounts'),
   roles: token<Roles>('roles'),
   recovery: token<Recovery>('recovery'),
+  externalSignIn: token<ExternalSignIn>('externalSignIn'),
+  poolLogins: token<PoolLogins>('poolLogins'),
+  poolAccounts: token<PoolAccounts | null>('poolAccounts'),
   service: token<Service>('service'),
 }
 
@@ -132,6 +155,8 @@ type Codes = {
   readonly recoveryCodes: RecoveryCodes
   readonly ceremonies: PasskeyCeremonies
 }
+
+const newSecret = () => randomBytes(32).toString('base64url')
 
 const adapters = new ContainerModule(({ bind }) => {
   bind(Token.db)
@@ -157,6 +182,19 @@ const adapters = new ContainerModule(({ bind }) => {
   bind(Token.securityEvents).toResolvedValue(postgresSecurityEvents, [Token.db])
   bind(Token.attempts).toResolvedValue(postgresLoginAttempts, [Token.db])
   bind(Token.links).toResolvedValue(postgresAccountLinks, [Token.db])
+  bind(Token.providers)
+    .toResolvedValue(
+      ({ providers }) =>
+        new Map([...providers].map(([name, client]) => [name, oidcProvider(client)])),
+      [Token.config],
+    )
+    .inSingletonScope()
+  bind(Token.signIns).toResolvedValue(postgresProviderSignIns, [Token.db])
+  bind(Token.identities).toResolvedValue(postgresIdentities, [Token.db])
+  bind(Token.poolLogins).toResolvedValue(
+    (db, { PASSWORD_PEPPER }) => postgresPoolLogins(db, PASSWORD_PEPPER),
+    [Token.db, Token.config],
+  )
   bind(Token.hasher)
     .toResolvedValue(
       ({ PASSWORD_PEPPER, BCRYPT_COST }) => bcryptPasswordHasher(PASSWORD_PEPPER, BCRYPT_COST),
@@ -279,6 +317,53 @@ const useCases = new ContainerModule(({ bind }) => {
       [Token.links, Token.hasher, Token.passwords],
     )
     .inSingletonScope()
+  bind(Token.externalSignIn)
+    .toResolvedValue(
+      ({ PUBLIC_URL }, providers, signIns, identities, securityEvents, signIn, users) =>
+        externalSignIn({
+          ...{ providers, signIns, identities, securityEvents, signIn, newSecret },
+          requireStepUp: (caller, now) => requireOwnStepUp(users, caller, now),
+          callbackOf: (name) =>
+            new URL(`${VERSION}/auth/providers/${name}/callback`, PUBLIC_URL).href,
+        }),
+      [
+        Token.config,
+        Token.providers,
+        Token.signIns,
+        Token.identities,
+        Token.securityEvents,
+        Token.signIn,
+        Token.users,
+      ],
+    )
+    .inSingletonScope()
+  bind(Token.poolAccounts)
+    .toResolvedValue(
+      ({ userPool }, local, externalSignIn, logins, signIn, tokens, attempts, ...rest) => {
+        if (userPool === null) return null
+        const [users, sessions, securityEvents, log] = rest
+        const pool = cognitoUserPool(userPool)
+        const issuer = issuerOf(userPool)
+        return poolAccounts({
+          ...{ pool, issuer, local, externalSignIn, logins, signIn, tokens, attempts },
+          ...{ users, sessions, securityEvents, newSecret, log },
+        })
+      },
+      [
+        Token.config,
+        Token.accounts,
+        Token.externalSignIn,
+        Token.poolLogins,
+        Token.signIn,
+        Token.tokens,
+        Token.attempts,
+        Token.users,
+        Token.sessions,
+        Token.securityEvents,
+        Token.log,
+      ],
+    )
+    .inSingletonScope()
 })
 
 const http = new ContainerModule(({ bind }) => {
@@ -299,6 +384,8 @@ const http = new ContainerModule(({ bind }) => {
       Token.origins,
       Token.profile,
       Token.userAdministration,
+      Token.externalSignIn,
+      Token.poolAccounts,
     ])
     .inSingletonScope()
 })
@@ -337,6 +424,8 @@ function httpService(
   origins: Origins,
   profile: Profile,
   users: UserAdministration,
+  externalSignIn: ExternalSignIn,
+  poolAccounts: PoolAccounts | null,
 ): Service {
   const tokens = { validate: (token: string) => accounts.validate(token, clock()) }
   const second = { points: config.RATE_LIMIT_PER_SECOND, seconds: 1 }
@@ -359,11 +448,12 @@ function httpService(
   const on = routes(
     router,
     admission({ tokens, internalApiKeys, limit, refusals, requireOwnPage: ownPage }),
+    config.IDENTITY,
   )
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
   const shared = { clock, loginLimit, requireOwnPage: ownPage }
-  authRoutes(on, { ...shared, accounts, origins, registerLimit })
-  factorRoutes(on, { ...shared, factors, signIn })
+  authRoutes(on, { ...shared, accounts: { ...accounts, ...poolAccounts }, origins, registerLimit })
+  factorRoutes(on, { ...shared, factors, signIn: { ...signIn, ...poolAccounts } })
   accountRecordRoutes(on, { records: postgresAccountRecords(db), tokens })
   accountEventRoutes(on, { securityEvents })
   recoveryRoutes(on, { clock, recovery, resetLimit, linkLimit, mailLimit })
@@ -371,6 +461,10 @@ function httpService(
   userRoutes(on, { users, roles, origins, clock })
   profileRoutes(on, { profile, accounts, mailLimit, clock })
   passwordRoutes(on, { passwords, limit: strengthLimit })
+  const pages = [...config.CORS_ORIGINS, new URL(config.PUBLIC_URL).origin]
+  signInWithRoutes(on, { ...shared, externalSignIn, newSecret, origins: pages })
+  // Refused before they are called, where there is no pool.
+  userPoolRoutes(on, { ...shared, accounts: poolAccounts as PoolAccounts })
   const title = 'Tasktrail auth-service'
   const endpoints = [
     ...healthEndpoints(BASE, 'auth'),
@@ -382,6 +476,8 @@ function httpService(
     ...USER_ENDPOINTS,
     ...ACCOUNT_RECORD_ENDPOINTS,
     ...ACCOUNT_EVENT_ENDPOINTS,
+    ...SIGN_IN_WITH_ENDPOINTS,
+    ...USER_POOL_ENDPOINTS,
   ]
   docsRoutes(router, BASE, title, openApi(title, packageJson.version, endpoints))
   return service(router, {

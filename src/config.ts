@@ -1,5 +1,13 @@
 import { z } from 'zod'
 import { ROLES, type Role } from './domain/user.ts'
+import {
+  identitySettings,
+  isProviderSecret,
+  oidcClients,
+  settingsOfIdentity,
+  userPoolOf,
+  userPoolVariables,
+} from './identity-config.ts'
 import { rangeFilesIn } from './infra/credentials/breached-passwords.ts'
 import { isCountries } from './infra/places/country.ts'
 import type { DatabaseConfig } from './infra/postgres/connection/database.ts'
@@ -131,6 +139,7 @@ const authService = service.extend({
   PASSWORD_HISTORY_ROLES: rolesOf('auditor,admin'),
   BREACHED_PASSWORDS: breachedList.optional(),
   COUNTRY_DATABASE: countryDatabase.optional(),
+  ...identitySettings,
 })
 
 /** Wraps the users' data keys. */
@@ -252,7 +261,11 @@ const configOf =
   }
 
 export type AuthServiceConfig = ReturnType<typeof authServiceConfig>
-export const authServiceConfig = configOf(authService)
+export function authServiceConfig(env: Env) {
+  const own = authService.extend(settingsOfIdentity(env)) as unknown as typeof authService
+  const settings = configOf(own)(env)
+  return { ...settings, providers: oidcClients(settings), userPool: userPoolOf(settings) }
+}
 
 /** The settings of a process that stores photos. */
 const storing =
@@ -302,7 +315,7 @@ const variablesOf = (own: z.ZodObject): readonly string[] =>
   [own, databaseUrl, databaseParts].flatMap(({ shape }) => Object.keys(shape))
 
 const VARIABLES = {
-  'auth-service': variablesOf(authService),
+  'auth-service': [...variablesOf(authService), ...userPoolVariables],
   'task-service': [
     ...variablesOf(taskService),
     ...Object.keys({ ...replicaUrl.shape, ...replicaParts.shape }),
@@ -319,11 +332,17 @@ const OF_THE_MACHINE = /^(PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|NODE_\w+|SSL_CERT_\w+|
 export function environmentOf(service: keyof typeof VARIABLES, env: Env): Env {
   const variables = VARIABLES[service]
   // The SDK of AWS looks for its credentials in many of them.
-  const usesAws = ['PHOTOS_BUCKET', 'SES_REGION'].some(
-    (name) => variables.includes(name) && Boolean(env[name]),
-  )
+  const named = (name: string) => variables.includes(name) && Boolean(env[name])
+  const usesAws =
+    service === 'auth-service'
+      ? env.IDENTITY === 'cognito'
+      : ['PHOTOS_BUCKET', 'SES_REGION'].some(named)
+  const ofProviders = service === 'auth-service' ? isProviderSecret : () => false
   const concerns = (name: string) =>
-    variables.includes(name) || OF_THE_MACHINE.test(name) || (usesAws && /^AWS_/.test(name))
+    variables.includes(name) ||
+    OF_THE_MACHINE.test(name) ||
+    (usesAws && /^AWS_/.test(name)) ||
+    ofProviders(name)
   return Object.fromEntries(Object.entries(env).filter(([name]) => concerns(name)))
 }
 

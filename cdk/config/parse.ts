@@ -103,6 +103,12 @@ const RULES: readonly ((environment: Environment) => string)[] = [
 
   ...OWN_VPC_RULES,
 
+  // The pool's keys, and the pool itself, are at addresses of the internet.
+  ({ identity, egress }) =>
+    identity.by === 'cognito' && egress.via === 'endpoints'
+      ? 'egress.via must be nat: auth-service asks Cognito, which has no endpoint here'
+      : '',
+
   ...REDIS_RULES,
 
   ...LOG_RULES,

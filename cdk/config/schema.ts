@@ -232,6 +232,32 @@ const log = z.strictObject({
   witnessVerifierKey: z.string('must be a verifier key').optional(),
 })
 
+/** Where the passwords of accounts are: ADR 34. */
+const identity = z.discriminatedUnion(
+  'by',
+  [
+    z.strictObject({ by: z.literal('local') }),
+    z.strictObject({
+      by: z.literal('cognito'),
+      /** Sends the codes, by SES, which has to know its domain. @default - Cognito, fifty a day */
+      sender: z.email('must be an e-mail address').optional(),
+      /** Pages of Cognito to sign in at, for the same pool as a provider of OpenID Connect. @default - none */
+      hostedUi: z
+        .strictObject({
+          domainPrefix: matching(
+            /^(?!.*(aws|amazon|cognito))[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+            'must be lower-case letters, digits and hyphens, such as tasktrail-333333333333',
+          ),
+          callbackUrls: z
+            .array(matching(/^https:\/\/[^\s?#]+$/, 'must be an https URL without a query'))
+            .min(1, 'must name at least one page'),
+        })
+        .optional(),
+    }),
+  ],
+  'must be by local or by cognito',
+)
+
 /** As a browser writes it in `Origin`: exactly this one, with neither a path nor a wildcard. */
 const origin = matching(
   /^https?:\/\/[a-z0-9-]+(\.[a-z0-9-]+)*(:\d{1,5})?$/,
@@ -273,6 +299,8 @@ export const environmentSchema = z.strictObject({
   mail: mail.optional(),
   /** Where requests are counted for all tasks. @default - each task counts for itself */
   redis: redis.optional(),
+  /** @default - in our own database */
+  identity: identity.default({ by: 'local' }),
   nodes: nodes.optional(),
   // For the load balancer, the database and the stacks. What is protected cannot be rolled back if a first
   // deployment fails, so it starts as false: docs/deploy.md.
@@ -293,6 +321,7 @@ export type Environment = z.output<typeof environmentSchema>
 export type OwnVpcConfig = Extract<Environment['vpc'], { readonly by: 'own' }>
 export type ExistingVpcConfig = Exclude<Environment['vpc'], OwnVpcConfig>
 
+export type CognitoConfig = Extract<Environment['identity'], { readonly by: 'cognito' }>
 export type EdgeConfig = NonNullable<Environment['edge']>
 export type MailConfig = NonNullable<Environment['mail']>
 export type RedisConfig = NonNullable<Environment['redis']>

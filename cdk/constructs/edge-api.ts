@@ -55,7 +55,9 @@ export class EdgeApi extends Construct {
     this.#authorizer = this.#asks(props.authorizer)
     this.api = this.#rest(props)
     addAnswers(this.api, props.origins)
-    for (const path of OPEN_PATHS) this.#pass(path, path, { open: true })
+    for (const path of OPEN_PATHS.map((path) => path.replace(/:(\w+)/g, '{$1}'))) {
+      this.#pass(path, path, { open: true })
+    }
     for (const path of GUARDED) {
       this.#pass(path, path, { open: false })
       this.#pass(`${path}/{proxy+}`, `${path}/{proxy}`, { open: false })
@@ -114,7 +116,9 @@ export class EdgeApi extends Construct {
 
   #method(resource: Resource, httpMethod: string, to: string, open: boolean): void {
     const { address, link, loadBalancerArn } = this.#props
-    const isGreedy = to.endsWith('{proxy}')
+    const variables = [...to.matchAll(/\{(\w+)\}/g)].map(([, name]) => `request.path.${name}`)
+    const each = <T>(entry: (variable: string) => readonly [string, T]) =>
+      Object.fromEntries(variables.map(entry))
     const integration = new HttpIntegration(`${address}/${EDGE_STAGE}${to}`, {
       httpMethod: 'ANY',
       proxy: true,
@@ -122,8 +126,8 @@ export class EdgeApi extends Construct {
         vpcLink: link,
         responseTransferMode: ResponseTransferMode.STREAM,
         timeout: LONGEST,
-        ...(isGreedy && {
-          requestParameters: { 'integration.request.path.proxy': 'method.request.path.proxy' },
+        ...(variables.length > 0 && {
+          requestParameters: each((name) => [`integration.${name}`, `method.${name}`]),
         }),
       },
     })
@@ -131,7 +135,9 @@ export class EdgeApi extends Construct {
       ...(open
         ? { authorizationType: AuthorizationType.NONE }
         : { authorizer: this.#authorizer, authorizationType: AuthorizationType.CUSTOM }),
-      ...(isGreedy && { requestParameters: { 'method.request.path.proxy': true } }),
+      ...(variables.length > 0 && {
+        requestParameters: each((name) => [`method.${name}`, true]),
+      }),
     })
     // The library's own integration with a load balancer is newer than this version of it.
     const resourceOf = method.node.defaultChild as CfnMethod

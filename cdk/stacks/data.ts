@@ -12,12 +12,15 @@ import { fixedGroup } from '../constructs/fixed-group.ts'
 import { MailIdentity } from '../constructs/mail-identity.ts'
 import { PhotoBucket } from '../constructs/photo-bucket.ts'
 import { rdsDatabase } from '../constructs/rds-database.ts'
+import { AccountsPool } from '../constructs/user-pool.ts'
 import { WitnessStore } from '../constructs/witness-store.ts'
 import {
   DATABASE_ADDRESS,
   DATABASE_ADMIN_SECRET,
   DATABASE_READ_ADDRESS,
   EDGE_LOG_GROUPS,
+  USER_POOL_CLIENT_ID,
+  USER_POOL_ID,
 } from '../names.ts'
 import type { NetworkStack } from './network.ts'
 
@@ -31,6 +34,8 @@ export class DataStack extends Stack {
   readonly key: Key
   readonly secrets: AppSecrets
   readonly witnessStore: WitnessStore
+  /** Only if accounts are in it. */
+  readonly accounts: AccountsPool | undefined
   readonly #photos: PhotoBucket | undefined
   readonly #mail: MailIdentity | undefined
 
@@ -49,6 +54,7 @@ export class DataStack extends Stack {
     const { photos, mail } = environment
     this.#photos = photos && new PhotoBucket(this, 'Photos', { environment, photos, key: this.key })
     this.#mail = mail && new MailIdentity(this, 'Mail', { mail, role: this.#photos?.roles.worker })
+    this.accounts = this.#accounts(environment)
     const { engine } = environment.database
     const database = engine === 'rds' ? rdsDatabase : auroraDatabase
     const { address, readAddress, administratorSecret } = database(this, this.key, props)
@@ -59,6 +65,7 @@ export class DataStack extends Stack {
 
   /** What a task may do in AWS, if anything. */
   taskRole(name: ServiceName): Role | undefined {
+    if (name === 'auth-service') return this.accounts?.role
     return name === 'worker' ? (this.#mail?.role ?? this.photoRole(name)) : this.photoRole(name)
   }
 
@@ -66,6 +73,17 @@ export class DataStack extends Stack {
   photoRole(name: ServiceName): Role | undefined {
     const roles: Readonly<Partial<Record<ServiceName, Role>>> = this.#photos?.roles ?? {}
     return roles[name]
+  }
+
+  #accounts({ identity, deletionProtection }: Environment): AccountsPool | undefined {
+    if (identity.by !== 'cognito') return undefined
+    const { key } = this
+    const accounts = new AccountsPool(this, 'Accounts', {
+      ...{ config: identity, key, deletionProtection },
+    })
+    this.#publish('UserPoolId', USER_POOL_ID, accounts.userPoolId)
+    this.#publish('UserPoolClientId', USER_POOL_CLIENT_ID, accounts.clientId)
+    return accounts
   }
 
   #publish(id: string, parameterName: string, stringValue: string): void {

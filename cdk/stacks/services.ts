@@ -48,6 +48,8 @@ import {
   REDIS_URL,
   SERVICE_PORT,
   type SecretName,
+  USER_POOL_CLIENT_ID,
+  USER_POOL_ID,
   WITNESS,
 } from '../names.ts'
 import type { DataStack } from './data.ts'
@@ -286,6 +288,7 @@ export class ServicesStack extends Stack {
         ...this.#database(),
         ...(name === 'task-service' && this.#replica(poolMax)),
         ...this.#photos(name),
+        ...(name === 'auth-service' && this.#userPool()),
         ...(isHttpService(name) && this.#redis()),
         ...addresses(name),
         ...(name !== 'worker' && this.#origins()),
@@ -319,6 +322,18 @@ export class ServicesStack extends Stack {
     }
   }
 
+  /** Who is asked who somebody is. */
+  #userPool(): Record<string, string> | undefined {
+    const { environment, data } = this.#props
+    if (data.accounts === undefined) return undefined
+    return {
+      IDENTITY: 'cognito',
+      COGNITO_USER_POOL_ID: this.#parameter(USER_POOL_ID),
+      COGNITO_CLIENT_ID: this.#parameter(USER_POOL_CLIENT_ID),
+      AWS_REGION: environment.region,
+    }
+  }
+
   /** Of an earlier stack, where all its rights are. */
   #fixedRole(id: string, { roleArn }: IRole): IRole {
     return Role.fromRoleArn(this, id, roleArn, { mutable: false })
@@ -331,12 +346,16 @@ export class ServicesStack extends Stack {
   }
 
   #secrets(name: ServiceName): Record<string, SecretField> {
-    const login = this.#props.data.secrets.logins[name]
+    const { secrets, accounts } = this.#props.data
+    const login = secrets.logins[name]
     const redis = this.#props.environment.redis !== undefined && isHttpService(name)
     return {
       ...loginWith(login),
       ...this.#values(SERVICES[name].secrets),
       ...(redis && this.#values({ REDIS_PASSWORD: 'redis-password' })),
+      ...(name === 'auth-service' && accounts !== undefined
+        ? { COGNITO_CLIENT_SECRET: { secret: accounts.clientSecret, field: SECRET_FIELD } }
+        : {}),
     }
   }
 

@@ -26,6 +26,7 @@ const awsPolicy = (name: string) => `IAM4[Policy::arn:<AWS::Partition>:iam::aws:
 const unprotected = ({ deletionProtection }: Environment): boolean => !deletionProtection
 const inOwnVpc = ({ vpc }: Environment): boolean => vpc.by === 'own'
 const underKeysOfS3 = ({ photos }: Environment): boolean => photos?.encryption === 's3'
+const inUserPool = ({ identity }: Environment): boolean => identity.by === 'cognito'
 const inDev = ({ name }: Environment): boolean => name === 'dev'
 const whereRestored = ({ database }: Environment): boolean => database.restoreFrom !== undefined
 
@@ -89,6 +90,12 @@ export const ACKNOWLEDGEMENTS: readonly Acknowledgement[] = [
     because:
       'A new value takes effect only when the services are redeployed, and signing keys need two ' +
       'steps: by runbook (rotate-secrets). RDS rotates the administrator by itself.',
+  },
+  {
+    at: 'data/Accounts/ClientSecret',
+    when: inUserPool,
+    rules: [...solutions('SMG4'), ...nist('SecretsManagerRotationEnabled')],
+    because: 'Cognito makes it, with the client: another one is that of another client.',
   },
   {
     at: 'data/Database',

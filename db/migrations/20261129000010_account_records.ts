@@ -16,6 +16,9 @@ const KINDS = {
     from former_passwords where user_id = p_user_id`,
   challenge: `select encode(hash, 'hex'), jsonb_build_object('purpose', purpose, 'expires_at', expires_at)
     from challenges where user_id = p_user_id`,
+  identity: `select provider, to_jsonb(i) - 'user_id' from identities i where user_id = p_user_id`,
+  pool_session: `select session_id::text, jsonb_build_object('username', username) from pool_sessions
+    where session_id in (select id from sessions where user_id = p_user_id)`,
   login_attempt: `select ip, to_jsonb(a) - 'account' from login_attempts a
     where account in (
       select unnest(array[lower(username), case when email_confirmed_at is not null then lower(email) end])

@@ -86,7 +86,7 @@ export function accounts(on: AccountsDependencies) {
 
   /**
    * Checks that the caller knows their current password; a wrong one does not end the session. Errors:
-   * `too_many_attempts`, `hashing_busy`, `wrong_password`.
+   * `too_many_attempts`, `hashing_busy`, `wrong_password`, `password_not_set`.
    */
   async function confirm(
     { user_id, username }: Caller,
@@ -95,7 +95,12 @@ export function accounts(on: AccountsDependencies) {
     requestContext: RequestContext,
     find = () => users.find(user_id),
   ): Promise<Credentials> {
-    const credentials = await prove(username, find, password, failure, requestContext)
+    const findWithPassword = async () => {
+      const found = await find()
+      if (found !== null && found.password_hash === null) throw new AppError('password_not_set')
+      return found
+    }
+    const credentials = await prove(username, findWithPassword, password, failure, requestContext)
     if (credentials === null) throw new AppError('wrong_password')
     return credentials
   }
@@ -115,6 +120,21 @@ export function accounts(on: AccountsDependencies) {
       }
       return credentials
     })
+  }
+
+  /** The same; whoever has no password has just signed in. Error: `step_up_required` too, but not `password_not_set`. */
+  async function confirmErasure(
+    caller: Caller,
+    password: string | undefined,
+    requestContext: RequestContext,
+  ): Promise<Credentials> {
+    const found = await users.find(caller.user_id)
+    if (found === null || found.password_hash !== null) {
+      return confirmStrongly(caller, password ?? '', 'erasure_failed', requestContext)
+    }
+    const { has_second_factor: hasSecondFactor } = found
+    requireStepUp(caller, { hasSecondFactor, now: requestContext.now })
+    return found
   }
 
   /** Rehashes at the current cost, if that can be done now; the user is let in either way. */
@@ -184,7 +204,10 @@ export function accounts(on: AccountsDependencies) {
       const find = () => users.findByLogin(username)
       const credentials = await prove(username, find, password, 'login_failed', requestContext)
       if (credentials === null) throw new AppError('invalid_credentials')
-      if (hasher.isOutdated(credentials.password_hash)) await rehash(credentials, password)
+      const { password_hash } = credentials
+      if (password_hash !== null && hasher.isOutdated(password_hash)) {
+        await rehash(credentials, password)
+      }
       // Only whoever knows the password is told, and it may be somebody else.
       if (credentials.locked) {
         await securityEvents.add(
@@ -252,7 +275,7 @@ export function accounts(on: AccountsDependencies) {
     },
 
     /**
-     * Ends every session. Errors: `wrong_password`, `too_many_attempts`, `hashing_busy`, `PasswordRefused`, and
+     * Ends every session. Errors: `wrong_password`, `password_not_set`, `too_many_attempts`, `hashing_busy`, `PasswordRefused`, and
      * `session_ended` if the password was changed meanwhile.
      */
     async changePassword(
@@ -269,10 +292,22 @@ export function accounts(on: AccountsDependencies) {
       if (!changed) throw new AppError('session_ended')
     },
 
-    /** Erases the account for good. Errors: those of `changePassword`. */
-    async erase(caller: Caller, password: string, requestContext: RequestContext): Promise<void> {
-      const failure = 'erasure_failed'
-      const credentials = await confirmStrongly(caller, password, failure, requestContext)
+    /** Error: those of `erase`, which asks for the same. */
+    async requireErasure(
+      caller: Caller,
+      password: string | undefined,
+      requestContext: RequestContext,
+    ): Promise<void> {
+      await confirmErasure(caller, password, requestContext)
+    },
+
+    /** Erases the account for good. Errors: those of `changePassword`, or `step_up_required`. */
+    async erase(
+      caller: Caller,
+      password: string | undefined,
+      requestContext: RequestContext,
+    ): Promise<void> {
+      const credentials = await confirmErasure(caller, password, requestContext)
       const erased = await users.erase(credentials, caller.session_id, requestContext)
       if (!erased) throw new AppError('session_ended')
     },

@@ -219,6 +219,16 @@ export const MAIL_OF: Readonly<Record<SecurityEventType, Kind | null>> = {
     'If it was not you, answer whoever runs this service at once: only they can give the account back.',
   ),
   link_refused: null,
+  identity_linked: notice(
+    'Another way to sign in',
+    ({ details }) => `Your account can now be signed in to with ${text(details.provider)}.`,
+    'If it was not you, somebody else can use your account. Unlink it, end all sessions, and set a new password.',
+  ),
+  identity_unlinked: notice(
+    'A way to sign in was removed',
+    ({ details }) => `Your account cannot be signed in to with ${text(details.provider)} any more.`,
+  ),
+  provider_sign_in_refused: null,
   role_changed: notice(
     'Your role was changed',
     ({ details }) => `Your role was changed from ${text(details.from)} to ${text(details.to)}.`,

@@ -51,6 +51,8 @@ export type SecondFactorAsked = {
     readonly challenge: string
     readonly expires_in: number
     readonly methods: readonly (FactorKind | 'recovery_code')[]
+    /** Of an authenticator app that a user pool wants set up first. */
+    readonly setup?: { readonly secret: string }
   }
 }
 

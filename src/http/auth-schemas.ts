@@ -26,7 +26,7 @@ export const registration = z
   .strictObject({ username, email, password: newPassword })
   .meta({ id: 'Registration' })
 
-const inCookies = z.boolean().optional().meta({
+export const inCookies = z.boolean().optional().meta({
   description:
     'For pages of a browser: answer with cookies that no script can read, in place of tokens',
 })
@@ -79,7 +79,13 @@ export const strength = z
   })
   .meta({ id: 'Strength' })
 
-export const erasure = z.strictObject({ password }).meta({ id: 'Erasure' })
+export const erasure = z
+  .strictObject({
+    password: password
+      .optional()
+      .meta({ description: 'Of an account that has one; any other was just signed in to' }),
+  })
+  .meta({ id: 'Erasure' })
 
 /** The secret of a link in a mail. */
 const linkToken = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'must be the token of a link in a mail')

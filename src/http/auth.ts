@@ -5,6 +5,7 @@ import { AppError } from '../app/errors.ts'
 import { tokenEnd } from '../app/ports/authorization.ts'
 import type { Origins } from '../app/ports/origins.ts'
 import type { Clock } from '../app/ports/process.ts'
+import type { SecondFactorAsked, SignedIn } from '../app/sign-in.ts'
 import * as schema from './auth-schemas.ts'
 import { accessToken } from './authenticate.ts'
 import type { Endpoint, routes } from './endpoint.ts'
@@ -20,9 +21,13 @@ import {
   refreshCookie,
   setAccess,
 } from './session-cookies.ts'
+import { onItsWay } from './user-pool.ts'
 
 const oneUser = z.strictObject({ user: schema.user })
 const profile = z.strictObject({ user: schema.profile })
+
+/** Of what a user pool is asked. */
+const OF_POOL = ['too_many_attempts', 'provider_unavailable'] as const
 
 const register = {
   method: 'post',
@@ -33,8 +38,21 @@ const register = {
     'its mailbox is told.',
   access: 'public',
   body: schema.registration,
-  answers: { 201: { description: 'Created', body: oneUser } },
-  errors: ['username_taken', 'hashing_busy', 'database_unavailable'],
+  answers: {
+    201: { description: 'Created', body: oneUser },
+    202: {
+      description: 'With a user pool: a code to confirm it is on its way to the address',
+      body: onItsWay,
+    },
+  },
+  errors: [
+    'username_taken',
+    'email_taken',
+    'hashing_busy',
+    'database_unavailable',
+    ...OF_POOL,
+    'pool_refused',
+  ],
 } as const satisfies Endpoint
 
 const login = {
@@ -56,6 +74,12 @@ const login = {
     'database_unavailable',
     'cross_site_request',
     'account_locked',
+    ...OF_POOL,
+    'sign_up_unconfirmed',
+    'password_reset_required',
+    'provider_refused',
+    'email_unverified',
+    'identity_unlinked',
   ],
 } as const satisfies Endpoint
 
@@ -81,10 +105,12 @@ const stepUp = {
     'For ten minutes the new access token is good for what asks for it (`step_up_required`). The token says when and ' +
     'how its user proved who they are: `auth_time` and `amr` (RFC 8176).',
   access: 'token',
+  identity: 'local',
   body: stepUpProof,
   answers: { 200: { description: 'Another access token of this session', body: schema.steppedUp } },
   errors: [
     'wrong_password',
+    'password_not_set',
     'too_many_attempts',
     'hashing_busy',
     'code_invalid',
@@ -151,7 +177,7 @@ const erase = {
   access: 'token',
   body: schema.erasure,
   answers: { 204: { description: 'Erased' } },
-  errors: STRONGLY,
+  errors: [...STRONGLY, 'provider_unavailable'],
 } as const satisfies Endpoint
 
 const changePassword = {
@@ -159,9 +185,10 @@ const changePassword = {
   path: '/auth/password',
   summary: 'Change the password',
   access: 'token',
+  identity: 'local',
   body: schema.passwordChange,
   answers: { 204: { description: 'Changed; all sessions of the user have ended' } },
-  errors: STRONGLY,
+  errors: [...STRONGLY, 'password_not_set'],
 } as const satisfies Endpoint
 
 const listSessions = {
@@ -206,8 +233,16 @@ export const AUTH_ENDPOINTS: readonly Endpoint[] = [
   endSession,
 ] as readonly Endpoint[]
 
+/** Of our own, or of a user pool, which answers some calls otherwise. */
+type EitherAccounts = Omit<Accounts, 'register' | 'login'> & {
+  readonly register: (
+    ...given: Parameters<Accounts['register']>
+  ) => Promise<Awaited<ReturnType<Accounts['register']>> | null>
+  readonly login: (...given: Parameters<Accounts['login']>) => Promise<SignedIn | SecondFactorAsked>
+}
+
 export type AuthRoutes = {
-  readonly accounts: Accounts
+  readonly accounts: EitherAccounts
   readonly origins: Origins
   readonly clock: Clock
   /** Counts logins by address. */
@@ -224,8 +259,9 @@ export function authRoutes(on: ReturnType<typeof routes>, dependencies: AuthRout
   on(register, async ({ body }, ctx) => {
     await registerLimit(ctx, byAddress(ctx))
     const registered = accounts.register(body, requestContext(ctx))
-    ctx.body = { user: await orFaultOf('password', registered) }
-    ctx.status = 201
+    const user = await orFaultOf('password', registered)
+    ctx.body = user ? { user } : { message: 'A code is on its way to confirm the address' }
+    ctx.status = user ? 201 : 202
   })
 
   on(login, async ({ body }, ctx) => {

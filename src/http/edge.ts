@@ -24,7 +24,10 @@ const documents = (base: string): readonly string[] =>
     ...Object.keys(DOCUMENT_ASSETS).map((name) => `docs/${name}`),
   ].map((name) => `${base}/${name}`)
 
-/** Without the base path. To the letter: it does not matter then what another spelling means to somebody else. */
+/**
+ * Without the base path. To the letter: it does not matter then what another spelling means to somebody else. `:name`
+ * stands for the name of an identity provider.
+ */
 export const OPEN_PATHS: readonly string[] = [
   '/health',
   '/auth/health',
@@ -42,14 +45,29 @@ export const OPEN_PATHS: readonly string[] = [
   '/auth/link',
   '/auth/link/start.js',
   '/auth/password/strength',
+  '/auth/register/confirm',
+  '/auth/register/code',
+  '/auth/password/code',
+  '/auth/password/by-code',
+  '/auth/providers',
+  '/auth/providers/:name/start',
+  '/auth/providers/:name/callback',
   ...documents('/auth'),
   ...documents('/tasks'),
 ]
 
+/** Of an identity provider, as the configuration has them. */
+export const PROVIDER_NAME = /^[a-z][a-z0-9-]{0,30}$/
+
 const open = new Set(OPEN_PATHS)
+/** A path with a provider's name as the list has it. */
+const listed = (path: string): string => {
+  const [, name, rest] = /^\/auth\/providers\/([^/]+)(\/[^/]+)$/.exec(path) ?? []
+  return name !== undefined && PROVIDER_NAME.test(name) ? `/auth/providers/:name${rest}` : path
+}
 
 /** Whether the edge lets a request for this path through without a token. `path` has no query. */
-export const isOpen = (path: string): boolean => open.has(bare(path))
+export const isOpen = (path: string): boolean => open.has(listed(bare(path)))
 
 /** What the refusal of a token says, wherever it is refused. */
 export const TOKEN_MESSAGE = {

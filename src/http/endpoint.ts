@@ -11,6 +11,9 @@ import { inPlace, type Places, places } from './places.ts'
 import { byAddress } from './rate-limit.ts'
 import { readQuery, requireEncoded } from './request-target.ts'
 
+/** Where the passwords of accounts are: in our own database, or in a user pool of Cognito. */
+export type Identity = 'local' | 'cognito'
+
 /** What a successful answer looks like. */
 export type Answer = {
   readonly description: string
@@ -46,8 +49,12 @@ export type Endpoint<
   readonly access: 'open' | 'public' | 'token' | 'internal' | 'internal-with-token'
   /** Of those who hold a token: whose role lets them. @default every role */
   readonly roles?: readonly [Role, ...Role[]]
+  /** Where passwords are, for what is different there; elsewhere the call is refused. */
+  readonly identity?: Identity
   readonly params?: P
   readonly query?: Q
+  /** Parameters of the query that are not named here are ignored: others send what they like. */
+  readonly othersInQuery?: true
   readonly headers?: H
   readonly body?: z.ZodObject<B>
   readonly answers: Readonly<Record<number, Answer>>
@@ -72,7 +79,7 @@ export type Admit = (
 const BODIES: Places = { all: 256, each: 32, waiting: 100, ms: 2_000, retryAfter: 2 }
 
 /** Adds routes to a router; each admits, parses all of the input, and calls its handler. */
-export function routes(router: Router, admit: Admit) {
+export function routes(router: Router, admit: Admit, identity: Identity = 'local') {
   const bodies = places(BODIES)
 
   function on<P extends Shape, Q extends Shape, H extends Shape, B extends Shape>(
@@ -91,6 +98,7 @@ export function routes(router: Router, admit: Admit) {
     const types = typesOf(endpoint)
     router[endpoint.method](endpoint.path, async (context: Context) => {
       context.state.route = endpoint.path
+      if ((endpoint.identity ?? identity) !== identity) throw new HttpError('identity_elsewhere')
       let caller = await admit(context, endpoint)
       if (types.length > 0) negotiate(context, types)
       const isWhole = context.req.complete
@@ -118,7 +126,7 @@ function parser<P extends Shape, Q extends Shape, H extends Shape, B extends Sha
   endpoint: Endpoint<P, Q, H, B>,
 ) {
   const params = z.strictObject(endpoint.params ?? ({} as P))
-  const query = z.strictObject(endpoint.query ?? ({} as Q))
+  const query = (endpoint.othersInQuery ? z.object : z.strictObject)(endpoint.query ?? ({} as Q))
   const headers = z.strictObject(endpoint.headers ?? ({} as H))
   const body = endpoint.body ?? z.object({} as B)
 

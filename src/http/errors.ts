@@ -32,6 +32,7 @@ export type HttpErrorCode =
   | 'export_under_way'
   | 'proof_not_ready'
   | 'overloaded'
+  | 'identity_elsewhere'
   | 'internal_error'
 
 export type ErrorCode = DomainErrorCode | AppErrorCode | HttpErrorCode
@@ -64,6 +65,15 @@ export const STATUS = {
   token_expired: 401,
   session_ended: 401,
   invalid_credentials: 401,
+  provider_refused: 401,
+  sign_in_unknown: 400,
+  email_unverified: 403,
+  email_differs: 403,
+  pool_refused: 400,
+  sign_up_unconfirmed: 403,
+  password_reset_required: 403,
+  code_invalid: 403,
+  challenge_invalid: 403,
   wrong_password: 403,
   account_locked: 403,
   task_forbidden: 403,
@@ -73,8 +83,6 @@ export const STATUS = {
   admins_only: 403,
   cross_site_request: 403,
   step_up_required: 403,
-  code_invalid: 403,
-  challenge_invalid: 403,
   task_not_found: 404,
   photo_not_found: 404,
   thumbnail_not_found: 404,
@@ -84,6 +92,8 @@ export const STATUS = {
   session_not_found: 404,
   factor_not_found: 404,
   user_not_found: 404,
+  provider_not_found: 404,
+  identity_not_found: 404,
   event_not_found: 404,
   record_not_found: 404,
   checkpoint_not_found: 404,
@@ -106,6 +116,10 @@ export const STATUS = {
   too_many_factors: 409,
   own_account: 409,
   last_admin: 409,
+  identity_unlinked: 409,
+  identity_taken: 409,
+  last_sign_in: 409,
+  password_not_set: 409,
   photo_gone: 410,
   link_invalid: 410,
   version_mismatch: 412,
@@ -121,10 +135,12 @@ export const STATUS = {
   export_under_way: 429,
   internal_error: 500,
   photos_not_kept: 501,
+  identity_elsewhere: 501,
   hashing_busy: 503,
   database_unavailable: 503,
   texts_unavailable: 503,
   storage_unavailable: 503,
+  provider_unavailable: 503,
   newer_version: 503,
   proof_not_ready: 503,
   auth_service_unavailable: 503,
@@ -161,6 +177,28 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   invalid_credentials: 'Invalid username or password',
   wrong_password: 'The current password is wrong',
   account_locked: 'This account is locked: ask an admin',
+  password_not_set: 'This account has no password; a password reset sets one',
+  provider_not_found: (ctx) => `There is no identity provider ${ctx.params.name}`,
+  provider_refused: 'The identity provider let nobody in, or what it says is not to be trusted',
+  provider_unavailable: 'The identity provider does not answer; try again',
+  sign_in_unknown:
+    'No such sign-in was begun in this browser within ten minutes, or it was completed before; begin again',
+  email_unverified: 'The identity provider does not say that you have a verified email address',
+  email_differs:
+    'The identity provider knows you by another email address than this account has confirmed',
+  pool_refused: 'The user pool takes no such password, username or email',
+  sign_up_unconfirmed: 'Confirm the code that was mailed to you first',
+  password_reset_required: 'Set a new password first, by a code that is mailed to you',
+  code_invalid: 'This code or passkey is wrong, or it was used before',
+  challenge_invalid: 'This step was not begun, or has ended: begin again',
+  identity_elsewhere: 'This installation keeps passwords elsewhere: there is another call for this',
+  identity_unlinked:
+    'An account has this email address: sign in to it as you do now, and link the identity provider there',
+  identity_taken:
+    'This identity is linked to another account, or another one of this provider to yours',
+  identity_not_found: (ctx) => `No identity at ${ctx.params.name} is linked to this account`,
+  last_sign_in:
+    'Nothing else would let you in: set a password first, or link another identity provider',
   task_forbidden: 'You do not have permission to access this resource',
   quota_exceeded: (_, error) => {
     const quota = error instanceof AppError ? error.quota : undefined
@@ -179,8 +217,6 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   task_not_there_then: (ctx) =>
     `Task with id ${ctx.params.id} did not exist then: it was not yet created, or it was deleted`,
   change_not_found: (ctx) => `Task with id ${ctx.params.id} has no such change`,
-  code_invalid: 'This code or passkey is wrong, or it was used before',
-  challenge_invalid: 'This step was not begun, or has ended: begin again',
   factor_not_found: (ctx) => `Factor with id ${ctx.params.id} not found`,
   passkey_known: 'This passkey is in use already',
   too_many_factors: 'You have as many factors as there may be: remove one first',

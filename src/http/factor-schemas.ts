@@ -116,6 +116,10 @@ export const secondFactorAsked = z
       challenge: z.string(),
       expires_in,
       methods: z.array(z.enum([...FACTOR_KINDS, 'recovery_code'])),
+      setup: z
+        .strictObject({ secret: z.string() })
+        .optional()
+        .meta({ description: 'Of an authenticator app that a user pool wants set up first' }),
     }),
   })
   .meta({ id: 'SecondFactorAsked' })

@@ -25,7 +25,16 @@ const secondFactor = {
   access: 'public',
   body: schema.secondFactor,
   answers: { 200: { description: 'Tokens of a new session', body: signedIn } },
-  errors: [...WRONG, 'too_many_attempts', 'account_locked', 'cross_site_request'],
+  errors: [
+    ...WRONG,
+    'too_many_attempts',
+    'account_locked',
+    'cross_site_request',
+    'provider_unavailable',
+    'provider_refused',
+    'email_unverified',
+    'identity_unlinked',
+  ],
 } as const satisfies Endpoint
 
 const passkeyChallenge = {
@@ -35,6 +44,7 @@ const passkeyChallenge = {
   description:
     'To sign in without a password, as the second factor, or to step up. The same for everybody.',
   access: 'public',
+  identity: 'local',
   body: empty,
   answers: { 200: { description: 'What the browser needs', body: schema.begunPasskey } },
   errors: ['database_unavailable'],
@@ -47,6 +57,7 @@ const passkeySignIn = {
   description:
     'Without name and password. The device has verified its user too, so no second factor is asked for.',
   access: 'public',
+  identity: 'local',
   body: schema.passkeySignIn,
   answers: { 200: { description: 'Tokens of a new session', body: signedIn } },
   errors: [...WRONG, 'account_locked', 'cross_site_request'],
@@ -57,6 +68,7 @@ const list = {
   path: '/auth/factors',
   summary: "The caller's authenticator apps and passkeys",
   access: 'token',
+  identity: 'local',
   answers: { 200: { description: 'The oldest first', body: schema.factors } },
 } as const satisfies Endpoint
 
@@ -65,6 +77,7 @@ const beginTotp = {
   path: '/auth/factors/totp',
   summary: 'Begin to add an authenticator app',
   access: 'token',
+  identity: 'local',
   body: empty,
   answers: { 200: { description: 'The secret, for the app', body: schema.begunTotp } },
   errors: [...CHANGE, 'too_many_factors'],
@@ -75,6 +88,7 @@ const addTotp = {
   path: '/auth/factors/totp/confirm',
   summary: 'Add the authenticator app, with a code that it shows',
   access: 'token',
+  identity: 'local',
   body: schema.newTotp,
   answers: {
     201: { description: 'Added; with the first factor come ten codes', body: schema.addedFactor },
@@ -87,6 +101,7 @@ const beginPasskey = {
   path: '/auth/factors/passkey',
   summary: 'Begin to add a passkey',
   access: 'token',
+  identity: 'local',
   body: empty,
   answers: { 200: { description: 'What the browser needs', body: schema.begunPasskey } },
   errors: [...CHANGE, 'too_many_factors'],
@@ -97,6 +112,7 @@ const addPasskey = {
   path: '/auth/factors/passkey/confirm',
   summary: 'Add the passkey that the device has made',
   access: 'token',
+  identity: 'local',
   body: schema.newPasskey,
   answers: {
     201: { description: 'Added; with the first factor come ten codes', body: schema.addedFactor },
@@ -110,6 +126,7 @@ const newCodes = {
   summary: 'Make ten new recovery codes',
   description: 'In the place of those before.',
   access: 'token',
+  identity: 'local',
   body: empty,
   answers: { 201: { description: 'Made', body: schema.recoveryCodes } },
   errors: CHANGE,
@@ -120,6 +137,7 @@ const remove = {
   path: '/auth/factors/:id',
   summary: 'Remove an authenticator app or a passkey',
   access: 'token',
+  identity: 'local',
   params: schema.factorId,
   answers: { 204: { description: 'Removed' } },
   errors: [...CHANGE, 'factor_not_found'],
@@ -140,7 +158,7 @@ export const FACTOR_ENDPOINTS: readonly Endpoint[] = [
 
 export type FactorRoutes = {
   readonly factors: FactorsOfUsers
-  readonly signIn: SignIn
+  readonly signIn: Pick<SignIn, 'proveSecondFactor' | 'byPasskey'>
   readonly clock: Clock
   readonly loginLimit: RateLimit
   readonly requireOwnPage: RequireOwnPage

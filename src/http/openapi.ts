@@ -171,6 +171,7 @@ function errorResponses(endpoint: Endpoint): ZodOpenApiResponsesObject {
       : []),
     ...(endpoint.roles ? [refusalOf(endpoint.roles)] : []),
     ...(typesOf(endpoint).length > 0 ? (['not_acceptable'] as const) : []),
+    ...(endpoint.identity ? (['identity_elsewhere'] as const) : []),
     ...(endpoint.body ? WITH_BODY : (['unexpected_body'] as const)),
     ...(endpoint.errors ?? []),
   ])

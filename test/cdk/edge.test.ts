@@ -44,7 +44,9 @@ describe('The edge on AWS', () => {
     const fits = methods
       .filter((method) => method.HttpMethod === verb || method.HttpMethod === 'ANY')
       .filter(({ path: own }) =>
-        own.endsWith('/{proxy+}') ? path.startsWith(own.slice(0, -8)) : path === own,
+        own.endsWith('/{proxy+}')
+          ? path.startsWith(own.slice(0, -8))
+          : new RegExp(`^${own.replace('{name}', '[^/]+')}$`).test(path),
       )
     const isExact = ({ path: own }: Properties) => !own.endsWith('{proxy+}')
     return fits.toSorted(
@@ -75,7 +77,7 @@ describe('The edge on AWS', () => {
 
   it('lets nothing through without a token but the list, and preflights', () => {
     for (const { path, HttpMethod, AuthorizationType } of methods) {
-      const open = isOpen(path) || HttpMethod === 'OPTIONS'
+      const open = isOpen(path.replace('{name}', 'acme')) || HttpMethod === 'OPTIONS'
       expect(AuthorizationType, `${HttpMethod} ${path}`).to.equal(open ? 'NONE' : 'CUSTOM')
     }
     for (const path of ['/', '/nothing', '/worker/health', '/ready', '/v1/tasks']) {
@@ -96,12 +98,14 @@ describe('The edge on AWS', () => {
         TimeoutInMillis: 900_000,
         Uri: `https://api.example.com/v1${to}`,
       })
-      const isGreedy = path.endsWith('{proxy+}')
-      const [own, parameter] = ['integration.request.path.proxy', 'method.request.path.proxy']
-      expect(Integration.RequestParameters).to.deep.equal(
-        isGreedy ? { [own]: parameter } : undefined,
+      const [, variable] = /\{(\w+)\+?\}/.exec(path) ?? []
+      const [own, parameter] = ['integration', 'method'].map(
+        (of) => `${of}.request.path.${variable}`,
       )
-      expect(RequestParameters).to.deep.equal(isGreedy ? { [parameter]: true } : undefined)
+      expect(Integration.RequestParameters).to.deep.equal(
+        variable ? { [own ?? '']: parameter } : undefined,
+      )
+      expect(RequestParameters).to.deep.equal(variable ? { [parameter ?? '']: true } : undefined)
       const target = follow(synthesis, 'edge', Integration.IntegrationTarget)
       expect(target?.resource.Type).to.equal('AWS::ElasticLoadBalancingV2::LoadBalancer')
       const link = follow(synthesis, 'edge', Integration.ConnectionId)

@@ -44,6 +44,13 @@ const ENVIRONMENTS: Readonly<Record<string, Environment>> = {
     edge: { domain: 'api.example.com' },
     corsOrigins: ['https://app.example.com'],
   }),
+  cognito: variation({
+    identity: {
+      by: 'cognito',
+      sender: 'tasks@example.com',
+      hostedUi: { domainPrefix: 'tasktrail', callbackUrls: ['https://tasks.example.com/callback'] },
+    },
+  }),
   edgeOfDev: parseEnvironment({ ...dev, edge: {} }),
   aurora: { ...aurora, photos: undefined, redis: undefined },
   auroraOfDev: parseEnvironment({

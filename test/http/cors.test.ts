@@ -130,6 +130,28 @@ describe('Pages of other origins', () => {
     }
   })
 
+  it('get the cookie that binds a sign-in with another provider, and no other', async () => {
+    for (const base of [system.urls.auth, url]) {
+      for (const path of [
+        'providers/acme/start',
+        'providers/acme/callback',
+        'me/identities/acme/start',
+      ]) {
+        const at = `${base}/v1/auth/${path}`
+        for (const init of [preflight(OURS), { method: 'POST', headers: { origin: OURS } }]) {
+          const { headers } = await fetch(at, init)
+          expect(headers.get('access-control-allow-credentials'), at).to.equal('true')
+        }
+        expect(corsOf(await fetch(at, preflight('https://evil.example')))).to.deep.equal([])
+      }
+      const other = await fetch(
+        `${base}/v1/auth/login?x=/auth/providers/acme/start`,
+        preflight(OURS),
+      )
+      expect(other.headers.get('access-control-allow-credentials')).to.equal(null)
+    }
+  })
+
   it('may not, if no origins are set, and answers do not mention them', async () => {
     const other = await startSystem()
     for (const init of [preflight(OURS), { headers: { origin: OURS } }]) {

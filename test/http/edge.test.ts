@@ -11,6 +11,16 @@ const OPEN = [
   '/auth/register',
   '/auth/login',
   '/auth/password/strength',
+  '/auth/register/confirm',
+  '/auth/register/code',
+  '/auth/login/second-factor',
+  '/auth/password/code',
+  '/auth/password/by-code',
+  '/auth/providers',
+  '/auth/providers/:name/start',
+  '/auth/providers/:name/callback',
+  '/auth/providers/acme/start',
+  '/auth/providers/acme-2/callback',
   ...['/auth', '/tasks'].flatMap((base) => [
     `${base}/health`,
     `${base}/openapi.json`,
@@ -22,6 +32,10 @@ const OPEN = [
   ]),
 ]
 const EITHER = new Set([...OPEN, ...OPEN.map((path) => `/v1${path}`)])
+/** In the list, `:name` being the name of a provider. */
+const isListed = (path: string): boolean =>
+  EITHER.has(path) ||
+  EITHER.has(path.replace(/(?<=\/auth\/providers\/)[a-z][a-z0-9-]{0,30}(?=\/)/, ':name'))
 
 const ask = (path: string, authorization?: string, method = 'GET') =>
   refusal({ method, path, authorization }, (token) => {
@@ -54,7 +68,7 @@ describe('The edge', () => {
   it('lets a path through without a token exactly if it is in the list, to the letter', () => {
     fc.assert(
       fc.property(fc.oneof(nearly, fc.webPath(), fc.string()), (path) => {
-        expect(ask(path) === null).to.equal(EITHER.has(path))
+        expect(ask(path) === null).to.equal(isListed(path))
       }),
       { numRuns: 2_000 },
     )
@@ -64,7 +78,7 @@ describe('The edge', () => {
   it('lets no path through with a bad token but those, and every path with a good one', () => {
     fc.assert(
       fc.property(fc.oneof(nearly, fc.webPath()), (path) => {
-        expect(ask(path, 'Bearer bad') === null).to.equal(EITHER.has(path))
+        expect(ask(path, 'Bearer bad') === null).to.equal(isListed(path))
         expect(ask(path, 'Bearer good')).to.equal(null)
       }),
       { numRuns: 500 },
@@ -134,7 +148,7 @@ describe('The deprecation of paths without the base path', () => {
 
   it('is not said of health, documents, internal calls and what is not ours', () => {
     for (const path of [
-      ...OPEN.filter((path) => !/register|login|strength/.test(path)),
+      ...OPEN.filter((path) => !/register|login|strength|providers|password/.test(path)),
       ...['/ready', '/auth/validate', '/auth/validate/batch', '/worker/health', '/witness/health'],
       ...['/', '/nothing', '/tasksx', '/v1/tasks', '/v2/tasks', '/objects'],
     ]) {

@@ -12,8 +12,10 @@ import { PERSON_EXPORT_ENDPOINTS } from '../../src/http/person-export.ts'
 import { PHOTO_ENDPOINTS } from '../../src/http/photos.ts'
 import { PROFILE_ENDPOINTS } from '../../src/http/profile.ts'
 import { RECOVERY_ENDPOINTS } from '../../src/http/recovery.ts'
+import { SIGN_IN_WITH_ENDPOINTS } from '../../src/http/sign-in-with.ts'
 import { TASK_HISTORY_ENDPOINTS } from '../../src/http/task-history.ts'
 import { TASK_ENDPOINTS } from '../../src/http/tasks.ts'
+import { USER_POOL_ENDPOINTS } from '../../src/http/user-pool.ts'
 import { USER_ENDPOINTS } from '../../src/http/users.ts'
 
 /** What each service documents. */
@@ -27,6 +29,8 @@ export const OF_AUTH_SERVICE: readonly Endpoint[] = [
   ...USER_ENDPOINTS,
   ...ACCOUNT_EVENT_ENDPOINTS,
   ...RECOVERY_ENDPOINTS,
+  ...SIGN_IN_WITH_ENDPOINTS,
+  ...USER_POOL_ENDPOINTS,
 ]
 export const OF_TASK_SERVICE: readonly Endpoint[] = [
   ...healthEndpoints('/tasks', 'task'),

@@ -22,7 +22,8 @@ export type NewUser = {
  */
 export type Credentials = {
   readonly user: User
-  readonly password_hash: string
+  /** Null: the account has no password. */
+  readonly password_hash: string | null
   readonly credentials_version: number
   readonly has_second_factor: boolean
   /** Nobody can log in. */
@@ -183,6 +184,7 @@ export type RefusedAction = Extract<
   | 'step_up_failed'
   | 'second_factor_failed'
   | 'passkey_failed'
+  | 'provider_sign_in_refused'
 >
 
 /** Refused actions and looks; what succeeds is recorded together with the change itself. Append-only. */
@@ -191,6 +193,7 @@ export type SecurityEvents = {
     type: RefusedAction,
     who: { readonly user_id: number | null; readonly username: string | null },
     requestContext: RequestContext,
+    details?: Readonly<Record<string, string>>,
   ) => Promise<void>
   /** What happened to a user's account, newest first, before the event with this id. */
   readonly ofUser: (

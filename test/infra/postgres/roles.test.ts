@@ -32,6 +32,10 @@ const TABLES: Record<(typeof ROLES)[number], Record<string, string>> = {
     key_fingerprints: 'select',
     login_attempts: 'delete insert select update',
     recovery_codes: 'delete insert select',
+    identities: 'delete insert select',
+    pool_challenges: 'delete insert select update(asked_at)',
+    pool_sessions: 'insert select',
+    provider_sign_ins: 'delete insert select update(begun_at)',
     refresh_tokens: 'insert(hash) insert(session_id)',
     security_events:
       'insert(details) insert(ip) insert(occurred_at) insert(request_id) insert(session_id) ' +
@@ -125,6 +129,7 @@ const FUNCTIONS = {
     'remove_erased_rows',
     'rename_user',
     'request_password_reset',
+    'unlink_identity',
     'unlock_user',
     'user_ngrams',
   ],
@@ -328,6 +333,9 @@ const OBJECTS = `
 
 /** What is lost with these is made again: from the log, or by the next login or request. */
 const REPLACEABLE = [
+  'pool_challenges',
+  'pool_sessions',
+  'provider_sign_ins',
   ...['tasks', 'audit_events', 'audit_facts', 'projections', 'parked_streams'],
   ...['user_usage', 'keyed_answers'],
   ...[

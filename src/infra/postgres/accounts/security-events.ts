@@ -18,7 +18,7 @@ export const requestContextValues = ({
 
 const ADD = {
   name: 'add_security_event',
-  text: `${RECORD} values ($1, $2, $3, $4, $5, $6, $7, null, '{}')`,
+  text: `${RECORD} values ($1, $2, $3, $4, $5, $6, $7, null, $8)`,
 }
 
 // "Nulls last" is the order of the index of users' events alone.
@@ -36,8 +36,9 @@ const VIEWED = {
 
 export function postgresSecurityEvents(db: Database): SecurityEvents {
   return {
-    async add(type, { user_id, username }, requestContext) {
-      await db.query(ADD, [...requestContextValues(requestContext), type, user_id, username])
+    async add(type, { user_id, username }, requestContext, details = {}) {
+      const event = [type, user_id, username, details]
+      await db.query(ADD, [...requestContextValues(requestContext), ...event])
     },
 
     ofUser: (user_id, { before = Number.MAX_SAFE_INTEGER, limit }) =>

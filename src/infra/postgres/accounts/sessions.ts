@@ -7,7 +7,7 @@ import { RECORD, requestContextValues } from './security-events.ts'
 const SESSION = 's.id, s.user_id, s.created_at, s.last_used_at, s.expires_at, s.ip, s.user_agent'
 
 // A session that began before the user's last change of password has ended.
-const LIVE = `
+export const LIVE = `
   sessions s join users u
     on u.id = s.user_id and u.credentials_version = s.credentials_version and s.ended_at is null`
 

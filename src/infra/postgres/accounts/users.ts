@@ -26,7 +26,7 @@ const TAKEN = {
   text: 'select exists (select from users where lower(username) = lower($1)) as taken',
 }
 
-const CREDENTIALS = `
+export const CREDENTIALS = `
   ${USER}, password_hash, credentials_version,
   exists (select from factors where user_id = users.id) as has_second_factor,
   locked_at is not null as locked`
@@ -95,9 +95,11 @@ export function postgresUsers(db: Database): Users {
       }
     },
 
-    find: async (id) => credentials(await db.query<Row>(FIND, [id])),
-    findByUsername: async (name) => credentials(await db.query<Row>(FIND_BY_USERNAME, [name])),
-    findByLogin: async (login) => credentials(await db.query<Row>(FIND_BY_LOGIN, [login])),
+    find: async (id) => credentials(await db.query<CredentialsRow>(FIND, [id])),
+    findByUsername: async (name) =>
+      credentials(await db.query<CredentialsRow>(FIND_BY_USERNAME, [name])),
+    findByLogin: async (login) =>
+      credentials(await db.query<CredentialsRow>(FIND_BY_LOGIN, [login])),
 
     async profile(id, now) {
       const [profile] = await db.query<Profile>(PROFILE, [id, now])
@@ -126,9 +128,9 @@ export function postgresUsers(db: Database): Users {
   }
 }
 
-type Row = User & Omit<Credentials, 'user'>
+export type CredentialsRow = User & Omit<Credentials, 'user'>
 
-function credentials([row]: readonly Row[]): Credentials | null {
+export function credentials([row]: readonly CredentialsRow[]): Credentials | null {
   if (row === undefined) return null
   const { password_hash, credentials_version, has_second_factor, locked, ...user } = row
   return { user, password_hash, credentials_version, has_second_factor, locked }

@@ -54,6 +54,7 @@ export const IRREPLACEABLE = [
   'former_passwords',
   'user_keys',
   'factors',
+  'identities',
   'recovery_codes',
   'photos',
   'log_tiles',
