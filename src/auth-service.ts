@@ -452,12 +452,7 @@ function httpService(
   )
   healthRoutes(on, { base: BASE, name: 'auth', ping: db.ping })
   const shared = { clock, loginLimit, requireOwnPage: ownPage }
-  authRoutes(on, {
-    ...shared,
-    accounts: { ...accounts, ...poolAccounts },
-    origins,
-    registerLimit,
-  })
+  authRoutes(on, { ...shared, accounts: { ...accounts, ...poolAccounts }, origins, registerLimit })
   factorRoutes(on, { ...shared, factors, signIn: { ...signIn, ...poolAccounts } })
   accountRecordRoutes(on, { records: postgresAccountRecords(db), tokens })
   accountEventRoutes(on, { securityEvents })

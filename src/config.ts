@@ -332,9 +332,11 @@ const OF_THE_MACHINE = /^(PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|NODE_\w+|SSL_CERT_\w+|
 export function environmentOf(service: keyof typeof VARIABLES, env: Env): Env {
   const variables = VARIABLES[service]
   // The SDK of AWS looks for its credentials in many of them.
+  const named = (name: string) => variables.includes(name) && Boolean(env[name])
   const usesAws =
-    (service === 'auth-service' && env.IDENTITY === 'cognito') ||
-    ['PHOTOS_BUCKET', 'SES_REGION'].some((name) => variables.includes(name) && Boolean(env[name]))
+    service === 'auth-service'
+      ? env.IDENTITY === 'cognito'
+      : ['PHOTOS_BUCKET', 'SES_REGION'].some(named)
   const ofProviders = service === 'auth-service' ? isProviderSecret : () => false
   const concerns = (name: string) =>
     variables.includes(name) ||

@@ -55,6 +55,7 @@ const REFUSALS = [
   'email_differs',
   'identity_unlinked',
   'identity_taken',
+  'account_locked',
 ]
 
 /** What may stand in the way of a new account. */

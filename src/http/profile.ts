@@ -30,6 +30,7 @@ const change = {
     'username_taken',
     'step_up_required',
     'wrong_password',
+    'password_not_set',
     'too_many_attempts',
     'hashing_busy',
   ],

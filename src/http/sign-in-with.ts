@@ -68,6 +68,7 @@ const REFUSALS = [
   'email_differs',
   'identity_unlinked',
   'identity_taken',
+  'account_locked',
   'session_ended',
   'database_unavailable',
 ] as const satisfies readonly ErrorCode[]

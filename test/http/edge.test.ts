@@ -148,7 +148,7 @@ describe('The deprecation of paths without the base path', () => {
 
   it('is not said of health, documents, internal calls and what is not ours', () => {
     for (const path of [
-      ...OPEN.filter((path) => !/register|login|refresh|providers|password/.test(path)),
+      ...OPEN.filter((path) => !/register|login|strength|providers|password/.test(path)),
       ...['/ready', '/auth/validate', '/auth/validate/batch', '/worker/health', '/witness/health'],
       ...['/', '/nothing', '/tasksx', '/v1/tasks', '/v2/tasks', '/objects'],
     ]) {
