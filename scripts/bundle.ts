@@ -89,7 +89,7 @@ const images = (arch: string): Readonly<Record<string, Contents>> => ({
       // The worker starts it for each photo.
       'thumbnails',
     ],
-    files: sharp(arch),
+    files: { ...countries, ...sharp(arch) },
   },
   witness: { entrypoints: ['witness', 'health', 'witness-key'] },
   migration: {

@@ -207,6 +207,7 @@ const worker = z.object({
   // The database keeps them for at least 30 days, whatever is set here.
   ACCESS_RETENTION_DAYS: whole(30, 36_500, 365),
   SECURITY_EVENT_RETENTION_DAYS: whole(30, 36_500, 365),
+  COUNTRY_DATABASE: countryDatabase.optional(),
 })
 
 const witness = z.object({

@@ -2,6 +2,7 @@ import { AppError } from './app/errors.ts'
 import { giveUpOldMails, sendMails } from './app/mails.ts'
 import type { Mailer } from './app/ports/mail.ts'
 import type { Outbox } from './app/ports/mails.ts'
+import type { Origins } from './app/ports/origins.ts'
 import type { Clock, Log } from './app/ports/process.ts'
 import { mailDirectory } from './infra/mail/mail-directory.ts'
 import { sesMailer } from './infra/mail/ses.ts'
@@ -20,6 +21,7 @@ const BETWEEN_REMOVALS = 3_600_000
 export type MailJobs = {
   readonly outbox: Outbox
   readonly config: MailConfig
+  readonly origins: Origins
   readonly connection: DatabaseConfig['connection']
   readonly role: string
   readonly metrics: Pick<WorkerMetrics, 'mailed' | 'mailsWaiting'>
@@ -29,7 +31,7 @@ export type MailJobs = {
 
 /** Sends what is in the outbox, on the one process that leads in it, and keeps the outbox small. */
 export function mailJobs(jobs: MailJobs): { readonly close: () => Promise<void> } {
-  const { outbox, config, connection, role, metrics, clock, log } = jobs
+  const { outbox, config, origins, connection, role, metrics, clock, log } = jobs
   const mailer = config === null ? null : mailerOf(config, log)
   if (mailer === null) {
     log.warn(
@@ -40,7 +42,7 @@ export function mailJobs(jobs: MailJobs): { readonly close: () => Promise<void> 
   const send =
     config === null || mailer === null
       ? null
-      : sendMails({ outbox, mailer, publicUrl: config.publicUrl, clock })
+      : sendMails({ outbox, mailer, publicUrl: config.publicUrl, origins, clock })
   const keep = keeping(jobs)
 
   const round = async (session: LeaderSession) => {

@@ -7,3 +7,5 @@ const strength = passwordStrength()
 parentPort?.on('message', ([password, own]: [string, readonly string[]]) => {
   parentPort?.postMessage(strength(password, own))
 })
+
+parentPort?.postMessage('ready')

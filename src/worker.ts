@@ -13,6 +13,7 @@ import { rewrappingUserKeys } from './infra/encryption/rewrap-user-keys.ts'
 import { type KeyWrap, secretKeyWrap } from './infra/encryption/text-cipher.ts'
 import { postgresUserKeys } from './infra/encryption/user-keys.ts'
 import { thumbnailsApart } from './infra/images/thumbnails-apart.ts'
+import { origins } from './infra/places/origins.ts'
 import { type ErasedRows, erasedRows } from './infra/postgres/accounts/erased-rows.ts'
 import { postgresOutbox } from './infra/postgres/accounts/mails.ts'
 import { auditProjection } from './infra/postgres/audit/audit-projection.ts'
@@ -306,14 +307,15 @@ function photos(
 }
 
 function mails(
-  { mail: config, database: { connection } }: WorkerConfig,
+  { mail: config, COUNTRY_DATABASE, database: { connection } }: WorkerConfig,
   db: Database,
   metrics: WorkerMetrics,
   clock: Clock,
   log: Log,
 ): Background {
   const outbox = postgresOutbox(db)
-  return mailJobs({ outbox, config, connection, role: ROLE, metrics, clock, log })
+  const words = origins(COUNTRY_DATABASE)
+  return mailJobs({ outbox, config, origins: words, connection, role: ROLE, metrics, clock, log })
 }
 
 /** All of the worker, running; not yet listening. */

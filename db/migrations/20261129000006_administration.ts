@@ -128,6 +128,7 @@ export async function up(knex: Knex): Promise<void> {
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
+    drop trigger administration_is_mailed on security_events;
     create or replace function other_admin(p_user_id bigint) returns boolean
     language sql stable set search_path = public, pg_temp as $$
       select exists (select from users where role = 'admin' and id <> p_user_id)

@@ -1,4 +1,5 @@
 import type { DueMail, LinkKind, NewLink } from './ports/mails.ts'
+import type { Origins } from './ports/origins.ts'
 import type { SecurityEventType } from './security-event-types.ts'
 
 /** What a mail says: paragraphs, each of which is wrapped, but lines that begin with a space. */
@@ -269,13 +270,17 @@ const ASKED_FOR: readonly string[] = [
 const MOST_ASKED_FOR = 3
 
 /** The mail to write; null: there is nothing to say, or this address has heard it often enough. */
-export function letterOf(mail: DueMail, publicUrl: string, now: Date): Letter | null {
+export function letterOf(
+  mail: DueMail,
+  { publicUrl, origins }: { readonly publicUrl: string; readonly origins: Origins },
+  now: Date,
+): Letter | null {
   const kind = (MAIL_OF as Readonly<Record<string, Kind | null>>)[mail.kind]
   if (!kind || mail.event === null) return null
   if (ASKED_FOR.includes(mail.kind) && mail.sent_lately >= MOST_ASKED_FOR) return null
   const { details } = mail.event
   const forgot = `${publicUrl}${LINK_PATH}#forgot`
-  return kind(mail, { circumstances: circumstances(mail.event), details, forgot, now })
+  return kind(mail, { circumstances: circumstances(mail.event, origins), details, forgot, now })
 }
 
 const LINK_PATH = '/v1/auth/link'
@@ -284,13 +289,16 @@ const LINK_PATH = '/v1/auth/link'
 export const linkUrl = (publicUrl: string, kind: LinkKind, token: string): string =>
   `${publicUrl}${LINK_PATH}#${kind}.${token}`
 
-function circumstances({ occurred_at, ip, user_agent }: NonNullable<DueMail['event']>): string {
-  // Whoever is behind it has chosen the name of the device.
-  const device = (user_agent ?? '').replace(/[^ -~]/g, '').slice(0, 100)
+function circumstances(
+  { occurred_at, ip, user_agent }: NonNullable<DueMail['event']>,
+  origins: Origins,
+): string {
+  const place = origins.place(ip)
   return [
     ` When: ${new Date(occurred_at).toUTCString()}`,
-    ` From: ${ip ?? 'unknown'}`,
-    ` With: ${device || 'unknown'}`,
+    ` From: ${place === null ? '' : `${place}, `}${ip ?? 'unknown'}`,
+    // In words of ours: whoever is behind it has chosen what the device says.
+    ` With: ${origins.device(user_agent)}`,
   ].join('\n')
 }
 

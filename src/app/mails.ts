@@ -1,6 +1,7 @@
 import { letterOf, linkUrl, written } from './mail-texts.ts'
 import { MailError, type Mailer } from './ports/mail.ts'
 import type { DueMail, LinkKind, Outbox } from './ports/mails.ts'
+import type { Origins } from './ports/origins.ts'
 import type { Clock } from './ports/process.ts'
 
 /** Whatever the reason: after a day nobody waits for it any more. */
@@ -20,6 +21,7 @@ export type SendMailsOptions = {
   readonly mailer: Mailer
   /** What links in mails begin with, without a slash at the end. */
   readonly publicUrl: string
+  readonly origins: Origins
   readonly clock: Clock
 }
 
@@ -28,13 +30,13 @@ export type SendMailsOptions = {
  * Message-ID. Error: `database_unavailable`.
  */
 export function sendMails(options: SendMailsOptions): () => Promise<readonly Outcome[]> {
-  const { outbox, mailer, publicUrl, clock } = options
+  const { outbox, mailer, publicUrl, origins, clock } = options
   const { hostname } = new URL(publicUrl)
 
   /** False: there is nothing to say. */
   async function send(mail: DueMail): Promise<boolean> {
     const now = clock()
-    const letter = letterOf(mail, publicUrl, now)
+    const letter = letterOf(mail, { publicUrl, origins }, now)
     if (letter === null) return false
     const urls: Partial<Record<LinkKind, string>> = {}
     for (const link of letter.links) {

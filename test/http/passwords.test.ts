@@ -229,6 +229,12 @@ describe('The policy of passwords', () => {
       expect((await say({ password: 'x'.repeat(257) })).status).to.equal(400)
     })
 
+    it('by its first 32 characters: its work grows with the square of their number', async () => {
+      const password = randomUUID().replaceAll('-', '')
+      const [short, long] = [await say({ password }), await say({ password: password + password })]
+      expect(long.body.guesses).to.equal(short.body.guesses)
+    })
+
     it('and writes it nowhere', async () => {
       const secret = randomUUID()
       await say({ password: secret, username: 'whoever', email: 'whoever@example.com' })

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import pg from 'pg'
 import { type Mailbox, openMailbox } from '../support/mailbox.ts'
+import { until } from '../support/processes.ts'
+import { giveRole } from '../support/roles.ts'
 import type { ReceivedMail } from '../support/smtp.ts'
 import { type Answer, type System, startSystem } from '../support/system.ts'
 
@@ -103,7 +105,7 @@ describe('An address and its mailbox', () => {
       await system.call('POST', '/auth/register', { body, headers })
       const [mail] = await mailbox.arrived()
       expect(mail?.text).to.include(
-        ` When: ${now.toUTCString()}\n From: 192.0.2.7\n With: SomeBrowser 1.0\n`,
+        ` When: ${now.toUTCString()}\n From: 192.0.2.7\n With: an unknown program\n`,
       )
     })
 
@@ -320,8 +322,63 @@ describe('An address and its mailbox', () => {
     it('obeys the rules for new passwords, and keeps the link', async () => {
       const user = await confirmed()
       const link = await linkFor(user)
+      const own = await reset(link, `${user.username}!`)
+      expect(own.body.details).to.deep.equal([
+        {
+          field: 'new_password',
+          message: 'New password must not be made of your username or email',
+        },
+      ])
       expect(said(await reset(link, 'password1'))).to.equal('400 validation_failed')
       expect((await reset(link)).status).to.equal(204)
+    })
+
+    it('is not set over one that its owner has just changed', async () => {
+      const user = await confirmed()
+      const link = await linkFor(user)
+      const other = new pg.Client(system.database.url)
+      await other.connect()
+      try {
+        await other.query('begin')
+        const change = `update users set credentials_version = credentials_version + 1 where id = $1`
+        await other.query(change, [user.id])
+        const setting = reset(link)
+        const waits = `select from pg_stat_activity where wait_event_type = 'Lock'
+          and datname = current_database() and query like '%account_links set used_at%'`
+        const isWaiting = async () => (await sql.query(waits)).rows.length > 0
+        await until(isWaiting, 'nobody waits for the account')
+        await other.query('commit')
+        expect(said(await setting)).to.equal('410 link_invalid')
+        expect((await login(user.username, user.password)).status).to.equal(200)
+      } finally {
+        await other.end()
+      }
+      await mailbox.arrived()
+    })
+
+    it('is not one of the last ones, for those whose last ones are remembered', async () => {
+      const env = { PASSWORD_HISTORY: '2', PASSWORD_HISTORY_ROLES: 'user' }
+      const strict = await startSystem(env, clock, system.database)
+      const set = async (user: User, new_password: string) => {
+        // Three links an hour are mailed.
+        pass(61 * MINUTE)
+        const body = { token: await linkFor(user), new_password }
+        const answer = await strict.call('POST', '/auth/password/reset', { body })
+        await mailbox.arrived()
+        return answer.body.details?.[0].message ?? answer.status
+      }
+      try {
+        const user = await confirmed()
+        const again = 'New password must not be one of your last 2 passwords'
+        expect(await set(user, user.password)).to.equal(again)
+        expect(await set(user, 'another long password')).to.equal(204)
+        expect(await set(user, user.password)).to.equal(again)
+        expect(await set(user, 'a third long password')).to.equal(204)
+        expect(await set(user, user.password)).to.equal(204)
+      } finally {
+        await strict.stop()
+      }
+      await mailbox.arrived()
     })
 
     it('that was tried too often in vain is free again after it is set', async () => {
@@ -503,6 +560,37 @@ describe('An address and its mailbox', () => {
       expect(await from('fe80::1%eth0', 'one')).to.deep.equal(NEW)
       pass(31 * DAY)
       expect(await from('192.0.2.1', 'one')).to.deep.equal(NEW)
+    })
+
+    it('says in words where it was, and with what', async () => {
+      const { username, password } = await confirmed()
+      const agent = 'Mozilla/5.0 (Windows NT 10.0; rv:132.0) Gecko/20100101 Firefox/132.0'
+      await system.call('POST', '/auth/login', {
+        body: { username, password },
+        headers: { 'x-forwarded-for': '141.20.5.1', 'user-agent': agent },
+      })
+      const [mail] = await mailbox.arrived()
+      expect(mail?.text).to.include(' From: Germany, 141.20.5.1\n With: Firefox on Windows\n')
+    })
+
+    it('comes of a new username, and of what admins do, without where they were', async () => {
+      const user = await confirmed()
+      const admin = await newUser()
+      await mailbox.arrived()
+      await giveRole(sql, admin.id, 'admin')
+      const username = `n${randomUUID().slice(0, 18)}`
+      await system.call('PATCH', '/auth/me', { token: user.token, body: { username } })
+      await post(`/auth/users/${user.id}/lock`, { reason: 'a secret reason' }, admin.token)
+      await post(`/auth/users/${user.id}/unlock`, {}, admin.token)
+      const mails = await mailbox.arrived()
+      expect(mails.map(({ to, subject }) => [to, subject])).to.deep.equal([
+        [user.email, 'Your username was changed'],
+        [user.email, 'Your account was locked'],
+        [user.email, 'Your account was unlocked'],
+      ])
+      for (const { text } of mails.slice(1)) {
+        expect(text).to.not.match(/From:|With:|127\.0\.0\.1|secret/)
+      }
     })
 
     it('of an erasure comes to the address that the account had, and nothing else of it stays', async () => {

@@ -98,8 +98,9 @@ describe('The administration of users', () => {
     })
 
     it('takes what stands for anything in a pattern as it is', async () => {
+      await one.newUser()
       for (const q of ['%25', '%25%25%25', '___', '%5C', "'", 'a%25b', '%22', '{}']) {
-        expect(await ids(`q=${q}`), q).to.deep.equal([])
+        expect(await ids(`q=${q}&limit=1`), q).to.deep.equal([])
       }
     })
 

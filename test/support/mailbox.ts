@@ -1,6 +1,7 @@
 import { sendMails } from '../../src/app/mails.ts'
 import type { Clock } from '../../src/app/ports/process.ts'
 import { smtpMailer } from '../../src/infra/mail/smtp.ts'
+import { origins } from '../../src/infra/places/origins.ts'
 import { postgresOutbox } from '../../src/infra/postgres/accounts/mails.ts'
 import { openDatabase } from '../../src/infra/postgres/connection/database.ts'
 import { silent } from './log.ts'
@@ -24,7 +25,10 @@ export async function openMailbox(
   const url = `smtp://127.0.0.1:${smtp.port}?tls=none`
   const mailer = smtpMailer({ url, from: 'Tasktrail <no-reply@tasktrail.test>' })
   const outbox = postgresOutbox(db)
-  const send = sendMails({ outbox, mailer, publicUrl: 'https://tasktrail.test', clock })
+  const send = sendMails({
+    ...{ outbox, mailer, clock, origins: origins() },
+    publicUrl: 'https://tasktrail.test',
+  })
   return {
     smtp,
     async arrived() {

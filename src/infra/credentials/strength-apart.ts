@@ -4,56 +4,52 @@ import { E_TIMEOUT, Mutex, withTimeout } from 'async-mutex'
 import { AppError } from '../../app/errors.ts'
 import type { PasswordStrength, Strength } from '../../app/ports/passwords.ts'
 
+/** For others; the first ones also wait until the thread has read its dictionaries. */
 const MAX_WAIT_MS = 2_000
-/** The first one waits until the thread has read its dictionaries. */
 const PATIENCE_MS = 10_000
 
+type Thread = { readonly worker: Worker; readonly ready: Promise<unknown> }
+
 /** One for all that this process has of the same program. */
-const threads = new Map<string, Worker>()
+const threads = new Map<string, Thread>()
 
 /**
  * Estimates in a thread of its own, one password at a time: it would hold up all else for tens of milliseconds. The
- * thread begins with the first password, and the process ends without waiting for it.
+ * thread begins with the first password, says once that it is ready, and the process ends without waiting for it.
  */
 export function strengthApart(program: URL): PasswordStrength {
   const turn = withTimeout(new Mutex(), MAX_WAIT_MS)
 
-  function thread(): Worker {
+  function thread(): Thread {
     const running = threads.get(program.href)
     if (running !== undefined) return running
-    const started = new Worker(program, {
-      env: {},
-      resourceLimits: { maxOldGenerationSizeMb: 256 },
-    })
-    started.unref()
-    started.once('exit', () => threads.delete(program.href))
+    const worker = new Worker(program, { env: {}, resourceLimits: { maxOldGenerationSizeMb: 256 } })
+    worker.unref()
+    const started = { worker, ready: messageOf(worker) }
     threads.set(program.href, started)
     return started
   }
 
-  async function ask(password: string, own: readonly string[]): Promise<Strength> {
-    const worker = thread()
-    const answered = new AbortController()
-    const signal = AbortSignal.any([answered.signal, AbortSignal.timeout(PATIENCE_MS)])
-    // Each fails with what the thread throws.
-    const answer = once(worker, 'message', { signal })
-    const end = once(worker, 'exit', { signal })
-    worker.postMessage([password, own])
+  async function ask(question: unknown): Promise<Strength> {
+    const current = thread()
     try {
-      const [strength] = await Promise.race([answer, end.then(refuse)])
-      return strength
+      await current.ready
+      const answer = messageOf(current.worker)
+      current.worker.postMessage(question)
+      return (await answer) as Strength
     } catch (cause) {
-      threads.delete(program.href)
-      await worker.terminate()
+      // Whoever comes next begins another one.
+      if (threads.get(program.href) === current) threads.delete(program.href)
+      await current.worker.terminate()
       throw new AppError('hashing_busy', { retryAfter: 1, cause })
-    } finally {
-      answered.abort()
     }
   }
 
   return async (password, own) => {
+    // To wait for it is nobody's turn. If it fails, whoever has the turn is told.
+    await thread().ready.catch(() => {})
     try {
-      return await turn.runExclusive(() => ask(password, own))
+      return await turn.runExclusive(() => ask([password, own]))
     } catch (error) {
       if (error === E_TIMEOUT) throw new AppError('hashing_busy', { retryAfter: 2 })
       throw error
@@ -61,6 +57,18 @@ export function strengthApart(program: URL): PasswordStrength {
   }
 }
 
-function refuse(): never {
-  throw new Error('the thread that estimates passwords has ended')
+/** The next thing that a thread says. Fails with what it throws, if it ends, and if it takes too long. */
+async function messageOf(worker: Worker): Promise<unknown> {
+  const said = new AbortController()
+  const signal = AbortSignal.any([said.signal, AbortSignal.timeout(PATIENCE_MS)])
+  const message = once(worker, 'message', { signal })
+  const end = once(worker, 'exit', { signal }).then(() => {
+    throw new Error('the thread that estimates passwords has ended')
+  })
+  try {
+    const [answer] = await Promise.race([message, end])
+    return answer
+  } finally {
+    said.abort()
+  }
 }

@@ -5,14 +5,15 @@ import { pathToFileURL } from 'node:url'
 import { expect } from 'chai'
 import { strengthApart } from '../../../src/infra/credentials/strength-apart.ts'
 
-/** Ends the first time, throws the second, and then says what it was asked. */
+/** Says that it is ready, and then what it was asked. */
 const PROGRAM = `
 const { parentPort } = require('node:worker_threads')
 parentPort.on('message', ([password, own]) => {
   if (password === 'end') process.exit()
   if (password === 'throw') throw new Error('broken')
   parentPort.postMessage({ asked: password, own })
-})`
+})
+parentPort.postMessage('ready')`
 
 const codeOf = (work: Promise<unknown>): Promise<unknown> =>
   work.then(

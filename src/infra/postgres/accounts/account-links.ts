@@ -40,7 +40,8 @@ const RESETTABLE = {
     where l.token_hash = $1 and l.kind = 'reset' and l.used_at is null and l.expires_at > $2`,
 }
 
-// Of two that come at once one waits for the row of the link, and finds it used.
+// Of two that come at once one waits for the row of the link, and finds it used. Whoever waits for the account looks
+// at it again: a password that was changed meanwhile stays.
 const RESET = {
   name: 'reset_password',
   text: `
@@ -51,6 +52,7 @@ const RESET = {
     ), before as (
       select u.id, u.password_hash from users u join link
         on u.id = link.user_id and u.credentials_version = link.credentials_version
+      for update of u
     ), changed as (
       update users u set password_hash = $6, credentials_version = u.credentials_version + 1,
         updated_at = $4::timestamptz

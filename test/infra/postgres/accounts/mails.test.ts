@@ -10,6 +10,7 @@ import {
   type SecurityEventType,
 } from '../../../../src/app/security-event-types.ts'
 import { smtpMailer } from '../../../../src/infra/mail/smtp.ts'
+import { origins } from '../../../../src/infra/places/origins.ts'
 import { postgresOutbox } from '../../../../src/infra/postgres/accounts/mails.ts'
 import { type Database, openDatabase } from '../../../../src/infra/postgres/connection/database.ts'
 import { silent } from '../../../support/log.ts'
@@ -76,6 +77,7 @@ describe('The outbox of mails', () => {
       outbox: { ...outbox, ...over },
       mailer: by,
       publicUrl: 'https://tasktrail.test',
+      origins: origins(),
       clock,
     })
     return () => send().finally(by.close)
