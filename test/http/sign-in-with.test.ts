@@ -683,6 +683,19 @@ describe('Signing in with another identity provider', () => {
     expect(await mailsTo(body.user.id)).to.deep.equal(['login_succeeded', 'identity_unlinked'])
   })
 
+  it('is no way into an account that is locked, and that is on record', async () => {
+    const { sub } = person()
+    const { body } = await signIn(sub)
+    await sql.query("update users set locked_at = now(), lock_reason = 'asked for' where id = $1", [
+      body.user.id,
+    ])
+    const refused = await signIn(sub)
+    expect([refused.status, refused.body.code]).to.deep.equal([403, 'account_locked'])
+    const [event] = (await eventsOf(body.user.id)).slice(-1)
+    const details = { provider: 'acme', reason: 'account_locked' }
+    expect(event).to.deep.equal({ type: 'provider_sign_in_refused', details })
+  })
+
   it('leaves room for a password: a reset sets the first one', async () => {
     const { body } = await signIn(person().sub)
     const { id, username, email } = body.user
