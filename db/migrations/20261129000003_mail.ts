@@ -185,9 +185,11 @@ export async function up(knex: Knex): Promise<void> {
       happened text;
       about jsonb := '{}';
     begin
-      -- The account's lock first: an erasure takes them in that order.
+      -- The account's lock first: an erasure takes them in that order. None for a link that is good no more: it would
+      -- take longer than a token that is none.
       select users.* into account from users join account_links l on l.user_id = users.id
-        where l.token_hash = p_token_hash for no key update of users;
+        where l.token_hash = p_token_hash and l.used_at is null and l.expires_at > p_now
+        for no key update of users;
       select * into link from account_links
         where token_hash = p_token_hash and kind in ('verify', 'change-old', 'change-new')
           and used_at is null and expires_at > p_now

@@ -46,9 +46,11 @@ export function factorProofs(on: FactorProofsDependencies) {
 
   async function isTotp({ user_id, username }: Who, code: string, { now }: RequestContext) {
     await attempts.begin(username, OF_CODES, now)
-    for (const { id, secret } of await factors.totps(user_id)) {
-      const step = await totp.stepOf(user_id, secret, code, now)
-      if (step === null || !(await factors.useTotp(id, step, now))) continue
+    const apps = await factors.totps(user_id)
+    // Who has none is refused after as much work.
+    for (const app of apps.length > 0 ? apps : [null]) {
+      const step = await totp.stepOf(user_id, app?.secret ?? null, code, now)
+      if (app === null || step === null || !(await factors.useTotp(app.id, step, now))) continue
       await attempts.clear(username, OF_CODES)
       return true
     }
@@ -63,7 +65,8 @@ export function factorProofs(on: FactorProofsDependencies) {
     const known = await challenges.find(begun, 'passkey', now)
     if (known === null || !(await challenges.end(begun))) throw new AppError('challenge_invalid')
     const passkey = await factors.passkey(answer.id)
-    const count = passkey && (await ceremonies.proven(answer, challenge, passkey))
+    const key = passkey?.public_key ?? null
+    const count = await ceremonies.proven(answer, challenge, key)
     if (passkey && count !== null && (await factors.usePasskey(passkey.id, count, now))) {
       return passkey.user_id
     }

@@ -1,11 +1,6 @@
-import {
-  createHash,
-  createSign,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-} from 'node:crypto'
+import { createHash, createSign, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { isoCBOR } from '@simplewebauthn/server/helpers'
+import { coseKey } from '../../src/infra/credentials/cose-key.ts'
 
 type Options = {
   readonly challenge: string
@@ -63,7 +58,7 @@ export function passkeyDevice() {
     create(options: Options, facts: DeviceFacts) {
       const length = Buffer.alloc(2)
       length.writeUInt16BE(id.length)
-      const attested = [Buffer.alloc(16), length, id, coseOf(publicKey)]
+      const attested = [Buffer.alloc(16), length, id, coseKey(publicKey)]
       const authData = Buffer.concat([head(options, facts, AT), ...attested])
       const attestation = new Map<string, unknown>([
         ['fmt', 'none'],
@@ -89,18 +84,4 @@ export function passkeyDevice() {
       })
     },
   }
-}
-
-/** COSE, as authenticators write a key of P-256 (RFC 9053). */
-function coseOf(key: KeyObject): Buffer {
-  const { x = '', y = '' } = key.export({ format: 'jwk' })
-  const point = (part: string) => Uint8Array.from(Buffer.from(part, 'base64url'))
-  const cose = new Map<number, number | Uint8Array>([
-    [1, 2],
-    [3, -7],
-    [-1, 1],
-    [-2, point(x)],
-    [-3, point(y)],
-  ])
-  return Buffer.from(isoCBOR.encode(cose as never))
 }

@@ -95,10 +95,13 @@ export type TotpCodes = {
   readonly newSecret: (
     who: Who,
   ) => Promise<{ readonly text: string; readonly uri: string; readonly wrapped: Buffer }>
-  /** The time step whose code this is, of the present one and its neighbours; null: of none. */
+  /**
+   * The time step whose code this is, of the present one and its neighbours; null: of none. Without a secret, because
+   * the user has no app, null after as long.
+   */
   readonly stepOf: (
     user_id: number,
-    wrapped: Buffer,
+    wrapped: Buffer | null,
     code: string,
     now: Date,
   ) => Promise<number | null>
@@ -126,10 +129,13 @@ export type PasskeyCeremonies = {
   ) => Promise<PasskeyOptions>
   readonly registered: (answer: PasskeyAnswer, challenge: string) => Promise<Passkey | null>
   readonly request: (challenge: string) => Promise<PasskeyOptions>
-  /** How often the passkey has been used, as it counts itself; zero if it does not. */
+  /**
+   * How often the passkey has been used, as it counts itself; zero if it does not. Without a key, because nobody has
+   * this passkey, null after as long.
+   */
   readonly proven: (
     answer: PasskeyAnswer,
     challenge: string,
-    passkey: Passkey,
+    public_key: Buffer | null,
   ) => Promise<number | null>
 }

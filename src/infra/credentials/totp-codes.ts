@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { Secret, TOTP } from 'otpauth'
 import type { TotpCodes } from '../../app/ports/factors.ts'
 import type { KeyWrap } from '../encryption/text-cipher.ts'
@@ -11,6 +12,9 @@ const SECRET_BYTES = 20
 const DRIFT = 1
 
 export function totpCodes(keyWrap: KeyWrap): TotpCodes {
+  const nobody = 0
+  const nobodys = keyWrap.wrap(randomBytes(SECRET_BYTES), nobody)
+
   return {
     async newSecret({ user_id, username }) {
       const secret = new Secret({ size: SECRET_BYTES })
@@ -20,11 +24,14 @@ export function totpCodes(keyWrap: KeyWrap): TotpCodes {
     },
 
     async stepOf(user_id, wrapped, code, now) {
-      const bytes = await keyWrap.unwrap(wrapped, keyWrap.id, user_id)
+      const owner = wrapped === null ? nobody : user_id
+      const bytes = await keyWrap.unwrap(wrapped ?? (await nobodys), keyWrap.id, owner)
       const secret = new Secret({ buffer: Uint8Array.from(bytes).buffer })
       const timestamp = now.getTime()
       const delta = TOTP.validate({ ...FORM, secret, token: code, timestamp, window: DRIFT })
-      return delta === null ? null : TOTP.counter({ period: FORM.period, timestamp }) + delta
+      return wrapped === null || delta === null
+        ? null
+        : TOTP.counter({ period: FORM.period, timestamp }) + delta
     },
   }
 }

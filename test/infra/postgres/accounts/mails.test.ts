@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import pg from 'pg'
 import { AppError } from '../../../../src/app/errors.ts'
@@ -221,6 +221,28 @@ describe('The outbox of mails', () => {
       id,
     ])
     expect(valid).to.have.length(2)
+  })
+
+  it('takes no lock for a link that was used, which would take time', async () => {
+    const id = await newUser()
+    const hash = randomBytes(32)
+    await rows(
+      `insert into account_links (token_hash, kind, mail_id, user_id, address, credentials_version,
+          created_at, expires_at, used_at)
+        select $1, 'verify', 0, id, email, credentials_version, $3, $3::timestamptz + interval '1 hour', $3
+        from users where id = $2`,
+      [hash, id, now],
+    )
+    await sql.query('begin')
+    const [{ outcome }] = await rows(
+      `select confirm_address($1, 'request', null, null, $2) as outcome`,
+      [hash, now],
+    )
+    expect(outcome).to.equal('refused')
+    expect(await rows('select pg_current_xact_id_if_assigned() as id')).to.deep.equal([
+      { id: null },
+    ])
+    await sql.query('rollback')
   })
 
   it('stores of a link nothing that opens it', async () => {
