@@ -457,6 +457,7 @@ describe('The stack policy of the data', () => {
       ['AWS::S3::BucketPolicy', ['Update:Modify']],
       ['AWS::EFS::FileSystem', ['Update:Modify']],
       ['AWS::EFS::AccessPoint', ['Update:Modify']],
+      ['AWS::Cognito::UserPool', ['Update:Modify']],
       ['AWS::RDS::DBParameterGroup', ['Update:Modify', 'Update:Replace', 'Update:Delete']],
     ] as const) {
       const all = ['Update:Modify', 'Update:Replace', 'Update:Delete']
@@ -468,7 +469,8 @@ describe('The stack policy of the data', () => {
   })
 
   it('is about types that are in the stack', () => {
-    const types = [VARIANTS.fargate, VARIANTS.aurora].flatMap((environment) =>
+    const withPool = variation({ identity: { by: 'cognito' } })
+    const types = [VARIANTS.fargate, VARIANTS.aurora, withPool].flatMap((environment) =>
       Object.values(synthesise(environment).templates.data.Resources).map(({ Type }) => Type),
     )
     const named = Statement.flatMap(
