@@ -133,7 +133,6 @@ export async function down(knex: Knex): Promise<void> {
     language sql stable set search_path = public, pg_temp as $$
       select exists (select from users where role = 'admin' and id <> p_user_id)
     $$;
-    drop trigger administration_is_mailed on security_events;
     drop function rename_user;
     drop function lock_user;
     drop function unlock_user;
