@@ -288,7 +288,7 @@ export class ServicesStack extends Stack {
         ...this.#database(),
         ...(name === 'task-service' && this.#replica(poolMax)),
         ...this.#photos(name),
-        ...(name === 'auth-service' && this.#userPool()),
+        ...(name === 'auth-service' && { ...this.#publicUrl(), ...this.#userPool() }),
         ...(isHttpService(name) && this.#redis()),
         ...addresses(name),
         ...(name !== 'worker' && this.#origins()),
@@ -320,6 +320,13 @@ export class ServicesStack extends Stack {
       MAIL_FROM: `Tasktrail <${sender(mail)}>`,
       PUBLIC_URL: mail.publicUrl,
     }
+  }
+
+  /** Where users reach the API: passkeys are for its domain. */
+  #publicUrl(): Record<string, string> | undefined {
+    const { mail, canary } = this.#props.environment
+    const url = mail?.publicUrl ?? canary?.url
+    return url === undefined ? undefined : { PUBLIC_URL: url }
   }
 
   /** Who is asked who somebody is. */

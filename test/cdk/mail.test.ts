@@ -48,6 +48,11 @@ describe('Mails on AWS', function () {
     expect(outputs.filter((name) => /Dkim\d/.test(name))).to.have.length(3)
   })
 
+  it('lead where passkeys are for, too: auth-service knows the same address', () => {
+    const auth = environmentOf(synthesis, 'auth-service')
+    expect(auth.PUBLIC_URL).to.equal('https://tasks.example.com')
+  })
+
   it('are known to the worker, as its settings read them, and to no other', () => {
     expect(workerConfig(environmentOf(synthesis, 'worker')).mail).to.deep.equal({
       publicUrl: 'https://tasks.example.com',
