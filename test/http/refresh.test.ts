@@ -7,6 +7,9 @@ import { type Answer, type System, startSystem } from '../support/system.ts'
 type User = Awaited<ReturnType<System['newUser']>>
 type Tokens = { readonly token: string; readonly refresh_token: string }
 
+/** `REFRESH_ROUNDS=100` for the long form. */
+const ROUNDS = Number(process.env.REFRESH_ROUNDS ?? 1)
+
 const NOON = Date.parse('2026-11-29T12:00:00.000Z')
 const SECOND = 1_000
 const DAY = 86_400 * SECOND
@@ -173,10 +176,11 @@ describe('A session', () => {
     expect((jwt.decode(token) as jwt.JwtPayload).email).to.match(/^moved-/)
   })
 
-  it('keeps one valid token when 200 refreshes of 50 sessions come at once, and ends only those replayed', async () => {
+  const refreshAllAtOnce = async () => {
+    now = NOON
     const sessions: Tokens[] = []
     while (sessions.length < 50) sessions.push(await login())
-    const replayed = new Set([3, 17, 42])
+    const replayed = new Set([0, 1, 2].map((n) => n * 16 + Math.floor(Math.random() * 16)))
     for (const index of replayed) {
       const { refresh_token } = sessions[index] as Tokens
       await refreshed(refresh_token)
@@ -206,6 +210,11 @@ describe('A session', () => {
       expect(rows[0]).to.deep.include({ valid: '1', ended_at: null })
       await refreshed(own[0]?.body.refresh_token, two)
     }
+  }
+
+  it('keeps one valid token when 200 refreshes of 50 sessions come at once, and ends only those replayed', async function () {
+    this.timeout(60_000 * ROUNDS)
+    for (let round = 0; round < ROUNDS; round++) await refreshAllAtOnce()
   })
 })
 
