@@ -17,7 +17,7 @@ const read = {
     200: {
       description: 'A page; next is null on the last one',
       body: z.strictObject({
-        records: z.array(z.looseObject({ kind: z.string() })),
+        records: z.array(z.looseObject({ record: z.string() })),
         next: z.string().nullable(),
       }),
     },

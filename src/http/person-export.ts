@@ -44,7 +44,7 @@ export const PERSON_EXPORT_ENDPOINTS: readonly Endpoint[] = [exportPerson] as re
 
 const README = `What Tasktrail keeps of you, as of the time in this archive's name.
 
-account.ndjson   your account: a line for each thing that is kept, with its kind
+account.ndjson   your account: a line for each thing that is kept; "record" says what it is
 tasks.ndjson     your tasks as they are now, a line for each
 events.ndjson    every change of your tasks and your account, with its proof: node verify-audit.mjs events.ndjson
 photos.ndjson    what is known of the photos in your tasks

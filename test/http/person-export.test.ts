@@ -92,13 +92,19 @@ describe('The export of a person', function () {
     expect(events.at(-1).trailer.query).to.deep.equal({ user_id: ann.id })
     expect(linesOf(archive, 'photos.ndjson')[0]).to.include({ id: photo, name: 'Before.jpg', file })
     const account = linesOf(archive, 'account.ndjson')
-    const kinds = Map.groupBy(account, ({ kind }) => kind)
+    const kinds = Map.groupBy(account, ({ record }) => record)
     expect(kinds.get('profile')?.[0]).to.include({ id: ann.id, username: ann.username })
     expect(kinds.get('session')).to.have.length(1)
     expect(kinds.get('login_attempt')).to.have.length(1)
     const happened = kinds.get('security_event')?.map(({ type }) => type)
     expect(happened).to.deep.equal(['registered', 'login_succeeded', 'login_failed'])
     expect(JSON.stringify(account)).to.not.include(bob.username)
+    // A word of its own: what is kept may have a kind, too.
+    expect(kinds.get('mail')?.[0]).to.include({
+      kind: 'registered',
+      address: `${ann.username}@example.com`,
+    })
+    expect(kinds.get('audit_access')?.[0]).to.include({ kind: 'exported' })
   })
 
   it('has pages of what there is much of, all of them', async () => {

@@ -1,5 +1,5 @@
-/** Something that is kept of an account, as its kind says: `profile`, `session`, `factor`, `security_event`, … */
-export type AccountRecord = { readonly kind: string } & Readonly<Record<string, unknown>>
+/** Something that is kept of an account; `record` says what: `profile`, `session`, `factor`, `security_event`, … */
+export type AccountRecord = { readonly record: string } & Readonly<Record<string, unknown>>
 
 export type AccountRecordPage = {
   readonly records: readonly AccountRecord[]

@@ -74,7 +74,7 @@ export const validationsOf =
   }
 
 const accountRecords = z.object({
-  records: z.array(z.looseObject({ kind: z.string() })),
+  records: z.array(z.looseObject({ record: z.string() })),
   next: z.string().nullable(),
 })
 

@@ -20,7 +20,7 @@ export function postgresAccountRecords(db: Database): AccountRecords {
     const rows = await db.query<Row>(READ, [user_id, after ?? ''])
     const last = rows.length === PAGE ? rows.at(-1) : undefined
     return {
-      records: rows.map(({ kind, data }): AccountRecord => ({ kind, ...data })),
+      records: rows.map(({ kind, data }): AccountRecord => ({ record: kind, ...data })),
       next: last === undefined ? null : `${last.kind}/${last.key}`,
     }
   }
