@@ -119,6 +119,18 @@ describe('The export of a person', function () {
     expect(numbers).to.deep.equal(Array.from({ length: 250 }, (_, n) => n + 1))
   })
 
+  it('has each of them once, whatever their keys are, such as networks with a slash', async () => {
+    const user = await system.newUser()
+    await sql.query(
+      `insert into login_attempts (account, ip, tries, last_try_at)
+       select $1, '2001:db8:' || to_hex(n) || '::/64', 1, now() from generate_series(1, 100) n`,
+      [user.username],
+    )
+    const account = linesOf(await archiveOf(user.token), 'account.ndjson')
+    const tries = account.filter(({ record }) => record === 'login_attempt').map(({ ip }) => ip)
+    expect([tries.length, new Set(tries).size]).to.deep.equal([100, 100])
+  })
+
   it('has no password, secret or token, and no hash of one', async () => {
     const user = await system.newUser()
     await system.call('POST', '/auth/factors/totp', { token: user.token, body: {} })

@@ -8,7 +8,7 @@ const READ = {
   name: 'account_records',
   text: `
     select kind, key, data from account_records($1)
-    where (kind, key) > (split_part($2, '/', 1), split_part($2, '/', 2))
+    where (kind, key) > (split_part($2, '/', 1), substr($2, strpos($2, '/') + 1))
     order by kind, key limit ${PAGE}`,
 }
 
