@@ -62,7 +62,13 @@ describe('How long an answer takes', function () {
     (await done('/auth/login', { username, password })).second_factor.challenge
   const any = <T>(values: readonly T[]): T => values[Math.floor(Math.random() * values.length)] as T
   const newName = () => `u${randomUUID().replaceAll('-', '').slice(0, 20)}`
-  const nameOf = (which: Which) => (which === 'known' ? any(known).username : newName())
+  /** Both are made, whichever is sent: what was done just before shows in the time. */
+  const oneOf = <T>(which: Which, values: readonly T[], made: T): T => {
+    const value = any(values)
+    return which === 'known' ? value : made
+  }
+  const nameOf = (which: Which) =>
+    oneOf<Pick<User, 'username'>>(which, known, { username: newName() }).username
   const emailOf = (which: Which) => `${nameOf(which)}@example.com`
   const newToken = () => randomBytes(32).toString('base64url')
   const usedLinks = async (kind: string): Promise<readonly string[]> => {
@@ -117,7 +123,7 @@ describe('How long an answer takes', function () {
         status: 410,
         next: (which) => ({
           path: '/auth/email/verify',
-          body: { token: which === 'known' ? any(used) : newToken() },
+          body: { token: oneOf(which, used, newToken()) },
         }),
       }
     },
@@ -127,7 +133,7 @@ describe('How long an answer takes', function () {
         status: 410,
         next: (which) => ({
           path: '/auth/password/reset',
-          body: { token: which === 'known' ? any(used) : newToken(), new_password: PASSWORD },
+          body: { token: oneOf(which, used, newToken()), new_password: PASSWORD },
         }),
       }
     },
@@ -135,7 +141,7 @@ describe('How long an answer takes', function () {
       status: 403,
       next: async (which) => {
         const { challenge, options } = await done('/auth/passkeys/challenge', {})
-        const id = which === 'known' ? any(passkeys) : newToken()
+        const id = oneOf(which, passkeys, newToken())
         const credential = { ...stranger.get(options, { origin: SITE }), id, rawId: id }
         return { path: '/auth/login/passkey', body: { challenge, credential } }
       },
