@@ -17,7 +17,7 @@ const totp = z
 /** What a browser's `navigator.credentials` gives, as its JSON. */
 export const credential = z
   .looseObject({
-    id: z.string().min(1).max(1_400),
+    id: text(1, 1_400),
     rawId: z.string().max(1_400),
     type: z.literal('public-key'),
     response: z.looseObject({ clientDataJSON: z.string() }),

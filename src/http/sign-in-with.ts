@@ -8,7 +8,7 @@ import { PROVIDER_NAME } from './edge.ts'
 import type { Endpoint, routes } from './endpoint.ts'
 import { type ErrorCode, HttpError } from './errors.ts'
 import { secondFactorAsked } from './factor-schemas.ts'
-import { instant } from './fields.ts'
+import { instant, text } from './fields.ts'
 import { byAddress, type RateLimit } from './rate-limit.ts'
 import { requestContextOf } from './request-context.ts'
 import { answerSession, type RequireOwnPage } from './session-cookies.ts'
@@ -36,7 +36,7 @@ const startBody = z
 const signInBody = startBody.extend({ cookie: inCookies }).meta({ id: 'ProviderSignIn' })
 
 const answer = {
-  state: z.string().min(1, 'must not be empty').max(200, 'must have at most 200 characters'),
+  state: text(1, 200),
   code: z.string().max(8_000, 'must have at most 8000 characters').optional(),
   iss: z.string().max(2_000, 'must have at most 2000 characters').optional(),
   error: z

@@ -341,6 +341,15 @@ describe('A second factor', () => {
   })
 
   describe('once there is one', () => {
+    it('with an id that no database can hold is refused, not a failure', async () => {
+      const device = passkeyDevice()
+      const ann = await system.newUser()
+      await addPasskey(ann.token, device)
+      const { challenge, credential } = await byPasskey(device)
+      const body = { challenge, credential: { ...credential, id: 'a\0b' } }
+      expect((await post('/auth/login/passkey', body)).status).to.equal(400)
+    })
+
     it('is needed for what cannot be taken back, and a step-up gives it', async () => {
       const ann = await system.newUser()
       const { secret } = await addTotp(ann.token)

@@ -375,6 +375,9 @@ describe('An address and its mailbox', () => {
         expect(await set(user, user.password)).to.equal(again)
         expect(await set(user, 'a third long password')).to.equal(204)
         expect(await set(user, user.password)).to.equal(204)
+        // As of an account that another provider has signed in to so far.
+        await sql.query('update users set password_hash = null where id = $1', [user.id])
+        expect(await set(user, 'the first of all passwords')).to.equal(204)
       } finally {
         await strict.stop()
       }

@@ -252,6 +252,11 @@ describe('Signing in with another identity provider', () => {
       expectUnknown(await finish({ ...answer, state: 'a'.repeat(43) }, cookie))
     })
 
+    it('with a state that no database can hold', async () => {
+      const { answer, cookie } = await begin(person().sub)
+      expect((await finish({ ...answer, state: 'a\0b' }, cookie)).status).to.equal(400)
+    })
+
     it('with a state that was used, though the code was not', async () => {
       const { answer, cookie } = await begin(person().sub)
       const { code, ...rest } = answer

@@ -18,7 +18,8 @@ export const keepFormer = (kept: string, now: string): string => `
       order by f.id desc limit greatest(${kept}::int - 1, 0))
   ), kept as (
     insert into former_passwords (user_id, password_hash, replaced_at)
-    select before.id, before.password_hash, ${now} from before join changed using (id) where ${kept}::int > 0
+    select before.id, before.password_hash, ${now} from before join changed using (id)
+    where ${kept}::int > 0 and before.password_hash is not null
   )`
 
 export function postgresFormerPasswords(db: Database): FormerPasswords {
