@@ -223,7 +223,7 @@ export function accounts(on: AccountsDependencies) {
 
     /**
      * A new access token, which says when and how the caller has proven who they are. Errors: `wrong_password`,
-     * `too_many_attempts`, `hashing_busy`; those of `FactorProofs`.
+     * `second_factor_required`, `too_many_attempts`, `hashing_busy`; those of `FactorProofs`.
      */
     async stepUp(
       caller: Caller,
@@ -237,7 +237,10 @@ export function accounts(on: AccountsDependencies) {
           requestContext,
         )
       }
-      await confirm(caller, proof.password, 'step_up_failed', requestContext)
+      const { password } = proof
+      const credentials = await confirm(caller, password, 'step_up_failed', requestContext)
+      // A password that was stolen with a session must not renew what a second factor has proven.
+      if (credentials.has_second_factor) throw new AppError('second_factor_required')
       return signIn.stepUp(caller, ['pwd'], requestContext)
     },
 

@@ -19,6 +19,7 @@ export type AppErrorCode =
   | 'own_account'
   | 'last_admin'
   | 'step_up_required'
+  | 'second_factor_required'
   | 'code_invalid'
   | 'challenge_invalid'
   | 'factor_not_found'

@@ -35,7 +35,7 @@ type Amr = Authentication['amr']
  * Codes are counted for an account over all addresses: six digits are few. Only who has proven the first factor can
  * use that count up, and passkeys and recovery codes, which nobody guesses, are not counted.
  */
-const OF_CODES = 'second factor'
+export const OF_CODES = 'second factor'
 
 export type FactorProofs = ReturnType<typeof factorProofs>
 

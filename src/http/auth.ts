@@ -113,6 +113,7 @@ const stepUp = {
     'password_not_set',
     'too_many_attempts',
     'hashing_busy',
+    'second_factor_required',
     'code_invalid',
     'challenge_invalid',
   ],

@@ -83,6 +83,7 @@ export const STATUS = {
   admins_only: 403,
   cross_site_request: 403,
   step_up_required: 403,
+  second_factor_required: 403,
   task_not_found: 404,
   photo_not_found: 404,
   thumbnail_not_found: 404,
@@ -209,6 +210,7 @@ export const MESSAGE: Record<ErrorCode, Message> = {
   admins_only: 'Only admins may call this',
   cross_site_request:
     'A cookie was sent from a page of another site: send the token in the Authorization header',
+  second_factor_required: 'This account has a second factor: prove that',
   step_up_required: 'Prove once more that it is you (POST /auth/step-up), and repeat this call',
   task_not_found: (ctx) => `Task with id ${ctx.params.id} not found`,
   photo_not_found: (ctx) => `Task with id ${ctx.params.id} has no photo ${ctx.params.photo_id}`,

@@ -373,7 +373,9 @@ describe('A second factor', () => {
       const { token } = await done(post('/auth/step-up', { totp: codeOf(secret) }, ann.token))
       now += 11 * MINUTE
       expect(said(await erase(token))).to.deep.equal([403, 'step_up_required'])
-      const again = await done(post('/auth/step-up', { password: ann.password }, token))
+      const byPassword = post('/auth/step-up', { password: ann.password }, token)
+      expect(said(await byPassword)).to.deep.equal([403, 'second_factor_required'])
+      const again = await done(post('/auth/step-up', { totp: codeOf(secret) }, token))
       expect((await erase(again.token)).status).to.equal(204)
       const { rows } = await sql.query(
         `select (select count(*) from factors where user_id = $1) + (select count(*) from
@@ -395,6 +397,8 @@ describe('A second factor', () => {
       expect((await remove(token)).status).to.equal(204)
       expect(said(await remove(token))).to.deep.equal([404, 'factor_not_found'])
       expect(await done(login(ann))).to.include.keys('token')
+      const left = await system.call('GET', '/auth/factors', { token })
+      expect(left.body).to.deep.equal({ factors: [], recovery_codes_left: 0 })
       expect(await events(ann)).to.include.members(['factor_added', 'factor_removed'])
     })
 

@@ -36,7 +36,7 @@ export type Factors = {
   readonly ofUser: (user_id: number) => Promise<readonly Factor[]>
   /** Recorded as `factor_added`. Error: `passkey_known`, if somebody has this passkey already. */
   readonly add: (who: Who, factor: NewFactor, requestContext: RequestContext) => Promise<Factor>
-  /** Recorded as `factor_removed`. False: the user has no such factor. */
+  /** With the last one go the recovery codes. Recorded as `factor_removed`. False: the user has no such factor. */
   readonly remove: (who: Who, id: string, requestContext: RequestContext) => Promise<boolean>
   readonly totps: (user_id: number) => Promise<readonly (Totp & { readonly id: string })[]>
   /** False: a code of this time step or a later one has been used. */

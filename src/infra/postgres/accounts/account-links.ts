@@ -1,3 +1,4 @@
+import { OF_CODES } from '../../../app/factor-proofs.ts'
 import type { AccountLinks, Resettable } from '../../../app/ports/account-links.ts'
 import type { User } from '../../../domain/user.ts'
 import { hashOfLink } from '../../credentials/link-tokens.ts'
@@ -60,7 +61,7 @@ const RESET = {
       returning u.id, u.username, u.email
     ), ${keepFormer('$7', '$4::timestamptz')}, cleared as (
       delete from login_attempts using changed
-      where account in (lower(changed.username), lower(changed.email))
+      where account in (lower(changed.username), lower(changed.email)) and ip <> '${OF_CODES}'
     ), recorded as (${RECORD}
       select $1, $2, $3, $4, 'password_reset', id, username, null, '{}' from changed
     )

@@ -29,6 +29,9 @@ const REMOVE = {
   text: `
     with removed as (
       delete from factors where id = $7 and user_id = $5 returning kind, name
+    ), useless as (
+      delete from recovery_codes where user_id = $5 and exists (select from removed)
+        and not exists (select from factors where user_id = $5 and id <> $7)
     ), recorded as (${RECORD}
       select $1, $2, $3, $4::timestamptz, 'factor_removed', $5, $6, null,
         jsonb_build_object('kind', kind, 'name', name) from removed
